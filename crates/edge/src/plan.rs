@@ -1,0 +1,146 @@
+//! What the edge runs: parsed, bounded, no strings left to interpret.
+//!
+//! The operator writes `Settings` (crate `saqta`), which become a `Plan` or a list of problems. A `Plan` cannot be wrong; a reload
+//! swaps one for another while connections stay open.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use http::uri::Authority;
+use ipnet::IpNet;
+
+/// Index into [`Plan::sites`].
+pub type SiteId = usize;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Port 0 asks the kernel for a free one.
+    pub listen: Vec<SocketAddr>,
+    /// One runtime and one listener each. Never 0.
+    pub shards: usize,
+    /// Never empty.
+    pub sites: Vec<Site>,
+    /// The site that answers a Host no site names; `None`: such requests are refused.
+    pub any_host: Option<SiteId>,
+    /// Clients answered 403 at once.
+    pub refuse: Networks,
+    /// Peers whose `X-Forwarded-For` is believed, walked from the right. Empty: nobody, loopback included.
+    pub trust_forwarded: Networks,
+    pub limits: Limits,
+    /// Memory for stored responses, all sites together; each site has an equal part, so that one outlet under attack does
+    /// not evict its neighbour.
+    pub cache_bytes_max: u64,
+    /// Pass requests through the RFC cache only: no admission, no stale or reduced answers.
+    pub bypass: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Site {
+    pub name: String,
+    /// Lower case, without port. Empty only for the one site of `run --origin` without `--host`.
+    pub hosts: Vec<String>,
+    pub origin: OriginPlan,
+    /// Clients from here are staff.
+    pub staff: Networks,
+    pub mode: Mode,
+    /// The language of our own pages for a reader whose browser asks for none of them.
+    pub language: Language,
+    pub forward_client_address: ForwardClientAddress,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct OriginPlan {
+    /// `host:port`; also what `Host` says when `keep_host` is off.
+    pub authority: Authority,
+    /// The origin sees the Host the reader asked for. On unless told otherwise.
+    pub keep_host: bool,
+    pub connect_timeout: Duration,
+    /// From the request's last byte to the response head.
+    pub response_timeout: Duration,
+    /// Longest silence inside a response body.
+    pub idle_timeout: Duration,
+    /// Hard ceiling of the admission limit, whatever is learned.
+    pub concurrency_max: usize,
+    /// Path asked for every few seconds while the origin is down or idle; `None`: passive health only.
+    pub health_path: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    #[default]
+    Observe,
+    Protect,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Language {
+    Kazakh,
+    Russian,
+    #[default]
+    English,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardClientAddress {
+    #[default]
+    Full,
+    /// The /24 or /48 only.
+    Prefix,
+    None,
+}
+
+/// Each with its reason beside it in [`Limits::default`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    pub connections_max: usize,
+    pub connections_per_address_max: usize,
+    pub header_bytes_max: usize,
+    pub header_fields_max: usize,
+    pub header_timeout: Duration,
+    pub keep_alive_timeout: Duration,
+    pub body_bytes_max: u64,
+    pub body_rate_min: u64,
+    pub write_rate_min: u64,
+    pub h2_streams_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // Half of the 20,000 files a hardened Linux gives a process, a connection to the origin for each at worst.
+            connections_max: 10_000,
+            // A dormitory or a mobile carrier behind one address; a browser opens 6.
+            connections_per_address_max: 512,
+            // nginx allows 4 × 8 KB; 600 bytes of cookies are usual, 8 KB are the browsers' own limit per cookie jar.
+            header_bytes_max: 32 * 1024,
+            // Browsers send 14 to 20.
+            header_fields_max: 100,
+            // From the first byte to the blank line: a phone on EDGE needs 2 s.
+            header_timeout: Duration::from_secs(10),
+            // Longer than the pause between two clicks on a page's links costs a connection slot for nothing.
+            keep_alive_timeout: Duration::from_secs(30),
+            // An editor's video; WordPress itself stops at 2 to 512 MB.
+            body_bytes_max: 1024 * 1024 * 1024,
+            // Bytes a second, measured over ten: below GPRS.
+            body_rate_min: 500,
+            write_rate_min: 500,
+            // RFC 9113 §6.5.2 recommends no fewer than 100.
+            h2_streams_max: 100,
+        }
+    }
+}
+
+/// A list of networks. Linear search: operators write a handful.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Networks(pub Vec<IpNet>);
+
+impl Networks {
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
