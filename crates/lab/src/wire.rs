@@ -13,8 +13,12 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::guard::Target;
@@ -34,6 +38,13 @@ const EVENTS_MAX: usize = 256;
 pub struct Key {
     place: u32,
     generation: u32,
+}
+
+impl Key {
+    /// Below the number of connections ever open at once: an index for the caller's own table.
+    pub fn place(self) -> usize {
+        self.place as usize
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,9 +110,11 @@ pub struct Traffic {
     pub bytes_out: u64,
 }
 
-#[derive(Debug)]
 pub struct Wire {
     epoll: OwnedFd,
+    /// `epoll` counts in milliseconds; latencies of a tenth of one need a finer alarm.
+    alarm: OwnedFd,
+    alarm_at: Duration,
     target: SocketAddr,
     places: Vec<Place>,
     free: Vec<u32>,
@@ -115,8 +128,15 @@ pub struct Wire {
 
 impl Wire {
     pub fn new(target: &Target, connections_max: usize) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let alarm =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        let data = epoll::EventData::new_u64(ALARM);
+        epoll::add(&epoll, &alarm, data, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
         Ok(Self {
-            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            epoll,
+            alarm,
+            alarm_at: Duration::ZERO,
             target: target.address(),
             places: Vec::new(),
             free: Vec::new(),
@@ -258,20 +278,26 @@ impl Wire {
         }
     }
 
-    /// Waits up to `timeout` for something to happen and adds what did to `events`.
-    pub fn poll(&mut self, timeout: Duration, events: &mut Vec<Event>) -> io::Result<()> {
-        let timeout = rustix::time::Timespec {
-            tv_sec: timeout.as_secs().min(1_000) as i64,
-            tv_nsec: i64::from(timeout.subsec_nanos()),
-        };
+    /// Waits for something to happen, at most until the moment `until` of [`crate::clock::monotonic`], and adds what did to
+    /// `events`.
+    pub fn poll(&mut self, until: Duration, events: &mut Vec<Event>) -> io::Result<()> {
+        if until != self.alarm_at {
+            let timer = Itimerspec { it_interval: timespec(Duration::ZERO), it_value: timespec(until) };
+            timerfd_settime(&self.alarm, TimerfdTimerFlags::ABSTIME, &timer)?;
+            self.alarm_at = until;
+        }
         self.ready.clear();
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.ready), Some(&timeout)) {
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.ready), Some(&timespec(WAIT_MAX))) {
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
         for ready in &self.ready {
             let data = ready.data.u64();
+            if data == ALARM {
+                self.alarm_at = Duration::ZERO;
+                continue;
+            }
             let key = Key { place: data as u32, generation: (data >> 32) as u32 };
             let Some(connection) = connection(&mut self.places, key) else { continue };
             connection.advance(ready.flags, &mut self.read, &mut self.traffic, |heard| {
@@ -283,6 +309,16 @@ impl Wire {
         }
         Ok(())
     }
+}
+
+/// What the alarm is called among the connections, of which none has this generation and place at once.
+const ALARM: u64 = u64::MAX;
+
+/// An alarm in the past never rings; this is how long one lasts that was set too late.
+const WAIT_MAX: Duration = Duration::from_millis(100);
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: i64::from(duration.subsec_nanos()) }
 }
 
 fn connection(places: &mut [Place], key: Key) -> Option<&mut Connection> {
