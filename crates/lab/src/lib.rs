@@ -1,3 +1,8 @@
-//! placeholder
+//! A newsroom, its readers and its attackers, on one machine: what proves that the shield works.
+
 pub mod chance;
+pub mod clock;
+pub mod guard;
 pub mod newsroom;
+pub mod scenario;
+pub mod wire;
