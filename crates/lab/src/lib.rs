@@ -1,5 +1,6 @@
 //! A newsroom, its readers and its attackers, on one machine: what proves that the shield works.
 
+pub mod addresses;
 pub mod chance;
 pub mod clock;
 pub mod guard;

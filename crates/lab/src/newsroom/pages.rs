@@ -1,4 +1,4 @@
-//! The newsroom's pages as bytes: front page about 12 KB, articles 8 to 14 KB, heavy enough to be compressed and cached like
+//! The newsroom's pages as bytes: front page about 12 KB, articles 7 to 14 KB, heavy enough to be compressed and cached like
 //! real ones, light enough for two cores to serve thousands a second.
 
 use std::fmt::{self, Write};

@@ -94,7 +94,7 @@ fn pages_weigh_what_real_ones_do() {
         let page = newsroom.page(&target).unwrap();
         let bytes = newsroom.render(&page, 0).body.len();
         let range = match page {
-            Page::Article(_) => 8_000..14_000,
+            Page::Article(_) => 7_000..14_000,
             Page::Front(_) => 8_000..14_000,
             _ => 50..40_000,
         };
