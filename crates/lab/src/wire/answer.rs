@@ -34,7 +34,7 @@ pub enum OwnAnswer {
     Refused,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Encoding {
     #[default]
     Identity,
@@ -54,6 +54,8 @@ pub struct Answer {
     pub encoding: Encoding,
     /// `name=value` of each `Set-Cookie`, joined as a `Cookie` field wants them. Of kept answers only.
     pub cookies: String,
+    /// Where a redirection leads. Of kept answers only.
+    pub location: String,
     /// Of kept answers only.
     pub body: Vec<u8>,
     /// As they came over the wire, framing aside.
@@ -62,10 +64,16 @@ pub struct Answer {
 
 impl Answer {
     fn clear(&mut self) {
-        let (mut body, mut cookies) = (std::mem::take(&mut self.body), std::mem::take(&mut self.cookies));
-        body.clear();
-        cookies.clear();
-        *self = Self { body, cookies, ..Self::default() };
+        let mut kept = Self {
+            body: std::mem::take(&mut self.body),
+            cookies: std::mem::take(&mut self.cookies),
+            location: std::mem::take(&mut self.location),
+            ..Self::default()
+        };
+        kept.body.clear();
+        kept.cookies.clear();
+        kept.location.clear();
+        *self = kept;
     }
 }
 
@@ -350,6 +358,9 @@ fn read_field(
                 b"zstd" => Encoding::Zstd,
                 _ => Encoding::Unknown,
             }
+        }
+        8 if keep && name.eq_ignore_ascii_case("location") => {
+            answer.location = String::from_utf8_lossy(value).into_owned();
         }
         10 if keep && name.eq_ignore_ascii_case("set-cookie") => {
             let pair = value.split(|&byte| byte == b';').next().unwrap_or_default();
