@@ -5,5 +5,6 @@ pub mod chance;
 pub mod clock;
 pub mod guard;
 pub mod newsroom;
+pub mod origin;
 pub mod scenario;
 pub mod wire;
