@@ -145,7 +145,7 @@ impl Addresses {
     fn address(&self, network: usize, slot: usize) -> Ipv4Addr {
         let [second, third] = self.networks[network];
         let order = digest(self.seed, &[&[second, third]]);
-        let factor = match order as usize % HOSTS | 1 {
+        let factor = match (order as usize % HOSTS) | 1 {
             127 => 1,
             factor => factor,
         };

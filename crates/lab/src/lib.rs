@@ -1,8 +1,8 @@
 //! A newsroom, its readers and its attackers, on one machine: what proves that the shield works.
 
 pub mod addresses;
-mod chart;
 pub mod chance;
+mod chart;
 pub mod clock;
 pub mod corpus;
 pub mod drill;

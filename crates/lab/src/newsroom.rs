@@ -352,7 +352,7 @@ impl Newsroom {
         }
     }
 
-    /// `revision` counts how often staff published the article; it shows in the body ([`revision_marker`]).
+    /// `revision` counts what staff published; it shows in every HTML body ([`revision_marker`]).
     pub fn render(&self, page: &Page, revision: u32) -> Rendered {
         pages::render(self, page, revision)
     }
@@ -414,7 +414,7 @@ impl Newsroom {
     }
 }
 
-/// In the body of an article beside its marker.
+/// In every HTML body, beside its marker.
 pub fn revision_marker(revision: u32) -> String {
     format!("<!--saqta-lab:revision:{revision}-->")
 }
@@ -564,7 +564,7 @@ fn search_term(query: &str) -> Option<String> {
         .map(decode_query)
 }
 
-fn encode_query(text: &str, out: &mut String) {
+pub(crate) fn encode_query(text: &str, out: &mut String) {
     for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
@@ -577,7 +577,7 @@ fn encode_query(text: &str, out: &mut String) {
 }
 
 /// `+` is a space, `%41` a byte; whatever is not an escape stands for itself, as PHP has it.
-fn decode_query(text: &str) -> String {
+pub(crate) fn decode_query(text: &str) -> String {
     let hex = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16));
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());

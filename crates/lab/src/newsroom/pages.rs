@@ -46,6 +46,7 @@ pub(super) fn render(newsroom: &Newsroom, page: &Page, revision: u32) -> Rendere
                 lang_or_default,
                 text::chrome(lang_or_default).latest,
                 &marker,
+                revision,
             );
             match lang {
                 Some(lang) => html.list(of(*lang).take(LISTED)),
@@ -59,6 +60,7 @@ pub(super) fn render(newsroom: &Newsroom, page: &Page, revision: u32) -> Rendere
                 *lang,
                 text::section_name(*section, *lang),
                 &marker,
+                revision,
             );
             html.list(
                 of(*lang)
@@ -73,6 +75,7 @@ pub(super) fn render(newsroom: &Newsroom, page: &Page, revision: u32) -> Rendere
                 *lang,
                 text::PLACES[*place].name[lang.index()],
                 &marker,
+                revision,
             );
             html.list(
                 of(*lang)
@@ -85,7 +88,7 @@ pub(super) fn render(newsroom: &Newsroom, page: &Page, revision: u32) -> Rendere
         Page::Search { lang, term } => {
             let shown = lang.unwrap_or(Lang::Kazakh);
             let chrome = text::chrome(shown);
-            let mut html = Html::open(newsroom, shown, chrome.found, &marker);
+            let mut html = Html::open(newsroom, shown, chrome.found, &marker, revision);
             html.out.push_str("<p class=\"term\">«");
             escape(term, &mut html.out);
             html.out.push_str("»</p>\n");
@@ -159,6 +162,7 @@ pub(super) fn render_missing(newsroom: &Newsroom, lang: Lang) -> Rendered {
         lang,
         chrome.missing,
         &newsroom.missing_mark().begin,
+        0,
     );
     put!(html.out, "<p>{}</p>\n", chrome.missing_text);
     html.list(
@@ -177,12 +181,13 @@ struct Html<'a> {
 }
 
 impl<'a> Html<'a> {
-    fn open(newsroom: &'a Newsroom, lang: Lang, title: &str, marker: &str) -> Self {
+    fn open(newsroom: &'a Newsroom, lang: Lang, title: &str, marker: &str, revision: u32) -> Self {
         let (chrome, code, host) = (text::chrome(lang), lang.code(), newsroom.host);
+        let revision = revision_marker(revision);
         let mut out = String::with_capacity(14 * 1024);
         put!(
             out,
-            "<!DOCTYPE html>\n<html lang=\"{code}\">\n{marker}\n<head>\n<meta charset=\"utf-8\">\n<title>{title} — {name}</title>\n\
+            "<!DOCTYPE html>\n<html lang=\"{code}\">\n{marker}\n{revision}\n<head>\n<meta charset=\"utf-8\">\n<title>{title} — {name}</title>\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta property=\"og:site_name\" content=\"{name}\">\n<meta property=\"og:title\" content=\"{title}\">\n\
              <link rel=\"stylesheet\" href=\"/assets/site.css\">\n<link rel=\"icon\" href=\"/assets/logo.svg\" type=\"image/svg+xml\">\n\
@@ -272,14 +277,13 @@ impl<'a> Html<'a> {
 
 fn article(newsroom: &Newsroom, article: &Article, revision: u32, marker: &str) -> Rendered {
     let (lang, chrome) = (article.lang, text::chrome(article.lang));
-    let mut html = Html::open(newsroom, lang, &article.title, marker);
+    let mut html = Html::open(newsroom, lang, &article.title, marker, revision);
     put!(
         html.out,
-        "{revision}\n<script type=\"application/ld+json\">{{\"@context\":\"https://schema.org\",\"@type\":\"NewsArticle\",\"headline\":\"{title}\",\
+        "<script type=\"application/ld+json\">{{\"@context\":\"https://schema.org\",\"@type\":\"NewsArticle\",\"headline\":\"{title}\",\
          \"inLanguage\":\"{code}\",\"datePublished\":\"{date}\",\"url\":\"http://{host}{path}\"}}</script>\n\
          <p class=\"meta\"><time datetime=\"{date}\">{date}</time> · <a href=\"/{code}/{section}/\">{name}</a></p>\n\
          <figure><img src=\"/assets/picture-{picture}.svg\" alt=\"\" width=\"640\" height=\"360\"></figure>\n<p class=\"lead\">{lead}</p>\n",
-        revision = revision_marker(revision),
         title = article.title,
         code = lang.code(),
         date = date(article.published),
