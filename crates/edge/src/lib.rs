@@ -10,5 +10,6 @@ pub mod cache;
 pub mod clock;
 pub mod compress;
 pub mod fields;
+pub mod head;
 pub mod origin;
 pub mod plan;
