@@ -24,7 +24,14 @@ pub enum Class {
 }
 
 impl Class {
-    pub const ALL: [Self; 6] = [Self::Staff, Self::KnownReader, Self::Passed, Self::Lane, Self::Unknown, Self::Signature];
+    pub const ALL: [Self; 6] = [
+        Self::Staff,
+        Self::KnownReader,
+        Self::Passed,
+        Self::Lane,
+        Self::Unknown,
+        Self::Signature,
+    ];
 
     /// Position in [`Class::ALL`].
     pub fn index(self) -> usize {
@@ -94,8 +101,15 @@ pub enum Served {
 }
 
 impl Served {
-    pub const ALL: [Self; 7] =
-        [Self::Hit, Self::Stale, Self::Miss, Self::Coalesced, Self::Pass, Self::Refused, Self::Waiting];
+    pub const ALL: [Self; 7] = [
+        Self::Hit,
+        Self::Stale,
+        Self::Miss,
+        Self::Coalesced,
+        Self::Pass,
+        Self::Refused,
+        Self::Waiting,
+    ];
 
     /// Position in [`Served::ALL`].
     pub fn index(self) -> usize {

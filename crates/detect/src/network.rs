@@ -29,7 +29,11 @@ impl Group {
 
     /// What [`Group::bits`] gave. Any number names some group.
     pub fn from_bits(bits: u64) -> Self {
-        if bits & IPV6 == 0 { Self(bits & 0xff_ffff) } else { Self(bits & (IPV6 | 0xffff_ffff_ffff)) }
+        if bits & IPV6 == 0 {
+            Self(bits & 0xff_ffff)
+        } else {
+            Self(bits & (IPV6 | 0xffff_ffff_ffff))
+        }
     }
 }
 
@@ -44,7 +48,11 @@ impl fmt::Display for Group {
             let network = u32::try_from(self.0 << 8).unwrap_or(0);
             write!(f, "{}/24", Ipv4Addr::from_bits(network))
         } else {
-            write!(f, "{}/48", Ipv6Addr::from_bits(u128::from(self.0 & !IPV6) << 80))
+            write!(
+                f,
+                "{}/48",
+                Ipv6Addr::from_bits(u128::from(self.0 & !IPV6) << 80)
+            )
         }
     }
 }
@@ -74,13 +82,20 @@ mod tests {
             ("2001:db8:2::1", "2001:db8:2::/48"),
             ("::1", "::/48"),
         ] {
-            assert_eq!(Group::of(address.parse().unwrap()).to_string(), group, "{address}");
+            assert_eq!(
+                Group::of(address.parse().unwrap()).to_string(),
+                group,
+                "{address}"
+            );
         }
     }
 
     #[test]
     fn families_never_share_a_group() {
-        assert_ne!(Group::of("0.0.0.0".parse().unwrap()), Group::of("::1".parse().unwrap()));
+        assert_ne!(
+            Group::of("0.0.0.0".parse().unwrap()),
+            Group::of("::1".parse().unwrap())
+        );
     }
 
     proptest! {

@@ -21,7 +21,7 @@
 //! Query keys are named by role instead of literally because a key is free to invent: `/?anything=1` is a 200 on every CMS, so
 //! 200s prove nothing about keys. What a site calls its search key matters less than that it is one.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -109,7 +109,9 @@ const FORMAT: u8 = 1 << 4;
 const ACTION: u8 = 1 << 5;
 const UNKNOWN: u8 = 1 << 6;
 
-const ROLE_NAMES: [&str; 7] = ["{search}", "{select}", "{turn}", "{lang}", "{format}", "{action}", "*"];
+const ROLE_NAMES: [&str; 7] = [
+    "{search}", "{select}", "{turn}", "{lang}", "{format}", "{action}", "*",
+];
 
 impl Shape {
     /// A stable number for hashing and storing in tables.
@@ -155,7 +157,12 @@ impl Shape {
             out.write_str(["", "", "/*", "/**"][tail])?;
             out.write_str(["/{n}", "/{x}", "/{s}", ""][field(TAIL_KIND_SHIFT, 2)])?;
         }
-        out.write_str(FORM_NAMES.get(field(FORM_SHIFT, 3)).copied().unwrap_or_default())?;
+        out.write_str(
+            FORM_NAMES
+                .get(field(FORM_SHIFT, 3))
+                .copied()
+                .unwrap_or_default(),
+        )?;
         let roles = field(QUERY_SHIFT, 7);
         let mut mark = '?';
         for (bit, name) in ROLE_NAMES.iter().enumerate() {
@@ -214,7 +221,11 @@ impl ShapeBook {
             return;
         }
         let parts = Parts::of(target);
-        let Some(name) = parts.section.name().filter(|_| parts.section.kind() == Section::Slug) else {
+        let Some(name) = parts
+            .section
+            .name()
+            .filter(|_| parts.section.kind() == Section::Slug)
+        else {
             return;
         };
         let hash = hash_name(name.as_bytes());
@@ -346,9 +357,17 @@ impl Parts {
             }
         }
         // The last segment's kind says nothing when the section is the last segment.
-        let tail_kind = if self.tail_count == 0 { 0 } else { self.tail_kind as u64 };
+        let tail_kind = if self.tail_count == 0 {
+            0
+        } else {
+            self.tail_kind as u64
+        };
         // A named section tells its form by its name.
-        let form = if section == Section::Named && self.tail_count == 0 { Form::Page } else { self.form };
+        let form = if section == Section::Named && self.tail_count == 0 {
+            Form::Page
+        } else {
+            self.form
+        };
         Shape(
             u64::from(name)
                 | (section as u64) << SECTION_SHIFT
@@ -372,7 +391,9 @@ fn split(target: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
     let after_authority = path.windows(3).position(|three| three == b"://").map(|at| {
         let rest = &path[at + 3..];
-        rest.iter().position(|byte| *byte == b'/').map_or(&rest[rest.len()..], |slash| &rest[slash..])
+        rest.iter()
+            .position(|byte| *byte == b'/')
+            .map_or(&rest[rest.len()..], |slash| &rest[slash..])
     });
     (after_authority.unwrap_or(path), query)
 }
@@ -446,7 +467,10 @@ impl Segment {
     fn is_language(&self) -> bool {
         let kept = self.kept();
         (kept.len() == 2 && kept.iter().all(u8::is_ascii_alphabetic))
-            || matches!(kept, b"qaz" | b"kaz" | b"rus" | b"eng" | b"kz-kk" | b"ru-ru" | b"en-us" | b"kk-kz")
+            || matches!(
+                kept,
+                b"qaz" | b"kaz" | b"rus" | b"eng" | b"kz-kk" | b"ru-ru" | b"en-us" | b"kk-kz"
+            )
     }
 
     fn kind(&self) -> Section {
@@ -463,7 +487,13 @@ impl Segment {
     fn segment_kind(&self) -> Kind {
         let kept = self.kept();
         let stem = match kept.iter().position(|byte| *byte == b'.') {
-            Some(dot) if dot > 0 && self.extension_len > 0 && !self.extension[..self.extension_len].iter().all(u8::is_ascii_digit) => {
+            Some(dot)
+                if dot > 0
+                    && self.extension_len > 0
+                    && !self.extension[..self.extension_len]
+                        .iter()
+                        .all(u8::is_ascii_digit) =>
+            {
                 &kept[..dot]
             }
             _ => kept,
@@ -492,17 +522,25 @@ impl Segment {
             b"" | b"html" | b"htm" | b"php" | b"aspx" | b"asp" | b"jsp" | b"shtml" => Form::Page,
             b"xml" | b"rss" | b"atom" | b"rdf" => Form::Feed,
             b"js" | b"mjs" | b"css" | b"map" | b"json" | b"webmanifest" => Form::Script,
-            b"jpg" | b"jpeg" | b"png" | b"gif" | b"webp" | b"avif" | b"svg" | b"ico" | b"mp3" | b"mp4" | b"webm"
-            | b"woff" | b"woff2" | b"ttf" => Form::Media,
+            b"jpg" | b"jpeg" | b"png" | b"gif" | b"webp" | b"avif" | b"svg" | b"ico" | b"mp3"
+            | b"mp4" | b"webm" | b"woff" | b"woff2" | b"ttf" => Form::Media,
             // `/v1.2`, `/dr.smith-says`: a dot in a slug, not a file.
-            extension if extension.len() > 4 || !extension.iter().any(u8::is_ascii_lowercase) => Form::Page,
+            extension if extension.len() > 4 || !extension.iter().any(u8::is_ascii_lowercase) => {
+                Form::Page
+            }
             _ => Form::File,
         }
     }
 
     /// The segment as a section's name, when it can be one.
     fn name(&self) -> Option<&str> {
-        if self.cut { None } else { std::str::from_utf8(self.kept()).ok().filter(|name| !name.is_empty()) }
+        if self.cut {
+            None
+        } else {
+            std::str::from_utf8(self.kept())
+                .ok()
+                .filter(|name| !name.is_empty())
+        }
     }
 }
 
@@ -537,12 +575,18 @@ fn hex(digit: u8) -> Option<u8> {
 /// The roles the keys of a query play, at most two named ones.
 fn roles(query: &[u8]) -> u8 {
     let mut roles = 0;
-    let mut keys = query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
+    let mut keys = query
+        .split(|byte| *byte == b'&')
+        .filter(|pair| !pair.is_empty());
     for pair in keys.by_ref().take(KEYS_MAX) {
         let key = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
         roles |= role(key);
     }
-    if keys.next().is_some() || roles.count_ones() > 2 { UNKNOWN } else { roles }
+    if keys.next().is_some() || roles.count_ones() > 2 {
+        UNKNOWN
+    } else {
+        roles
+    }
 }
 
 fn role(raw: &[u8]) -> u8 {
@@ -556,15 +600,19 @@ fn role(raw: &[u8]) -> u8 {
         len += 1;
     }
     match &key[..len] {
-        b"s" | b"q" | b"query" | b"search" | b"searchword" | b"search_query" | b"keyword" | b"keywords" | b"keys" | b"text" | b"find"
-        | b"poisk" | b"term" => SEARCH,
-        b"p" | b"page_id" | b"id" | b"cat" | b"tag" | b"author" | b"post_type" | b"attachment_id" | b"m" | b"year" | b"monthnum"
-        | b"day" | b"name" | b"category" | b"section" | b"option" | b"view" | b"layout" | b"catid" | b"itemid" | b"nid" | b"node"
-        | b"element_id" | b"section_id" | b"code" => SELECT,
-        b"page" | b"paged" | b"start" | b"offset" | b"limit" | b"limitstart" | b"per_page" | b"cpage" | b"pagen_1" => TURN,
+        b"s" | b"q" | b"query" | b"search" | b"searchword" | b"search_query" | b"keyword"
+        | b"keywords" | b"keys" | b"text" | b"find" | b"poisk" | b"term" => SEARCH,
+        b"p" | b"page_id" | b"id" | b"cat" | b"tag" | b"author" | b"post_type"
+        | b"attachment_id" | b"m" | b"year" | b"monthnum" | b"day" | b"name" | b"category"
+        | b"section" | b"option" | b"view" | b"layout" | b"catid" | b"itemid" | b"nid"
+        | b"node" | b"element_id" | b"section_id" | b"code" => SELECT,
+        b"page" | b"paged" | b"start" | b"offset" | b"limit" | b"limitstart" | b"per_page"
+        | b"cpage" | b"pagen_1" => TURN,
         b"lang" | b"language" | b"locale" | b"hl" => LANGUAGE,
-        b"feed" | b"format" | b"type" | b"output" | b"tmpl" | b"amp" | b"print" | b"embed" | b"_format" => FORMAT,
-        b"action" | b"rest_route" | b"doing_wp_cron" | b"wc-ajax" | b"task" | b"ajax" | b"preview" | b"replytocom" => ACTION,
+        b"feed" | b"format" | b"type" | b"output" | b"tmpl" | b"amp" | b"print" | b"embed"
+        | b"_format" => FORMAT,
+        b"action" | b"rest_route" | b"doing_wp_cron" | b"wc-ajax" | b"task" | b"ajax"
+        | b"preview" | b"replytocom" => ACTION,
         _ => UNKNOWN,
     }
 }
@@ -625,12 +673,46 @@ mod tests {
     fn spelling_makes_no_new_shape() {
         let book = newsroom();
         for (plain, variants) in [
-            ("/news/title", &["//news/title", "/news//title/", "/./news/title", "/news;a=1/title;b=2", "/%6eews/titl%65", "/news/other"][..]),
-            ("/?s=1", &["/?s=2", "/?%73=1", "/?S=1", "//?s=1", "/?s=1&s=2", "/?&s=1&", "/;x?s"]),
-            ("/news/x?a=1", &["/news/x?b=1", "/news/x?b=1&c=2&d=3", "/news/x?%00=1", "/news/x?averyveryverylongkey=1", "/news/x?=1"]),
+            (
+                "/news/title",
+                &[
+                    "//news/title",
+                    "/news//title/",
+                    "/./news/title",
+                    "/news;a=1/title;b=2",
+                    "/%6eews/titl%65",
+                    "/news/other",
+                ][..],
+            ),
+            (
+                "/?s=1",
+                &[
+                    "/?s=2",
+                    "/?%73=1",
+                    "/?S=1",
+                    "//?s=1",
+                    "/?s=1&s=2",
+                    "/?&s=1&",
+                    "/;x?s",
+                ],
+            ),
+            (
+                "/news/x?a=1",
+                &[
+                    "/news/x?b=1",
+                    "/news/x?b=1&c=2&d=3",
+                    "/news/x?%00=1",
+                    "/news/x?averyveryverylongkey=1",
+                    "/news/x?=1",
+                ],
+            ),
         ] {
             for variant in variants {
-                assert_eq!(book.shape(variant.as_bytes()), book.shape(plain.as_bytes()), "{variant} beside {plain}");
+                assert_eq!(
+                    book.shape(variant.as_bytes()),
+                    book.shape(plain.as_bytes()),
+                    "{variant} beside {plain}"
+                );
             }
         }
     }
@@ -675,15 +757,26 @@ mod tests {
 
     #[test]
     fn inventing_paths_invents_few_shapes() {
-        let floods: [(&str, fn(u32) -> String, usize); 4] = [
+        type Target = fn(u32) -> String;
+        let floods: [(&str, Target, usize); 4] = [
             ("unknown sections", |n| format!("/section{n}x/page{n}y"), 1),
-            ("path parameters", |n| format!("/news;{n}=1//a{n}z?w={n}"), 1),
+            (
+                "path parameters",
+                |n| format!("/news;{n}=1//a{n}z?w={n}"),
+                1,
+            ),
             ("random keys", |n| format!("/news/title?k{n}=1"), 1),
-            ("digits and hex", |n| format!("/news/{:x}", u64::from(n) << 34 | 0xabc), 3),
+            (
+                "digits and hex",
+                |n| format!("/news/{:x}", u64::from(n) << 34 | 0xabc),
+                3,
+            ),
         ];
         let book = newsroom();
         for (name, target, shapes_max) in floods {
-            let shapes = (0..5_000).map(|n| book.shape(target(n).as_bytes())).collect::<HashSet<_>>();
+            let shapes = (0..5_000)
+                .map(|n| book.shape(target(n).as_bytes()))
+                .collect::<HashSet<_>>();
             assert!(shapes.len() <= shapes_max, "{name}: {}", shapes.len());
         }
     }
