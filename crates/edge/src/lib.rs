@@ -10,5 +10,7 @@ pub mod cache;
 pub mod clock;
 pub mod compress;
 pub mod fields;
+pub mod forward;
 pub mod origin;
 pub mod plan;
+pub mod staff;
