@@ -25,6 +25,7 @@ pub mod origin;
 pub mod pages;
 pub mod plan;
 mod pass;
+mod read;
 mod relay;
 mod serve;
 mod shard;
