@@ -12,5 +12,6 @@ pub mod compress;
 pub mod fields;
 pub mod forward;
 pub mod origin;
+pub mod pages;
 pub mod plan;
 pub mod staff;
