@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Request, Version, header};
-use saqta_detect::facts::{self, Class};
 use saqta_detect::network::Group;
 use saqta_detect::shape::Shape;
 
-use crate::admission::{self, Ask};
+use crate::admission::{self, Ask, Class};
 use crate::clock::UnixMillis;
 use crate::fields::Fields;
 use crate::forward::{self, Inbound, Outbound, Scheme};
@@ -32,7 +31,6 @@ pub struct Asked {
     pub class: Class,
     pub shape: Shape,
     pub group: Group,
-    pub is_navigation: bool,
 }
 
 /// Why a request has no site to go to.
@@ -42,14 +40,28 @@ pub enum Unasked {
 }
 
 impl Asked {
-    pub fn of<B>(client: &Client, running: Arc<Running>, request: &Request<B>) -> Result<Self, Unasked> {
+    pub fn of<B>(
+        client: &Client,
+        running: Arc<Running>,
+        request: &Request<B>,
+    ) -> Result<Self, Unasked> {
         let authority = authority(&running, request)?;
-        let site_id = running.site_of(authority.host()).ok_or(Unasked::UnknownHost)?;
-        let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let site_id = running
+            .site_of(authority.host())
+            .ok_or(Unasked::UnknownHost)?;
+        let target = request
+            .uri()
+            .path_and_query()
+            .cloned()
+            .unwrap_or_else(|| PathAndQuery::from_static("/"));
         let fields = request.headers();
         let address = client.address(&running, fields);
-        let scheme =
-            forward::outer_scheme(client.peer.ip(), fields.field("x-forwarded-proto"), &running.plan.trust_forwarded, Scheme::Http);
+        let scheme = forward::outer_scheme(
+            client.peer.ip(),
+            fields.field("x-forwarded-proto"),
+            &running.plan.trust_forwarded,
+            Scheme::Http,
+        );
         let state = &running.sites[site_id];
         let class = class_of(&running.plan.sites[site_id], state, address, fields);
         let shape = state.shapes.shape(target.as_str().as_bytes());
@@ -63,7 +75,6 @@ impl Asked {
             class,
             shape,
             group: Group::of(address),
-            is_navigation: crate::pages::is_navigation(fields),
             running,
         })
     }
@@ -77,8 +88,17 @@ impl Asked {
     }
 
     pub fn ask(&self) -> Ask {
-        let deadline = if self.class == Class::Staff { admission::STAFF_DEADLINE } else { admission::READER_DEADLINE };
-        Ask { class: self.class, shape: self.shape, group: self.group, deadline }
+        let deadline = if self.class == Class::Staff {
+            admission::STAFF_DEADLINE
+        } else {
+            admission::READER_DEADLINE
+        };
+        Ask {
+            class: self.class,
+            shape: self.shape,
+            group: self.group,
+            deadline,
+        }
     }
 
     pub fn inbound(&self) -> Inbound<'_> {
@@ -99,21 +119,6 @@ impl Asked {
             client_address: site.forward_client_address,
         }
     }
-
-    pub fn facts(&self, method: &Method) -> facts::Facts {
-        facts::Facts {
-            site: self.site_id,
-            method: match *method {
-                Method::GET | Method::HEAD => facts::Method::Read,
-                Method::OPTIONS | Method::TRACE => facts::Method::Ask,
-                _ => facts::Method::Write,
-            },
-            shape: self.shape,
-            source: self.client,
-            class: self.class,
-            is_navigation: self.is_navigation,
-        }
-    }
 }
 
 /// Staff: a network the operator named, or a session the origin itself gave out after a login we saw.
@@ -122,7 +127,9 @@ pub fn class_of(site: &Site, state: &SiteState, address: IpAddr, fields: &impl F
         return Class::Staff;
     }
     let mut staff = false;
-    fields.each_line("cookie", &mut |line| staff = staff || state.staff.is_staff(line, UnixMillis::now()));
+    fields.each_line("cookie", &mut |line| {
+        staff = staff || state.staff.is_staff(line, UnixMillis::now())
+    });
     if staff { Class::Staff } else { Class::Unknown }
 }
 
@@ -144,10 +151,14 @@ fn authority<B>(running: &Running, request: &Request<B>) -> Result<Authority, Un
         ),
     };
     match (request.uri().authority(), host) {
-        (Some(target), Some(host)) if !target.as_str().eq_ignore_ascii_case(host) => Err(fault(ClientFault::HostMismatch)),
+        (Some(target), Some(host)) if !target.as_str().eq_ignore_ascii_case(host) => {
+            Err(fault(ClientFault::HostMismatch))
+        }
         (Some(target), _) if !head::is_host(target.as_str()) => Err(fault(ClientFault::Host)),
         (Some(target), _) => Ok(target.clone()),
-        (None, Some(host)) if !host.is_empty() => Authority::try_from(host).map_err(|_| fault(ClientFault::Host)),
+        (None, Some(host)) if !host.is_empty() => {
+            Authority::try_from(host).map_err(|_| fault(ClientFault::Host))
+        }
         // HTTP/1.0 without Host: only a site for every host can be meant.
         _ => match running.plan.any_host {
             Some(site) => Ok(running.plan.sites[site].origin.authority.clone()),
@@ -161,7 +172,14 @@ pub fn http2_fault(method: &Method, fields: &HeaderMap) -> Option<ClientFault> {
     if matches!(*method, Method::CONNECT | Method::TRACE) {
         return Some(ClientFault::Method);
     }
-    let connection = ["connection", "transfer-encoding", "upgrade", "keep-alive", "proxy-connection", "http2-settings"];
+    let connection = [
+        "connection",
+        "transfer-encoding",
+        "upgrade",
+        "keep-alive",
+        "proxy-connection",
+        "http2-settings",
+    ];
     if connection.iter().any(|name| fields.contains_key(*name)) {
         return Some(ClientFault::ConnectionField);
     }

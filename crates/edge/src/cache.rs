@@ -226,6 +226,27 @@ impl Cache {
         }
     }
 
+    /// Only a fresh copy; what else there is, [`Cache::lookup`] says and counts.
+    pub fn fresh<F: Fields + ?Sized>(
+        &self,
+        key: &KeyRef<'_>,
+        request: &F,
+        directives: RequestDirectives,
+        now: UnixMillis,
+    ) -> Option<Arc<Stored>> {
+        let wishes = match directives {
+            RequestDirectives::Ignore => None,
+            RequestDirectives::Honour => Some(wishes_of(request)),
+        };
+        match self.find(key, request, wishes.as_ref(), now) {
+            Lookup::Fresh(stored) => {
+                self.counts.hits.add();
+                Some(stored)
+            }
+            _ => None,
+        }
+    }
+
     fn find<F: Fields + ?Sized>(
         &self,
         key: &KeyRef<'_>,

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
@@ -52,10 +52,17 @@ where
 {
     let (body_rate_min, write_rate_min) = {
         let running = shard.running();
-        (running.plan.limits.body_rate_min, running.plan.limits.write_rate_min)
+        (
+            running.plan.limits.body_rate_min,
+            running.plan.limits.write_rate_min,
+        )
     };
     let wire = Wire::new(io, body_rate_min, write_rate_min);
-    let mut connection = Connection { client: Client::new(peer, shard), scanned: 0, out: BytesMut::new() };
+    let mut connection = Connection {
+        client: Client::new(peer, shard),
+        scanned: 0,
+        out: BytesMut::new(),
+    };
     let _ended = connection.run(wire).await;
 }
 
@@ -69,8 +76,16 @@ struct Connection {
 enum Step {
     Incomplete,
     /// `out` and this body are the whole answer.
-    Answer { head_len: usize, body: Bytes, keep_alive: bool },
-    Exchange { head_len: usize, framing: Framing, keep_alive: bool },
+    Answer {
+        head_len: usize,
+        body: Bytes,
+        keep_alive: bool,
+    },
+    Exchange {
+        head_len: usize,
+        framing: Framing,
+        keep_alive: bool,
+    },
     Http2,
     Fault(ClientFault),
     HangUp,
@@ -87,23 +102,33 @@ impl Connection {
                 Step::Incomplete | Step::HangUp => return Ok(()),
                 Step::Http2 => return self.http2(wire).await,
                 Step::Fault(fault) => return self.refuse(wire, fault).await,
-                Step::Answer { head_len, body, keep_alive } => {
+                Step::Answer {
+                    head_len,
+                    body,
+                    keep_alive,
+                } => {
                     bytes::Buf::advance(&mut wire.inbound, head_len);
                     let before = wire.bytes_out;
                     wire.write_both(&self.out, &body).await?;
-                    self.client.shard.counters.bytes_out.add(wire.bytes_out - before);
+                    self.client
+                        .shard
+                        .counters
+                        .bytes_out
+                        .add(wire.bytes_out - before);
                     self.out.clear();
                     if !keep_alive {
                         return linger(wire).await;
                     }
                 }
-                Step::Exchange { head_len, framing, keep_alive } => {
-                    match self.exchange(wire, head_len, framing).await? {
-                        Some(returned) if keep_alive => wire = returned,
-                        Some(returned) => return linger(returned).await,
-                        None => return Ok(()),
-                    }
-                }
+                Step::Exchange {
+                    head_len,
+                    framing,
+                    keep_alive,
+                } => match self.exchange(wire, head_len, framing).await? {
+                    Some(returned) if keep_alive => wire = returned,
+                    Some(returned) => return linger(returned).await,
+                    None => return Ok(()),
+                },
             }
             kept = true;
             self.scanned = 0;
@@ -117,7 +142,11 @@ impl Connection {
     {
         let mut head_deadline = None;
         loop {
-            let skip = if self.scanned == 0 { head::empty_line(&wire.inbound) } else { 0 };
+            let skip = if self.scanned == 0 {
+                head::empty_line(&wire.inbound)
+            } else {
+                0
+            };
             bytes::Buf::advance(&mut wire.inbound, skip);
             if !wire.inbound.is_empty() {
                 match self.decide(&wire.inbound, kept) {
@@ -135,7 +164,11 @@ impl Connection {
                 Ok(0) => return Ok(Step::HangUp),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    return Ok(if wire.inbound.is_empty() { Step::HangUp } else { Step::Fault(ClientFault::HeadTooSlow) });
+                    return Ok(if wire.inbound.is_empty() {
+                        Step::HangUp
+                    } else {
+                        Step::Fault(ClientFault::HeadTooSlow)
+                    });
                 }
                 Err(error) => return Err(error),
             }
@@ -146,27 +179,47 @@ impl Connection {
         if !kept && inbound[0] == PREFACE[0] {
             let seen = inbound.len().min(PREFACE.len());
             if inbound[..seen] == PREFACE[..seen] {
-                return if seen == PREFACE.len() { Step::Http2 } else { Step::Incomplete };
+                return if seen == PREFACE.len() {
+                    Step::Http2
+                } else {
+                    Step::Incomplete
+                };
             }
         }
         let running = self.client.shard.running();
         let mut storage = Storage::new();
-        let head = match head::parse(inbound, &mut self.scanned, &mut storage, &running.plan.limits) {
+        let head = match head::parse(
+            inbound,
+            &mut self.scanned,
+            &mut storage,
+            &running.plan.limits,
+        ) {
             Ok(Some(head)) => head,
             Ok(None) => return Step::Incomplete,
             Err(fault) => return Step::Fault(fault),
         };
         match serve::at_once(&mut self.client, &running, &head, &mut self.out) {
-            AtOnce::Answered { body, keep_alive } => Step::Answer { head_len: head.len, body, keep_alive },
-            AtOnce::Exchange => {
-                Step::Exchange { head_len: head.len, framing: head.framing, keep_alive: head.keep_alive }
-            }
+            AtOnce::Answered { body, keep_alive } => Step::Answer {
+                head_len: head.len,
+                body,
+                keep_alive,
+            },
+            AtOnce::Exchange => Step::Exchange {
+                head_len: head.len,
+                framing: head.framing,
+                keep_alive: head.keep_alive,
+            },
             AtOnce::HangUp => Step::HangUp,
         }
     }
 
     /// Lends the socket to hyper for one request. `None`: the connection is over.
-    async fn exchange<S>(&mut self, wire: Wire<S>, head_len: usize, framing: Framing) -> io::Result<Option<Wire<S>>>
+    async fn exchange<S>(
+        &mut self,
+        wire: Wire<S>,
+        head_len: usize,
+        framing: Framing,
+    ) -> io::Result<Option<Wire<S>>>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
@@ -179,10 +232,11 @@ impl Connection {
             let client = self.client.clone();
             let exchange = Rc::clone(&exchange);
             let upgrade = Rc::clone(&upgrade);
-            async move {
+            // hyper gives the socket back only from a connection that can be moved.
+            Box::pin(async move {
                 let response = serve::respond(&client, request, &upgrade).await;
                 Ok::<_, std::convert::Infallible>(response.map(|body| Answer { body, exchange }))
-            }
+            })
         });
         let mut connection = hyper::server::conn::http1::Builder::new()
             .max_buf_size(EXCHANGE_BUFFER_BYTES)
@@ -192,7 +246,11 @@ impl Connection {
         let parts = connection.into_parts();
         let complete = parts.io.is_complete();
         let mut wire = parts.io.into_wire();
-        self.client.shard.counters.bytes_out.add(wire.bytes_out - before);
+        self.client
+            .shard
+            .counters
+            .bytes_out
+            .add(wire.bytes_out - before);
         if let Some(fault) = exchange.fault() {
             self.client.shard.fault(fault);
         }
@@ -233,7 +291,8 @@ impl Connection {
             .max_send_buf_size(H2_SEND_BUFFER_BYTES)
             .max_pending_accept_reset_streams(H2_RESETS_MAX)
             .max_local_error_reset_streams(H2_RESETS_MAX);
-        let mut connection = pin!(builder.serve_connection(Framed::new(wire, Rc::clone(&exchange)), service));
+        let mut connection =
+            pin!(builder.serve_connection(Framed::new(wire, Rc::clone(&exchange)), service));
         loop {
             let wake = activity.deadline(&limits);
             tokio::select! {
@@ -308,7 +367,10 @@ macro_rules! delegate_body {
                 mut self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-                #[expect(clippy::redundant_closure_call, reason = "one wrapper has something to do before each frame")]
+                #[expect(
+                    clippy::redundant_closure_call,
+                    reason = "one wrapper has something to do before each frame"
+                )]
                 ($before)(&*self);
                 std::pin::Pin::new(&mut self.body).poll_frame(cx)
             }
@@ -344,13 +406,18 @@ struct Watched {
 
 impl Activity {
     fn new() -> Self {
-        Self { streams: Cell::new(0), last: Cell::new(Instant::now()) }
+        Self {
+            streams: Cell::new(0),
+            last: Cell::new(Instant::now()),
+        }
     }
 
     fn stream(self: &Rc<Self>) -> Stream {
         self.streams.set(self.streams.get() + 1);
         self.touch();
-        Stream { activity: Rc::clone(self) }
+        Stream {
+            activity: Rc::clone(self),
+        }
     }
 
     fn touch(&self) {
@@ -358,7 +425,11 @@ impl Activity {
     }
 
     fn deadline(&self, limits: &Limits) -> Instant {
-        let patience = if self.streams.get() == 0 { limits.keep_alive_timeout } else { H2_STALL };
+        let patience = if self.streams.get() == 0 {
+            limits.keep_alive_timeout
+        } else {
+            H2_STALL
+        };
         self.last.get() + patience
     }
 }
@@ -384,6 +455,3 @@ where
         });
     }
 }
-
-/// The answer as hyper takes it.
-pub type Answered = Response<Body>;

@@ -3,7 +3,7 @@
 //! One thread a shard, each with a runtime, a listener and counters of its own. They share the running plan, the cache and the
 //! admission to each origin.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::RandomState;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use saqta_detect::tally::Tally;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use crate::cache::Cache;
 use crate::listen;
+use crate::origin::health::State;
 use crate::plan::Plan;
 use crate::serve;
 use crate::shard::{Running, Shard, Shared};
@@ -30,7 +30,10 @@ const STOP_LOOK: Duration = Duration::from_millis(20);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot listen on {address}")]
-    Listen { address: SocketAddr, source: io::Error },
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
     #[error("cannot start a thread for a shard")]
     Thread(#[source] io::Error),
 }
@@ -43,19 +46,20 @@ pub enum ReloadError {
     Shards,
     #[error("`cache_mb` cannot change while running; restart to change it")]
     CacheBytes,
-    #[error("the number of sites cannot change while running, because each has its part of the cache; restart to change it")]
+    #[error(
+        "the number of sites cannot change while running, because each has its part of the cache; restart to change it"
+    )]
     Sites,
 }
 
 pub struct Edge {
     shared: Arc<Shared>,
     counters: Vec<Arc<Counters>>,
-    tallies: Vec<Arc<Mutex<Tally>>>,
     addresses: Vec<SocketAddr>,
     stop: watch::Sender<Stop>,
     threads: Vec<thread::JoinHandle<()>>,
     reloading: Mutex<()>,
-    secret: u64,
+    secret: RandomState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,25 +79,32 @@ impl Edge {
         let mut addresses = Vec::new();
         let mut sockets: Vec<Vec<_>> = (0..plan.shards).map(|_| Vec::new()).collect();
         for wanted in &plan.listen {
-            let failed = |source| StartError::Listen { address: *wanted, source };
+            let failed = |source| StartError::Listen {
+                address: *wanted,
+                source,
+            };
             let mut address = *wanted;
             for shard in &mut sockets {
                 let socket = listen::bind(address).map_err(failed)?;
                 // Port 0: the kernel chose for the first shard, the others join it.
-                address = socket.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
+                address = socket
+                    .local_addr()
+                    .map_err(failed)?
+                    .as_socket()
+                    .unwrap_or(address);
                 shard.push(socket);
             }
             addresses.push(address);
         }
-        let secret = RandomState::new().hash_one(std::process::id());
-        let cache = Cache::new(plan.sites.len(), plan.cache_bytes_max);
+        let secret = RandomState::new();
+        let cache =
+            Cache::new(plan.sites.len(), plan.cache_bytes_max).map_err(StartError::Thread)?;
         let shards = plan.shards;
-        let shared = Arc::new(Shared::new(Running::new(plan, None, secret), cache));
+        let shared = Arc::new(Shared::new(Running::new(plan, None, &secret), cache));
         let (stop, stopped) = watch::channel(Stop::Run);
         let mut edge = Self {
             shared,
             counters: (0..shards).map(|_| Arc::default()).collect(),
-            tallies: (0..shards).map(|_| Arc::default()).collect(),
             addresses,
             stop,
             threads: Vec::new(),
@@ -105,17 +116,20 @@ impl Edge {
                 .into_iter()
                 .map(listen::listen)
                 .collect::<Result<Vec<_>, _>>()
-                .map_err(|source| StartError::Listen { address: edge.addresses[0], source })?;
+                .map_err(|source| StartError::Listen {
+                    address: edge.addresses[0],
+                    source,
+                })?;
             let start = ShardStart {
                 listeners,
                 shared: Arc::clone(&edge.shared),
                 counters: Arc::clone(&edge.counters[index]),
-                tally: Arc::clone(&edge.tallies[index]),
                 stopped: stopped.clone(),
-                probes: index == 0,
             };
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(StartError::Thread)?;
             let thread = thread::Builder::new()
                 .name(format!("shard-{index}"))
                 .spawn(move || start.run(&runtime))
@@ -135,7 +149,10 @@ impl Edge {
     /// # Errors
     /// What only a restart can change. The old plan stays.
     pub fn reload(&self, plan: Plan) -> Result<(), ReloadError> {
-        let _one_at_a_time = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self
+            .reloading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let old = self.shared.running.load_full();
         // The kernel chose for port 0; asking for port 0 again is no change.
         if plan.listen != old.plan.listen {
@@ -150,7 +167,9 @@ impl Edge {
         if plan.sites.len() != old.plan.sites.len() {
             return Err(ReloadError::Sites);
         }
-        self.shared.running.store(Arc::new(Running::new(plan, Some(&old), self.secret)));
+        self.shared
+            .running
+            .store(Arc::new(Running::new(plan, Some(&old), &self.secret)));
         Ok(())
     }
 
@@ -167,7 +186,7 @@ impl Edge {
             connections: self.shared.occupancy.connections(),
             bypass: self.shared.bypassed(),
             totals: Totals::of(self.counters.iter().map(Arc::as_ref)),
-            cache_entries: cache.entries,
+            cache_entries: cache.keys,
             cache_bytes: cache.bytes,
             cache_bytes_max: running.plan.cache_bytes_max,
             sites: running
@@ -181,10 +200,18 @@ impl Edge {
                         name: site.name.clone(),
                         limit: admission.limit,
                         in_flight: admission.in_flight,
-                        queued: admission.queued,
-                        granted: admission.granted,
-                        turned_away: admission.turned_away,
-                        origin: state.health.state().name(),
+                        queued: admission.classes.iter().map(|class| class.queued).sum(),
+                        granted: admission.classes.iter().map(|class| class.granted).sum(),
+                        turned_away: admission
+                            .classes
+                            .iter()
+                            .map(|class| class.turned_away + class.expired)
+                            .sum(),
+                        origin: match state.health.state() {
+                            State::Closed => "up",
+                            State::HalfOpen => "recovering",
+                            State::Open => "down",
+                        },
                     }
                 })
                 .collect(),
@@ -221,36 +248,41 @@ struct ShardStart {
     listeners: Vec<std::net::TcpListener>,
     shared: Arc<Shared>,
     counters: Arc<Counters>,
-    tally: Arc<Mutex<Tally>>,
     stopped: watch::Receiver<Stop>,
-    /// One shard asks after the origins' health for all.
-    probes: bool,
 }
 
 impl ShardStart {
     fn run(self, runtime: &tokio::runtime::Runtime) {
-        let Self { listeners, shared, counters, tally, mut stopped, probes } = self;
+        let Self {
+            listeners,
+            shared,
+            counters,
+            mut stopped,
+        } = self;
         let local = LocalSet::new();
         local.block_on(runtime, async move {
-            let shard = Rc::new(Shard::new(shared, counters, tally));
+            let shard = Rc::new(Shard::new(shared, counters));
             let accepting: Vec<_> = listeners
                 .into_iter()
-                .filter_map(|listener| match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => Some(tokio::task::spawn_local(listen::accept(listener, Rc::clone(&shard)))),
-                    Err(error) => {
-                        tracing::error!(%error, "a listener could not be registered");
-                        None
-                    }
-                })
+                .filter_map(
+                    |listener| match tokio::net::TcpListener::from_std(listener) {
+                        Ok(listener) => Some(tokio::task::spawn_local(listen::accept(
+                            listener,
+                            Rc::clone(&shard),
+                        ))),
+                        Err(error) => {
+                            tracing::error!(%error, "a listener could not be registered");
+                            None
+                        }
+                    },
+                )
                 .collect();
-            if probes {
-                tokio::task::spawn_local(serve::watch_origins(Rc::clone(&shard)));
-            }
-            let _ended = stopped.wait_for(|stop| *stop != Stop::Run).await;
+            tokio::task::spawn_local(serve::watch_origins(Rc::clone(&shard)));
+            drop(stopped.wait_for(|stop| *stop != Stop::Run).await);
             for task in accepting {
                 task.abort();
             }
-            let _ended = stopped.wait_for(|stop| *stop == Stop::Now).await;
+            drop(stopped.wait_for(|stop| *stop == Stop::Now).await);
         });
     }
 }

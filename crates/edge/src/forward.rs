@@ -14,8 +14,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, TE,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
@@ -24,32 +25,89 @@ use crate::plan::{ForwardClientAddress, Networks};
 
 /// Fields taken from no client, and why. A name ending in `*` stands for every name that begins so.
 pub const DROPPED: &[(&str, &str)] = &[
-    ("forwarded", "says who the client is; read by frameworks beside X-Forwarded-For"),
+    (
+        "forwarded",
+        "says who the client is; read by frameworks beside X-Forwarded-For",
+    ),
     ("x-forwarded", "an old spelling of Forwarded"),
-    ("x-forwarded-*", "says who the client is and which URL it asked for; written anew"),
+    (
+        "x-forwarded-*",
+        "says who the client is and which URL it asked for; written anew",
+    ),
     ("x-real-ip", "says who the client is; written anew"),
-    ("x-client-ip", "says who the client is; read by WordPress security plugins"),
-    ("x-cluster-client-ip", "says who the client is; read by WordPress security plugins"),
-    ("client-ip", "says who the client is; PHP's HTTP_CLIENT_IP, read first by much old code"),
-    ("true-client-ip", "says who the client is; Akamai's and Cloudflare's spelling"),
-    ("cf-connecting-ip", "says who the client is; Cloudflare's spelling"),
-    ("cf-connecting-ipv6", "says who the client is; Cloudflare's spelling"),
-    ("cf-ipcountry", "says where the client is; decides what some plugins show"),
-    ("cf-visitor", "says http or https; WordPress plugins believe it"),
-    ("fastly-client-ip", "says who the client is; Fastly's spelling"),
-    ("x-sucuri-clientip", "says who the client is; read by WordPress security plugins"),
-    ("front-end-https", "says http or https; Microsoft's spelling"),
+    (
+        "x-client-ip",
+        "says who the client is; read by WordPress security plugins",
+    ),
+    (
+        "x-cluster-client-ip",
+        "says who the client is; read by WordPress security plugins",
+    ),
+    (
+        "client-ip",
+        "says who the client is; PHP's HTTP_CLIENT_IP, read first by much old code",
+    ),
+    (
+        "true-client-ip",
+        "says who the client is; Akamai's and Cloudflare's spelling",
+    ),
+    (
+        "cf-connecting-ip",
+        "says who the client is; Cloudflare's spelling",
+    ),
+    (
+        "cf-connecting-ipv6",
+        "says who the client is; Cloudflare's spelling",
+    ),
+    (
+        "cf-ipcountry",
+        "says where the client is; decides what some plugins show",
+    ),
+    (
+        "cf-visitor",
+        "says http or https; WordPress plugins believe it",
+    ),
+    (
+        "fastly-client-ip",
+        "says who the client is; Fastly's spelling",
+    ),
+    (
+        "x-sucuri-clientip",
+        "says who the client is; read by WordPress security plugins",
+    ),
+    (
+        "front-end-https",
+        "says http or https; Microsoft's spelling",
+    ),
     ("x-url-scheme", "says http or https"),
-    ("x-original-url", "another path than the cache's key: IIS, Symfony and Drupal take it for the request's own"),
-    ("x-rewrite-url", "another path than the cache's key: IIS, Symfony and Drupal take it for the request's own"),
+    (
+        "x-original-url",
+        "another path than the cache's key: IIS, Symfony and Drupal take it for the request's own",
+    ),
+    (
+        "x-rewrite-url",
+        "another path than the cache's key: IIS, Symfony and Drupal take it for the request's own",
+    ),
     ("x-original-host", "another host than the cache's key"),
-    ("x-host", "another host than the cache's key: links in the page would lead there"),
+    (
+        "x-host",
+        "another host than the cache's key: links in the page would lead there",
+    ),
     ("x-http-host-override", "another host than the cache's key"),
-    ("x-http-method-override", "another method than the one judged; left to staff, whose editor in WordPress needs it"),
+    (
+        "x-http-method-override",
+        "another method than the one judged; left to staff, whose editor in WordPress needs it",
+    ),
     ("x-http-method", "another method than the one judged"),
     ("x-method-override", "another method than the one judged"),
-    ("proxy", "becomes HTTP_PROXY in CGI programs, through which they then fetch (CVE-2016-5385)"),
-    ("x-middleware-subrequest", "switches off the middleware of Next.js (CVE-2025-29927)"),
+    (
+        "proxy",
+        "becomes HTTP_PROXY in CGI programs, through which they then fetch (CVE-2016-5385)",
+    ),
+    (
+        "x-middleware-subrequest",
+        "switches off the middleware of Next.js (CVE-2025-29927)",
+    ),
 ];
 
 /// The one place [`DROPPED`] yields to: WordPress's editor sends PUT, PATCH and DELETE as POST with this field. Without it
@@ -73,16 +131,63 @@ const HOP_BY_HOP: &[&str] = &[
 /// `Connection` may name fields a sender made up for this hop. These are nobody's to take away: without them the same
 /// request means something else, or is somebody else's. RFC 9110 §7.6.1 forbids a sender to name such.
 const END_TO_END: &[&str] = &[
-    "host", "authorization", "cookie", "origin", "referer", "user-agent", "date", "from", "expect", "max-forwards", "via",
-    "trailer", "range", "vary", "age", "etag", "expires", "pragma", "location", "warning", "server", "allow", "link",
-    "set-cookie", "www-authenticate", "retry-after", "last-modified", "refresh", "strict-transport-security",
-    "referrer-policy", "permissions-policy", "surrogate-control", "cdn-cache-control", "cache-control", "cache-status",
-    "clear-site-data", "timing-allow-origin",
+    "host",
+    "authorization",
+    "cookie",
+    "origin",
+    "referer",
+    "user-agent",
+    "date",
+    "from",
+    "expect",
+    "max-forwards",
+    "via",
+    "trailer",
+    "range",
+    "vary",
+    "age",
+    "etag",
+    "expires",
+    "pragma",
+    "location",
+    "warning",
+    "server",
+    "allow",
+    "link",
+    "set-cookie",
+    "www-authenticate",
+    "retry-after",
+    "last-modified",
+    "refresh",
+    "strict-transport-security",
+    "referrer-policy",
+    "permissions-policy",
+    "surrogate-control",
+    "cdn-cache-control",
+    "cache-control",
+    "cache-status",
+    "clear-site-data",
+    "timing-allow-origin",
 ];
 
 /// ... and every name that begins so.
-const END_TO_END_PREFIXES: &[&str] =
-    &["accept", "access-control-", "content-", "cross-origin-", "if-", "sec-", "x-forwarded-", "x-real-ip", "x-wp-", "x-csrf-", "x-xsrf-", "x-requested-with", "x-frame-options", "x-content-type-options", "x-robots-tag"];
+const END_TO_END_PREFIXES: &[&str] = &[
+    "accept",
+    "access-control-",
+    "content-",
+    "cross-origin-",
+    "if-",
+    "sec-",
+    "x-forwarded-",
+    "x-real-ip",
+    "x-wp-",
+    "x-csrf-",
+    "x-xsrf-",
+    "x-requested-with",
+    "x-frame-options",
+    "x-content-type-options",
+    "x-robots-tag",
+];
 
 /// How we sign `Via` towards the origin.
 const PSEUDONYM: &str = "saqta";
@@ -166,12 +271,18 @@ pub fn request(
         .get_all(VIA)
         .iter()
         .flat_map(|line| list(line.as_bytes()))
-        .filter(|entry| entry.split(|byte| byte.is_ascii_whitespace()).nth(1) == Some(PSEUDONYM.as_bytes()))
+        .filter(|entry| {
+            entry.split(|byte| byte.is_ascii_whitespace()).nth(1) == Some(PSEUDONYM.as_bytes())
+        })
         .count();
     if passages >= PASSAGES_MAX {
         return Err(ForwardFault::Loop);
     }
-    let exchange = if asks_websocket(method, fields, inbound.version) { Exchange::WebSocket } else { Exchange::Plain };
+    let exchange = if asks_websocket(method, fields, inbound.version) {
+        Exchange::WebSocket
+    } else {
+        Exchange::Plain
+    };
     let takes_trailers = names(fields, TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
     let may_override = inbound.staff
         && method == Method::POST
@@ -183,7 +294,9 @@ pub fn request(
     remove_hop_by_hop(fields);
     let dropped: Vec<HeaderName> = fields
         .keys()
-        .filter(|name| is_dropped(name.as_str()) && !(may_override && name.as_str() == METHOD_OVERRIDE))
+        .filter(|name| {
+            is_dropped(name.as_str()) && !(may_override && name.as_str() == METHOD_OVERRIDE)
+        })
         .cloned()
         .collect();
     remove_all(fields, &dropped);
@@ -203,14 +316,24 @@ pub fn request(
     }
 
     let asked = authority_value(inbound.host);
-    let host = if outbound.keep_host { asked.clone() } else { authority_value(outbound.authority) };
+    let host = if outbound.keep_host {
+        asked.clone()
+    } else {
+        authority_value(outbound.authority)
+    };
     fields.insert(HOST, host);
     let via = format!("{} {PSEUDONYM}", version_name(inbound.version));
     if let Ok(via) = HeaderValue::from_str(&via) {
         fields.append(VIA, via);
     }
-    let port = inbound.host.port_u16().unwrap_or_else(|| inbound.scheme.port());
-    fields.insert("x-forwarded-proto", HeaderValue::from_static(inbound.scheme.name()));
+    let port = inbound
+        .host
+        .port_u16()
+        .unwrap_or_else(|| inbound.scheme.port());
+    fields.insert(
+        "x-forwarded-proto",
+        HeaderValue::from_static(inbound.scheme.name()),
+    );
     fields.insert("x-forwarded-host", asked);
     fields.insert("x-forwarded-port", HeaderValue::from(port));
     if let Some(address) = shown_address(inbound.client, outbound.client_address)
@@ -244,7 +367,12 @@ pub fn for_cache_fetch(fields: &mut HeaderMap) {
 /// Turns the origin's response fields into what a client may see.
 ///
 /// After this, `Content-Length` is absent or one line of one number, as hyper read it.
-pub fn response(status: StatusCode, fields: &mut HeaderMap, inbound: &Inbound<'_>, outbound: &Outbound<'_>) {
+pub fn response(
+    status: StatusCode,
+    fields: &mut HeaderMap,
+    inbound: &Inbound<'_>,
+    outbound: &Outbound<'_>,
+) {
     // RFC 9112 §6.3: the coding decides, the length is a leftover or an attack.
     if fields.contains_key(TRANSFER_ENCODING) {
         fields.remove(CONTENT_LENGTH);
@@ -258,16 +386,26 @@ pub fn response(status: StatusCode, fields: &mut HeaderMap, inbound: &Inbound<'_
     // Says where else the origin can be reached, past the edge.
     fields.remove("alt-svc");
     // Instructions to a proxy of the origin's own, with paths of its disk.
-    for name in ["x-accel-redirect", "x-accel-buffering", "x-accel-expires", "x-sendfile"] {
+    for name in [
+        "x-accel-redirect",
+        "x-accel-buffering",
+        "x-accel-expires",
+        "x-sendfile",
+    ] {
         fields.remove(name);
     }
-    let length = fields.get(CONTENT_LENGTH).and_then(|line| list(line.as_bytes()).next()).map(HeaderValue::from_bytes);
+    let length = fields
+        .get(CONTENT_LENGTH)
+        .and_then(|line| list(line.as_bytes()).next())
+        .map(HeaderValue::from_bytes);
     if let Some(Ok(length)) = length {
         fields.insert(CONTENT_LENGTH, length);
     }
     if !outbound.keep_host {
         for name in ["location", "content-location"] {
-            let back = fields.get(name).and_then(|value| outward(value, inbound, outbound.authority));
+            let back = fields
+                .get(name)
+                .and_then(|value| outward(value, inbound, outbound.authority));
             if let Some(back) = back {
                 fields.insert(name, back);
             }
@@ -286,7 +424,11 @@ pub fn request_trailers(trailers: &mut HeaderMap) {
 }
 
 pub fn response_trailers(trailers: &mut HeaderMap) {
-    let dropped: Vec<HeaderName> = trailers.keys().filter(|name| !may_trail(name.as_str())).cloned().collect();
+    let dropped: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| !may_trail(name.as_str()))
+        .cloned()
+        .collect();
     remove_all(trailers, &dropped);
 }
 
@@ -301,12 +443,17 @@ pub fn client_address<'a>(
     trust: &Networks,
 ) -> IpAddr {
     let mut client = peer.to_canonical();
-    let entries = lines.rev().flat_map(|line| line.rsplit(|byte| *byte == b',')).take(HOPS_MAX);
+    let entries = lines
+        .rev()
+        .flat_map(|line| line.rsplit(|byte| *byte == b','))
+        .take(HOPS_MAX);
     for entry in entries {
         if !trust.contains(client) {
             break;
         }
-        let Some(address) = parse_hop(entry) else { break };
+        let Some(address) = parse_hop(entry) else {
+            break;
+        };
         client = address;
     }
     client
@@ -317,7 +464,10 @@ pub fn outer_scheme(peer: IpAddr, proto: Option<&[u8]>, trust: &Networks, own: S
     if !trust.contains(peer) {
         return own;
     }
-    match proto.and_then(|line| line.rsplit(|byte| *byte == b',').next()).map(<[u8]>::trim_ascii) {
+    match proto
+        .and_then(|line| line.rsplit(|byte| *byte == b',').next())
+        .map(<[u8]>::trim_ascii)
+    {
         Some(name) if name.eq_ignore_ascii_case(b"https") => Scheme::Https,
         Some(name) if name.eq_ignore_ascii_case(b"http") => Scheme::Http,
         _ => own,
@@ -386,24 +536,36 @@ fn remove_all(fields: &mut HeaderMap, names: &[HeaderName]) {
 fn is_dropped(name: &str) -> bool {
     // CGI turns `-` and `_` into the same letter, so `X_Forwarded_For` would stand in for the field dropped above.
     name.contains('_')
-        || DROPPED.iter().any(|(dropped, _)| match dropped.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix),
-            None => name == *dropped,
-        })
+        || DROPPED
+            .iter()
+            .any(|(dropped, _)| match dropped.strip_suffix('*') {
+                Some(prefix) => name.starts_with(prefix),
+                None => name == *dropped,
+            })
 }
 
 fn is_end_to_end(name: &str) -> bool {
-    END_TO_END.contains(&name) || END_TO_END_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    END_TO_END.contains(&name)
+        || END_TO_END_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
 }
 
 /// RFC 9110 §6.5.1: nothing that frames, routes, authenticates, controls or describes the content.
 fn may_trail(name: &str) -> bool {
-    let describes_only = matches!(name, "etag" | "date" | "server-timing" | "content-digest" | "repr-digest" | "content-md5");
+    let describes_only = matches!(
+        name,
+        "etag" | "date" | "server-timing" | "content-digest" | "repr-digest" | "content-md5"
+    );
     describes_only || !(HOP_BY_HOP.contains(&name) || is_end_to_end(name) || name.contains('_'))
 }
 
 /// An absolute reference to the origin's own name, as the reader must write it.
-fn outward(value: &HeaderValue, inbound: &Inbound<'_>, authority: &Authority) -> Option<HeaderValue> {
+fn outward(
+    value: &HeaderValue,
+    inbound: &Inbound<'_>,
+    authority: &Authority,
+) -> Option<HeaderValue> {
     let text = value.to_str().ok()?;
     let (scheme, rest) = text.split_once("://")?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
@@ -414,15 +576,24 @@ fn outward(value: &HeaderValue, inbound: &Inbound<'_>, authority: &Authority) ->
     let origin = authority.as_str();
     let without_port = authority.host();
     let same = named.eq_ignore_ascii_case(origin)
-        || (authority.port_u16().is_none_or(|port| port == 80) && named.eq_ignore_ascii_case(without_port));
+        || (authority.port_u16().is_none_or(|port| port == 80)
+            && named.eq_ignore_ascii_case(without_port));
     if !same {
         return None;
     }
-    HeaderValue::from_str(&format!("{}://{}{tail}", inbound.scheme.name(), inbound.host)).ok()
+    HeaderValue::from_str(&format!(
+        "{}://{}{tail}",
+        inbound.scheme.name(),
+        inbound.host
+    ))
+    .ok()
 }
 
 fn authority_value(authority: &Authority) -> HeaderValue {
-    #[expect(clippy::expect_used, reason = "an authority consists of bytes a field value may have")]
+    #[expect(
+        clippy::expect_used,
+        reason = "an authority consists of bytes a field value may have"
+    )]
     HeaderValue::from_str(authority.as_str()).expect("an authority is a field value")
 }
 
@@ -436,9 +607,14 @@ fn version_name(version: Version) -> &'static str {
 }
 
 fn names(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
-    fields.get_all(name).into_iter().flat_map(|line| list(line.as_bytes()))
+    fields
+        .get_all(name)
+        .into_iter()
+        .flat_map(|line| list(line.as_bytes()))
 }
 
 fn list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty())
+    line.split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|entry| !entry.is_empty())
 }

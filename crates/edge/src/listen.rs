@@ -21,7 +21,11 @@ const OUT_OF_FILES_PAUSE: Duration = Duration::from_millis(50);
 const ACCEPTS_IN_A_ROW: usize = 32;
 
 pub fn bind(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
@@ -45,7 +49,10 @@ pub async fn accept(listener: TcpListener, shard: Rc<Shard>) {
             Ok(accepted) => accepted,
             Err(error) => {
                 // The client left between the handshake and our turn, or files ran out; neither ends the listener.
-                if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                ) {
                     shard.counters.accept_errors.add(1);
                     tokio::time::sleep(OUT_OF_FILES_PAUSE).await;
                 }

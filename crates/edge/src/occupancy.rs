@@ -52,14 +52,20 @@ impl Occupancy {
         } else {
             limits.connections_per_address_max
         };
-        let mut part = self.part(address).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut part = self
+            .part(address)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let here = part.get(&address).copied().unwrap_or(0);
         if taken >= limits.connections_max || here >= per_address_max {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
         part.insert(address, here + 1);
-        Some(Seat { occupancy: Arc::clone(self), address })
+        Some(Seat {
+            occupancy: Arc::clone(self),
+            address,
+        })
     }
 
     pub fn connections(&self) -> usize {
@@ -73,7 +79,10 @@ impl Occupancy {
                 keep_alive: limits.keep_alive_timeout.min(SCARCE_KEEP_ALIVE),
             }
         } else {
-            Patience { header: limits.header_timeout, keep_alive: limits.keep_alive_timeout }
+            Patience {
+                header: limits.header_timeout,
+                keep_alive: limits.keep_alive_timeout,
+            }
         }
     }
 
@@ -94,7 +103,11 @@ fn is_scarce(connections: usize, limits: &Limits) -> bool {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.occupancy.connections.fetch_sub(1, Ordering::Relaxed);
-        let mut part = self.occupancy.part(self.address).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut part = self
+            .occupancy
+            .part(self.address)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(here) = part.get_mut(&self.address) {
             *here -= 1;
             if *here == 0 {
@@ -109,7 +122,11 @@ mod tests {
     use super::*;
 
     fn limits() -> Limits {
-        Limits { connections_max: 100, connections_per_address_max: 70, ..Limits::default() }
+        Limits {
+            connections_max: 100,
+            connections_per_address_max: 70,
+            ..Limits::default()
+        }
     }
 
     fn address(last: u8) -> IpAddr {
@@ -119,7 +136,9 @@ mod tests {
     #[test]
     fn one_address_cannot_take_every_seat() {
         let occupancy = Arc::new(Occupancy::default());
-        let seats: Vec<_> = (0..200).filter_map(|_| occupancy.sit(address(1), &limits())).collect();
+        let seats: Vec<_> = (0..200)
+            .filter_map(|_| occupancy.sit(address(1), &limits()))
+            .collect();
         assert_eq!(seats.len(), 70);
         assert!(occupancy.sit(address(2), &limits()).is_some());
     }
@@ -128,11 +147,20 @@ mod tests {
     fn seats_come_back_and_nothing_is_remembered() {
         let occupancy = Arc::new(Occupancy::default());
         for round in 0..3 {
-            let seats: Vec<_> = (0..=255u8).filter_map(|last| occupancy.sit(address(last), &limits())).collect();
+            let seats: Vec<_> = (0..=255u8)
+                .filter_map(|last| occupancy.sit(address(last), &limits()))
+                .collect();
             assert_eq!(seats.len(), 100, "round {round}");
             drop(seats);
             assert_eq!(occupancy.connections(), 0);
-            assert_eq!(occupancy.parts.iter().map(|part| part.lock().unwrap().len()).sum::<usize>(), 0);
+            assert_eq!(
+                occupancy
+                    .parts
+                    .iter()
+                    .map(|part| part.lock().unwrap().len())
+                    .sum::<usize>(),
+                0
+            );
         }
     }
 
@@ -140,19 +168,33 @@ mod tests {
     fn patience_shrinks_when_sockets_are_scarce() {
         let occupancy = Arc::new(Occupancy::default());
         let calm = occupancy.patience(&limits());
-        assert_eq!(calm, Patience { header: Duration::from_secs(10), keep_alive: Duration::from_secs(30) });
-        let seats: Vec<_> = (0..80u8).filter_map(|last| occupancy.sit(address(last), &limits())).collect();
+        assert_eq!(
+            calm,
+            Patience {
+                header: Duration::from_secs(10),
+                keep_alive: Duration::from_secs(30)
+            }
+        );
+        let seats: Vec<_> = (0..80u8)
+            .filter_map(|last| occupancy.sit(address(last), &limits()))
+            .collect();
         assert_eq!(seats.len(), 80);
         assert_eq!(
             occupancy.patience(&limits()),
-            Patience { header: SCARCE_HEADER_TIMEOUT, keep_alive: SCARCE_KEEP_ALIVE }
+            Patience {
+                header: SCARCE_HEADER_TIMEOUT,
+                keep_alive: SCARCE_KEEP_ALIVE
+            }
         );
     }
 
     #[test]
     fn a_v4_address_in_v6_clothes_is_the_same_address() {
         let occupancy = Arc::new(Occupancy::default());
-        let limits = Limits { connections_per_address_max: 1, ..limits() };
+        let limits = Limits {
+            connections_per_address_max: 1,
+            ..limits()
+        };
         let seat = occupancy.sit("::ffff:127.1.0.1".parse().unwrap(), &limits);
         assert!(seat.is_some());
         assert!(occupancy.sit(address(1), &limits).is_none());

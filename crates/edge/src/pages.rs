@@ -17,10 +17,10 @@ mod words;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-    REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use self::words::{Words, words};
 use crate::body::Body;
@@ -36,6 +36,9 @@ const LANGUAGES_MAX: usize = 16;
 
 /// Media ranges looked at in `Accept`; browsers send up to 8.
 const RANGES_MAX: usize = 16;
+
+/// Names our own answers.
+const ANSWER: HeaderName = HeaderName::from_static("saqta-answer");
 
 const STYLE: &str = include_str!("pages/style.css");
 
@@ -99,6 +102,15 @@ impl Page {
         }
     }
 
+    /// Tells our own answers from the origin's, for whoever counts or debugs.
+    fn answer(self) -> &'static str {
+        match self {
+            Self::Waiting { .. } | Self::NotTaken => "waiting",
+            Self::OriginDown | Self::OriginSlow => "origin-failed",
+            _ => "refused",
+        }
+    }
+
     fn retry_after_secs(self) -> Option<u16> {
         match self {
             Self::Waiting { reload_secs } => Some(reload_secs),
@@ -148,7 +160,10 @@ pub struct Asker {
 impl Asker {
     /// `site`: the language for a reader whose browser asks for none of ours.
     pub fn of(fields: &impl Fields, site: Language) -> Self {
-        Self { language: language(fields.field(ACCEPT_LANGUAGE.as_str()), site), format: format(fields) }
+        Self {
+            language: language(fields.field(ACCEPT_LANGUAGE.as_str()), site),
+            format: format(fields),
+        }
     }
 }
 
@@ -204,7 +219,9 @@ impl Pages {
     pub fn new() -> Self {
         Self {
             still: Page::STILL.into_iter().map(translations).collect(),
-            waiting: RELOAD_SECS.map(|reload_secs| translations(Page::Waiting { reload_secs })).collect(),
+            waiting: RELOAD_SECS
+                .map(|reload_secs| translations(Page::Waiting { reload_secs }))
+                .collect(),
         }
     }
 
@@ -230,21 +247,29 @@ impl Pages {
 }
 
 fn translations(page: Page) -> Translations {
-    [Language::Kazakh, Language::Russian, Language::English]
-        .map(|language| [Format::Html, Format::Problem].map(|format| build(page, Asker { language, format })))
+    [Language::Kazakh, Language::Russian, Language::English].map(|language| {
+        [Format::Html, Format::Problem].map(|format| build(page, Asker { language, format }))
+    })
 }
 
 fn build(page: Page, asker: Asker) -> Prebuilt {
     let status = page.status();
     let words = words(page, asker.language);
     let (media, body) = match asker.format {
-        Format::Html => ("text/html; charset=utf-8", html(page, asker.language, &words)),
+        Format::Html => (
+            "text/html; charset=utf-8",
+            html(page, asker.language, &words),
+        ),
         Format::Problem => ("application/problem+json", problem(page, &words)),
     };
     let mut fields = HeaderMap::new();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static(media));
-    fields.insert(CONTENT_LANGUAGE, HeaderValue::from_static(tag(asker.language)));
+    fields.insert(
+        CONTENT_LANGUAGE,
+        HeaderValue::from_static(tag(asker.language)),
+    );
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(ANSWER, HeaderValue::from_static(page.answer()));
     fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     fields.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     if let Some(secs) = page.retry_after_secs() {
@@ -261,7 +286,12 @@ fn build(page: Page, asker: Asker) -> Prebuilt {
         }
     }
     let body = Bytes::from(body);
-    let mut head = format!("HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or_default()).into_bytes();
+    let mut head = format!(
+        "HTTP/1.1 {} {}\r\n",
+        status.as_u16(),
+        status.canonical_reason().unwrap_or_default()
+    )
+    .into_bytes();
     let length = HeaderValue::from(body.len());
     for (name, value) in fields.iter().chain([(&CONTENT_LENGTH, &length)]) {
         head.extend_from_slice(name.as_str().as_bytes());
@@ -269,16 +299,30 @@ fn build(page: Page, asker: Asker) -> Prebuilt {
         head.extend_from_slice(value.as_bytes());
         head.extend_from_slice(b"\r\n");
     }
-    Prebuilt { status, fields, head: Bytes::from(head), body }
+    Prebuilt {
+        status,
+        fields,
+        head: Bytes::from(head),
+        body,
+    }
 }
 
 fn html(page: Page, language: Language, words: &Words) -> String {
     let refresh = match page {
-        Page::Waiting { reload_secs } => format!("<meta http-equiv=\"refresh\" content=\"{reload_secs}\">\n"),
+        Page::Waiting { reload_secs } => {
+            format!("<meta http-equiv=\"refresh\" content=\"{reload_secs}\">\n")
+        }
         _ => String::new(),
     };
-    let bar = if refresh.is_empty() { "" } else { "<div class=\"bar\" aria-hidden=\"true\"><i></i></div>\n" };
-    let second = words.second.map(|second| format!("<p class=\"soft\">{second}</p>\n")).unwrap_or_default();
+    let bar = if refresh.is_empty() {
+        ""
+    } else {
+        "<div class=\"bar\" aria-hidden=\"true\"><i></i></div>\n"
+    };
+    let second = words
+        .second
+        .map(|second| format!("<p class=\"soft\">{second}</p>\n"))
+        .unwrap_or_default();
     let links: String = page
         .ways()
         .iter()
@@ -288,7 +332,11 @@ fn html(page: Page, language: Language, words: &Words) -> String {
             Way::Front => format!("<a href=\"/\">{}</a>\n", words.front),
         })
         .collect();
-    let nav = if links.is_empty() { String::new() } else { format!("<nav>\n{links}</nav>\n") };
+    let nav = if links.is_empty() {
+        String::new()
+    } else {
+        format!("<nav>\n{links}</nav>\n")
+    };
     format!(
         "<!doctype html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -341,17 +389,27 @@ pub fn language(accept: Option<&[u8]>, site: Language) -> Language {
 /// HTML for a navigation. Browsers of today say so; of others, those that name HTML and do not prefer JSON.
 pub fn format(fields: &impl Fields) -> Format {
     if let Some(mode) = fields.field("sec-fetch-mode") {
-        return if mode == b"navigate" { Format::Html } else { Format::Problem };
+        return if mode == b"navigate" {
+            Format::Html
+        } else {
+            Format::Problem
+        };
     }
     let (mut html, mut json) = (0, 0);
-    for (range, weight) in weighted(fields.field(ACCEPT.as_str()).unwrap_or_default()).take(RANGES_MAX) {
+    for (range, weight) in
+        weighted(fields.field(ACCEPT.as_str()).unwrap_or_default()).take(RANGES_MAX)
+    {
         match range.to_ascii_lowercase().as_slice() {
             b"text/html" | b"application/xhtml+xml" => html = html.max(weight),
             b"application/json" | b"application/problem+json" => json = json.max(weight),
             _ => {}
         }
     }
-    if html > 0 && html >= json { Format::Html } else { Format::Problem }
+    if html > 0 && html >= json {
+        Format::Html
+    } else {
+        Format::Problem
+    }
 }
 
 /// List members with their `q` in thousandths; one that cannot be read counts as 0, as not wanted.
@@ -360,16 +418,25 @@ fn weighted(list: &[u8]) -> impl Iterator<Item = (&[u8], u16)> {
         let mut parts = member.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
         let name = parts.next().filter(|name| !name.is_empty())?;
         let weight = parts
-            .find_map(|part| part.strip_prefix(b"q=").or_else(|| part.strip_prefix(b"Q=")))
+            .find_map(|part| {
+                part.strip_prefix(b"q=")
+                    .or_else(|| part.strip_prefix(b"Q="))
+            })
             .map_or(1000, thousandths);
         Some((name, weight))
     })
 }
 
 fn thousandths(weight: &[u8]) -> u16 {
-    let read = std::str::from_utf8(weight).ok().and_then(|text| text.parse::<f32>().ok());
+    let read = std::str::from_utf8(weight)
+        .ok()
+        .and_then(|text| text.parse::<f32>().ok());
     match read {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1000")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and 1000"
+        )]
         Some(weight) if (0.0..=1.0).contains(&weight) => (weight * 1000.0) as u16,
         _ => 0,
     }

@@ -5,16 +5,17 @@
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body::{Body as HttpBody, Frame};
+use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
 use crate::admission::{Outcome, Slot, Stream};
 use crate::asked::Asked;
-use crate::body::{Body, BodyError};
+use crate::body::Body;
 use crate::clock::UnixMillis;
 use crate::forward;
 use crate::origin::{self, OriginError};
+use crate::read;
 use crate::relay::{self, Feeder, WINDOW_BYTES};
 use crate::serve::Client;
 use crate::staff::LoginExchange;
@@ -46,7 +47,12 @@ pub enum PassError {
 }
 
 /// Sends the request and returns the response as soon as its head is here.
-pub async fn pass(client: &Client, asked: Asked, request: Request<Body>, place: Place) -> Result<Response<Body>, PassError> {
+pub async fn pass(
+    client: &Client,
+    asked: Asked,
+    request: Request<Body>,
+    place: Place,
+) -> Result<Response<Body>, PassError> {
     let origin = client.shard.origin(&asked.running, asked.site_id);
     let shard = std::rc::Rc::clone(&client.shard);
     let (head, answered) = oneshot::channel();
@@ -57,9 +63,13 @@ pub async fn pass(client: &Client, asked: Asked, request: Request<Body>, place: 
         match origin.send(request).await {
             Ok(response) => {
                 learn(&asked, &method, &fields, &response);
-                if is_unsafe(&method) && !response.status().is_client_error() && !response.status().is_server_error() {
-                    shard.shared.cache.invalidate(&asked.key(&shard.shared.cache), response.headers());
-                }
+                let cache = &shard.shared.cache;
+                cache.invalidate_after(
+                    &read::key(cache, &asked),
+                    &method,
+                    response.status(),
+                    response.headers(),
+                );
                 relay_response(&asked, response, place, head).await;
             }
             Err(error) => {
@@ -70,7 +80,9 @@ pub async fn pass(client: &Client, asked: Asked, request: Request<Body>, place: 
         }
     });
     // A shard that stops drops the task and its sender.
-    answered.await.unwrap_or(Err(PassError::Origin(OriginError::ClosedBeforeResponse)))
+    answered
+        .await
+        .unwrap_or(Err(PassError::Origin(OriginError::ClosedBeforeResponse)))
 }
 
 /// 101 and the tunnel behind it, or whatever the origin says instead.
@@ -86,23 +98,34 @@ pub async fn websocket(
     };
     let origin = client.shard.origin(&asked.running, asked.site_id);
     let mut response = origin.send(request).await?;
-    forward::response(response.status(), response.headers_mut(), &asked.inbound(), &asked.outbound());
+    forward::response(
+        response.status(),
+        response.headers_mut(),
+        &asked.inbound(),
+        &asked.outbound(),
+    );
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok((response, None));
     }
-    let upgraded = hyper::upgrade::on(&mut response).await.map_err(|_| OriginError::ClosedBeforeResponse)?;
-    Ok((response.map(|_| Body::Empty), Some(Upgrade { origin: upgraded, place })))
-}
-
-fn is_unsafe(method: &Method) -> bool {
-    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+    let upgraded = hyper::upgrade::on(&mut response)
+        .await
+        .map_err(|_| OriginError::ClosedBeforeResponse)?;
+    Ok((
+        response.map(|_| Body::Empty),
+        Some(Upgrade {
+            origin: upgraded,
+            place,
+        }),
+    ))
 }
 
 /// What an exchange with the origin teaches, whoever asked for it.
 pub fn learn<B>(asked: &Asked, method: &Method, fields: &http::HeaderMap, response: &Response<B>) {
     let state = asked.state();
     if method == Method::GET {
-        state.shapes.learn(asked.target.as_str().as_bytes(), response.status().as_u16());
+        state
+            .shapes
+            .learn(asked.target.as_str().as_bytes(), response.status().as_u16());
     }
     let exchange = LoginExchange {
         method,
@@ -117,7 +140,9 @@ pub fn learn<B>(asked: &Asked, method: &Method, fields: &http::HeaderMap, respon
 
 pub fn outcome_of(error: &OriginError) -> Outcome {
     match error {
-        OriginError::ResponseTimedOut | OriginError::ConnectTimedOut | OriginError::Connect(_) => Outcome::OVERLOADED,
+        OriginError::ResponseTimedOut | OriginError::ConnectTimedOut | OriginError::Connect(_) => {
+            Outcome::OVERLOADED
+        }
         _ => Outcome::FAILED,
     }
 }
@@ -140,13 +165,14 @@ async fn relay_response(
 ) {
     let (mut parts, mut body) = response.into_parts();
     let outcome = outcome_of_status(parts.status);
-    forward::response(parts.status, &mut parts.headers, &asked.inbound(), &asked.outbound());
+    forward::response(
+        parts.status,
+        &mut parts.headers,
+        &asked.inbound(),
+        &asked.outbound(),
+    );
     let exact = body.size_hint().exact();
-    let endless = parts
-        .headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-    if endless || exact.is_some_and(|bytes| bytes > WINDOW_BYTES as u64) {
+    if is_stream(&parts.headers, &body) {
         place = match into_stream(asked, place, outcome) {
             Ok(place) => place,
             Err(full) => {
@@ -161,7 +187,10 @@ async fn relay_response(
         return;
     }
     let (feeder, relayed) = relay::pipe(exact);
-    if head.send(Ok(Response::from_parts(parts, Body::stream(relayed)))).is_err() {
+    if head
+        .send(Ok(Response::from_parts(parts, Body::stream(relayed))))
+        .is_err()
+    {
         // The client left while the origin thought; what it sends is still read, so that the connection can be kept.
     }
     feed(asked, &mut body, feeder, place, outcome).await;
@@ -197,7 +226,7 @@ async fn feed(asked: &Asked, body: &mut Body, feeder: Feeder, mut place: Place, 
                 Err(_) => return,
             };
         }
-        gone = push(&feeder, frame).await;
+        gone = feeder.push(frame).await.is_err();
         if gone && matches!(place, Place::Stream(_) | Place::Free) {
             return;
         }
@@ -206,25 +235,29 @@ async fn feed(asked: &Asked, body: &mut Body, feeder: Feeder, mut place: Place, 
     feeder.end(Ok(()));
 }
 
-async fn push(feeder: &Feeder, frame: Frame<Bytes>) -> bool {
-    feeder.push(frame).await.is_err()
+/// Longer than we take in at once, or without an end.
+pub fn is_stream(fields: &http::HeaderMap, body: &Body) -> bool {
+    let events = fields
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    events
+        || body
+            .size_hint()
+            .exact()
+            .is_some_and(|bytes| bytes > WINDOW_BYTES as u64)
 }
 
-fn into_stream(asked: &Asked, place: Place, outcome: Outcome) -> Result<Place, PassError> {
+pub fn into_stream(asked: &Asked, place: Place, outcome: Outcome) -> Result<Place, PassError> {
     match place {
         Place::Slot(slot) => {
-            let stream = asked.state().admission.enter_stream(asked.class).map_err(|_| PassError::StreamsFull)?;
+            let stream = asked
+                .state()
+                .admission
+                .enter_stream(asked.class)
+                .map_err(|_| PassError::StreamsFull)?;
             slot.finish(outcome);
             Ok(Place::Stream(stream))
         }
         place => Ok(place),
-    }
-}
-
-/// For the sole error→status map in `serve`.
-pub fn is_client_fault(error: &OriginError) -> Option<&BodyError> {
-    match error {
-        OriginError::RequestBody(body) => Some(body),
-        _ => None,
     }
 }

@@ -58,7 +58,13 @@ pub struct ReaderGone;
 /// `exact`: the length the response declares.
 pub fn pipe(exact: Option<u64>) -> (Feeder, Relayed) {
     let pipe = Pipe::default();
-    (Feeder { pipe: pipe.clone(), ended: false }, Relayed { pipe, exact })
+    (
+        Feeder {
+            pipe: pipe.clone(),
+            ended: false,
+        },
+        Relayed { pipe, exact },
+    )
 }
 
 impl Feeder {
@@ -125,7 +131,10 @@ impl HttpBody for Relayed {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut state = self.pipe.state();
         if let Some(frame) = state.frames.pop_front() {
             state.buffered -= frame.data_ref().map_or(0, Bytes::len);
@@ -155,7 +164,8 @@ impl HttpBody for Relayed {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.exact.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.exact
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
@@ -191,8 +201,22 @@ mod tests {
         feeder.push(megabyte()).await.unwrap();
         assert!(feeder.is_full());
         let mut third = std::pin::pin!(feeder.push(megabyte()));
-        assert!(std::future::poll_fn(|cx| Poll::Ready(third.as_mut().poll(cx))).await.is_pending());
-        assert_eq!(relayed.frame().await.unwrap().unwrap().into_data().unwrap().len(), 1024 * 1024);
+        assert!(
+            std::future::poll_fn(|cx| Poll::Ready(third.as_mut().poll(cx)))
+                .await
+                .is_pending()
+        );
+        assert_eq!(
+            relayed
+                .frame()
+                .await
+                .unwrap()
+                .unwrap()
+                .into_data()
+                .unwrap()
+                .len(),
+            1024 * 1024
+        );
         third.await.unwrap();
         assert!(feeder.is_full());
     }
@@ -200,10 +224,19 @@ mod tests {
     #[tokio::test]
     async fn a_feeder_that_vanishes_breaks_the_response_off() {
         let (feeder, mut relayed) = pipe(Some(5));
-        feeder.push(Frame::data(Bytes::from_static(b"hel"))).await.unwrap();
+        feeder
+            .push(Frame::data(Bytes::from_static(b"hel")))
+            .await
+            .unwrap();
         drop(feeder);
-        assert_eq!(relayed.frame().await.unwrap().unwrap().into_data().unwrap(), "hel");
-        assert!(matches!(relayed.frame().await, Some(Err(BodyError::OriginBrokeOff))));
+        assert_eq!(
+            relayed.frame().await.unwrap().unwrap().into_data().unwrap(),
+            "hel"
+        );
+        assert!(matches!(
+            relayed.frame().await,
+            Some(Err(BodyError::OriginBrokeOff))
+        ));
         assert!(relayed.frame().await.is_none());
     }
 

@@ -13,10 +13,9 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, Version};
 use hyper::body::Incoming;
 
-use crate::admission::Starved;
+use crate::admission::{Class, Starved};
 use crate::asked::{self, Asked, Unasked};
 use crate::body::{Body, BodyError};
-use crate::cache::stored::Stored;
 use crate::clock::UnixMillis;
 use crate::fields::Fields;
 use crate::forward;
@@ -24,6 +23,8 @@ use crate::head::{ClientFault, Framing, Head};
 use crate::origin::OriginError;
 use crate::pages::{Asker, Page};
 use crate::pass::{self, PassError, Place};
+use crate::plan::{Language, SiteId};
+use crate::read;
 use crate::shard::{Running, Shard};
 use crate::upgrade::Upgrade;
 use crate::upload::{self, Upload};
@@ -42,7 +43,13 @@ pub struct Client {
 
 impl Client {
     pub fn new(peer: SocketAddr, shard: Rc<Shard>) -> Self {
-        Self { peer, shard, generation: u64::MAX, refused: false, trusted: false }
+        Self {
+            peer,
+            shard,
+            generation: u64::MAX,
+            refused: false,
+            trusted: false,
+        }
     }
 
     fn look(&mut self, running: &Running) {
@@ -60,19 +67,31 @@ impl Client {
         }
         let mut lines: Vec<&[u8]> = Vec::new();
         fields.each_line("x-forwarded-for", &mut |line| lines.push(line));
-        forward::client_address(self.peer.ip(), lines.into_iter(), &running.plan.trust_forwarded)
+        forward::client_address(
+            self.peer.ip(),
+            lines.into_iter(),
+            &running.plan.trust_forwarded,
+        )
     }
 }
 
 pub enum AtOnce {
     /// `out` holds the head.
-    Answered { body: Bytes, keep_alive: bool },
+    Answered {
+        body: Bytes,
+        keep_alive: bool,
+    },
     Exchange,
     HangUp,
 }
 
 /// Answers from what lies in memory, or says that this takes longer.
-pub fn at_once(client: &mut Client, running: &Running, head: &Head<'_, '_>, out: &mut BytesMut) -> AtOnce {
+pub fn at_once(
+    client: &mut Client,
+    running: &Running,
+    head: &Head<'_, '_>,
+    out: &mut BytesMut,
+) -> AtOnce {
     client.look(running);
     let refused = client.refused
         || client.trusted && running.plan.refuse.contains(client.address(running, head));
@@ -89,48 +108,109 @@ pub fn at_once(client: &mut Client, running: &Running, head: &Head<'_, '_>, out:
         // A body we do not read would be the next head.
         let keep_alive = head.keep_alive && head.framing == Framing::None;
         out.extend_from_slice(page.head());
-        finish_head(out, head, keep_alive);
-        return AtOnce::Answered { body: page.body().clone(), keep_alive };
+        out.extend_from_slice(connection_line(head, keep_alive));
+        out.extend_from_slice(b"\r\n");
+        return AtOnce::Answered {
+            body: page.body().clone(),
+            keep_alive,
+        };
     }
-    let reads = matches!(head.method, "GET" | "HEAD") && head.framing == Framing::None && !head.websocket;
+    let reads =
+        matches!(head.method, "GET" | "HEAD") && head.framing == Framing::None && !head.websocket;
     if !reads || head.target == "*" {
         return AtOnce::Exchange;
     }
-    let cache = &client.shard.shared.cache;
-    match cache.answer_at_once(site, head, UnixMillis::now(), out) {
+    let method = if head.method == "GET" {
+        Method::GET
+    } else {
+        Method::HEAD
+    };
+    match stored_at_once(client, running, site, &method, head, out) {
         Some(body) => {
             counters.requests.add(1);
             counters.hits.add(1);
-            finish_head(out, head, head.keep_alive);
-            let body = if head.method == "HEAD" { Bytes::new() } else { body };
-            AtOnce::Answered { body, keep_alive: head.keep_alive }
+            let body = if head.method == "HEAD" {
+                Bytes::new()
+            } else {
+                body
+            };
+            AtOnce::Answered {
+                body,
+                keep_alive: head.keep_alive,
+            }
         }
         None => AtOnce::Exchange,
     }
 }
 
-/// What belongs to the connection, and the blank line.
-fn finish_head(out: &mut BytesMut, head: &Head<'_, '_>, keep_alive: bool) {
-    if !keep_alive {
-        out.extend_from_slice(b"connection: close\r\n");
-    } else if head.http_10 {
-        out.extend_from_slice(b"connection: keep-alive\r\n");
+fn stored_at_once(
+    client: &Client,
+    running: &Running,
+    site: SiteId,
+    method: &Method,
+    head: &Head<'_, '_>,
+    out: &mut BytesMut,
+) -> Option<Bytes> {
+    let cache = &client.shard.shared.cache;
+    let scheme = forward::outer_scheme(
+        client.peer.ip(),
+        head.field("x-forwarded-proto"),
+        &running.plan.trust_forwarded,
+        forward::Scheme::Http,
+    );
+    let scheme = read::scheme(scheme);
+    let key = cache.key(site, scheme, head.host.as_bytes(), head.target.as_bytes());
+    // Only staff may ask for more than the stored copy, and only this field or its old twin asks.
+    let may_ask = head.field("cache-control").is_some() || head.field("pragma").is_some();
+    let class = if may_ask {
+        asked::class_of(
+            &running.plan.sites[site],
+            &running.sites[site],
+            client.address(running, head),
+            head,
+        )
+    } else {
+        Class::Unknown
+    };
+    read::at_once(
+        cache,
+        &key,
+        method,
+        head,
+        read::directives(class),
+        connection_line(head, head.keep_alive),
+        out,
+    )
+}
+
+/// What belongs to the connection.
+fn connection_line(head: &Head<'_, '_>, keep_alive: bool) -> &'static [u8] {
+    match (keep_alive, head.http_10) {
+        (false, _) => b"connection: close\r\n",
+        (true, true) => b"connection: keep-alive\r\n",
+        (true, false) => b"",
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Answers an HTTP/2 request: what the strict head parser does for HTTP/1.1, then the same.
 pub async fn respond_h2(client: &Client, request: Request<Incoming>) -> Response<Body> {
     if let Some(fault) = asked::http2_fault(request.method(), request.headers()) {
         client.shard.fault(fault);
-        return client.shard.shared.pages.response(page_of(fault), Asker::of(request.headers(), Language::default()));
+        return client.shard.shared.pages.response(
+            page_of(fault),
+            Asker::of(request.headers(), Language::default()),
+        );
     }
     let no_upgrade = Cell::new(None);
     respond(client, request, &no_upgrade).await
 }
 
 /// Answers what could not be answered at once.
-pub async fn respond(client: &Client, request: Request<Incoming>, upgrade: &Cell<Option<Upgrade>>) -> Response<Body> {
+pub async fn respond(
+    client: &Client,
+    request: Request<Incoming>,
+    upgrade: &Cell<Option<Upgrade>>,
+) -> Response<Body> {
     let shared = &client.shard.shared;
     let counters = &client.shard.counters;
     counters.requests.add(1);
@@ -154,7 +234,9 @@ pub async fn respond(client: &Client, request: Request<Incoming>, upgrade: &Cell
     }
     let result = if is_websocket(&request) {
         tunnel(client, &asked, request, upgrade).await
-    } else if matches!(*request.method(), Method::GET | Method::HEAD) && http_body::Body::is_end_stream(request.body()) {
+    } else if matches!(*request.method(), Method::GET | Method::HEAD)
+        && http_body::Body::is_end_stream(request.body())
+    {
         read::read(client, &asked, request.map(|_| ())).await
     } else {
         ask_origin(client, asked.clone(), request).await
@@ -176,18 +258,29 @@ pub enum Failure {
 }
 
 /// A request with side effects, or one that holds a body.
-async fn ask_origin(client: &Client, asked: Asked, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
+async fn ask_origin(
+    client: &Client,
+    asked: Asked,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Failure> {
     let bytes_max = asked.running.plan.limits.body_bytes_max;
     let (parts, incoming) = request.into_parts();
-    let upload = upload::take(incoming, bytes_max).await.map_err(Failure::Upload)?;
+    let upload = upload::take(incoming, bytes_max)
+        .await
+        .map_err(Failure::Upload)?;
     let admission = &asked.state().admission;
     let (place, body) = match upload {
         Upload::Buffered(body) if client.shard.shared.bypassed() => (Place::Free, body),
         Upload::Streaming(body) if client.shard.shared.bypassed() => (Place::Free, body),
         Upload::Buffered(body) => (Place::Slot(admission.enter(asked.ask()).await?), body),
-        Upload::Streaming(body) => {
-            (Place::Stream(admission.enter_stream(asked.class).map_err(|_| PassError::StreamsFull)?), body)
-        }
+        Upload::Streaming(body) => (
+            Place::Stream(
+                admission
+                    .enter_stream(asked.class)
+                    .map_err(|_| PassError::StreamsFull)?,
+            ),
+            body,
+        ),
     };
     client.shard.counters.passed.add(1);
     let request = outgoing(&asked, parts, body)?;
@@ -209,8 +302,17 @@ async fn tunnel(
 }
 
 /// The request as the origin shall see it.
-pub fn outgoing(asked: &Asked, mut parts: http::request::Parts, body: Body) -> Result<Request<Body>, forward::ForwardFault> {
-    forward::request(&parts.method, &mut parts.headers, &asked.inbound(), &asked.outbound())?;
+pub fn outgoing(
+    asked: &Asked,
+    mut parts: http::request::Parts,
+    body: Body,
+) -> Result<Request<Body>, forward::ForwardFault> {
+    forward::request(
+        &parts.method,
+        &mut parts.headers,
+        &asked.inbound(),
+        &asked.outbound(),
+    )?;
     parts.uri = http::Uri::from(asked.target.clone());
     parts.version = Version::HTTP_11;
     // What hyper attached belongs to the client's connection.
@@ -222,10 +324,12 @@ fn is_websocket<B>(request: &Request<B>) -> bool {
     let fields: &HeaderMap = request.headers();
     request.version() == Version::HTTP_11
         && request.method() == Method::GET
-        && fields.field("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket"))
         && fields
-            .joined("connection")
-            .is_some_and(|options| crate::head::list(&options).any(|option| option.eq_ignore_ascii_case(b"upgrade")))
+            .field("upgrade")
+            .is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket"))
+        && fields.joined("connection").is_some_and(|options| {
+            crate::head::list(&options).any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+        })
 }
 
 /// The sole place where a failure becomes a status.
@@ -243,7 +347,9 @@ fn own_page(client: &Client, asked: &Asked, asker: Asker, failure: &Failure) -> 
                 counters.waiting.add(1);
                 waiting(asked)
             }
-            OriginError::ConnectTimedOut | OriginError::ResponseTimedOut | OriginError::RequestNotTaken => {
+            OriginError::ConnectTimedOut
+            | OriginError::ResponseTimedOut
+            | OriginError::RequestNotTaken => {
                 counters.origin_failures.add(1);
                 Page::OriginSlow
             }
@@ -263,8 +369,11 @@ fn waiting(asked: &Asked) -> Page {
     let secs = crate::pages::RELOAD_SECS;
     let spread = u64::from(secs.end() - secs.start()) + 1;
     let seed = UnixMillis::now().0 ^ asked.group.bits();
-    let jitter = u16::try_from(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32) % spread).unwrap_or(0);
-    Page::Waiting { reload_secs: secs.start() + jitter }
+    let jitter = u16::try_from(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32) % spread)
+        .unwrap_or(0);
+    Page::Waiting {
+        reload_secs: secs.start() + jitter,
+    }
 }
 
 fn page_of_body(error: &BodyError) -> Page {
@@ -286,9 +395,13 @@ fn page_of(fault: ClientFault) -> Page {
 /// The answer to a head we could not read: short, plain and the last on this connection.
 pub fn fault_answer(fault: ClientFault, out: &mut BytesMut) {
     let status = match fault {
-        ClientFault::HeadTooLong { .. } | ClientFault::TooManyFields { .. } => "431 Request Header Fields Too Large",
+        ClientFault::HeadTooLong { .. } | ClientFault::TooManyFields { .. } => {
+            "431 Request Header Fields Too Large"
+        }
         ClientFault::HeadTooSlow | ClientFault::BodyTooSlow => "408 Request Timeout",
-        ClientFault::Method => "405 Method Not Allowed\r\nallow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        ClientFault::Method => {
+            "405 Method Not Allowed\r\nallow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+        }
         ClientFault::Coding => "501 Not Implemented",
         _ => "400 Bad Request",
     };

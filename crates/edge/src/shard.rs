@@ -1,21 +1,22 @@
 //! What one core has to itself, and what all cores share.
 
 use std::collections::HashMap;
+use std::hash::RandomState;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use saqta_detect::shape::ShapeBook;
-use saqta_detect::tally::Tally;
 use tokio::time::Instant;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Config};
 use crate::cache::Cache;
 use crate::head::{self, ClientFault};
 use crate::occupancy::{Occupancy, Patience, Seat};
 use crate::origin::{Origin, OriginHealth};
+use crate::pages::Pages;
 use crate::plan::{Plan, SiteId};
 use crate::staff::StaffSessions;
 use crate::stats::Counters;
@@ -40,7 +41,8 @@ pub struct SiteState {
 pub struct Shared {
     pub running: ArcSwap<Running>,
     pub occupancy: Arc<Occupancy>,
-    pub cache: Cache,
+    pub cache: Arc<Cache>,
+    pub pages: Pages,
     pub bypass: AtomicBool,
     pub started: Instant,
     exchanges: AtomicUsize,
@@ -49,7 +51,6 @@ pub struct Shared {
 pub struct Shard {
     pub shared: Arc<Shared>,
     pub counters: Arc<Counters>,
-    pub tally: Arc<Mutex<Tally>>,
     /// This shard's connections to each site's origin, of the generation beside them.
     origins: std::cell::RefCell<(u64, Vec<Rc<Origin>>)>,
 }
@@ -59,7 +60,7 @@ pub struct Busy(Arc<Shared>);
 
 impl Running {
     /// Sites of `before` with the same name and origin keep what they learned.
-    pub fn new(plan: Plan, before: Option<&Self>, secret: u64) -> Self {
+    pub fn new(plan: Plan, before: Option<&Self>, secret: &RandomState) -> Self {
         let mut hosts = HashMap::default();
         for (id, site) in plan.sites.iter().enumerate() {
             for host in &site.hosts {
@@ -80,20 +81,28 @@ impl Running {
                 });
                 match kept {
                     Some(state) => {
-                        state.admission.set_concurrency_max(site.origin.concurrency_max);
+                        state.admission.set_config(Config::from(&site.origin));
                         state
                     }
                     None => Arc::new(SiteState {
-                        admission: Admission::new(site.origin.concurrency_max),
-                        health: Arc::new(OriginHealth::new(site.origin.health_path.is_some(), Instant::now())),
-                        staff: StaffSessions::new(secret),
+                        admission: Admission::new(Config::from(&site.origin)),
+                        health: Arc::new(OriginHealth::new(
+                            site.origin.health_path.is_some(),
+                            Instant::now(),
+                        )),
+                        staff: StaffSessions::new(secret.clone()),
                         shapes: ShapeBook::default(),
                     }),
                 }
             })
             .collect();
         let generation = before.map_or(0, |before| before.generation + 1);
-        Self { plan, generation, hosts, sites }
+        Self {
+            plan,
+            generation,
+            hosts,
+            sites,
+        }
     }
 
     /// The site a Host field asks for.
@@ -110,12 +119,13 @@ impl Running {
 }
 
 impl Shared {
-    pub fn new(running: Running, cache: Cache) -> Self {
+    pub fn new(running: Running, cache: Arc<Cache>) -> Self {
         Self {
             bypass: AtomicBool::new(running.plan.bypass),
             running: ArcSwap::from_pointee(running),
             occupancy: Arc::default(),
             cache,
+            pages: Pages::new(),
             started: Instant::now(),
             exchanges: AtomicUsize::new(0),
         }
@@ -142,8 +152,12 @@ impl Drop for Busy {
 }
 
 impl Shard {
-    pub fn new(shared: Arc<Shared>, counters: Arc<Counters>, tally: Arc<Mutex<Tally>>) -> Self {
-        Self { shared, counters, tally, origins: std::cell::RefCell::new((u64::MAX, Vec::new())) }
+    pub fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
+        Self {
+            shared,
+            counters,
+            origins: std::cell::RefCell::new((u64::MAX, Vec::new())),
+        }
     }
 
     pub fn running(&self) -> arc_swap::Guard<Arc<Running>> {
@@ -151,7 +165,9 @@ impl Shard {
     }
 
     pub fn sit(&self, address: IpAddr) -> Option<Seat> {
-        self.shared.occupancy.sit(address, &self.running().plan.limits)
+        self.shared
+            .occupancy
+            .sit(address, &self.running().plan.limits)
     }
 
     pub fn patience(&self) -> Patience {
@@ -174,7 +190,9 @@ impl Shard {
                     .sites
                     .iter()
                     .zip(&running.sites)
-                    .map(|(site, state)| Rc::new(Origin::new(site.origin.clone(), Arc::clone(&state.health))))
+                    .map(|(site, state)| {
+                        Rc::new(Origin::new(site.origin.clone(), Arc::clone(&state.health)))
+                    })
                     .collect(),
             );
         }

@@ -14,10 +14,10 @@
 //! rather than to the dashboard, and that redirect earns nothing; what else a site does for registered readers the
 //! operator knows, and such a site lists its staff's networks.
 
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -85,11 +85,19 @@ pub const PROFILES: &[Profile] = &[
         session: &[CookieName::Prefix("wordpress_logged_in_")],
         proof: Proof::Issued,
         reader_landings: &["/wp-admin/profile.php"],
-        publish_paths: &["/wp-admin/post.php", "/wp-admin/async-upload.php", "/wp-json/wp/v2/"],
+        publish_paths: &[
+            "/wp-admin/post.php",
+            "/wp-admin/async-upload.php",
+            "/wp-json/wp/v2/",
+        ],
     },
     Profile {
         name: "joomla",
-        login_paths: &["/administrator/index.php", "/administrator/", "/administrator"],
+        login_paths: &[
+            "/administrator/index.php",
+            "/administrator/",
+            "/administrator",
+        ],
         login_in_place: None,
         logout_paths: &[],
         logout_query: Some("task=logout"),
@@ -104,7 +112,10 @@ pub const PROFILES: &[Profile] = &[
         login_in_place: None,
         logout_paths: &["/user/logout", "/user/logout/confirm"],
         logout_query: None,
-        session: &[CookieName::PrefixHex("SESS"), CookieName::PrefixHex("SSESS")],
+        session: &[
+            CookieName::PrefixHex("SESS"),
+            CookieName::PrefixHex("SSESS"),
+        ],
         proof: Proof::Issued,
         reader_landings: &[],
         publish_paths: &["/node/add/", "/edit", "/jsonapi/node/"],
@@ -200,12 +211,17 @@ impl StaffSessions {
             if sessions.is_empty() {
                 return false;
             }
-            let Some(session) = sessions.get(&self.mark(name, value)) else { continue };
+            let Some(session) = sessions.get(&self.mark(name, value)) else {
+                continue;
+            };
             let expires = session.expires.load(Ordering::Relaxed);
             if now.0 >= expires {
                 continue;
             }
-            session.expires.store(now.plus(SESSION_IDLE_MAX).min(session.ends).0, Ordering::Relaxed);
+            session.expires.store(
+                now.plus(SESSION_IDLE_MAX).min(session.ends).0,
+                Ordering::Relaxed,
+            );
             return true;
         }
         false
@@ -214,15 +230,23 @@ impl StaffSessions {
     /// Looks at an answer of the origin. To be called for every one that is not from the cache; all but logins, logouts and
     /// staff's own answers are told apart at the cost of a few comparisons.
     pub fn learn(&self, exchange: &LoginExchange<'_>, now: UnixMillis) {
-        let Some(profile) = PROFILES.iter().find(|profile| profile.concerns(exchange)) else { return };
+        let Some(profile) = PROFILES.iter().find(|profile| profile.concerns(exchange)) else {
+            return;
+        };
         if profile.is_logout(exchange) {
             self.forget(profile, exchange.request);
             return;
         }
-        let was_staff = exchange.request.get_all(COOKIE).iter().any(|line| self.is_staff(line.as_bytes(), now));
+        let was_staff = exchange
+            .request
+            .get_all(COOKIE)
+            .iter()
+            .any(|line| self.is_staff(line.as_bytes(), now));
         let logged_in = profile.is_login(exchange);
         for line in exchange.response.get_all(SET_COOKIE) {
-            let Some(set) = SetCookie::parse(line.as_bytes(), now) else { continue };
+            let Some(set) = SetCookie::parse(line.as_bytes(), now) else {
+                continue;
+            };
             if !profile.names_session(set.name) {
                 continue;
             }
@@ -237,7 +261,9 @@ impl StaffSessions {
             let proven = match profile.proof {
                 Proof::Issued => logged_in,
                 Proof::Replaced => {
-                    logged_in && before.is_some_and(|before| self.take_guest(self.mark(set.name, before), now))
+                    logged_in
+                        && before
+                            .is_some_and(|before| self.take_guest(self.mark(set.name, before), now))
                 }
             };
             if proven || was_staff {
@@ -249,7 +275,10 @@ impl StaffSessions {
     }
 
     fn mark(&self, name: &[u8], value: &[u8]) -> Mark {
-        Mark(self.key.hash_one(Keyed(0, name, value)), self.key.hash_one(Keyed(1, name, value)))
+        Mark(
+            self.key.hash_one(Keyed(0, name, value)),
+            self.key.hash_one(Keyed(1, name, value)),
+        )
     }
 
     fn remember(&self, mark: Mark, now: UnixMillis) {
@@ -261,7 +290,9 @@ impl StaffSessions {
         self.change(|sessions| {
             sessions.retain(|_, session| session.expires.load(Ordering::Relaxed) > now.0);
             if sessions.len() >= SESSIONS_MAX {
-                let first = sessions.iter().min_by_key(|(_, session)| session.expires.load(Ordering::Relaxed));
+                let first = sessions
+                    .iter()
+                    .min_by_key(|(_, session)| session.expires.load(Ordering::Relaxed));
                 if let Some(first) = first.map(|(mark, _)| *mark) {
                     sessions.remove(&first);
                     self.evicted.fetch_add(1, Ordering::Relaxed);
@@ -312,8 +343,12 @@ impl StaffSessions {
     /// A guest logs in once.
     fn take_guest(&self, mark: Mark, now: UnixMillis) -> bool {
         let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(at) = guests.iter().rposition(|(guest, _)| *guest == mark.0) else { return false };
-        guests.remove(at).is_some_and(|(_, since)| now.since(since) <= GUEST_AGE_MAX)
+        let Some(at) = guests.iter().rposition(|(guest, _)| *guest == mark.0) else {
+            return false;
+        };
+        guests
+            .remove(at)
+            .is_some_and(|(_, since)| now.since(since) <= GUEST_AGE_MAX)
     }
 }
 
@@ -330,7 +365,11 @@ impl Profile {
     fn concerns(&self, exchange: &LoginExchange<'_>) -> bool {
         let sets_session = || {
             exchange.response.get_all(SET_COOKIE).iter().any(|line| {
-                let name = line.as_bytes().split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default();
+                let name = line
+                    .as_bytes()
+                    .split(|byte| matches!(byte, b'=' | b';'))
+                    .next()
+                    .unwrap_or_default();
                 self.names_session(name.trim_ascii())
             })
         };
@@ -341,7 +380,11 @@ impl Profile {
         let by_query = self.logout_query.is_some_and(|wanted| {
             self.is_login_path(exchange.path) && has_parameter(exchange.query, wanted)
         });
-        let asked = by_query || self.logout_paths.iter().any(|path| exchange.path.ends_with(path));
+        let asked = by_query
+            || self
+                .logout_paths
+                .iter()
+                .any(|path| exchange.path.ends_with(path));
         asked && exchange.status.is_redirection()
     }
 
@@ -350,19 +393,31 @@ impl Profile {
             return false;
         }
         if exchange.status == StatusCode::OK {
-            return self.login_in_place.is_some_and(|wanted| has_parameter(exchange.query, wanted));
+            return self
+                .login_in_place
+                .is_some_and(|wanted| has_parameter(exchange.query, wanted));
         }
         if !matches!(exchange.status.as_u16(), 302 | 303) {
             return false;
         }
-        let Some(Ok(location)) = exchange.response.get(LOCATION).map(|location| location.to_str()) else {
+        let Some(Ok(location)) = exchange
+            .response
+            .get(LOCATION)
+            .map(|location| location.to_str())
+        else {
             return false;
         };
         let (path, query) = split_reference(location);
         // Joomla's dashboard has the path of its login form; there the replaced session decides.
         let back_to_login = self.proof == Proof::Issued && self.is_login_path(path);
-        let with_error = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("error")));
-        !back_to_login && !with_error && !self.reader_landings.iter().any(|landing| path.ends_with(landing))
+        let with_error =
+            query.is_some_and(|query| query.split('&').any(|part| part.starts_with("error")));
+        !back_to_login
+            && !with_error
+            && !self
+                .reader_landings
+                .iter()
+                .any(|landing| path.ends_with(landing))
     }
 }
 
@@ -374,7 +429,9 @@ pub fn names_session(cookie: &[u8]) -> bool {
 /// A request by which articles are written, should it come from staff.
 pub fn publishes(method: &Method, path: &str) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-        && PROFILES.iter().any(|profile| profile.publish_paths.iter().any(|part| path.contains(part)))
+        && PROFILES
+            .iter()
+            .any(|profile| profile.publish_paths.iter().any(|part| path.contains(part)))
 }
 
 fn session_cookies(cookie: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
@@ -436,9 +493,16 @@ impl<'a> SetCookie<'a> {
         let mut max_age: Option<i64> = None;
         let mut expires: Option<UnixMillis> = None;
         for attribute in parts {
-            let Some(at) = memchr::memchr(b'=', attribute) else { continue };
-            let (key, text) = (attribute[..at].trim_ascii(), attribute[at + 1..].trim_ascii());
-            let Ok(text) = std::str::from_utf8(text) else { continue };
+            let Some(at) = memchr::memchr(b'=', attribute) else {
+                continue;
+            };
+            let (key, text) = (
+                attribute[..at].trim_ascii(),
+                attribute[at + 1..].trim_ascii(),
+            );
+            let Ok(text) = std::str::from_utf8(text) else {
+                continue;
+            };
             if key.eq_ignore_ascii_case(b"max-age") {
                 max_age = text.parse().ok().or(max_age);
             } else if key.eq_ignore_ascii_case(b"expires") {
@@ -457,7 +521,11 @@ impl<'a> SetCookie<'a> {
 
 /// Cookies are the last place where `Thu, 01-Jan-1970 00:00:01 GMT` is still written, by PHP before 8.2.
 fn http_date(text: &str) -> Option<UnixMillis> {
-    let date = httpdate::parse_http_date(text).or_else(|_| httpdate::parse_http_date(&text.replace('-', " "))).ok()?;
-    let since = date.duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let date = httpdate::parse_http_date(text)
+        .or_else(|_| httpdate::parse_http_date(&text.replace('-', " ")))
+        .ok()?;
+    let since = date
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     Some(UnixMillis::from_secs(since.as_secs()))
 }

@@ -13,7 +13,10 @@ pub struct Count(AtomicU64);
 impl Count {
     pub fn add(&self, by: u64) {
         // One writer: no need for a locked addition.
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(by),
+            Ordering::Relaxed,
+        );
     }
 
     pub fn sum(&self) -> u64 {

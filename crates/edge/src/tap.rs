@@ -72,6 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OneRequest<S> {
             wire,
             head_left: head_len,
             body,
+            flushed: false,
             exchange,
         }
     }

@@ -26,7 +26,12 @@ impl Upgrade {
         let (io, read_ahead) = wire.into_parts();
         let (read, write) = tokio::io::split(io);
         let client = tokio::io::join(Cursor::new(read_ahead).chain(read), write);
-        splice(client, TokioIo::new(self.origin), SpliceLimits { idle_timeout: IDLE }).await;
+        splice(
+            client,
+            TokioIo::new(self.origin),
+            SpliceLimits { idle_timeout: IDLE },
+        )
+        .await;
         drop(self.place);
     }
 }

@@ -54,7 +54,11 @@ pub async fn take(mut incoming: Incoming, bytes_max: u64) -> Result<Upload, Body
             }
         }
         if buffered.len() > BUFFERED_BYTES_MAX {
-            return Ok(Upload::Streaming(rest(buffered.freeze(), incoming, bytes_max)));
+            return Ok(Upload::Streaming(rest(
+                buffered.freeze(),
+                incoming,
+                bytes_max,
+            )));
         }
     }
     Ok(Upload::Buffered(Body::full(buffered.freeze())))
@@ -63,7 +67,12 @@ pub async fn take(mut incoming: Incoming, bytes_max: u64) -> Result<Upload, Body
 fn rest(first: Bytes, incoming: Incoming, bytes_max: u64) -> Body {
     let left = bytes_max.saturating_sub(first.len() as u64);
     let first = (!first.is_empty()).then_some(first);
-    Body::stream(Rest { first, trailers: None, incoming: Some(incoming), left })
+    Body::stream(Rest {
+        first,
+        trailers: None,
+        incoming: Some(incoming),
+        left,
+    })
 }
 
 struct Rest {
@@ -77,12 +86,19 @@ impl HttpBody for Rest {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         let Some(incoming) = &mut self.incoming else {
-            return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+            return Poll::Ready(
+                self.trailers
+                    .take()
+                    .map(|trailers| Ok(Frame::trailers(trailers))),
+            );
         };
         let frame = match ready!(Pin::new(incoming).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
@@ -95,7 +111,9 @@ impl HttpBody for Rest {
                 self.left = left;
                 Poll::Ready(Some(Ok(frame)))
             }
-            None => Poll::Ready(Some(Err(BodyError::TooLong { bytes_max: self.left }))),
+            None => Poll::Ready(Some(Err(BodyError::TooLong {
+                bytes_max: self.left,
+            }))),
         }
     }
 

@@ -438,11 +438,7 @@ mod tests {
             (200, "Cache-Control: max-age=60\nDate: @0", Ok(60)),
             (200, "Cache-Control: max-age=60\nDate: @-30", Ok(30)),
             (200, "Cache-Control: max-age=60\nDate: @30", Ok(61)),
-            (
-                200,
-                "Cache-Control: max-age=60\nDate: @-61",
-                Ok(0),
-            ),
+            (200, "Cache-Control: max-age=60\nDate: @-61", Ok(0)),
             (200, "Cache-Control: max-age=60\nAge: 20", Ok(41)),
             (
                 200,

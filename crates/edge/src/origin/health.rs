@@ -16,7 +16,7 @@
 //! [`Breaker`] is pure, time is its argument. [`OriginHealth`] puts it behind a lock that a healthy origin's requests
 //! never take.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -159,7 +159,9 @@ impl Breaker {
         match self.state {
             State::Closed => Gate::Pass,
             State::Open => Gate::Shut,
-            State::HalfOpen if self.trial_at.is_none() || elapsed(self.trial_at, now) >= TRIAL_INTERVAL => {
+            State::HalfOpen
+                if self.trial_at.is_none() || elapsed(self.trial_at, now) >= TRIAL_INTERVAL =>
+            {
                 self.trial_at = Some(now);
                 Gate::Trial
             }
@@ -206,7 +208,11 @@ impl Breaker {
             }
             Event::ProbeFailed => {
                 self.probe_failures = self.probe_failures.saturating_add(1);
-                let enough = if self.suspect { PROBE_FAILURES_SUSPECT } else { PROBE_FAILURES_MAX };
+                let enough = if self.suspect {
+                    PROBE_FAILURES_SUSPECT
+                } else {
+                    PROBE_FAILURES_MAX
+                };
                 if self.state != State::Closed || self.probe_failures >= enough {
                     self.open(now);
                 }
@@ -309,8 +315,22 @@ macro_rules! counters {
 }
 
 counters!(
-    requests, answered, server_errors, overloaded, unreachable, silent, retries, retries_refused, connections,
-    connections_reused, connections_retired, bodies_broken, opened, refused, probes, probes_failed,
+    requests,
+    answered,
+    server_errors,
+    overloaded,
+    unreachable,
+    silent,
+    retries,
+    retries_refused,
+    connections,
+    connections_reused,
+    connections_retired,
+    bodies_broken,
+    opened,
+    refused,
+    probes,
+    probes_failed,
 );
 
 pub(super) fn count(counter: &AtomicU64) {
@@ -380,10 +400,15 @@ impl OriginHealth {
             Event::ProbeAnswered => &self.counters.probes,
             Event::ProbeFailed => &self.counters.probes_failed,
         });
-        if !matches!(event, Event::Unreachable | Event::Silent | Event::ProbeFailed) {
+        if !matches!(
+            event,
+            Event::Unreachable | Event::Silent | Event::ProbeFailed
+        ) {
             self.answered_at.store(self.millis(now), Ordering::Relaxed);
         }
-        if matches!(event, Event::Answered | Event::ProbeAnswered) && self.calm.load(Ordering::Relaxed) {
+        if matches!(event, Event::Answered | Event::ProbeAnswered)
+            && self.calm.load(Ordering::Relaxed)
+        {
             return;
         }
         self.change(|breaker| breaker.note(now, event));
@@ -402,7 +427,8 @@ impl OriginHealth {
         count(&self.counters.requests);
         if self.waiting.fetch_add(1, Ordering::Relaxed) == 0 {
             // Silence is measured from here when nobody was waiting before.
-            self.answered_at.fetch_max(self.millis(now), Ordering::Relaxed);
+            self.answered_at
+                .fetch_max(self.millis(now), Ordering::Relaxed);
         }
         self.asked_at.store(self.millis(now), Ordering::Relaxed);
         let earned = self.retry_saved.load(Ordering::Relaxed);
@@ -424,9 +450,15 @@ impl OriginHealth {
     pub(super) fn take_retry(&self) -> bool {
         let taken = self
             .retry_saved
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| saved.checked_sub(RETRY_COST))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| {
+                saved.checked_sub(RETRY_COST)
+            })
             .is_ok();
-        count(if taken { &self.counters.retries } else { &self.counters.retries_refused });
+        count(if taken {
+            &self.counters.retries
+        } else {
+            &self.counters.retries_refused
+        });
         taken
     }
 
@@ -434,11 +466,17 @@ impl OriginHealth {
     pub(super) fn claim_probe(&self, now: Instant) -> bool {
         let now_millis = self.millis(now);
         let silent_millis = now_millis.saturating_sub(self.answered_at.load(Ordering::Relaxed));
-        if self.waiting() >= SILENCE_WAITING_MIN && u128::from(silent_millis) >= SILENCE_MAX.as_millis() {
+        if self.waiting() >= SILENCE_WAITING_MIN
+            && u128::from(silent_millis) >= SILENCE_MAX.as_millis()
+        {
             self.change(|breaker| breaker.note_hang(now));
         }
         let urgent = !self.calm.load(Ordering::Relaxed)
-            && self.breaker.lock().unwrap_or_else(PoisonError::into_inner).wants_probe();
+            && self
+                .breaker
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .wants_probe();
         let quiet_millis = now_millis.saturating_sub(self.asked_at.load(Ordering::Relaxed));
         let interval = if urgent {
             PROBE_INTERVAL
@@ -449,10 +487,16 @@ impl OriginHealth {
         };
         let last = self.probe_at.load(Ordering::Relaxed);
         // Half an interval of grace: ticks of different shards do not fall together.
-        let due = u128::from(now_millis.saturating_sub(last)) >= interval.as_millis() / 2 || last == 0;
+        let due =
+            u128::from(now_millis.saturating_sub(last)) >= interval.as_millis() / 2 || last == 0;
         due && self
             .probe_at
-            .compare_exchange(last, now_millis.max(1), Ordering::Relaxed, Ordering::Relaxed)
+            .compare_exchange(
+                last,
+                now_millis.max(1),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            )
             .is_ok()
     }
 

@@ -27,7 +27,13 @@ pub(super) fn words(page: Page, language: Language) -> Words {
         Russian => ("Попробовать ещё раз", "Перейти на главную"),
         English => ("Try again", "Go to the front page"),
     };
-    Words { title, first, second, again, front }
+    Words {
+        title,
+        first,
+        second,
+        again,
+        front,
+    }
 }
 
 fn said(page: Page, language: Language) -> (&'static str, &'static str) {

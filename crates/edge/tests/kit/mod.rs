@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use saqta_edge::Edge;
-use saqta_edge::plan::{ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, Site};
+use saqta_edge::plan::{
+    ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, Site,
+};
 
 /// Longer than anything here takes; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,7 +43,9 @@ pub struct Origin {
 
 impl Origin {
     /// `answer` returns the bytes to send; the connection stays open unless they are empty.
-    pub fn start(answer: impl Fn(&Asked, &mut TcpStream) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    pub fn start(
+        answer: impl Fn(&Asked, &mut TcpStream) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
@@ -62,15 +66,28 @@ impl Origin {
     }
 }
 
-fn talk(mut stream: TcpStream, answer: &dyn Fn(&Asked, &mut TcpStream) -> Vec<u8>, book: &Mutex<Vec<Asked>>) {
+fn talk(
+    mut stream: TcpStream,
+    answer: &dyn Fn(&Asked, &mut TcpStream) -> Vec<u8>,
+    book: &Mutex<Vec<Asked>>,
+) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut buffer = Vec::new();
     loop {
-        let Some(head_len) = read_until(&mut stream, &mut buffer, b"\r\n\r\n") else { return };
+        let Some(head_len) = read_until(&mut stream, &mut buffer, b"\r\n\r\n") else {
+            return;
+        };
         let head = String::from_utf8_lossy(&buffer[..head_len]).into_owned();
         buffer.drain(..head_len);
-        let mut asked = Asked { line: head.lines().next().unwrap_or("").to_owned(), head, body: Vec::new() };
-        if let Some(length) = asked.field("content-length").and_then(|length| length.parse::<usize>().ok()) {
+        let mut asked = Asked {
+            line: head.lines().next().unwrap_or("").to_owned(),
+            head,
+            body: Vec::new(),
+        };
+        if let Some(length) = asked
+            .field("content-length")
+            .and_then(|length| length.parse::<usize>().ok())
+        {
             while buffer.len() < length {
                 if !more(&mut stream, &mut buffer) {
                     return;
@@ -78,9 +95,12 @@ fn talk(mut stream: TcpStream, answer: &dyn Fn(&Asked, &mut TcpStream) -> Vec<u8
             }
             asked.body = buffer.drain(..length).collect();
         } else if asked.field("transfer-encoding").is_some() {
-            let Some(end) = read_until(&mut stream, &mut buffer, b"0\r\n\r\n")
-                .or_else(|| buffer.windows(3).position(|three| three == b"0\r\n").map(|at| at + 3))
-            else {
+            let Some(end) = read_until(&mut stream, &mut buffer, b"0\r\n\r\n").or_else(|| {
+                buffer
+                    .windows(3)
+                    .position(|three| three == b"0\r\n")
+                    .map(|at| at + 3)
+            }) else {
                 return;
             };
             asked.body = buffer.drain(..end).collect();
@@ -117,7 +137,11 @@ fn read_until(stream: &mut TcpStream, buffer: &mut Vec<u8>, mark: &[u8]) -> Opti
 
 /// A page with its length; fields as given, each ended by CRLF.
 pub fn page(status: &str, fields: &str, body: &str) -> Vec<u8> {
-    format!("HTTP/1.1 {status}\r\n{fields}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    format!(
+        "HTTP/1.1 {status}\r\n{fields}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 pub fn plan(origin: SocketAddr) -> Plan {
@@ -182,7 +206,10 @@ impl Client {
         let stream = TcpStream::connect(edge.addresses()[0]).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, buffer: Vec::new() }
+        Self {
+            stream,
+            buffer: Vec::new(),
+        }
     }
 
     /// Errors are for the read that follows: the edge may have hung up already.
@@ -192,7 +219,9 @@ impl Client {
     }
 
     pub fn get(&mut self, target: &str) -> Answer {
-        self.send(format!("GET {target} HTTP/1.1\r\nHost: a.kz\r\n\r\n")).answer().expect("an answer")
+        self.send(format!("GET {target} HTTP/1.1\r\nHost: a.kz\r\n\r\n"))
+            .answer()
+            .expect("an answer")
     }
 
     /// `None`: the edge closed without one.
@@ -205,11 +234,18 @@ impl Client {
         let head = String::from_utf8_lossy(&self.buffer[..head_len]).into_owned();
         self.buffer.drain(..head_len);
         let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let mut answer = Answer { status, head, body: Vec::new() };
+        let mut answer = Answer {
+            status,
+            head,
+            body: Vec::new(),
+        };
         if method == "HEAD" || status == 304 || status == 204 || status < 200 {
             return Some(answer);
         }
-        if let Some(length) = answer.field("content-length").map(|length| length.parse::<usize>().unwrap()) {
+        if let Some(length) = answer
+            .field("content-length")
+            .map(|length| length.parse::<usize>().unwrap())
+        {
             while self.buffer.len() < length && more(&mut self.stream, &mut self.buffer) {}
             let length = length.min(self.buffer.len());
             answer.body = self.buffer.drain(..length).collect();
@@ -222,7 +258,9 @@ impl Client {
                 if size == 0 {
                     while read_until(&mut self.stream, &mut self.buffer, b"\r\n")? > 2 {
                         let line_len = read_until(&mut self.stream, &mut self.buffer, b"\r\n")?;
-                        answer.head.push_str(&String::from_utf8_lossy(&self.buffer[..line_len]));
+                        answer
+                            .head
+                            .push_str(&String::from_utf8_lossy(&self.buffer[..line_len]));
                         self.buffer.drain(..line_len);
                     }
                     self.buffer.drain(..2);
@@ -252,7 +290,10 @@ impl Client {
         match self.stream.read(&mut one) {
             Ok(0) => true,
             Ok(_) => false,
-            Err(error) => matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
+            Err(error) => matches!(
+                error.kind(),
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+            ),
         }
     }
 
