@@ -19,7 +19,7 @@ use crate::shard::{Running, SiteState};
 
 /// Owned by the exchange: it outlives the client when the origin is still working.
 #[derive(Clone)]
-pub struct Asked {
+pub(crate) struct Asked {
     pub running: Arc<Running>,
     pub site_id: SiteId,
     /// Host and port the reader asked for.
@@ -34,13 +34,13 @@ pub struct Asked {
 }
 
 /// Why a request has no site to go to.
-pub enum Unasked {
+pub(crate) enum Unasked {
     Fault(ClientFault),
     UnknownHost,
 }
 
 impl Asked {
-    pub fn of<B>(
+    pub(crate) fn of<B>(
         client: &Client,
         running: Arc<Running>,
         request: &Request<B>,
@@ -79,15 +79,15 @@ impl Asked {
         })
     }
 
-    pub fn site(&self) -> &Site {
+    pub(crate) fn site(&self) -> &Site {
         &self.running.plan.sites[self.site_id]
     }
 
-    pub fn state(&self) -> &Arc<SiteState> {
+    pub(crate) fn state(&self) -> &Arc<SiteState> {
         &self.running.sites[self.site_id]
     }
 
-    pub fn ask(&self) -> Ask {
+    pub(crate) fn ask(&self) -> Ask {
         let deadline = if self.class == Class::Staff {
             admission::STAFF_DEADLINE
         } else {
@@ -101,7 +101,7 @@ impl Asked {
         }
     }
 
-    pub fn inbound(&self) -> Inbound<'_> {
+    pub(crate) fn inbound(&self) -> Inbound<'_> {
         Inbound {
             client: self.client,
             scheme: self.scheme,
@@ -111,7 +111,7 @@ impl Asked {
         }
     }
 
-    pub fn outbound(&self) -> Outbound<'_> {
+    pub(crate) fn outbound(&self) -> Outbound<'_> {
         let site = self.site();
         Outbound {
             keep_host: site.origin.keep_host,
@@ -122,7 +122,12 @@ impl Asked {
 }
 
 /// Staff: a network the operator named, or a session the origin itself gave out after a login we saw.
-pub fn class_of(site: &Site, state: &SiteState, address: IpAddr, fields: &impl Fields) -> Class {
+pub(crate) fn class_of(
+    site: &Site,
+    state: &SiteState,
+    address: IpAddr,
+    fields: &impl Fields,
+) -> Class {
     if site.staff.contains(address) {
         return Class::Staff;
     }
@@ -168,7 +173,7 @@ fn authority<B>(running: &Running, request: &Request<B>) -> Result<Authority, Un
 }
 
 /// Fields only HTTP/1.1 has, in an HTTP/2 request (RFC 9113 §8.2.2): a downgrade to the origin's HTTP/1.1 is where they bite.
-pub fn http2_fault(method: &Method, fields: &HeaderMap) -> Option<ClientFault> {
+pub(crate) fn http2_fault(method: &Method, fields: &HeaderMap) -> Option<ClientFault> {
     if matches!(*method, Method::CONNECT | Method::TRACE) {
         return Some(ClientFault::Method);
     }

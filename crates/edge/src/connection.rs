@@ -46,7 +46,7 @@ const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Streams reset by the client before we looked, and streams we reset for its errors (MadeYouReset), before we hang up.
 const H2_RESETS_MAX: usize = 20;
 
-pub async fn serve<S>(io: S, peer: SocketAddr, shard: Rc<Shard>)
+pub(crate) async fn serve<S>(io: S, peer: SocketAddr, shard: Rc<Shard>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {

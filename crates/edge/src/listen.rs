@@ -20,7 +20,7 @@ const OUT_OF_FILES_PAUSE: Duration = Duration::from_millis(50);
 /// Connections taken in a row before others get their turn.
 const ACCEPTS_IN_A_ROW: usize = 32;
 
-pub fn bind(address: SocketAddr) -> io::Result<Socket> {
+pub(crate) fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -37,12 +37,12 @@ pub fn bind(address: SocketAddr) -> io::Result<Socket> {
 }
 
 /// Only a socket that listens gets its share of connections, so all are bound before the first listens.
-pub fn listen(socket: Socket) -> io::Result<std::net::TcpListener> {
+pub(crate) fn listen(socket: Socket) -> io::Result<std::net::TcpListener> {
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-pub async fn accept(listener: TcpListener, shard: Rc<Shard>) {
+pub(crate) async fn accept(listener: TcpListener, shard: Rc<Shard>) {
     let mut in_a_row = 0;
     loop {
         let (stream, peer) = match listener.accept().await {

@@ -22,15 +22,15 @@ use crate::staff::LoginExchange;
 use crate::upgrade::Upgrade;
 
 /// The right to use the origin, of one kind or the other.
-pub enum Place {
+pub(crate) enum Place {
     Slot(Slot),
-    Stream(Stream),
+    Stream(#[expect(dead_code, reason = "held until it is dropped")] Stream),
     /// Bypassed: nobody is asked.
     Free,
 }
 
 impl Place {
-    pub fn finish(self, outcome: Outcome) {
+    pub(crate) fn finish(self, outcome: Outcome) {
         match self {
             Self::Slot(slot) => slot.finish(outcome),
             Self::Stream(_) | Self::Free => {}
@@ -39,7 +39,7 @@ impl Place {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum PassError {
+pub(crate) enum PassError {
     #[error("the origin has as many streams as it may")]
     StreamsFull,
     #[error(transparent)]
@@ -47,7 +47,7 @@ pub enum PassError {
 }
 
 /// Sends the request and returns the response as soon as its head is here.
-pub async fn pass(
+pub(crate) async fn pass(
     client: &Client,
     asked: Asked,
     request: Request<Body>,
@@ -86,7 +86,7 @@ pub async fn pass(
 }
 
 /// 101 and the tunnel behind it, or whatever the origin says instead.
-pub async fn websocket(
+pub(crate) async fn websocket(
     client: &Client,
     asked: &Asked,
     request: Request<Body>,
@@ -120,7 +120,12 @@ pub async fn websocket(
 }
 
 /// What an exchange with the origin teaches, whoever asked for it.
-pub fn learn<B>(asked: &Asked, method: &Method, fields: &http::HeaderMap, response: &Response<B>) {
+pub(crate) fn learn<B>(
+    asked: &Asked,
+    method: &Method,
+    fields: &http::HeaderMap,
+    response: &Response<B>,
+) {
     let state = asked.state();
     if method == Method::GET {
         state
@@ -138,7 +143,7 @@ pub fn learn<B>(asked: &Asked, method: &Method, fields: &http::HeaderMap, respon
     state.staff.learn(&exchange, UnixMillis::now());
 }
 
-pub fn outcome_of(error: &OriginError) -> Outcome {
+pub(crate) fn outcome_of(error: &OriginError) -> Outcome {
     match error {
         OriginError::ResponseTimedOut | OriginError::ConnectTimedOut | OriginError::Connect(_) => {
             Outcome::OVERLOADED
@@ -147,7 +152,7 @@ pub fn outcome_of(error: &OriginError) -> Outcome {
     }
 }
 
-pub fn outcome_of_status(status: StatusCode) -> Outcome {
+pub(crate) fn outcome_of_status(status: StatusCode) -> Outcome {
     if origin::says_overloaded(status) {
         Outcome::OVERLOADED
     } else if status.is_server_error() {
@@ -236,7 +241,7 @@ async fn feed(asked: &Asked, body: &mut Body, feeder: Feeder, mut place: Place, 
 }
 
 /// Longer than we take in at once, or without an end.
-pub fn is_stream(fields: &http::HeaderMap, body: &Body) -> bool {
+pub(crate) fn is_stream(fields: &http::HeaderMap, body: &Body) -> bool {
     let events = fields
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
@@ -247,7 +252,11 @@ pub fn is_stream(fields: &http::HeaderMap, body: &Body) -> bool {
             .is_some_and(|bytes| bytes > WINDOW_BYTES as u64)
 }
 
-pub fn into_stream(asked: &Asked, place: Place, outcome: Outcome) -> Result<Place, PassError> {
+pub(crate) fn into_stream(
+    asked: &Asked,
+    place: Place,
+    outcome: Outcome,
+) -> Result<Place, PassError> {
     match place {
         Place::Slot(slot) => {
             let stream = asked

@@ -34,7 +34,7 @@ const JOINS_MAX: usize = 3;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-pub fn key<'a>(cache: &Cache, asked: &'a Asked) -> KeyRef<'a> {
+pub(crate) fn key<'a>(cache: &Cache, asked: &'a Asked) -> KeyRef<'a> {
     cache.key(
         asked.site_id,
         scheme(asked.scheme),
@@ -43,7 +43,7 @@ pub fn key<'a>(cache: &Cache, asked: &'a Asked) -> KeyRef<'a> {
     )
 }
 
-pub fn scheme(scheme: forward::Scheme) -> Scheme {
+pub(crate) fn scheme(scheme: forward::Scheme) -> Scheme {
     match scheme {
         forward::Scheme::Http => Scheme::Http,
         forward::Scheme::Https => Scheme::Https,
@@ -51,7 +51,7 @@ pub fn scheme(scheme: forward::Scheme) -> Scheme {
 }
 
 /// Staff who reload want the origin's version; a stranger's `no-cache` would be a switch for turning the shield off.
-pub fn directives(class: Class) -> RequestDirectives {
+pub(crate) fn directives(class: Class) -> RequestDirectives {
     if class == Class::Staff {
         RequestDirectives::Honour
     } else {
@@ -59,7 +59,7 @@ pub fn directives(class: Class) -> RequestDirectives {
     }
 }
 
-pub async fn read(
+pub(crate) async fn read(
     client: &Client,
     asked: &Asked,
     request: Request<()>,
@@ -420,7 +420,7 @@ async fn receive(
 }
 
 /// The body of a fresh stored response, its whole head in `out`; nothing in `out` when it is not to be had without waiting.
-pub fn at_once<F: crate::fields::Fields>(
+pub(crate) fn at_once<F: crate::fields::Fields>(
     cache: &Cache,
     key: &KeyRef<'_>,
     method: &Method,

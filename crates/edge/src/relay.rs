@@ -17,7 +17,7 @@ use crate::body::BodyError;
 
 /// Drained at full speed: larger than any page of a newsroom, small beside the memory of a phone. Times the admission limit, this
 /// is what responses under way can hold.
-pub const WINDOW_BYTES: usize = 2 * 1024 * 1024;
+pub(crate) const WINDOW_BYTES: usize = 2 * 1024 * 1024;
 
 #[derive(Default)]
 struct State {
@@ -39,24 +39,24 @@ impl Pipe {
 }
 
 /// The origin's end.
-pub struct Feeder {
+pub(crate) struct Feeder {
     pipe: Pipe,
     /// The reader is told that the response broke off unless the feeder has said otherwise.
     ended: bool,
 }
 
 /// The client's end.
-pub struct Relayed {
+pub(crate) struct Relayed {
     pipe: Pipe,
     exact: Option<u64>,
 }
 
 /// The client has left.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ReaderGone;
+pub(crate) struct ReaderGone;
 
 /// `exact`: the length the response declares.
-pub fn pipe(exact: Option<u64>) -> (Feeder, Relayed) {
+pub(crate) fn pipe(exact: Option<u64>) -> (Feeder, Relayed) {
     let pipe = Pipe::default();
     (
         Feeder {
@@ -69,7 +69,7 @@ pub fn pipe(exact: Option<u64>) -> (Feeder, Relayed) {
 
 impl Feeder {
     /// True when the next frame would wait for the client.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.pipe.state().buffered >= WINDOW_BYTES
     }
 
@@ -77,7 +77,7 @@ impl Feeder {
     ///
     /// # Errors
     /// When the client has left.
-    pub async fn push(&self, frame: Frame<Bytes>) -> Result<(), ReaderGone> {
+    pub(crate) async fn push(&self, frame: Frame<Bytes>) -> Result<(), ReaderGone> {
         let mut frame = Some(frame);
         poll_fn(|cx| {
             let mut state = self.pipe.state();
@@ -102,7 +102,7 @@ impl Feeder {
         .await
     }
 
-    pub fn end(mut self, result: Result<(), BodyError>) {
+    pub(crate) fn end(mut self, result: Result<(), BodyError>) {
         self.finish(result);
     }
 

@@ -31,7 +31,7 @@ use crate::upload::{self, Upload};
 
 /// The peer of a connection, and what the plan says about it.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     pub peer: SocketAddr,
     pub shard: Rc<Shard>,
     /// Of the plan the two answers below are from.
@@ -42,7 +42,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(peer: SocketAddr, shard: Rc<Shard>) -> Self {
+    pub(crate) fn new(peer: SocketAddr, shard: Rc<Shard>) -> Self {
         Self {
             peer,
             shard,
@@ -61,7 +61,7 @@ impl Client {
     }
 
     /// The address behind the peer, when the peer is trusted to say so.
-    pub fn address(&self, running: &Running, fields: &impl Fields) -> IpAddr {
+    pub(crate) fn address(&self, running: &Running, fields: &impl Fields) -> IpAddr {
         if !running.plan.trust_forwarded.contains(self.peer.ip()) {
             return self.peer.ip().to_canonical();
         }
@@ -75,7 +75,7 @@ impl Client {
     }
 }
 
-pub enum AtOnce {
+pub(crate) enum AtOnce {
     /// `out` holds the head.
     Answered {
         body: Bytes,
@@ -86,7 +86,7 @@ pub enum AtOnce {
 }
 
 /// Answers from what lies in memory, or says that this takes longer.
-pub fn at_once(
+pub(crate) fn at_once(
     client: &mut Client,
     running: &Running,
     head: &Head<'_, '_>,
@@ -193,7 +193,7 @@ fn connection_line(head: &Head<'_, '_>, keep_alive: bool) -> &'static [u8] {
 }
 
 /// Answers an HTTP/2 request: what the strict head parser does for HTTP/1.1, then the same.
-pub async fn respond_h2(client: &Client, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn respond_h2(client: &Client, request: Request<Incoming>) -> Response<Body> {
     if let Some(fault) = asked::http2_fault(request.method(), request.headers()) {
         client.shard.fault(fault);
         return client.shard.shared.pages.response(
@@ -206,7 +206,7 @@ pub async fn respond_h2(client: &Client, request: Request<Incoming>) -> Response
 }
 
 /// Answers what could not be answered at once.
-pub async fn respond(
+pub(crate) async fn respond(
     client: &Client,
     request: Request<Incoming>,
     upgrade: &Cell<Option<Upgrade>>,
@@ -246,7 +246,7 @@ pub async fn respond(
 
 /// Why a request ends with a page of our own.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     #[error(transparent)]
     Starved(#[from] Starved),
     #[error(transparent)]
@@ -302,7 +302,7 @@ async fn tunnel(
 }
 
 /// The request as the origin shall see it.
-pub fn outgoing(
+pub(crate) fn outgoing(
     asked: &Asked,
     mut parts: http::request::Parts,
     body: Body,
@@ -393,7 +393,7 @@ fn page_of(fault: ClientFault) -> Page {
 }
 
 /// The answer to a head we could not read: short, plain and the last on this connection.
-pub fn fault_answer(fault: ClientFault, out: &mut BytesMut) {
+pub(crate) fn fault_answer(fault: ClientFault, out: &mut BytesMut) {
     let status = match fault {
         ClientFault::HeadTooLong { .. } | ClientFault::TooManyFields { .. } => {
             "431 Request Header Fields Too Large"
@@ -415,7 +415,7 @@ pub fn fault_answer(fault: ClientFault, out: &mut BytesMut) {
 }
 
 /// Keeps each origin's pool young and asks after its health.
-pub async fn watch_origins(shard: Rc<Shard>) {
+pub(crate) async fn watch_origins(shard: Rc<Shard>) {
     let mut watching: (u64, tokio::task::JoinSet<()>) = (u64::MAX, tokio::task::JoinSet::new());
     let mut tick = tokio::time::interval(WATCH_INTERVAL);
     loop {

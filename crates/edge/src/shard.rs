@@ -22,7 +22,7 @@ use crate::staff::StaffSessions;
 use crate::stats::Counters;
 
 /// The plan and what grows around it. Swapped whole on reload; sites that stay keep their state.
-pub struct Running {
+pub(crate) struct Running {
     pub plan: Plan,
     /// Counts reloads, so that a shard knows when its own copies are old.
     pub generation: u64,
@@ -31,14 +31,14 @@ pub struct Running {
 }
 
 /// What a site has learned; outlives reloads.
-pub struct SiteState {
+pub(crate) struct SiteState {
     pub admission: Admission,
     pub health: Arc<OriginHealth>,
     pub staff: StaffSessions,
     pub shapes: ShapeBook,
 }
 
-pub struct Shared {
+pub(crate) struct Shared {
     pub running: ArcSwap<Running>,
     pub occupancy: Arc<Occupancy>,
     pub cache: Arc<Cache>,
@@ -48,7 +48,7 @@ pub struct Shared {
     exchanges: AtomicUsize,
 }
 
-pub struct Shard {
+pub(crate) struct Shard {
     pub shared: Arc<Shared>,
     pub counters: Arc<Counters>,
     /// This shard's connections to each site's origin, of the generation beside them.
@@ -56,11 +56,11 @@ pub struct Shard {
 }
 
 /// One exchange under way; a stop waits for it.
-pub struct Busy(Arc<Shared>);
+pub(crate) struct Busy(Arc<Shared>);
 
 impl Running {
     /// Sites of `before` with the same name and origin keep what they learned.
-    pub fn new(plan: Plan, before: Option<&Self>, secret: &RandomState) -> Self {
+    pub(crate) fn new(plan: Plan, before: Option<&Self>, secret: &RandomState) -> Self {
         let mut hosts = HashMap::default();
         for (id, site) in plan.sites.iter().enumerate() {
             for host in &site.hosts {
@@ -106,7 +106,7 @@ impl Running {
     }
 
     /// The site a Host field asks for.
-    pub fn site_of(&self, host: &str) -> Option<SiteId> {
+    pub(crate) fn site_of(&self, host: &str) -> Option<SiteId> {
         let name = head::without_port(host);
         let name = name.strip_suffix('.').unwrap_or(name);
         let found = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -119,7 +119,7 @@ impl Running {
 }
 
 impl Shared {
-    pub fn new(running: Running, cache: Arc<Cache>) -> Self {
+    pub(crate) fn new(running: Running, cache: Arc<Cache>) -> Self {
         Self {
             bypass: AtomicBool::new(running.plan.bypass),
             running: ArcSwap::from_pointee(running),
@@ -131,16 +131,16 @@ impl Shared {
         }
     }
 
-    pub fn busy(self: &Arc<Self>) -> Busy {
+    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
         self.exchanges.fetch_add(1, Ordering::Relaxed);
         Busy(Arc::clone(self))
     }
 
-    pub fn exchanges(&self) -> usize {
+    pub(crate) fn exchanges(&self) -> usize {
         self.exchanges.load(Ordering::Relaxed)
     }
 
-    pub fn bypassed(&self) -> bool {
+    pub(crate) fn bypassed(&self) -> bool {
         self.bypass.load(Ordering::Relaxed)
     }
 }
@@ -152,7 +152,7 @@ impl Drop for Busy {
 }
 
 impl Shard {
-    pub fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
         Self {
             shared,
             counters,
@@ -160,27 +160,27 @@ impl Shard {
         }
     }
 
-    pub fn running(&self) -> arc_swap::Guard<Arc<Running>> {
+    pub(crate) fn running(&self) -> arc_swap::Guard<Arc<Running>> {
         self.shared.running.load()
     }
 
-    pub fn sit(&self, address: IpAddr) -> Option<Seat> {
+    pub(crate) fn sit(&self, address: IpAddr) -> Option<Seat> {
         self.shared
             .occupancy
             .sit(address, &self.running().plan.limits)
     }
 
-    pub fn patience(&self) -> Patience {
+    pub(crate) fn patience(&self) -> Patience {
         self.shared.occupancy.patience(&self.running().plan.limits)
     }
 
     /// Counted, and not logged: a stranger could fill the log.
-    pub fn fault(&self, _fault: ClientFault) {
+    pub(crate) fn fault(&self, _fault: ClientFault) {
         self.counters.client_faults.add(1);
     }
 
     /// This shard's way to a site's origin.
-    pub fn origin(&self, running: &Running, site: SiteId) -> Rc<Origin> {
+    pub(crate) fn origin(&self, running: &Running, site: SiteId) -> Rc<Origin> {
         let mut origins = self.origins.borrow_mut();
         if origins.0 != running.generation {
             *origins = (

@@ -28,7 +28,7 @@ const PIPELINED_BYTES_MAX: usize = 64 * 1024;
 /// How far the exchange is, shared by the tap and the answer's body. hyper drops the body when it has taken all of it, and
 /// calls `poll_flush` when its buffer is empty: only after both may it see the end of the stream, or it would drop the rest.
 #[derive(Default)]
-pub struct Exchange {
+pub(crate) struct Exchange {
     answered: Cell<bool>,
     reader: RefCell<Option<Waker>>,
     fault: Cell<Option<ClientFault>>,
@@ -36,16 +36,16 @@ pub struct Exchange {
 
 impl Exchange {
     /// hyper has taken the whole answer.
-    pub fn answered(&self) {
+    pub(crate) fn answered(&self) {
         self.answered.set(true);
     }
 
-    pub fn fault(&self) -> Option<ClientFault> {
+    pub(crate) fn fault(&self) -> Option<ClientFault> {
         self.fault.get()
     }
 }
 
-pub struct OneRequest<S> {
+pub(crate) struct OneRequest<S> {
     wire: Wire<S>,
     head_left: usize,
     body: BodyLeft,
@@ -62,7 +62,12 @@ enum BodyLeft {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> OneRequest<S> {
     /// `head_len` bytes at the front of the wire's inbound buffer are a head that has been parsed and framed.
-    pub fn new(wire: Wire<S>, head_len: usize, framing: Framing, exchange: Rc<Exchange>) -> Self {
+    pub(crate) fn new(
+        wire: Wire<S>,
+        head_len: usize,
+        framing: Framing,
+        exchange: Rc<Exchange>,
+    ) -> Self {
         let body = match framing {
             Framing::None | Framing::Length(0) => BodyLeft::Done,
             Framing::Length(bytes) => BodyLeft::Length(bytes),
@@ -78,11 +83,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OneRequest<S> {
     }
 
     /// True when the client's request has been handed over to its last byte.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.head_left == 0 && matches!(self.body, BodyLeft::Done)
     }
 
-    pub fn into_wire(self) -> Wire<S> {
+    pub(crate) fn into_wire(self) -> Wire<S> {
         self.wire
     }
 
@@ -215,14 +220,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for OneRequest<S> {
 }
 
 /// An HTTP/2 connection as hyper sees it.
-pub struct Framed<S> {
+pub(crate) struct Framed<S> {
     wire: Wire<S>,
     watch: FrameWatch,
     exchange: Rc<Exchange>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
-    pub fn new(wire: Wire<S>, exchange: Rc<Exchange>) -> Self {
+    pub(crate) fn new(wire: Wire<S>, exchange: Rc<Exchange>) -> Self {
         Self {
             wire,
             watch: FrameWatch::new(),

@@ -15,14 +15,14 @@ use crate::wire::Wire;
 const IDLE: Duration = Duration::from_secs(120);
 
 /// The origin's half, waiting for the client's 101 to be written.
-pub struct Upgrade {
+pub(crate) struct Upgrade {
     pub origin: Upgraded,
     /// Streams have a cap of their own; held until either side closes.
     pub place: Option<Stream>,
 }
 
 impl Upgrade {
-    pub async fn splice<S: AsyncRead + AsyncWrite + Unpin>(self, wire: Wire<S>) {
+    pub(crate) async fn splice<S: AsyncRead + AsyncWrite + Unpin>(self, wire: Wire<S>) {
         let (io, read_ahead) = wire.into_parts();
         let (read, write) = tokio::io::split(io);
         let client = tokio::io::join(Cursor::new(read_ahead).chain(read), write);

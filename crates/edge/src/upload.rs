@@ -14,9 +14,9 @@ use hyper::body::Incoming;
 use crate::body::{Body, BodyError};
 
 /// A comment, a login, an article with its pictures as links. Times the connections that may send one, this is what uploads can hold.
-pub const BUFFERED_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const BUFFERED_BYTES_MAX: usize = 1024 * 1024;
 
-pub enum Upload {
+pub(crate) enum Upload {
     /// All of it is here.
     Buffered(Body),
     /// Longer than [`BUFFERED_BYTES_MAX`], declared or found out.
@@ -27,7 +27,7 @@ pub enum Upload {
 ///
 /// # Errors
 /// When the client breaks off, is too slow, or declares more than `bytes_max`.
-pub async fn take(mut incoming: Incoming, bytes_max: u64) -> Result<Upload, BodyError> {
+pub(crate) async fn take(mut incoming: Incoming, bytes_max: u64) -> Result<Upload, BodyError> {
     if incoming.is_end_stream() {
         return Ok(Upload::Buffered(Body::Empty));
     }

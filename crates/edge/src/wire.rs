@@ -23,7 +23,7 @@ const READ_BYTES: usize = 16 * 1024;
 /// Rates are judged over this long: a phone in a tunnel is silent for some seconds.
 const PACE_WINDOW: Duration = Duration::from_secs(10);
 
-pub struct Wire<S> {
+pub(crate) struct Wire<S> {
     io: S,
     /// Bytes read and not yet consumed.
     pub inbound: BytesMut,
@@ -56,7 +56,7 @@ impl Pace {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    pub fn new(io: S, body_rate_min: u64, write_rate_min: u64) -> Self {
+    pub(crate) fn new(io: S, body_rate_min: u64, write_rate_min: u64) -> Self {
         Self {
             io,
             inbound: BytesMut::new(),
@@ -67,12 +67,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    pub fn io(&self) -> &S {
-        &self.io
-    }
-
     /// Reads at least one byte into `inbound`; 0 at the end of the stream.
-    pub async fn fill(&mut self, deadline: Instant) -> io::Result<usize> {
+    pub(crate) async fn fill(&mut self, deadline: Instant) -> io::Result<usize> {
         poll_fn(|cx| match self.poll_fill(cx) {
             Poll::Pending => {
                 ready!(self.poll_until(cx, deadline));
@@ -83,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         .await
     }
 
-    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         // Through the stack: an idle connection then holds no read buffer, and spare capacity needs `unsafe`.
         let mut chunk = [MaybeUninit::uninit(); READ_BYTES];
         let mut buffer = ReadBuf::uninit(&mut chunk);
@@ -94,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// As `poll_fill`, for a body: fails when the client sends less than the floor.
-    pub fn poll_fill_paced(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_fill_paced(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         match self.poll_fill(cx) {
             Poll::Ready(Ok(bytes)) => {
                 self.reading.moved += bytes as u64;
@@ -109,12 +105,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Called when a body is complete, so that the next one starts a window of its own.
-    pub fn read_flowing(&mut self) {
+    pub(crate) fn read_flowing(&mut self) {
         self.reading.flowing();
     }
 
     /// Writes `first` then `second`, with one system call when the socket takes both.
-    pub async fn write_both(&mut self, first: &[u8], second: &[u8]) -> io::Result<()> {
+    pub(crate) async fn write_both(&mut self, first: &[u8], second: &[u8]) -> io::Result<()> {
         let mut first = first;
         let mut second = second;
         poll_fn(|cx| {
@@ -133,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         .await
     }
 
-    pub fn poll_write_paced(
+    pub(crate) fn poll_write_paced(
         &mut self,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
@@ -156,16 +152,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
     /// The socket and the bytes read but not consumed, for a connection that stops being HTTP.
-    pub fn into_parts(self) -> (S, BytesMut) {
+    pub(crate) fn into_parts(self) -> (S, BytesMut) {
         (self.io, self.inbound)
     }
 
