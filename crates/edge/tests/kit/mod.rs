@@ -1,6 +1,7 @@
 //! Both ends of the edge, over real sockets: an origin that answers what a test tells it and writes down what it was asked,
 //! and a client that sends bytes as they stand in the test.
 
+#![allow(unreachable_pub, reason = "a module of each test program")]
 #![allow(dead_code, reason = "each test file uses its part of the kit")]
 
 use std::io::{ErrorKind, Read, Write};
