@@ -140,7 +140,7 @@ fn listening(address: SocketAddr, running: bool) -> Finding {
         }
         Err(error) => Finding::todo(
             "listen",
-            format!("cannot listen on {address}: {}", plainly(&error)),
+            format!("cannot listen on {address}: {}", machine::plainly(&error)),
             machine::listening_remedy(address, &error),
         ),
     }
@@ -197,7 +197,7 @@ fn origin(site: &Site, plan: &Plan) -> Finding {
             format!(
                 "{}: {authority} does not answer {path}: {}",
                 site.name,
-                plainly(&error)
+                machine::plainly(&error)
             ),
             "start the newsroom's own server there, or mend `origin`",
         ),
@@ -237,22 +237,6 @@ fn ask_origin(address: SocketAddr, host: &str, path: &str) -> io::Result<u16> {
             "what answers there does not speak HTTP/1",
         )
     })
-}
-
-/// The kernel's words without its number.
-fn plainly(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            format!("nothing within {} s", ORIGIN_WITHIN.as_secs())
-        }
-        _ => {
-            let said = error.to_string();
-            said.split(" (os error")
-                .next()
-                .unwrap_or(&said)
-                .to_lowercase()
-        }
-    }
 }
 
 pub(crate) fn counted(count: usize, what: &str) -> String {

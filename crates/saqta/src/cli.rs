@@ -14,6 +14,7 @@ use saqta_edge::plan::Plan;
 
 use crate::check;
 use crate::control::{self, Answer, Order};
+use crate::machine;
 use crate::problem::Problem;
 use crate::run::{self, Source};
 use crate::screen;
@@ -244,7 +245,10 @@ pub(crate) fn read_file(file: &Path) -> Result<Plan, Failure> {
     let mut bytes = Vec::new();
     let read =
         File::open(file).and_then(|opened| opened.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
-    read.with_context(|| format!("cannot read the settings file {}", file.display()))?;
+    read.map_err(|error| {
+        let said = machine::plainly(&error);
+        anyhow::anyhow!("cannot read the settings file {}: {said}\n`saqta settings > {0}` makes one to begin with", file.display())
+    })?;
     let text = String::from_utf8(bytes).with_context(|| {
         format!(
             "{} is not a text in UTF-8; save it again as UTF-8",

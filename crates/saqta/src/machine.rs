@@ -101,6 +101,21 @@ pub(crate) fn listening_remedy(address: SocketAddr, error: &io::Error) -> String
     }
 }
 
+/// The kernel's words without its number.
+pub(crate) fn plainly(error: &io::Error) -> String {
+    if matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    ) {
+        return "nothing came in time".into();
+    }
+    let said = error.to_string();
+    said.split(" (os error")
+        .next()
+        .unwrap_or(&said)
+        .to_lowercase()
+}
+
 /// Connections the kernel lets wait for us; `None` where it does not say.
 pub(crate) fn accept_queue_max() -> Option<u64> {
     std::fs::read_to_string("/proc/sys/net/core/somaxconn")

@@ -13,7 +13,6 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
 use saqta_edge::Edge;
 use saqta_edge::plan::{Mode, Plan};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -50,14 +49,13 @@ pub(crate) fn run(source: Source, plan: Plan, data: &Path) -> Result<ExitCode, F
 
     let folder = Folder::open(data)?;
     for address in plan.listen.iter().filter(|address| address.port() != 0) {
-        machine::try_listening(*address)
-            .with_context(|| format!("cannot listen on {address}"))
-            .map_err(|error| {
-                let remedy = error
-                    .downcast_ref::<io::Error>()
-                    .map(|cause| machine::listening_remedy(*address, cause));
-                anyhow::anyhow!("{error:#}\n    {}", remedy.unwrap_or_default())
-            })?;
+        machine::try_listening(*address).map_err(|error| {
+            let remedy = machine::listening_remedy(*address, &error);
+            anyhow::anyhow!(
+                "cannot listen on {address}: {}\n{remedy}",
+                machine::plainly(&error)
+            )
+        })?;
     }
     let started = Instant::now();
     let edge = Edge::start(plan.clone())?;
@@ -298,11 +296,10 @@ fn log_to_standard_error() {
         .with_target("saqta", LevelFilter::INFO)
         .with_target("saqta_edge", LevelFilter::INFO);
     let person = io::stderr().is_terminal();
-    let colours = person && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_target(false)
-        .with_ansi(colours);
+        .with_ansi(false);
     // A person sees when it happens and journald notes it; a file has no clock of its own.
     let registry = tracing_subscriber::registry().with(ours);
     let started = if person || std::env::var_os("JOURNAL_STREAM").is_some() {
