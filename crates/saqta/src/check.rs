@@ -160,11 +160,12 @@ fn origin(site: &Site, plan: &Plan) -> Finding {
         );
     };
     let leads_back = |address: &SocketAddr| {
-        machine::is_own_address(*address)
-            && plan.listen.iter().any(|ours| {
-                ours.port() == address.port()
-                    && (ours.ip().is_unspecified() || ours.ip() == address.ip())
-            })
+        let ours = |ours: &SocketAddr| {
+            ours.port() == address.port()
+                && ours.is_ipv4() == address.is_ipv4()
+                && (ours.ip().is_unspecified() || ours.ip() == address.ip())
+        };
+        plan.listen.iter().any(ours) && machine::is_own_address(*address)
     };
     if addresses.iter().any(leads_back) {
         return Finding::todo(

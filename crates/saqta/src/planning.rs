@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::uri::Authority;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use saqta_edge::plan::{
     ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, Site,
 };
@@ -211,6 +211,17 @@ fn networks(
             );
             continue;
         }
+        if let Some(v4) = mapped(&network) {
+            problems.add(
+                place,
+                format!(
+                    "{network} in `{}` is IPv4 written as IPv6, and clients are compared as IPv4",
+                    list.key
+                ),
+                format!("write {v4}"),
+            );
+            continue;
+        }
         if network.prefix_len() == 0 {
             problems.add(
                 place,
@@ -250,6 +261,15 @@ fn networks(
         }
     }
     networks
+}
+
+/// The IPv4 network inside `::ffff:0:0/96` that it stands for.
+fn mapped(network: &IpNet) -> Option<Ipv4Net> {
+    let IpNet::V6(network) = network else {
+        return None;
+    };
+    let address = network.network().to_ipv4_mapped()?;
+    Ipv4Net::new(address, network.prefix_len().checked_sub(96)?).ok()
 }
 
 fn overlap(one: &IpNet, other: &IpNet) -> bool {
@@ -609,22 +629,22 @@ fn loops(sites: &[PlacedSite], listen: &[(SocketAddr, Place)], problems: &mut Pr
         };
         let host = origin.authority.host().trim_matches(['[', ']']);
         let port = origin.authority.port_u16().unwrap_or(80);
-        let address = match host {
-            "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            host => host.parse::<IpAddr>().ok(),
+        let addresses: Vec<IpAddr> = match host {
+            "localhost" => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            host => host.parse().into_iter().collect(),
         };
-        let ours = match address {
-            Some(address) => listen
-                .iter()
-                .find(|(ours, _)| ours.port() == port && reaches(*ours, address)),
+        let ours = if !addresses.is_empty() {
+            listen.iter().find(|(ours, _)| {
+                ours.port() == port && addresses.iter().any(|address| reaches(*ours, *address))
+            })
+        } else if sites
+            .iter()
+            .any(|site| site.hosts.iter().any(|placed| placed.host == host))
+        {
             // A name of ours, on a port of ours: its address records lead readers here.
-            None if sites
-                .iter()
-                .any(|site| site.hosts.iter().any(|placed| placed.host == host)) =>
-            {
-                listen.iter().find(|(ours, _)| ours.port() == port)
-            }
-            None => None,
+            listen.iter().find(|(ours, _)| ours.port() == port)
+        } else {
+            None
         };
         if let Some((ours, listened)) = ours {
             let where_listened = match listened {
@@ -640,17 +660,16 @@ fn loops(sites: &[PlacedSite], listen: &[(SocketAddr, Place)], problems: &mut Pr
     }
 }
 
-/// Whether connecting to `address` on the same port ends at the listener.
+/// Whether connecting to `address` on the same port ends at the listener. `[::]` does not take IPv4 connections: the edge listens
+/// on it for IPv6 alone.
 fn reaches(listener: SocketAddr, address: IpAddr) -> bool {
-    let any_of_ours = |address: IpAddr| address.is_loopback() || address.is_unspecified();
-    let address = address.to_canonical();
-    match listener.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) | IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
-            any_of_ours(address)
-        }
-        // Connecting to 0.0.0.0 reaches loopback on Linux.
-        ip => ip.to_canonical() == address || (address.is_unspecified() && ip.is_loopback()),
-    }
+    let (ours, address) = (listener.ip().to_canonical(), address.to_canonical());
+    let everywhere = |one: IpAddr, other: IpAddr| {
+        one.is_unspecified() && (other.is_loopback() || other.is_unspecified())
+    };
+    // Connecting to 0.0.0.0 reaches loopback on Linux, so it goes both ways.
+    ours.is_ipv4() == address.is_ipv4()
+        && (ours == address || everywhere(ours, address) || everywhere(address, ours))
 }
 
 fn health_path(written: Option<Written<String>>, problems: &mut Problems) -> Option<String> {

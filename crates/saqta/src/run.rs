@@ -161,9 +161,7 @@ impl Running {
             tracing::info!("without --host every host is answered as this one site");
         }
         if plan.listen.iter().all(|address| address.ip().is_loopback()) {
-            tracing::info!(
-                "only this machine can reach these addresses; listen on 0.0.0.0:80 to be reachable"
-            );
+            tracing::info!("reachable from this machine only; listen on 0.0.0.0:80 to change that");
         }
         Ok(())
     }

@@ -1,5 +1,11 @@
 //! The program as it is typed: what it prints where, and how it exits.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what cannot go on has failed, in helpers too"
+)]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

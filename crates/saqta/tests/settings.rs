@@ -270,6 +270,11 @@ const ABOVE_THE_SITE: &[(&str, &str)] = &[
         "trust_forwarded = \"::/0\"",
         "f:1: ::/0 in `trust_forwarded` is the whole Internet: anybody could claim to be any client\n    write the networks that are meant\n",
     ),
+    (
+        "refuse = [\"::ffff:10.0.0.0/104\",\n\"::ffff:192.0.2.1\"]",
+        "f:1: ::ffff:10.0.0.0/104 in `refuse` is IPv4 written as IPv6, and clients are compared as IPv4\n    write 10.0.0.0/8\n\
+         f:2: ::ffff:192.0.2.1/128 in `refuse` is IPv4 written as IPv6, and clients are compared as IPv4\n    write 192.0.2.1/32\n",
+    ),
     // Ourselves as origin.
     (
         "listen = \"0.0.0.0:8081\"",
@@ -424,6 +429,31 @@ const FILES: &[(&str, &str)] = &[
 fn problems_of_whole_files() {
     for (text, said) in FILES {
         assert_eq!(read(text).unwrap_err(), *said, "{text}");
+    }
+}
+
+#[test]
+fn an_origin_is_ourselves_when_connecting_to_it_ends_at_a_listener() {
+    let table = [
+        ("127.0.0.1:81", "127.0.0.1:81", true),
+        ("127.0.0.1:81", "0.0.0.0:81", true),
+        ("0.0.0.0:81", "127.0.0.1:81", true),
+        ("0.0.0.0:81", "127.9.9.9:81", true),
+        ("0.0.0.0:81", "localhost:81", true),
+        ("[::1]:81", "localhost:81", true),
+        ("[::]:81", "[::1]:81", true),
+        ("[::]:81", "127.0.0.1:81", false),
+        ("0.0.0.0:81", "[::1]:81", false),
+        ("127.0.0.1:81", "127.0.0.2:81", false),
+        ("127.0.0.1:81", "127.0.0.1:82", false),
+        ("0.0.0.0:81", "192.0.2.1:81", false),
+        ("0.0.0.0:81", "origin.internal:81", false),
+    ];
+    for (listen, origin, ours) in table {
+        let text = format!(
+            "listen = \"{listen}\"\n[[site]]\nany_host = true\norigin = \"http://{origin}\"\n"
+        );
+        assert_eq!(read(&text).is_err(), ours, "{listen} {origin}");
     }
 }
 
