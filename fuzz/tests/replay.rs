@@ -1,5 +1,7 @@
 //! The known inputs of every fuzz target, run again without the fuzzer: seeds, what was ever found, and their near neighbours.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::fs;
 use std::path::Path;
 

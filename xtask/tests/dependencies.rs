@@ -1,5 +1,7 @@
 //! Every crate that we chose ourselves says why, in `docs/decisions/dependencies.md`, and none is explained that we no longer use.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
