@@ -39,6 +39,17 @@ impl Options {
         Ok(Some(self.left.remove(at)))
     }
 
+    /// A whole number after `--name`, at least 1.
+    pub(crate) fn count(&mut self, name: &str, default: u32) -> Result<u32> {
+        match self.value(name)? {
+            None => Ok(default),
+            Some(text) => match text.parse() {
+                Ok(count) if count > 0 => Ok(count),
+                _ => bail!("{name} wants a whole number above 0, not {text:?}"),
+            },
+        }
+    }
+
     /// A time after `--name`, written `90s`, `5m` or `1h`.
     pub(crate) fn time(&mut self, name: &str, default: Duration) -> Result<Duration> {
         match self.value(name)? {
@@ -101,9 +112,20 @@ mod tests {
     }
 
     #[test]
+    fn options_are_taken_from_between_the_words() {
+        let mut options = typed("hit --rounds 3 pass --quick");
+        assert!(options.flag("--quick"));
+        assert_eq!(options.count("--rounds", 5).unwrap(), 3);
+        assert_eq!(options.count("--seconds", 2).unwrap(), 2);
+        assert_eq!(options.words().unwrap(), ["hit", "pass"]);
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused() {
-        assert!(typed("--for").time("--for", Duration::ZERO).is_err());
+        assert!(typed("--rounds").count("--rounds", 5).is_err());
+        assert!(typed("--rounds 0").count("--rounds", 5).is_err());
+        assert!(typed("--rounds many").count("--rounds", 5).is_err());
         assert!(typed("--for ever").time("--for", Duration::ZERO).is_err());
-        assert!(typed("--fro 3s").words().is_err());
+        assert!(typed("--roundz 3").words().is_err());
     }
 }

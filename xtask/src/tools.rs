@@ -18,6 +18,32 @@ pub(crate) struct Debian {
     pub(crate) version: &'static [&'static str],
 }
 
+pub(crate) const NGINX: Debian = Debian {
+    program: "nginx",
+    package: "nginx",
+    version: &["-v"],
+};
+pub(crate) const VARNISH: Debian = Debian {
+    program: "varnishd",
+    package: "varnish",
+    version: &["-V"],
+};
+pub(crate) const HAPROXY: Debian = Debian {
+    program: "haproxy",
+    package: "haproxy",
+    version: &["-v"],
+};
+pub(crate) const WRK: Debian = Debian {
+    program: "wrk",
+    package: "wrk",
+    version: &["-v"],
+};
+pub(crate) const VALGRIND: Debian = Debian {
+    program: "valgrind",
+    package: "valgrind",
+    version: &["--version"],
+};
+
 /// libFuzzer is C++.
 pub(crate) const GXX: Debian = Debian {
     program: "g++",
