@@ -10,7 +10,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 
 /// Why a body ended early. The peer sees a broken connection (HTTP/1.1) or a reset stream (HTTP/2), never a short but
 /// well-formed message.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     #[error("the origin broke off its response")]
     OriginBrokeOff,

@@ -244,7 +244,7 @@ impl ShardStart {
                 })
                 .collect();
             if probes {
-                tokio::task::spawn_local(serve::probe_origins(Rc::clone(&shard)));
+                tokio::task::spawn_local(serve::watch_origins(Rc::clone(&shard)));
             }
             let _ended = stopped.wait_for(|stop| *stop != Stop::Run).await;
             for task in accepting {

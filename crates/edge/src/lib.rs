@@ -8,6 +8,7 @@
 //! request at hand.
 
 pub mod admission;
+mod asked;
 pub mod body;
 pub mod cache;
 pub mod clock;
@@ -23,6 +24,8 @@ pub mod occupancy;
 pub mod origin;
 pub mod pages;
 pub mod plan;
+mod pass;
+mod read;
 mod relay;
 mod serve;
 mod shard;
@@ -30,6 +33,7 @@ pub mod staff;
 pub mod stats;
 mod tap;
 mod upgrade;
+mod upload;
 mod wire;
 
 pub use edge::{Edge, ReloadError, StartError};
