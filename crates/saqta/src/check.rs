@@ -1,0 +1,359 @@
+//! `saqta check`: would this file serve on this machine?
+//!
+//! The file itself is checked first and in full. Then what a file cannot know: open files, the kernel's queue, whether we may
+//! listen there, whether each origin answers. Every line is `ok` or says what to do.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::time::Duration;
+
+use saqta_edge::plan::{Plan, Site};
+use tokio::time::Instant;
+
+use crate::control::{self, Order};
+use crate::machine;
+use crate::screen::{self, Tone};
+
+/// What our listeners ask the kernel to hold while a shard is busy.
+const ACCEPT_QUEUE_WANTED: u64 = 4096;
+/// A person waits for this command; an origin that needs longer is in trouble.
+const ORIGIN_WITHIN: Duration = Duration::from_secs(5);
+/// A status line.
+const STATUS_LINE_BYTES_MAX: usize = 512;
+
+/// One line of the answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    pub(crate) subject: &'static str,
+    pub(crate) said: String,
+    /// `None`: nothing to do.
+    pub(crate) remedy: Option<String>,
+}
+
+impl Finding {
+    fn ok(subject: &'static str, said: impl Into<String>) -> Self {
+        Self {
+            subject,
+            said: said.into(),
+            remedy: None,
+        }
+    }
+
+    fn todo(subject: &'static str, said: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            subject,
+            said: said.into(),
+            remedy: Some(remedy.into()),
+        }
+    }
+
+    pub(crate) fn row(&self, coloured: bool) -> String {
+        match &self.remedy {
+            None => screen::row("ok", Tone::Good, self.subject, &self.said, coloured),
+            Some(remedy) => screen::row(
+                "do",
+                Tone::Bad,
+                self.subject,
+                &format!("{}\n{remedy}", self.said),
+                coloured,
+            ),
+        }
+    }
+}
+
+/// `data`: where a Saqta may already run that holds the ports.
+pub(crate) fn machine_findings(plan: &Plan, data: &Path) -> Vec<Finding> {
+    let mut findings = vec![
+        settings(plan),
+        open_files(machine::open_files_needed(plan), machine::open_files_max()),
+        accept_queue(machine::accept_queue_max()),
+    ];
+    let running = control::ask(data, Order::Status).is_ok();
+    findings.extend(
+        plan.listen
+            .iter()
+            .map(|address| listening(*address, running)),
+    );
+    findings.extend(plan.sites.iter().map(|site| origin(site, plan)));
+    findings
+}
+
+fn settings(plan: &Plan) -> Finding {
+    let hosts: usize = plan.sites.iter().map(|site| site.hosts.len()).sum();
+    let any = if plan.any_host.is_some() {
+        " and any other"
+    } else {
+        ""
+    };
+    Finding::ok(
+        "settings",
+        format!(
+            "{}, {}{any}",
+            counted(plan.sites.len(), "site"),
+            counted(hosts, "host")
+        ),
+    )
+}
+
+fn open_files(needed: u64, granted: Option<u64>) -> Finding {
+    match granted {
+        Some(granted) if granted < needed => Finding::todo(
+            "open files",
+            format!("{granted} are granted; connections_max and the origins may need {needed}"),
+            format!(
+                "LimitNOFILE={needed} in the systemd unit, or ulimit -n {needed}, or lower connections_max"
+            ),
+        ),
+        Some(granted) => Finding::ok(
+            "open files",
+            format!("{granted} granted, {needed} needed at worst"),
+        ),
+        None => Finding::ok("open files", format!("no bound, {needed} needed at worst")),
+    }
+}
+
+fn accept_queue(granted: Option<u64>) -> Finding {
+    match granted {
+        Some(granted) if granted < ACCEPT_QUEUE_WANTED => Finding::todo(
+            "accept queue",
+            format!("the kernel lets {granted} connections wait; a burst of readers is more"),
+            format!("sudo sysctl -w net.core.somaxconn={ACCEPT_QUEUE_WANTED}"),
+        ),
+        Some(granted) => Finding::ok("accept queue", format!("{granted} connections may wait")),
+        None => Finding::ok(
+            "accept queue",
+            "the kernel does not say how many connections may wait",
+        ),
+    }
+}
+
+fn listening(address: SocketAddr, running: bool) -> Finding {
+    match machine::try_listening(address) {
+        Ok(()) if address.ip().is_loopback() => Finding::ok(
+            "listen",
+            format!("{address} is free; only this machine can reach it"),
+        ),
+        Ok(()) => Finding::ok("listen", format!("{address} is free")),
+        Err(error) if running && error.kind() == io::ErrorKind::AddrInUse => {
+            Finding::ok("listen", format!("{address} is held by the running Saqta"))
+        }
+        Err(error) => Finding::todo(
+            "listen",
+            format!("cannot listen on {address}: {}", machine::plainly(&error)),
+            machine::listening_remedy(address, &error),
+        ),
+    }
+}
+
+fn origin(site: &Site, plan: &Plan) -> Finding {
+    let authority = site.origin.authority.as_str();
+    let addresses: Vec<SocketAddr> = match authority.to_socket_addrs() {
+        Ok(addresses) => addresses.collect(),
+        Err(_) => Vec::new(),
+    };
+    let [address, ..] = addresses.as_slice() else {
+        return Finding::todo(
+            "origin",
+            format!("{}: {authority} has no address", site.name),
+            "mend the name in `origin`, or write the address in numbers",
+        );
+    };
+    let leads_back = |address: &SocketAddr| {
+        let ours = |ours: &SocketAddr| {
+            ours.port() == address.port()
+                && ours.is_ipv4() == address.is_ipv4()
+                && (ours.ip().is_unspecified() || ours.ip() == address.ip())
+        };
+        plan.listen.iter().any(ours) && machine::is_own_address(*address)
+    };
+    if addresses.iter().any(leads_back) {
+        return Finding::todo(
+            "origin",
+            format!("{}: {authority} leads back to ourselves", site.name),
+            "let the newsroom's own server listen on another port, and write that in `origin`",
+        );
+    }
+    let host = match site.hosts.first() {
+        Some(host) if site.origin.keep_host => host,
+        _ => authority,
+    };
+    let path = site.origin.health_path.as_deref().unwrap_or("/");
+    let asked = Instant::now();
+    match ask_origin(*address, host, path) {
+        Ok(status) => {
+            let ms = asked.elapsed().as_millis();
+            let said = format!(
+                "{}: {authority} answered {status} to {path} in {ms} ms",
+                site.name
+            );
+            if status < 500 {
+                Finding::ok("origin", said)
+            } else {
+                Finding::todo("origin", said, "see the log of the newsroom's own server")
+            }
+        }
+        Err(error) => Finding::todo(
+            "origin",
+            format!(
+                "{}: {authority} does not answer {path}: {}",
+                site.name,
+                machine::plainly(&error)
+            ),
+            "start the newsroom's own server there, or mend `origin`",
+        ),
+    }
+}
+
+/// The status the origin answers with.
+fn ask_origin(address: SocketAddr, host: &str, path: &str) -> io::Result<u16> {
+    let deadline = Instant::now() + ORIGIN_WITHIN;
+    let left = || match deadline.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
+        left => Ok(Some(left)),
+    };
+    let mut stream = TcpStream::connect_timeout(&address, ORIGIN_WITHIN)?;
+    stream.set_write_timeout(left()?)?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: saqta-check\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while line.len() < STATUS_LINE_BYTES_MAX && !line.ends_with(b"\n") {
+        stream.set_read_timeout(left()?)?;
+        if stream.read(&mut byte)? == 0 {
+            break;
+        }
+        line.push(byte[0]);
+    }
+    let line = String::from_utf8_lossy(&line);
+    let status = line
+        .strip_prefix("HTTP/1.")
+        .and_then(|rest| rest.split(' ').nth(1))
+        .and_then(|status| status.trim().parse().ok());
+    status.ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "what answers there does not speak HTTP/1",
+        )
+    })
+}
+
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::path::PathBuf;
+
+    #[test]
+    fn what_the_machine_grants_is_compared() {
+        let table = [
+            (
+                open_files(10_512, Some(20_000)),
+                "ok  open files     20000 granted, 10512 needed at worst\n",
+            ),
+            (
+                open_files(10_512, None),
+                "ok  open files     no bound, 10512 needed at worst\n",
+            ),
+            (
+                open_files(10_512, Some(1024)),
+                "do  open files     1024 are granted; connections_max and the origins may need\n                   10512\n                   LimitNOFILE=10512 in the systemd unit, or ulimit -n 10512, or\n                   lower connections_max\n",
+            ),
+            (
+                accept_queue(Some(4096)),
+                "ok  accept queue   4096 connections may wait\n",
+            ),
+            (
+                accept_queue(Some(128)),
+                "do  accept queue   the kernel lets 128 connections wait; a burst of readers is\n                   more\n                   sudo sysctl -w net.core.somaxconn=4096\n",
+            ),
+        ];
+        for (finding, said) in table {
+            assert_eq!(finding.row(false), said);
+        }
+    }
+
+    /// An origin that gives one answer to one connection.
+    fn origin_saying(answer: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let _length = stream.read(&mut request).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        address
+    }
+
+    fn plan_for(origin: SocketAddr) -> Plan {
+        let text = format!(
+            "listen = \"127.0.0.1:0\"\n[[site]]\nname = \"news\"\nany_host = true\norigin = \"http://{origin}\"\n"
+        );
+        crate::settings::read(&text, &PathBuf::from("f")).unwrap()
+    }
+
+    #[test]
+    fn an_origin_is_asked() {
+        let closed = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let table = [
+            (
+                origin_saying("HTTP/1.1 200 OK\r\n\r\n"),
+                true,
+                "answered 200 to / in",
+            ),
+            (
+                origin_saying("HTTP/1.1 404 Not Found\r\n\r\n"),
+                true,
+                "answered 404",
+            ),
+            (
+                origin_saying("HTTP/1.1 503 No\r\n\r\n"),
+                false,
+                "answered 503",
+            ),
+            (
+                origin_saying("SSH-2.0-x\r\n"),
+                false,
+                "what answers there does not speak http/1",
+            ),
+            (origin_saying(""), false, "does not speak http/1"),
+            (closed, false, "connection refused"),
+        ];
+        for (address, ok, said) in table {
+            let plan = plan_for(address);
+            let finding = origin(&plan.sites[0], &plan);
+            assert_eq!(finding.remedy.is_none(), ok, "{finding:?}");
+            assert!(finding.said.contains(said), "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn a_taken_port_is_seen_although_ours_share_theirs() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        assert!(
+            listening(address, false)
+                .said
+                .contains("address already in use")
+        );
+        assert_eq!(listening(address, true).remedy, None);
+        drop(taken);
+        assert_eq!(listening(address, false).remedy, None);
+        assert!(
+            listening("203.0.113.1:0".parse().unwrap(), false)
+                .said
+                .contains("cannot assign requested address")
+        );
+    }
+}

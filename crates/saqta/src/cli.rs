@@ -1,0 +1,287 @@
+//! What can be typed, and what is done about it.
+//!
+//! Exit codes: 0 done; 1 a drill's expectations were not met; 2 what was typed or written is wrong, or no Saqta runs; 3 a drill's
+//! load could not be offered. Answers go to standard output, everything else to standard error.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use saqta_edge::plan::Plan;
+
+use crate::check;
+use crate::control::{self, Answer, Order};
+use crate::machine;
+use crate::problem::Problem;
+use crate::run::{self, Source};
+use crate::screen;
+use crate::settings;
+
+/// Bad input, or no Saqta to give an order to.
+const EXIT_BAD_INPUT: u8 = 2;
+
+/// Settings are a page or two; `settings::read` says so when there are more.
+const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
+
+/// Keeps a newsroom's site reachable while it is under attack.
+#[derive(Debug, Parser)]
+#[command(
+    name = "saqta",
+    version,
+    max_term_width = 80,
+    after_help = "Examples:
+  saqta run --origin http://127.0.0.1:8081      try it before one site, no file
+  saqta settings > newsroom.toml                begin a settings file
+  saqta check -c newsroom.toml                  would it serve on this machine?
+  saqta run -c newsroom.toml                    serve"
+)]
+pub struct Cli {
+    /// Folder of this Saqta's own files
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "./saqta-data"
+    )]
+    data: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until told to stop
+    #[command(
+        after_help = "Prints `listening http://ADDR` for each address once it serves. Ctrl-C or
+SIGTERM: no new connections, requests in flight are finished for up to 10 s.
+SIGHUP: as `saqta reload`.
+
+Examples:
+  saqta run -c newsroom.toml
+  saqta run --origin http://127.0.0.1:8081
+  saqta run --origin http://127.0.0.1:8081 --listen 0.0.0.0:80
+  saqta run --origin http://127.0.0.1:8081 --host news.example --data /tmp/try"
+    )]
+    Run(Run),
+    /// Say whether a settings file would serve on this machine
+    #[command(
+        after_help = "Exit code 0: all is well. 2: something is to be done, each line says what.
+
+Examples:
+  saqta check -c newsroom.toml
+  saqta check -c newsroom.toml && saqta reload"
+    )]
+    Check(Check),
+    /// Print every setting with its meaning and default
+    #[command(after_help = "Examples:
+  saqta settings
+  saqta settings > newsroom.toml")]
+    Settings,
+    /// Have the running Saqta read its settings file again
+    #[command(
+        after_help = "The whole file is checked first. With any problem in it the old settings stay
+and all problems are shown, each with its line. No connection is dropped.
+`listen`, `shards`, `cache_mb` and the number of sites need a restart.
+
+Examples:
+  saqta reload
+  saqta reload --data /var/lib/saqta"
+    )]
+    Reload,
+    /// Stand aside: pass requests through the cache only
+    #[command(
+        after_help = "Acts within a second: no admission, no stale or reduced answers. It outlives a
+reload and ends with `saqta bypass off` or a restart.
+
+Examples:
+  saqta bypass on
+  saqta bypass off"
+    )]
+    Bypass { switch: Switch },
+    /// Show what the running Saqta does
+    #[command(after_help = "Examples:
+  saqta status
+  saqta status --json | jq .edge")]
+    Status {
+        /// One JSON object, for programs
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["config", "origin"]))]
+struct Run {
+    /// Settings file
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the newsroom's own server listens, for a run without a file (mode: protect)
+    #[arg(long, value_name = "URL")]
+    origin: Option<String>,
+    /// Address and port to listen on; may be given several times [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", conflicts_with = "config")]
+    listen: Vec<String>,
+    /// Host name readers type; may be given several times. Without it every host is answered
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    host: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Check {
+    /// Settings file
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+/// Why a command did not do what was asked; all of these exit with 2.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Problems(Vec<Problem>),
+    /// Problems as a running Saqta told them.
+    Refused(Vec<String>),
+    Other(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// Does what was typed. Whatever went wrong has been said on standard error.
+pub fn execute(cli: Cli) -> ExitCode {
+    let Cli { data, command } = cli;
+    let done = match command {
+        Command::Run(what) => run(what, &data),
+        Command::Check(Check { config }) => check(&config, &data),
+        Command::Settings => say(settings::ANNOTATED),
+        Command::Reload => order(&data, Order::Reload),
+        Command::Bypass { switch } => order(
+            &data,
+            Order::Bypass {
+                on: switch == Switch::On,
+            },
+        ),
+        Command::Status { json } => status(&data, json),
+    };
+    match done {
+        Ok(code) => code,
+        Err(failure) => {
+            complain(&failure);
+            ExitCode::from(EXIT_BAD_INPUT)
+        }
+    }
+}
+
+fn run(what: Run, data: &Path) -> Result<ExitCode, Failure> {
+    let (source, plan) = match (what.config, what.origin) {
+        (Some(file), _) => {
+            let plan = read_file(&file)?;
+            (Source::File(file), plan)
+        }
+        (None, Some(origin)) => {
+            let plan =
+                settings::of_flags(&origin, &what.listen, &what.host).map_err(Failure::Problems)?;
+            (Source::Flags, plan)
+        }
+        (None, None) => {
+            return Err(
+                anyhow::anyhow!("give a settings file with -c FILE, or --origin URL").into(),
+            );
+        }
+    };
+    run::run(source, plan, data)
+}
+
+fn check(file: &Path, data: &Path) -> Result<ExitCode, Failure> {
+    let plan = read_file(file)?;
+    let findings = check::machine_findings(&plan, data);
+    let coloured = screen::coloured();
+    say(&findings
+        .iter()
+        .map(|finding| finding.row(coloured))
+        .collect::<String>())?;
+    let to_do = findings.iter().any(|finding| finding.remedy.is_some());
+    Ok(if to_do {
+        ExitCode::from(EXIT_BAD_INPUT)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn order(data: &Path, order: Order) -> Result<ExitCode, Failure> {
+    match control::ask(data, order)? {
+        Answer::Done { said } => say(&format!("{said}\n")),
+        Answer::Refused { problems } => Err(Failure::Refused(problems)),
+        Answer::Status { .. } => {
+            Err(anyhow::anyhow!("the running Saqta answered something else than was asked").into())
+        }
+    }
+}
+
+fn status(data: &Path, json: bool) -> Result<ExitCode, Failure> {
+    match control::ask(data, Order::Status)? {
+        Answer::Status { status } if json => {
+            say(&format!("{}\n", serde_json::to_string_pretty(&status)?))
+        }
+        Answer::Status { status } => say(&status.screen()),
+        Answer::Refused { problems } => Err(Failure::Refused(problems)),
+        Answer::Done { .. } => {
+            Err(anyhow::anyhow!("the running Saqta answered something else than was asked").into())
+        }
+    }
+}
+
+pub(crate) fn read_file(file: &Path) -> Result<Plan, Failure> {
+    let mut bytes = Vec::new();
+    let read =
+        File::open(file).and_then(|opened| opened.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
+    read.map_err(|error| {
+        let said = machine::plainly(&error);
+        anyhow::anyhow!("cannot read the settings file {}: {said}\n`saqta settings > {0}` makes one to begin with", file.display())
+    })?;
+    let text = String::from_utf8(bytes).with_context(|| {
+        format!(
+            "{} is not a text in UTF-8; save it again as UTF-8",
+            file.display()
+        )
+    })?;
+    settings::read(&text, file).map_err(Failure::Problems)
+}
+
+/// To standard output. A reader who has left (`saqta settings | head`) has seen enough.
+fn say(text: &str) -> Result<ExitCode, Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn complain(failure: &Failure) {
+    let list = |problems: &[String], then: &str| {
+        for problem in problems {
+            eprintln!("{}\n", screen::problem(problem));
+        }
+        eprintln!("{}{then}", check::counted(problems.len(), "problem"));
+    };
+    match failure {
+        Failure::Problems(problems) => {
+            list(
+                &problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "",
+            );
+        }
+        Failure::Refused(problems) => list(problems, "; the running Saqta goes on as before"),
+        Failure::Other(error) => eprintln!("{}", screen::problem(&format!("saqta: {error:#}"))),
+    }
+}

@@ -1,0 +1,17 @@
+//! The program: settings, wiring, signals, commands.
+//!
+//! A library only so that tests and fuzzing reach what `main` calls.
+
+mod check;
+pub mod cli;
+pub mod control;
+mod duration;
+pub mod folder;
+mod host;
+mod machine;
+mod planning;
+pub mod problem;
+mod run;
+mod screen;
+pub mod settings;
+pub mod status;

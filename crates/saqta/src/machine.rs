@@ -1,0 +1,131 @@
+//! What the machine grants this process, and what we ask of it before serving.
+
+use std::io;
+use std::net::SocketAddr;
+
+use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::process::{Resource, Rlimit};
+use saqta_edge::plan::Plan;
+
+/// Raises the number of files we may open to the most we may ask for: a default of 1024 is for programs that open few.
+///
+/// # Errors
+/// When the kernel refuses; the old limit stays.
+pub(crate) fn raise_open_files() -> io::Result<()> {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    rustix::process::setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    )?;
+    Ok(())
+}
+
+/// Files this process may open at most; `None`: no bound.
+pub(crate) fn open_files_max() -> Option<u64> {
+    rustix::process::getrlimit(Resource::Nofile).maximum
+}
+
+/// Files the plan may have open at worst: a socket for each client, one to the origin for each place there, and ours.
+pub(crate) fn open_files_needed(plan: &Plan) -> u64 {
+    /// Listeners, epoll, pipes, the standard streams and the control socket of the largest machine: a few for each shard.
+    const OWN_FILES: usize = 256;
+    let origins: usize = plan
+        .sites
+        .iter()
+        .map(|site| site.origin.concurrency_max)
+        .sum();
+    (plan.limits.connections_max + origins + OWN_FILES) as u64
+}
+
+/// Memory holds readers' requests; a crash must not write it to disk, nor may another process of the same user read it.
+///
+/// # Errors
+/// When the kernel refuses.
+pub(crate) fn keep_memory_private() -> io::Result<()> {
+    let limit = rustix::process::getrlimit(Resource::Core);
+    rustix::process::setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: limit.maximum,
+        },
+    )?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
+/// Whether we could listen there. Our own listeners share a port among themselves, so the edge would also share it with a
+/// stranger of the same user and each would get half of the readers; this asks without sharing.
+///
+/// # Errors
+/// As the kernel says.
+pub(crate) fn try_listening(address: SocketAddr) -> io::Result<()> {
+    let family = if address.is_ipv6() {
+        AddressFamily::INET6
+    } else {
+        AddressFamily::INET
+    };
+    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+    // Connections of a Saqta that just ended still linger on the port; they do not count.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, 1)?;
+    Ok(())
+}
+
+/// What to do when listening fails.
+pub(crate) fn listening_remedy(address: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "stop what listens there (ss -ltnp 'sport = :{}' shows it) or choose another port",
+                address.port()
+            )
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "ports below 1024 need a privilege: sudo setcap cap_net_bind_service=+ep $(command -v saqta), or choose another than {}",
+            address.port()
+        ),
+        io::ErrorKind::AddrNotAvailable => format!(
+            "{} is not an address of this machine (ip address shows them); 0.0.0.0:{} listens on all",
+            address.ip(),
+            address.port()
+        ),
+        _ => "choose another address or port".into(),
+    }
+}
+
+/// The kernel's words without its number.
+pub(crate) fn plainly(error: &io::Error) -> String {
+    if matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    ) {
+        return "nothing came in time".into();
+    }
+    let said = error.to_string();
+    said.split(" (os error")
+        .next()
+        .unwrap_or(&said)
+        .to_lowercase()
+}
+
+/// Connections the kernel lets wait for us; `None` where it does not say.
+pub(crate) fn accept_queue_max() -> Option<u64> {
+    std::fs::read_to_string("/proc/sys/net/core/somaxconn")
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}
+
+/// Whether connecting to this address stays on this machine.
+pub(crate) fn is_own_address(address: SocketAddr) -> bool {
+    std::net::UdpSocket::bind((address.ip(), 0)).is_ok()
+}

@@ -1,0 +1,310 @@
+//! `saqta run`: from a plan to a program that serves, obeys and ends well.
+//!
+//! The order matters: first what may fail without anybody noticing (folder, ports), then the edge, then the control socket and
+//! the signals, and only then `listening …` on standard output, so that whoever waits for that line can give orders at once.
+//! Everything else we say goes to standard error, and none of it is about a reader.
+//!
+//! `bypass` is an order, not a setting: somebody in trouble gave it, and a reload, perhaps by a timer, must not quietly take it
+//! back. It ends with `bypass off` or with the process, so that nobody forgets it for good.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use saqta_edge::Edge;
+use saqta_edge::plan::{Mode, Plan};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::check::counted;
+use crate::cli::{self, Failure};
+use crate::control::{Answer, Control, Order};
+use crate::folder::Folder;
+use crate::machine;
+use crate::status::{SiteStatus, Status};
+
+/// A page takes the origin seconds at worst; systemd gives a stopping service 90.
+const FINISH_WITHIN: Duration = Duration::from_secs(10);
+
+/// Where the plan came from.
+pub(crate) enum Source {
+    File(PathBuf),
+    Flags,
+}
+
+pub(crate) fn run(source: Source, plan: Plan, data: &Path) -> Result<ExitCode, Failure> {
+    log_to_standard_error();
+    // Whatever we write is for our own user.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    if let Err(error) = machine::keep_memory_private() {
+        tracing::warn!(%error, "cannot turn core dumps off: a crash could write requests to disk; set LimitCORE=0");
+    }
+    grant_open_files(&plan);
+
+    let folder = Folder::open(data)?;
+    for address in plan.listen.iter().filter(|address| address.port() != 0) {
+        machine::try_listening(*address).map_err(|error| {
+            let remedy = machine::listening_remedy(*address, &error);
+            anyhow::anyhow!(
+                "cannot listen on {address}: {}\n{remedy}",
+                machine::plainly(&error)
+            )
+        })?;
+    }
+    let started = Instant::now();
+    let edge = Edge::start(plan.clone())?;
+    let listening: Vec<String> = edge
+        .addresses()
+        .iter()
+        .map(|address| format!("http://{address}"))
+        .collect();
+    let running = Arc::new(Running {
+        edge,
+        source,
+        started,
+        listening,
+        now: Mutex::new(plan),
+    });
+    let obeying = Arc::clone(&running);
+    let control = Control::serve(&folder, move |order| obeying.obey(order))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut ends = Ends {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        };
+        running.announce()?;
+        loop {
+            tokio::select! {
+                () = ends.told_to_end() => break,
+                _ = hangup.recv() => running.reload_and_log(),
+            }
+        }
+        drop(control);
+        finish(running, &mut ends).await;
+        io::Result::Ok(())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// SIGTERM from a service manager, SIGINT from Ctrl-C.
+struct Ends {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ends {
+    async fn told_to_end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn finish(running: Arc<Running>, ends: &mut Ends) {
+    tracing::info!(
+        "finishing requests in flight, up to {} s; Ctrl-C again ends at once",
+        FINISH_WITHIN.as_secs()
+    );
+    let stopping = tokio::task::spawn_blocking(move || {
+        if let Some(running) = Arc::into_inner(running) {
+            running.edge.stop(FINISH_WITHIN);
+        }
+    });
+    tokio::select! {
+        _ = stopping => tracing::info!("ended"),
+        () = ends.told_to_end() => {
+            tracing::info!("ended at once");
+            // The runtime would wait for the blocking thread, which waits for the requests.
+            std::process::exit(0);
+        }
+    }
+}
+
+/// The serving edge with what is needed to obey orders about it.
+struct Running {
+    edge: Edge,
+    source: Source,
+    started: Instant,
+    listening: Vec<String>,
+    /// The plan that runs, bypass included. Held while an order changes it, so that two reloads do not interleave.
+    now: Mutex<Plan>,
+}
+
+impl Running {
+    fn announce(&self) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        for address in &self.listening {
+            writeln!(out, "listening {address}")?;
+        }
+        out.flush()?;
+        let plan = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        for site in &plan.sites {
+            tracing::info!(
+                "{} is served from {}, mode {}",
+                site.name,
+                site.origin.authority,
+                mode(site.mode)
+            );
+        }
+        if let (Source::Flags, Some(_)) = (&self.source, plan.any_host) {
+            tracing::info!("without --host every host is answered as this one site");
+        }
+        if plan.listen.iter().all(|address| address.ip().is_loopback()) {
+            tracing::info!("reachable from this machine only; listen on 0.0.0.0:80 to change that");
+        }
+        Ok(())
+    }
+
+    fn obey(&self, order: Order) -> Answer {
+        match order {
+            Order::Reload => self.reload(),
+            Order::Bypass { on } => self.bypass(on),
+            Order::Status => Answer::Status {
+                status: Box::new(self.status()),
+            },
+        }
+    }
+
+    fn reload(&self) -> Answer {
+        let refused = |problem: String| Answer::Refused {
+            problems: vec![problem],
+        };
+        let Source::File(file) = &self.source else {
+            return refused(
+                "this Saqta was started with --origin and has no settings file\n    start it with -c FILE, then it can be reloaded"
+                    .into(),
+            );
+        };
+        let mut plan = match cli::read_file(file) {
+            Ok(plan) => plan,
+            Err(Failure::Problems(problems)) => {
+                return Answer::Refused {
+                    problems: problems.iter().map(ToString::to_string).collect(),
+                };
+            }
+            Err(Failure::Refused(problems)) => return Answer::Refused { problems },
+            Err(Failure::Other(error)) => return refused(format!("{error:#}")),
+        };
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        plan.bypass = now.bypass;
+        if let Err(error) = self.edge.reload(plan.clone()) {
+            return refused(format!("{:#}", anyhow::Error::new(error)));
+        }
+        *now = plan;
+        let bypass = if now.bypass {
+            "; bypass is still on"
+        } else {
+            ""
+        };
+        Answer::Done {
+            said: format!(
+                "{} runs now: {}{bypass}",
+                file.display(),
+                counted(now.sites.len(), "site")
+            ),
+        }
+    }
+
+    /// For SIGHUP, which has nobody to answer.
+    fn reload_and_log(&self) {
+        match self.reload() {
+            Answer::Refused { problems } => {
+                for problem in problems {
+                    tracing::error!("not reloaded: {problem}");
+                }
+            }
+            Answer::Done { said } => tracing::info!("{said}"),
+            Answer::Status { .. } => {}
+        }
+    }
+
+    fn bypass(&self, on: bool) -> Answer {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        now.bypass = on;
+        self.edge.bypass(on);
+        let said = if on {
+            "bypass is on: requests pass through the cache only, the origin is not protected"
+        } else {
+            "bypass is off: the origin is protected"
+        };
+        tracing::info!("{said}");
+        Answer::Done { said: said.into() }
+    }
+
+    fn status(&self) -> Status {
+        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            process: std::process::id(),
+            up_seconds: self.started.elapsed().as_secs(),
+            listening: self.listening.clone(),
+            settings: match &self.source {
+                Source::File(file) => Some(file.display().to_string()),
+                Source::Flags => None,
+            },
+            bypass: now.bypass,
+            sites: now
+                .sites
+                .iter()
+                .map(|site| SiteStatus {
+                    name: site.name.clone(),
+                    hosts: site.hosts.clone(),
+                    origin: format!("http://{}", site.origin.authority),
+                    mode: mode(site.mode).into(),
+                })
+                .collect(),
+            edge: serde_json::to_value(self.edge.stats()).unwrap_or_default(),
+        }
+    }
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Observe => "observe",
+        Mode::Protect => "protect",
+    }
+}
+
+fn grant_open_files(plan: &Plan) {
+    if let Err(error) = machine::raise_open_files() {
+        tracing::warn!(%error, "cannot raise the number of open files");
+    }
+    let needed = machine::open_files_needed(plan);
+    if let Some(granted) = machine::open_files_max().filter(|granted| *granted < needed) {
+        tracing::warn!(
+            "{granted} open files are granted, {needed} needed at worst: set LimitNOFILE={needed}, or lower connections_max"
+        );
+    }
+}
+
+/// Ours only: the HTTP libraries trace header fields, and those are readers'.
+fn log_to_standard_error() {
+    let ours = Targets::new()
+        .with_target("saqta", LevelFilter::INFO)
+        .with_target("saqta_edge", LevelFilter::INFO);
+    let person = io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_target(false)
+        .with_ansi(false);
+    // A person sees when it happens and journald notes it; a file has no clock of its own.
+    let registry = tracing_subscriber::registry().with(ours);
+    let started = if person || std::env::var_os("JOURNAL_STREAM").is_some() {
+        registry.with(lines.without_time()).try_init()
+    } else {
+        registry.with(lines).try_init()
+    };
+    // Only a second call in one process could fail, and then the first one's lines go on.
+    let _already_logging = started;
+}

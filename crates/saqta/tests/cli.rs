@@ -1,0 +1,465 @@
+//! The program as it is typed: what it prints where, and how it exits.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what cannot go on has failed, in helpers too"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("saqta-cli-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.0.join(name), text).unwrap();
+    }
+
+    fn saqta(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_saqta"));
+        command
+            .args(arguments.split_whitespace())
+            .current_dir(&self.0)
+            .env_remove("JOURNAL_STREAM");
+        command
+    }
+
+    /// Exit code, standard output, standard error.
+    fn say(&self, arguments: &str) -> (i32, String, String) {
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = self.saqta(arguments).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (status.code().unwrap(), text(stdout), text(stderr))
+    }
+
+    /// Starts it and waits for its first line.
+    fn run(&self, arguments: &str) -> Running {
+        let command = &mut self.saqta(arguments);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        stdout.read_line(&mut first).unwrap();
+        if first.is_empty() {
+            let mut stderr = String::new();
+            child
+                .stderr
+                .take()
+                .unwrap()
+                .read_to_string(&mut stderr)
+                .unwrap();
+            panic!("{arguments} did not start: {stderr}");
+        }
+        Running {
+            child,
+            stdout,
+            first,
+        }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _left_behind = fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    first: String,
+}
+
+impl Running {
+    fn address(&self) -> SocketAddr {
+        self.first
+            .strip_prefix("listening http://")
+            .unwrap()
+            .trim_end()
+            .parse()
+            .unwrap()
+    }
+
+    /// Its exit code, the rest of standard output, and standard error.
+    fn end_with(mut self, signal: Signal) -> (i32, String, String) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        self.stdout.read_to_string(&mut stdout).unwrap();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut stderr)
+            .unwrap();
+        (self.child.wait().unwrap().code().unwrap(), stdout, stderr)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+/// Answers every request alike.
+fn origin() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let head = BufReader::new(&stream).lines();
+            let _head = head
+                .take_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty()))
+                .count();
+            let _client_left = stream.write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nfront",
+            );
+        }
+    });
+    address
+}
+
+fn fetch(address: SocketAddr, host: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    // In one piece: whoever answers after reading a part of it would close on the rest.
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response
+}
+
+/// Without the line breaks that 80 columns ask for.
+fn unfolded(said: &str) -> String {
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_command_helps_with_examples_in_80_columns() {
+    let folder = Folder::new();
+    let (code, help, _) = folder.say("--help");
+    assert_eq!(code, 0);
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| {
+            line.strip_prefix("  ")?
+                .split(' ')
+                .next()
+                .filter(|word| !word.is_empty() && *word != "help")
+        })
+        .collect();
+    assert!(commands.len() >= 6, "{help}");
+    for command in commands.iter().copied().chain([""]) {
+        let (code, help, stderr) = folder.say(&format!("{command} --help"));
+        assert_eq!((code, stderr.as_str()), (0, ""), "{command}");
+        let examples = help
+            .split("Examples:\n")
+            .nth(1)
+            .unwrap_or_else(|| panic!("{command} has no examples:\n{help}"));
+        for line in examples.lines() {
+            assert!(
+                line.starts_with(&format!("  saqta {command}")),
+                "{command}: {line}"
+            );
+        }
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80, "{command}: {line}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_on_standard_error_with_code_2() {
+    let folder = Folder::new();
+    folder.write(
+        "bad.toml",
+        "listen = \"80\"\n[[site]]\nhots = \"a.example\"\norigin = \"http://a\"\n",
+    );
+    folder.write("latin1.toml", "");
+    fs::write(folder.0.join("latin1.toml"), b"# caf\xe9\n").unwrap();
+    let bad = "\
+bad.toml:1: \"80\" is not an address with a port
+    write 0.0.0.0:80 to be reachable from everywhere, 127.0.0.1:80 from this
+    machine only
+
+bad.toml:2: this site has no hosts
+    write the names readers type: hosts = [\"news.example\", \"www.news.example\"];
+    or any_host = true for all
+
+bad.toml:3: `hots` is not a setting of [[site]]
+    did you mean `hosts`?
+
+3 problems
+";
+    let no_saqta = "\
+saqta: no Saqta runs on the data folder ./saqta-data: start one with `saqta
+    run`, or give its folder with --data DIR
+";
+    let table = [
+        ("check -c bad.toml", bad),
+        ("run -c bad.toml", bad),
+        (
+            "check -c none.toml",
+            "saqta: cannot read the settings file none.toml: no such file or directory\n    `saqta settings > none.toml` makes one to begin with\n",
+        ),
+        (
+            "run --origin 127.0.0.1:1",
+            "--origin: the origin has no scheme\n    write http://127.0.0.1:1\n\n1 problem\n",
+        ),
+        ("reload", no_saqta),
+        ("bypass on", no_saqta),
+        ("status", no_saqta),
+        ("status --json", no_saqta),
+    ];
+    for (arguments, said) in table {
+        assert_eq!(
+            folder.say(arguments),
+            (2, String::new(), said.into()),
+            "{arguments}"
+        );
+    }
+    // Clap's words are clap's; that they come, where and how is ours.
+    for (arguments, word) in [
+        ("", "Usage"),
+        ("fly", "unrecognized subcommand"),
+        ("run", "required"),
+        ("run -c f --origin http://a", "cannot be used"),
+        ("run -c f --host a", "cannot be used"),
+        ("bypass maybe", "possible values"),
+        ("check -c latin1.toml", "save it again as UTF-8"),
+    ] {
+        let (code, stdout, stderr) = folder.say(arguments);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{arguments}");
+        assert!(unfolded(&stderr).contains(word), "{arguments}: {stderr}");
+    }
+    assert!(
+        !folder.0.join("saqta-data").exists(),
+        "nothing was started, nothing was made"
+    );
+}
+
+#[test]
+fn the_printed_settings_can_be_checked() {
+    let folder = Folder::new();
+    let (code, settings, stderr) = folder.say("settings");
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert_eq!(settings, saqta::settings::ANNOTATED);
+}
+
+#[test]
+fn check_says_ok_or_what_to_do() {
+    let folder = Folder::new();
+    let good = format!(
+        "listen = \"127.0.0.1:0\"\n[[site]]\nhosts = \"a.example\"\norigin = \"http://{}\"\n",
+        origin()
+    );
+    folder.write("good.toml", &good);
+    let (code, said, stderr) = folder.say("check -c good.toml");
+    assert_eq!(stderr, "");
+    for (subject, words) in [
+        ("settings", "1 site, 1 host\n"),
+        ("listen", "is free"),
+        ("origin", "answered 200 to /"),
+    ] {
+        let line = said.lines().find(|line| line.contains(subject)).unwrap();
+        assert!(
+            line.starts_with("ok  ") && format!("{line}\n").contains(words),
+            "{said}"
+        );
+    }
+    // The machine these tests run on may itself have something to do.
+    assert_eq!(
+        code,
+        if said.lines().any(|line| line.starts_with("do  ")) {
+            2
+        } else {
+            0
+        },
+        "{said}"
+    );
+    assert!(
+        said.lines().all(|line| line.chars().count() <= 80),
+        "{said}"
+    );
+
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    folder.write(
+        "dead.toml",
+        &format!(
+            "listen = \"127.0.0.1:0\"\n[[site]]\nany_host = true\norigin = \"http://{closed}\"\n"
+        ),
+    );
+    let (code, said, _) = folder.say("check -c dead.toml");
+    assert_eq!(code, 2);
+    assert!(
+        said.contains("connection refused") && said.contains("start the newsroom's own server"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_run_serves_obeys_and_ends() {
+    let folder = Folder::new();
+    let origin = origin();
+    let site = |host: &str| {
+        format!(
+            "listen = \"127.0.0.1:0\"\nshards = 1\n[[site]]\nhosts = \"{host}\"\norigin = \"http://{origin}\"\n"
+        )
+    };
+    folder.write("f.toml", &site("a.example"));
+    let running = folder.run("run -c f.toml");
+    let address = running.address();
+    assert_ne!(address.port(), 0);
+    assert!(fetch(address, "a.example").ends_with("front"));
+
+    // No crash writes what readers asked for to disk, and no default of 1024 files keeps them out.
+    let granted = fs::read_to_string(format!("/proc/{}/limits", running.child.id())).unwrap();
+    let words = |name: &str| {
+        let line = granted
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap();
+        line.split_whitespace()
+            .take(2)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(words("Max core file size")[0], "0");
+    assert_eq!(words("Max open files")[0], words("Max open files")[1]);
+
+    let (code, said, _) = folder.say("status");
+    assert_eq!(code, 0);
+    assert!(
+        said.contains(&format!("listening      http://{address}\n")),
+        "{said}"
+    );
+    assert!(
+        said.contains("bypass         off\n") && said.contains("a.example, mode observe\n"),
+        "{said}"
+    );
+    let json = |folder: &Folder| -> serde_json::Value {
+        serde_json::from_str(&folder.say("status --json").1).unwrap()
+    };
+    assert_eq!(json(&folder)["bypass"], false);
+
+    // Bypass is an order: a reload does not take it back.
+    assert_eq!(folder.say("bypass on").0, 0);
+    assert_eq!(json(&folder)["bypass"], true);
+    assert_eq!(json(&folder)["edge"]["bypass"], true);
+    folder.write("f.toml", &site("b.example"));
+    assert_eq!(
+        folder.say("reload"),
+        (
+            0,
+            "f.toml runs now: 1 site; bypass is still on\n".into(),
+            String::new()
+        )
+    );
+    assert_eq!(json(&folder)["sites"][0]["hosts"][0], "b.example");
+    assert_eq!(json(&folder)["edge"]["bypass"], true);
+    assert!(fetch(address, "b.example").ends_with("front"));
+    assert_eq!(folder.say("bypass off").0, 0);
+    assert_eq!(json(&folder)["edge"]["bypass"], false);
+
+    // A bad file changes nothing and every problem is heard by whoever asked.
+    folder.write("f.toml", "cache_mb = 0\nx = 1\n");
+    let (code, stdout, said) = folder.say("reload");
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    for heard in [
+        "f.toml: there is no site",
+        "f.toml:1: `cache_mb` is 0",
+        "f.toml:2: `x` is not a setting",
+        "3 problems; the running Saqta goes on as before",
+    ] {
+        assert!(unfolded(&said).contains(heard), "{said}");
+    }
+    folder.write(
+        "f.toml",
+        &site("b.example").replace("127.0.0.1:0", "127.0.0.2:0"),
+    );
+    let (code, _, said) = folder.say("reload");
+    assert_eq!(code, 2);
+    assert!(
+        unfolded(&said).contains("`listen` cannot change while running"),
+        "{said}"
+    );
+    assert!(fetch(address, "b.example").ends_with("front"));
+
+    // A second one on the same folder is turned away.
+    let (code, stdout, said) = folder.say(&format!(
+        "run --origin http://{origin} --listen 127.0.0.1:0"
+    ));
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(
+        unfolded(&said).contains("another saqta runs on the data folder"),
+        "{said}"
+    );
+    // And one on the same port, although ours could share it.
+    let (code, stdout, said) = folder.say(&format!(
+        "run --origin http://{origin} --listen {address} --data other"
+    ));
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(
+        said.contains("address already in use") && unfolded(&said).contains("choose another port"),
+        "{said}"
+    );
+
+    let (code, stdout, stderr) = running.end_with(Signal::TERM);
+    assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
+    assert!(stderr.contains("ended"), "{stderr}");
+    assert!(!folder.0.join("saqta-data/control.sock").exists());
+    assert_eq!(folder.say("status").0, 2);
+}
+
+#[test]
+fn a_run_without_a_file() {
+    let folder = Folder::new();
+    let running = folder.run(&format!(
+        "run --origin http://{} --listen 127.0.0.1:0 --data d",
+        origin()
+    ));
+    assert!(fetch(running.address(), "whatever.example").ends_with("front"));
+    let (code, _, said) = folder.say("reload --data d");
+    assert_eq!(code, 2);
+    assert!(
+        unfolded(&said).contains("was started with --origin")
+            && unfolded(&said).contains("start it with -c FILE"),
+        "{said}"
+    );
+    let (code, stdout, stderr) = running.end_with(Signal::INT);
+    assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
+    assert!(
+        stderr.contains("without --host every host is answered"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("mode protect"), "{stderr}");
+}
