@@ -21,6 +21,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// A refused connection is the kernel's word that nobody listens; three, because a restarting server refuses for some
@@ -331,6 +332,7 @@ pub struct OriginHealth {
     asked_at: AtomicU64,
     probe_at: AtomicU64,
     retry_saved: AtomicU64,
+    changes: watch::Sender<State>,
     started: Instant,
 }
 
@@ -347,6 +349,7 @@ impl OriginHealth {
             asked_at: AtomicU64::new(0),
             probe_at: AtomicU64::new(0),
             retry_saved: AtomicU64::new(RETRY_SAVED_MAX),
+            changes: watch::Sender::new(State::Closed),
             started: now,
         }
     }
@@ -358,6 +361,11 @@ impl OriginHealth {
             half if half == State::HalfOpen as u8 => State::HalfOpen,
             _ => State::Open,
         }
+    }
+
+    /// For whoever wants to say aloud that the origin went down or came back.
+    pub fn changes(&self) -> watch::Receiver<State> {
+        self.changes.subscribe()
     }
 
     pub fn counts(&self) -> OriginCounts {
@@ -465,7 +473,10 @@ impl OriginHealth {
             count(&self.counters.opened);
         }
         self.calm.store(breaker.is_calm(), Ordering::Relaxed);
-        self.state.store(after as u8, Ordering::Relaxed);
+        if after != before {
+            self.state.store(after as u8, Ordering::Relaxed);
+            self.changes.send_replace(after);
+        }
         out
     }
 
