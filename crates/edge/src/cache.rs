@@ -88,6 +88,8 @@ pub struct Stale {
     pub while_revalidating: bool,
     /// Send it if the origin fails or does not admit the request.
     pub on_error: bool,
+    /// The last response for this key could not be stored: fetch alone, at once.
+    pub refused: Option<Unstorable>,
     /// For [`Cache::join`].
     pub flight: u64,
 }
@@ -241,7 +243,7 @@ impl Cache {
             Found::Stored(stored) if authorized && !stored.is_shared_with_authorized() => {
                 return Lookup::Bypass(Forward::Bypass);
             }
-            Found::Stored(stored) => return self.judge(stored, request, wishes, now),
+            Found::Stored(stored) => return self.judge(key, stored, request, wishes, now),
             Found::OtherVariants(other) => Miss {
                 why: Forward::VaryMiss,
                 flight: other.selection().flight(&self.keyring, request),
@@ -254,14 +256,19 @@ impl Cache {
         if authorized {
             return Lookup::Bypass(Forward::Bypass);
         }
-        match self.refused.get(&key.hash()) {
-            Some(refused) if now < refused.until => Lookup::HitForMiss(refused.why),
-            _ => Lookup::Miss(miss),
+        match self.refusal(key, now) {
+            Some(why) => Lookup::HitForMiss(why),
+            None => Lookup::Miss(miss),
         }
+    }
+
+    fn refusal(&self, key: &KeyRef<'_>, now: UnixMillis) -> Option<Unstorable> {
+        self.refused.get(&key.hash()).filter(|refused| now < refused.until).map(|refused| refused.why)
     }
 
     fn judge<F: Fields + ?Sized>(
         &self,
+        key: &KeyRef<'_>,
         stored: Arc<Stored>,
         request: &F,
         wishes: Option<&Control>,
@@ -291,6 +298,7 @@ impl Cache {
                 && !stored.is_invalidated()
                 && freshness.serves_while_revalidating(now),
             on_error: freshness.serves_on_error(now),
+            refused: self.refusal(key, now),
             flight,
             stored,
         })

@@ -92,6 +92,13 @@ impl Fetch {
         }
         let verdict = self.verdict(asked, status, &headers, length, times);
         self.cache.remember(&self.key, &verdict, response_time);
+        if let Some(stale) = &self.stale
+            && verdict.is_err()
+            && matches!(status, StatusCode::GONE | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS)
+        {
+            // Withdrawn on purpose: the copy must not come back when the origin fails.
+            self.cache.store_of(&self.key).remove_variant(&self.key.as_ref(), stale);
+        }
         let selection = Selection::of(&headers, asked.headers).unwrap_or_default();
         let share = match &verdict {
             Err(why) => Err(Alone::Unstorable(*why)),
