@@ -2,10 +2,16 @@
 
 pub mod addresses;
 pub mod chance;
+mod chart;
 pub mod clock;
 pub mod corpus;
+pub mod drill;
 pub mod guard;
+pub mod load;
 pub mod newsroom;
 pub mod origin;
+pub mod referee;
+pub mod report;
 pub mod scenario;
+pub mod stage;
 pub mod wire;

@@ -29,7 +29,8 @@ pub use books::{AttackBook, AttackTally, Books, GroupBook, Line, Progress, Tally
 use crate::clock;
 use crate::corpus::Grade;
 use crate::guard::Target;
-use crate::scenario::{self, Scenario};
+use crate::origin::Dialect;
+use crate::scenario;
 use crate::wire::{Event, Wire};
 
 /// Half of the files a hardened Linux gives a process.
@@ -51,6 +52,8 @@ pub struct Orders {
     /// `127.0.0.1:8080`
     pub target: String,
     pub grade: Grade,
+    /// How staff log in and publish.
+    pub dialect: Dialect,
     pub seed: u64,
     /// Of [`clock::monotonic`].
     pub starts_at_us: u64,
@@ -114,8 +117,8 @@ pub fn run(orders: &Orders, stop: &AtomicBool, out: &mut impl Write) -> anyhow::
     let target = Target::parse(&orders.target).context("cannot attack this address")?;
     let mut wire = Wire::new(&target, CONNECTIONS_MAX).context("cannot make an event queue")?;
     let mut population: Box<dyn Population> = match orders.role {
-        Role::Readers => Box::new(readers::Readers::new(&scenario, orders)),
-        Role::Attackers => Box::new(attack::Attackers::new(&scenario, orders)),
+        Role::Readers => Box::new(readers::Readers::new(&scenario, orders)?),
+        Role::Attackers => Box::new(attack::Attackers::new(&scenario, orders)?),
     };
     let start = Duration::from_micros(orders.starts_at_us);
     let last = start + scenario.phases.total() + OVERTIME_MAX;

@@ -7,7 +7,10 @@
 //! Times are written for a drill of full length; [`Scenario::lasting`] shortens or stretches all of them together.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -65,6 +68,53 @@ pub fn embedded(name: &str) -> Option<&'static str> {
         .iter()
         .find(|(known, _)| *known == name)
         .map(|(_, text)| *text)
+}
+
+/// A scenario and its text, from which other processes read it again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    pub text: String,
+    pub scenario: Scenario,
+}
+
+/// Why there is no such scenario; says all of it, a line each.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAScenario {
+    #[error("there is no scenario \"{name}\"; there are {known}, or give a file", known = names())]
+    Unknown { name: String },
+    #[error("cannot read {path}")]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("{}", lines(path, problems))]
+    Wrong { path: PathBuf, problems: Vec<Problem> },
+}
+
+fn names() -> String {
+    EMBEDDED.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
+
+fn lines(path: &Path, problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("{}: {problem}", path.display())).collect::<Vec<_>>().join("\n")
+}
+
+/// A shipped scenario by its name, or a file by its path: what has a dot or a slash is a path.
+pub fn find(name: &str) -> Result<Written, NotAScenario> {
+    let path = PathBuf::from(name);
+    let text = match embedded(name) {
+        Some(text) => text.to_owned(),
+        None if !name.contains(['.', '/']) => return Err(NotAScenario::Unknown { name: shown(name) }),
+        None => {
+            let mut text = String::new();
+            let read = File::open(&path).and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text));
+            match read {
+                Ok(_) => text,
+                Err(source) => return Err(NotAScenario::Unreadable { path, source }),
+            }
+        }
+    };
+    match parse(&text) {
+        Ok(scenario) => Ok(Written { text, scenario }),
+        Err(problems) => Err(NotAScenario::Wrong { path, problems }),
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -295,6 +295,22 @@ impl Wire {
             .is_some_and(|connection| connection.open)
     }
 
+    /// `false`: closed since, and its place may be another's.
+    pub fn has(&self, key: Key) -> bool {
+        self.connection(key).is_some()
+    }
+
+    /// Takes a few bytes out of what has arrived, unparsed.
+    pub fn sip(&mut self, key: Key, bytes_max: usize) {
+        let bytes_max = bytes_max.min(self.read.len());
+        if let Some(connection) = connection(&mut self.places, key) {
+            // An end is reported by the next poll.
+            if let Ok(read) = (&connection.socket).read(&mut self.read[..bytes_max]) {
+                self.traffic.bytes_in += read as u64;
+            }
+        }
+    }
+
     fn connection(&self, key: Key) -> Option<&Connection> {
         self.places
             .get(key.place as usize)
