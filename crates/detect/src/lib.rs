@@ -1,1 +1,11 @@
-//! placeholder
+//! What a request looks like and what requests add up to.
+//!
+//! Pure: no sockets, no files, no clock, no async. Time and randomness are arguments, so that a day of traffic replays in seconds
+//! and the same input gives the same output.
+//!
+//! Read it in the order a request is understood: [`network`] and [`shape`] name where it came from and what kind of page it
+//! wants, [`facts`] holds that beside what its head says, [`tally`] adds facts up.
+
+pub mod facts;
+pub mod network;
+pub mod shape;

@@ -1,1 +1,671 @@
-//! Placeholder, filled by the next commit.
+//! The HTTP cache, in memory: what makes a flood cheap.
+//!
+//! A reader who asks for an article during an attack must get it without the origin hearing of it. So a cache hit is the product's
+//! most used path, and the rules of RFC 9111 are worked out when a response arrives, not when it is asked for. A lookup borrows the
+//! request, hashes once, compares two numbers and hands out a reference: no allocation, no lock but the store's own.
+//!
+//! The way of a request:
+//!
+//! [`Cache::lookup`] says fresh, stale, miss. A miss or a stale copy [`Cache::join`]s the one fetch for its key, as leader or
+//! follower. The leader's task holds the [`fetch::Fetch`] and tells it what the origin says; followers read along; at the end the
+//! response is stored. [`Cache::shape`] and [`stored::Stored::write_head`] turn a stored response into an answer: whole, 304, ranges.
+//!
+//! What strangers can do to it is bounded: bytes by the stores, fetches and followers by [`flight`], remembered refusals by a table
+//! of fixed size, compression by one thread. A client's `no-cache` does not reach the origin unless the caller says so, because that
+//! would be a switch for turning the shield off.
+
+pub mod conditional;
+pub mod control;
+pub mod fetch;
+pub mod flight;
+pub mod freshness;
+pub mod key;
+pub mod memory;
+pub mod range;
+pub mod status;
+pub mod stored;
+pub mod vary;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use http::header::{CONTENT_LOCATION, LOCATION};
+use http::{HeaderMap, Method, StatusCode};
+use quick_cache::UnitWeighter;
+
+use self::control::{Control, Seconds};
+use self::fetch::Fetch;
+use self::flight::{FlightReader, Flights, Joined};
+use self::freshness::{Freshness, Unstorable};
+use self::key::{BuildHashed, Key, KeyRef, Keyring, Scheme};
+use self::memory::{Found, Store};
+use self::status::Forward;
+use self::stored::{Shape, Stored};
+use crate::clock::UnixMillis;
+use crate::compress::Compressor;
+use crate::fields::Fields;
+use crate::plan::SiteId;
+
+/// Keys known not to be storable. 40 bytes each; a flood of new ones pushes out others of its kind first.
+pub const REFUSED_MAX: usize = 65_536;
+/// How long a key is taken not to be storable. Requests for it do not wait for each other meanwhile; should it become storable, the
+/// next response is stored and the key forgotten.
+pub const REFUSED_MILLIS: u64 = 60_000;
+
+/// Share of the cache's bytes that responses on their way may hold besides, at least and at most this much.
+const FLIGHT_SHARE: u64 = 4;
+const FLIGHT_BYTES_MIN: u64 = 16 * 1024 * 1024;
+const FLIGHT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Are the client's own `Cache-Control` and `Pragma` obeyed?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestDirectives {
+    /// Of staff: an editor who reloads wants the origin's version.
+    Honour,
+    /// Of everybody else.
+    Ignore,
+}
+
+#[derive(Debug)]
+pub enum Lookup {
+    Fresh(Arc<Stored>),
+    Stale(Stale),
+    Miss(Miss),
+    /// The key is known not to be storable: fetch alone, at once.
+    HitForMiss(Unstorable),
+    /// This request must not share a fetch: it carries credentials, or asks for `no-store`. Fetch alone.
+    Bypass(Forward),
+    /// The client wants nothing from the origin and there is nothing else: 504.
+    NotCached,
+}
+
+#[derive(Debug)]
+pub struct Stale {
+    pub stored: Arc<Stored>,
+    /// [`Forward::Stale`], or [`Forward::Request`] when it is fresh but the client, honoured, wants it validated.
+    pub why: Forward,
+    /// Send it now and revalidate behind the client's back.
+    pub while_revalidating: bool,
+    /// Send it if the origin fails or does not admit the request.
+    pub on_error: bool,
+    /// For [`Cache::join`].
+    pub flight: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Miss {
+    pub why: Forward,
+    /// For [`Cache::join`].
+    pub flight: u64,
+}
+
+/// The part a request has in a fetch.
+pub enum Join {
+    /// Give the fetch to a task of its own and read along.
+    Lead(Fetch, FlightReader),
+    Follow(FlightReader),
+    /// It was stored between lookup and now.
+    Stored(Arc<Stored>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheStats {
+    pub keys: u64,
+    pub bytes: u64,
+    pub bytes_max: u64,
+    pub hits: u64,
+    pub stale: u64,
+    pub misses: u64,
+    pub stored: u64,
+    pub freshened: u64,
+    pub invalidated: u64,
+    pub evicted: u64,
+    /// Complete responses the store did not take for their weight, and bodies that proved too long on their way.
+    pub too_heavy: u64,
+    /// Fetches under way that can be joined.
+    pub flights: u64,
+    /// Bytes of responses on their way.
+    pub flight_bytes: u64,
+    /// Requests that shared another's fetch.
+    pub collapsed: u64,
+    /// Requests that fetched alone because [`flight::FLIGHTS_MAX`] or [`flight::FOLLOWERS_MAX`] was reached.
+    pub turned_away: u64,
+    /// Keys remembered as not storable.
+    pub refused_keys: u64,
+    pub compressions_dropped: u64,
+}
+
+pub struct Cache {
+    keyring: Keyring,
+    stores: Box<[Store]>,
+    flights: Arc<Flights>,
+    refused: quick_cache::sync::Cache<u64, Refused, UnitWeighter, BuildHashed>,
+    compressor: Compressor<Stored>,
+    serials: AtomicU64,
+    counts: Counts,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Refused {
+    why: Unstorable,
+    until: UnixMillis,
+}
+
+#[derive(Default)]
+struct Counts {
+    hits: Striped,
+    stale: AtomicU64,
+    misses: AtomicU64,
+    stored: AtomicU64,
+    freshened: AtomicU64,
+    invalidated: AtomicU64,
+    too_heavy: AtomicU64,
+}
+
+impl Cache {
+    /// `sites` stores with equal parts of `bytes_max`, and the compressing thread.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn new(sites: usize, bytes_max: u64) -> std::io::Result<Arc<Self>> {
+        let keyring = Keyring::default();
+        let part = bytes_max / sites.max(1) as u64;
+        let flight_bytes_max = (bytes_max / FLIGHT_SHARE).clamp(FLIGHT_BYTES_MIN, FLIGHT_BYTES_MAX);
+        Ok(Arc::new(Self {
+            flights: Arc::new(Flights::new(keyring.clone(), flight_bytes_max)),
+            stores: (0..sites.max(1)).map(|_| Store::new(part)).collect(),
+            refused: quick_cache::sync::Cache::with(
+                REFUSED_MAX,
+                REFUSED_MAX as u64,
+                UnitWeighter,
+                BuildHashed::default(),
+                quick_cache::sync::DefaultLifecycle::default(),
+            ),
+            compressor: Compressor::start()?,
+            serials: AtomicU64::new(0),
+            counts: Counts::default(),
+            keyring,
+        }))
+    }
+
+    /// `host` as in the request, `target` in origin form.
+    pub fn key<'a>(
+        &self,
+        site: SiteId,
+        scheme: Scheme,
+        host: &'a [u8],
+        target: &'a [u8],
+    ) -> KeyRef<'a> {
+        self.keyring.key(site, scheme, host, target)
+    }
+
+    /// For GET and HEAD.
+    pub fn lookup<F: Fields + ?Sized>(
+        &self,
+        key: &KeyRef<'_>,
+        request: &F,
+        directives: RequestDirectives,
+        now: UnixMillis,
+    ) -> Lookup {
+        let wishes = match directives {
+            RequestDirectives::Ignore => None,
+            RequestDirectives::Honour => Some(wishes_of(request)),
+        };
+        let found = self.find(key, request, wishes.as_ref(), now);
+        match &found {
+            Lookup::Fresh(_) => self.counts.hits.add(),
+            Lookup::Stale(_) => count(&self.counts.stale),
+            Lookup::Miss(_) | Lookup::HitForMiss(_) | Lookup::Bypass(_) | Lookup::NotCached => {
+                count(&self.counts.misses)
+            }
+        }
+        match (wishes, found) {
+            (_, Lookup::Fresh(stored)) => Lookup::Fresh(stored),
+            (Some(wishes), _) if wishes.only_if_cached => Lookup::NotCached,
+            (_, found) => found,
+        }
+    }
+
+    /// Only a fresh copy; what else there is, [`Cache::lookup`] says and counts.
+    pub fn fresh<F: Fields + ?Sized>(
+        &self,
+        key: &KeyRef<'_>,
+        request: &F,
+        directives: RequestDirectives,
+        now: UnixMillis,
+    ) -> Option<Arc<Stored>> {
+        let wishes = match directives {
+            RequestDirectives::Ignore => None,
+            RequestDirectives::Honour => Some(wishes_of(request)),
+        };
+        match self.find(key, request, wishes.as_ref(), now) {
+            Lookup::Fresh(stored) => {
+                self.counts.hits.add();
+                Some(stored)
+            }
+            _ => None,
+        }
+    }
+
+    fn find<F: Fields + ?Sized>(
+        &self,
+        key: &KeyRef<'_>,
+        request: &F,
+        wishes: Option<&Control>,
+        now: UnixMillis,
+    ) -> Lookup {
+        if wishes.is_some_and(|wishes| wishes.no_store) {
+            return Lookup::Bypass(Forward::Request);
+        }
+        let authorized = request.field("authorization").is_some();
+        let miss = match self.store(key).find(key, request) {
+            Found::Stored(stored) if authorized && !stored.is_shared_with_authorized() => {
+                return Lookup::Bypass(Forward::Bypass);
+            }
+            Found::Stored(stored) => return self.judge(stored, request, wishes, now),
+            Found::OtherVariants(other) => Miss {
+                why: Forward::VaryMiss,
+                flight: other.selection().flight(&self.keyring, request),
+            },
+            Found::Nothing => Miss {
+                why: Forward::UriMiss,
+                flight: 0,
+            },
+        };
+        if authorized {
+            return Lookup::Bypass(Forward::Bypass);
+        }
+        match self.refused.get(&key.hash()) {
+            Some(refused) if now < refused.until => Lookup::HitForMiss(refused.why),
+            _ => Lookup::Miss(miss),
+        }
+    }
+
+    fn judge<F: Fields + ?Sized>(
+        &self,
+        stored: Arc<Stored>,
+        request: &F,
+        wishes: Option<&Control>,
+        now: UnixMillis,
+    ) -> Lookup {
+        let fresh = stored.is_fresh(now);
+        let freshness = stored.freshness();
+        let accepted = match wishes {
+            None => fresh,
+            Some(wishes) => accepts(wishes, &stored, now),
+        };
+        if accepted {
+            return Lookup::Fresh(stored);
+        }
+        let flight = if stored.selection().is_empty() {
+            0
+        } else {
+            stored.selection().flight(&self.keyring, request)
+        };
+        Lookup::Stale(Stale {
+            why: if fresh {
+                Forward::Request
+            } else {
+                Forward::Stale
+            },
+            while_revalidating: !fresh
+                && !stored.is_invalidated()
+                && freshness.serves_while_revalidating(now),
+            on_error: freshness.serves_on_error(now),
+            flight,
+            stored,
+        })
+    }
+
+    /// Joins the fetch for a key, or begins it. `flight` is from the lookup or from [`flight::Alone::OtherVariant`]; `stale` is what
+    /// the fetch is to validate.
+    pub fn join<F: Fields + ?Sized>(
+        self: &Arc<Self>,
+        key: &KeyRef<'_>,
+        flight: u64,
+        stale: Option<Arc<Stored>>,
+        request: &F,
+        now: UnixMillis,
+    ) -> Join {
+        // A flight that lands is in the store before it leaves the list, so whoever finds neither is the first.
+        let landed = || match self.store(key).find(key, request) {
+            Found::Stored(stored)
+                if stored.is_fresh(now)
+                    && stale
+                        .as_ref()
+                        .is_none_or(|stale| !Arc::ptr_eq(stale, &stored)) =>
+            {
+                Some(stored)
+            }
+            _ => None,
+        };
+        match self.flights.join(key, flight, landed) {
+            Joined::Lead(writer) => {
+                self.lead(Fetch::new(Arc::clone(self), key.to_key(), writer, stale))
+            }
+            Joined::Follow(reader) => Join::Follow(reader),
+            Joined::Landed(stored) => Join::Stored(stored),
+            Joined::Full => self.alone(key, stale),
+        }
+    }
+
+    /// A fetch nobody else has a part in; its response may still be stored.
+    pub fn alone(self: &Arc<Self>, key: &KeyRef<'_>, stale: Option<Arc<Stored>>) -> Join {
+        self.lead(Fetch::new(
+            Arc::clone(self),
+            key.to_key(),
+            self.flights.alone(),
+            stale,
+        ))
+    }
+
+    fn lead(&self, fetch: Fetch) -> Join {
+        let reader = fetch.leader();
+        Join::Lead(fetch, reader)
+    }
+
+    /// A fetch in the background. `None`: one is under way, or there are too many.
+    pub fn revalidate(
+        self: &Arc<Self>,
+        key: &KeyRef<'_>,
+        flight: u64,
+        stale: Arc<Stored>,
+    ) -> Option<Fetch> {
+        match self.flights.begin(key, flight) {
+            Some(writer) => Some(Fetch::new(
+                Arc::clone(self),
+                key.to_key(),
+                writer,
+                Some(stale),
+            )),
+            None => None,
+        }
+    }
+
+    /// How to answer a request from a stored response. Has a better coding made where there is none yet.
+    pub fn shape<F: Fields + ?Sized>(
+        &self,
+        stored: &Arc<Stored>,
+        method: &Method,
+        request: &F,
+    ) -> Shape {
+        let (shape, wanted) = stored.shape(method, request);
+        if let Some(coding) = wanted
+            && stored.claim(coding)
+        {
+            self.compressor.ask(stored, coding);
+        }
+        shape
+    }
+
+    /// After the answer to an unsafe request (RFC 9111 §4.4): what it changed is no longer fresh, and what is on its way for it is not
+    /// stored. Copies stay for validation and for an origin in trouble, or anybody could empty the cache with a form.
+    pub fn invalidate_after(
+        &self,
+        key: &KeyRef<'_>,
+        method: &Method,
+        status: StatusCode,
+        response: &HeaderMap,
+    ) {
+        let is_safe = method.is_safe();
+        if is_safe || !(status.is_success() || status.is_redirection()) {
+            return;
+        }
+        self.invalidate(key);
+        for name in [LOCATION, CONTENT_LOCATION] {
+            if let Some(target) = response
+                .get(name)
+                .and_then(|value| same_host_target(key, value.as_bytes()))
+            {
+                self.invalidate(
+                    &self
+                        .keyring
+                        .key(key.site(), key.scheme(), key.host(), &target),
+                );
+            }
+        }
+    }
+
+    /// Both schemes: they are one resource to whoever changed it.
+    fn invalidate(&self, key: &KeyRef<'_>) {
+        for scheme in [Scheme::Http, Scheme::Https] {
+            let key = self
+                .keyring
+                .key(key.site(), scheme, key.host(), key.target());
+            self.flights.forget(&key);
+            if self.store(&key).invalidate(&key) {
+                count(&self.counts.invalidated);
+            }
+        }
+    }
+
+    pub fn stats(&self) -> CacheStats {
+        let sum = |of: fn(&Store) -> u64| self.stores.iter().map(of).sum();
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        CacheStats {
+            keys: sum(Store::keys),
+            bytes: sum(Store::bytes),
+            bytes_max: sum(Store::bytes_max),
+            hits: self.counts.hits.sum(),
+            stale: read(&self.counts.stale),
+            misses: read(&self.counts.misses),
+            stored: read(&self.counts.stored),
+            freshened: read(&self.counts.freshened),
+            invalidated: read(&self.counts.invalidated),
+            evicted: sum(Store::evicted),
+            too_heavy: read(&self.counts.too_heavy),
+            flights: self.flights.flying() as u64,
+            flight_bytes: self.flights.held_bytes(),
+            collapsed: self.flights.collapsed(),
+            turned_away: self.flights.turned_away(),
+            refused_keys: self.refused.len() as u64,
+            compressions_dropped: self.compressor.dropped(),
+        }
+    }
+
+    fn store(&self, key: &KeyRef<'_>) -> &Store {
+        // A site that came with a reload shares the last store until the cache is made anew.
+        &self.stores[key.site().min(self.stores.len() - 1)]
+    }
+
+    pub(self) fn store_of(&self, key: &Key) -> &Store {
+        self.store(&key.as_ref())
+    }
+
+    pub(self) fn insert(&self, key: &Key, stored: &Arc<Stored>) {
+        let taken = self.store_of(key).insert(&key.as_ref(), Arc::clone(stored));
+        count(if taken {
+            &self.counts.stored
+        } else {
+            &self.counts.too_heavy
+        });
+    }
+
+    /// `fresh` takes the place of `stale`, whatever each was chosen by.
+    pub(self) fn replace(&self, key: &Key, stale: &Arc<Stored>, fresh: &Arc<Stored>) {
+        let store = self.store_of(key);
+        if fresh.selection() != stale.selection() {
+            store.remove_variant(&key.as_ref(), stale);
+        }
+        store.insert(&key.as_ref(), Arc::clone(fresh));
+        count(&self.counts.freshened);
+    }
+
+    pub(self) fn remember(
+        &self,
+        key: &Key,
+        verdict: &Result<Freshness, Unstorable>,
+        now: UnixMillis,
+    ) {
+        match verdict {
+            Err(why) if why.lasts() => {
+                let until = UnixMillis(now.0.saturating_add(REFUSED_MILLIS));
+                self.refused
+                    .insert(key.hash(), Refused { why: *why, until });
+            }
+            Err(_) => {}
+            Ok(_) => drop(self.refused.remove(&key.hash())),
+        }
+    }
+
+    pub(self) fn outgrown(&self, key: &Key, now: UnixMillis) {
+        count(&self.counts.too_heavy);
+        self.remember(key, &Err(Unstorable::TooLong), now);
+    }
+
+    /// Different each time, and nobody outside can foresee it.
+    pub(self) fn serial(&self) -> u64 {
+        self.keyring
+            .hash_of(self.serials.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// `Cache-Control` of a request, or what `Pragma` says in its absence (RFC 9111 §5.4).
+fn wishes_of<F: Fields + ?Sized>(request: &F) -> Control {
+    let mut wishes = Control::of(request);
+    if request.field("cache-control").is_none() {
+        request.each_line("pragma", &mut |line| {
+            if line
+                .split(|byte| *byte == b',')
+                .any(|item| item.trim_ascii().eq_ignore_ascii_case(b"no-cache"))
+            {
+                wishes.no_cache = control::Scope::Whole;
+            }
+        });
+    }
+    wishes
+}
+
+/// RFC 9111 §5.2.1.
+fn accepts(wishes: &Control, stored: &Stored, now: UnixMillis) -> bool {
+    let freshness = stored.freshness();
+    if wishes.no_cache != control::Scope::Absent {
+        return false;
+    }
+    let age = i64::try_from(freshness.age_secs(now)).unwrap_or(i64::MAX);
+    let limit = |secs: u64| i64::try_from(secs).unwrap_or(i64::MAX);
+    if wishes
+        .max_age
+        .cautious()
+        .is_some_and(|secs| age >= limit(secs).max(1) || secs == 0)
+    {
+        return false;
+    }
+    let ttl = freshness.ttl_secs(now);
+    if wishes
+        .min_fresh
+        .cautious()
+        .is_some_and(|secs| ttl < limit(secs))
+    {
+        return false;
+    }
+    if stored.is_fresh(now) {
+        return true;
+    }
+    let staleness = ttl.saturating_neg();
+    let tolerated = match wishes.max_stale {
+        None => false,
+        Some(Seconds::Absent) => true,
+        Some(Seconds::Invalid) => false,
+        Some(Seconds::Of(secs)) => staleness <= limit(secs),
+    };
+    tolerated && !freshness.needs_validation_when_stale() && !stored.is_invalidated()
+}
+
+/// `Location` and `Content-Location` as a target on the key's own host; `None` for another host, or what is no reference.
+fn same_host_target(key: &KeyRef<'_>, reference: &[u8]) -> Option<Vec<u8>> {
+    let reference = reference.split(|byte| *byte == b'#').next()?;
+    let after_scheme = ["http://", "https://", "//"].iter().find_map(|prefix| {
+        let (scheme, rest) = reference.split_at_checked(prefix.len())?;
+        scheme
+            .eq_ignore_ascii_case(prefix.as_bytes())
+            .then_some(rest)
+    });
+    let reference = match after_scheme {
+        Some(rest) => {
+            let end = rest
+                .iter()
+                .position(|byte| matches!(byte, b'/' | b'?'))
+                .unwrap_or(rest.len());
+            let (authority, target) = rest.split_at(end);
+            if !key::without_port(authority).eq_ignore_ascii_case(key.host()) {
+                return None;
+            }
+            if target.is_empty() { b"/" } else { target }
+        }
+        None => reference,
+    };
+    let base = key.target().split(|byte| *byte == b'?').next()?;
+    let mut target = match reference.first() {
+        None => return None,
+        Some(b'/') => Vec::new(),
+        Some(b'?') => base.to_vec(),
+        Some(_) => base[..=base.iter().rposition(|byte| *byte == b'/')?].to_vec(),
+    };
+    target.extend_from_slice(reference);
+    Some(without_dots(&target))
+}
+
+/// `/a/./b/../c` is `/a/c` (RFC 3986 §5.2.4); the query stays as it is.
+fn without_dots(target: &[u8]) -> Vec<u8> {
+    let end = target
+        .iter()
+        .position(|byte| *byte == b'?')
+        .unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
+    let mut segments: Vec<&[u8]> = Vec::new();
+    let mut parts = path.split(|byte| *byte == b'/').skip(1).peekable();
+    while let Some(part) = parts.next() {
+        let is_last = parts.peek().is_none();
+        match part {
+            b"." | b".." => {
+                if part == b".." {
+                    segments.pop();
+                }
+                if is_last {
+                    segments.push(b"");
+                }
+            }
+            _ => segments.push(part),
+        }
+    }
+    let mut clean = Vec::with_capacity(target.len());
+    for segment in segments {
+        clean.push(b'/');
+        clean.extend_from_slice(segment);
+    }
+    if clean.is_empty() {
+        clean.push(b'/');
+    }
+    clean.extend_from_slice(query);
+    clean
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A counter every thread adds to in a cache line of its own: hits are counted a hundred thousand times a second.
+#[derive(Default)]
+struct Striped([Line; 16]);
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Line(AtomicU64);
+
+impl Striped {
+    fn add(&self) {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static MINE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % 16;
+        }
+        count(&self.0[MINE.with(|mine| *mine)].0);
+    }
+
+    fn sum(&self) -> u64 {
+        self.0
+            .iter()
+            .map(|line| line.0.load(Ordering::Relaxed))
+            .sum()
+    }
+}

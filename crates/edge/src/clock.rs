@@ -12,7 +12,9 @@ pub struct UnixMillis(pub u64);
 impl UnixMillis {
     pub fn now() -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let elapsed = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
         Self(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
     }
 
@@ -25,7 +27,10 @@ impl UnixMillis {
     }
 
     pub fn plus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// Zero when `earlier` is later: wall clocks step back.

@@ -2,13 +2,38 @@
 //!
 //! Read it in the order a request travels:
 //!
-//! `listen` → `connection` → (`head` | `frames`) → `judge` → `cache` | `admission` → `origin` → `serve` → `stats`
+//! `listen` → `connection` → (`head` | `frames`) → `serve` → `cache` | `admission` → `origin` → `serve`
+//!
+//! The edge knows no database and no page but its own few. It never waits for anything that is not needed to answer the
+//! request at hand.
 
 pub mod admission;
+mod asked;
 pub mod body;
 pub mod cache;
 pub mod clock;
 pub mod compress;
+mod connection;
+mod edge;
 pub mod fields;
+pub mod forward;
+pub mod frames;
+pub mod head;
+mod listen;
+pub mod occupancy;
 pub mod origin;
+pub mod pages;
+mod pass;
 pub mod plan;
+mod read;
+mod relay;
+mod serve;
+mod shard;
+pub mod staff;
+pub mod stats;
+mod tap;
+mod upgrade;
+mod upload;
+mod wire;
+
+pub use edge::{Edge, ReloadError, StartError};

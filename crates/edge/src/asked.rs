@@ -1,0 +1,193 @@
+//! What is known of a request before anybody answers it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, Method, Request, Version, header};
+use saqta_detect::network::Group;
+use saqta_detect::shape::Shape;
+
+use crate::admission::{self, Ask, Class};
+use crate::clock::UnixMillis;
+use crate::fields::Fields;
+use crate::forward::{self, Inbound, Outbound, Scheme};
+use crate::head::{self, ClientFault};
+use crate::plan::{Site, SiteId};
+use crate::serve::Client;
+use crate::shard::{Running, SiteState};
+
+/// Owned by the exchange: it outlives the client when the origin is still working.
+#[derive(Clone)]
+pub(crate) struct Asked {
+    pub running: Arc<Running>,
+    pub site_id: SiteId,
+    /// Host and port the reader asked for.
+    pub authority: Authority,
+    pub target: PathAndQuery,
+    pub client: IpAddr,
+    pub scheme: Scheme,
+    pub version: Version,
+    pub class: Class,
+    pub shape: Shape,
+    pub group: Group,
+}
+
+/// Why a request has no site to go to.
+pub(crate) enum Unasked {
+    Fault(ClientFault),
+    UnknownHost,
+}
+
+impl Asked {
+    pub(crate) fn of<B>(
+        client: &Client,
+        running: Arc<Running>,
+        request: &Request<B>,
+    ) -> Result<Self, Unasked> {
+        let authority = authority(&running, request)?;
+        let site_id = running
+            .site_of(authority.host())
+            .ok_or(Unasked::UnknownHost)?;
+        let target = request
+            .uri()
+            .path_and_query()
+            .cloned()
+            .unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let fields = request.headers();
+        let address = client.address(&running, fields);
+        let scheme = forward::outer_scheme(
+            client.peer.ip(),
+            fields.field("x-forwarded-proto"),
+            &running.plan.trust_forwarded,
+            Scheme::Http,
+        );
+        let state = &running.sites[site_id];
+        let class = class_of(&running.plan.sites[site_id], state, address, fields);
+        let shape = state.shapes.shape(target.as_str().as_bytes());
+        Ok(Self {
+            site_id,
+            authority,
+            target,
+            client: address,
+            scheme,
+            version: request.version(),
+            class,
+            shape,
+            group: Group::of(address),
+            running,
+        })
+    }
+
+    pub(crate) fn site(&self) -> &Site {
+        &self.running.plan.sites[self.site_id]
+    }
+
+    pub(crate) fn state(&self) -> &Arc<SiteState> {
+        &self.running.sites[self.site_id]
+    }
+
+    pub(crate) fn ask(&self) -> Ask {
+        let deadline = if self.class == Class::Staff {
+            admission::STAFF_DEADLINE
+        } else {
+            admission::READER_DEADLINE
+        };
+        Ask {
+            class: self.class,
+            shape: self.shape,
+            group: self.group,
+            deadline,
+        }
+    }
+
+    pub(crate) fn inbound(&self) -> Inbound<'_> {
+        Inbound {
+            client: self.client,
+            scheme: self.scheme,
+            host: &self.authority,
+            version: self.version,
+            staff: self.class == Class::Staff,
+        }
+    }
+
+    pub(crate) fn outbound(&self) -> Outbound<'_> {
+        let site = self.site();
+        Outbound {
+            keep_host: site.origin.keep_host,
+            authority: &site.origin.authority,
+            client_address: site.forward_client_address,
+        }
+    }
+}
+
+/// Staff: a network the operator named, or a session the origin itself gave out after a login we saw.
+pub(crate) fn class_of(
+    site: &Site,
+    state: &SiteState,
+    address: IpAddr,
+    fields: &impl Fields,
+) -> Class {
+    if site.staff.contains(address) {
+        return Class::Staff;
+    }
+    let mut staff = false;
+    fields.each_line("cookie", &mut |line| {
+        staff = staff || state.staff.is_staff(line, UnixMillis::now())
+    });
+    if staff { Class::Staff } else { Class::Unknown }
+}
+
+/// The Host field, which HTTP/2 calls `:authority`; when both are there they must agree.
+fn authority<B>(running: &Running, request: &Request<B>) -> Result<Authority, Unasked> {
+    let fault = |fault| Unasked::Fault(fault);
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(fault(ClientFault::Host));
+    }
+    let host = match host {
+        None => None,
+        Some(host) => Some(
+            host.to_str()
+                .ok()
+                .filter(|host| head::is_host(host))
+                .ok_or_else(|| fault(ClientFault::Host))?,
+        ),
+    };
+    match (request.uri().authority(), host) {
+        (Some(target), Some(host)) if !target.as_str().eq_ignore_ascii_case(host) => {
+            Err(fault(ClientFault::HostMismatch))
+        }
+        (Some(target), _) if !head::is_host(target.as_str()) => Err(fault(ClientFault::Host)),
+        (Some(target), _) => Ok(target.clone()),
+        (None, Some(host)) if !host.is_empty() => {
+            Authority::try_from(host).map_err(|_| fault(ClientFault::Host))
+        }
+        // HTTP/1.0 without Host: only a site for every host can be meant.
+        _ => match running.plan.any_host {
+            Some(site) => Ok(running.plan.sites[site].origin.authority.clone()),
+            None => Err(fault(ClientFault::Host)),
+        },
+    }
+}
+
+/// Fields only HTTP/1.1 has, in an HTTP/2 request (RFC 9113 §8.2.2): a downgrade to the origin's HTTP/1.1 is where they bite.
+pub(crate) fn http2_fault(method: &Method, fields: &HeaderMap) -> Option<ClientFault> {
+    if matches!(*method, Method::CONNECT | Method::TRACE) {
+        return Some(ClientFault::Method);
+    }
+    let connection = [
+        "connection",
+        "transfer-encoding",
+        "upgrade",
+        "keep-alive",
+        "proxy-connection",
+        "http2-settings",
+    ];
+    if connection.iter().any(|name| fields.contains_key(*name)) {
+        return Some(ClientFault::ConnectionField);
+    }
+    let odd_te = fields.get_all(header::TE).iter().any(|te| te != "trailers");
+    odd_te.then_some(ClientFault::ConnectionField)
+}

@@ -1,0 +1,275 @@
+//! From the origin's answer to what everybody gets: the one place where a response becomes shared, stored, both or neither.
+//!
+//! A [`Fetch`] is held by the task that asks the origin. It is told the head, then the body; readers of its flight and the store
+//! follow from that. Whatever happens to the task, its readers are told.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, StatusCode};
+
+use super::Cache;
+use super::flight::{Alone, FetchFault, FlightReader, FlightWriter, Head, Unread};
+use super::freshness::{Asked, Freshness, Times, Unstorable, is_origin_failure, judge};
+use super::key::Key;
+use super::stored::{Draft, Stored, end_to_end, merged, shared_fields};
+use super::vary::Selection;
+use crate::clock::UnixMillis;
+
+pub struct Fetch {
+    cache: Arc<Cache>,
+    key: Key,
+    writer: FlightWriter,
+    stale: Option<Arc<Stored>>,
+}
+
+/// What follows a head.
+pub enum Reception {
+    /// The body, chunk by chunk.
+    Body(Receiving),
+    /// A 304 freshened this; there is nothing more to read.
+    Freshened(Arc<Stored>),
+}
+
+/// A fetch whose head is known. Dropping it before [`Receiving::done`] tells its readers that the origin broke off.
+pub struct Receiving {
+    cache: Arc<Cache>,
+    key: Key,
+    writer: FlightWriter,
+    draft: Option<(StatusCode, HeaderMap, Selection, Freshness)>,
+    length: Option<u64>,
+    body_bytes_max: u64,
+    response_time: UnixMillis,
+}
+
+impl Fetch {
+    pub(super) fn new(
+        cache: Arc<Cache>,
+        key: Key,
+        writer: FlightWriter,
+        stale: Option<Arc<Stored>>,
+    ) -> Self {
+        Self {
+            cache,
+            key,
+            writer,
+            stale,
+        }
+    }
+
+    pub(super) fn leader(&self) -> FlightReader {
+        self.writer.leader()
+    }
+
+    /// The copy to validate: ask the origin with its [`Stored::validation_fields`].
+    pub fn stale(&self) -> Option<&Arc<Stored>> {
+        self.stale.as_ref()
+    }
+
+    /// No response came.
+    pub fn fail(self, fault: FetchFault) {
+        self.writer.fail(fault);
+    }
+
+    /// `length`: of the body, as the origin announced it. `asked`: as the origin was asked.
+    pub fn head(
+        mut self,
+        asked: &Asked<'_>,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        length: Option<u64>,
+        times: Times,
+    ) -> Reception {
+        let response_time = times.response;
+        if !headers.contains_key(header::DATE) {
+            headers.insert(header::DATE, date_value(response_time));
+        }
+        if status == StatusCode::NOT_MODIFIED
+            && let Some(stale) = self.stale.take()
+        {
+            return Reception::Freshened(self.freshen(&stale, asked, &headers, times));
+        }
+        let verdict = self.verdict(asked, status, &headers, length, times);
+        self.cache.remember(&self.key, &verdict, response_time);
+        let selection = Selection::of(&headers, asked.headers).unwrap_or_default();
+        let share = match &verdict {
+            Err(why) => Err(Alone::Unstorable(*why)),
+            Ok(freshness)
+                if freshness.is_fresh(response_time)
+                    || freshness.serves_while_revalidating(response_time) =>
+            {
+                Ok(())
+            }
+            Ok(_) => Err(Alone::NotFresh),
+        };
+        let fault =
+            (verdict.is_err() && is_origin_failure(status)).then_some(FetchFault::Failed(status));
+        let shared = shared_fields(&headers);
+        let mut followers = shared.clone();
+        if let Ok(freshness) = &verdict {
+            followers.insert(
+                header::AGE,
+                HeaderValue::from(freshness.age_secs(response_time)),
+            );
+        }
+        self.writer.head(Head {
+            status,
+            leader: end_to_end(&headers),
+            shared: followers,
+            length,
+            share,
+            stored: verdict.map(|_| ()),
+            selection: selection.clone(),
+            fault,
+        });
+        // Chunks cost more than their bytes, so a body this long never grows past what the store takes.
+        let body_bytes_max = self.cache.store_of(&self.key).object_bytes_max();
+        let draft = verdict
+            .ok()
+            .map(|freshness| (status, shared, selection, freshness));
+        Reception::Body(Receiving {
+            cache: self.cache,
+            key: self.key,
+            writer: self.writer,
+            draft,
+            length,
+            body_bytes_max,
+            response_time,
+        })
+    }
+
+    fn verdict(
+        &self,
+        asked: &Asked<'_>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        length: Option<u64>,
+        times: Times,
+    ) -> Result<Freshness, Unstorable> {
+        let freshness = judge(asked, status, headers, times)?;
+        if length.is_some_and(|length| length > self.cache.store_of(&self.key).object_bytes_max()) {
+            return Err(Unstorable::TooLong);
+        }
+        let has_good_copy = self.stale.as_ref().is_some_and(|stale| {
+            !is_origin_failure(stale.status()) && stale.freshness().serves_on_error(times.response)
+        });
+        if has_good_copy && is_origin_failure(status) {
+            return Err(Unstorable::WorseThanStale);
+        }
+        if self.writer.is_forgotten() {
+            return Err(Unstorable::Invalidated);
+        }
+        Ok(freshness)
+    }
+
+    fn freshen(
+        self,
+        stale: &Arc<Stored>,
+        asked: &Asked<'_>,
+        headers: &HeaderMap,
+        times: Times,
+    ) -> Arc<Stored> {
+        let fields = merged(stale.headers(), headers);
+        // An `Age` in the 304 counts for its own freshness but is never stored.
+        let mut judged = fields.clone();
+        if let Some(age) = headers.get(header::AGE) {
+            judged.insert(header::AGE, age.clone());
+        }
+        let selection = if headers.contains_key(header::VARY) {
+            Selection::of(&fields, asked.headers)
+        } else {
+            None
+        };
+        let serial = self.cache.serial();
+        match judge(asked, stale.status(), &judged, times) {
+            Ok(freshness) => {
+                let stored = Arc::new(stale.freshened(fields, selection, freshness, serial));
+                if !self.writer.is_forgotten() {
+                    self.cache.replace(&self.key, stale, &stored);
+                }
+                let share = if freshness.is_fresh(times.response) {
+                    Ok(())
+                } else {
+                    Err(Alone::NotFresh)
+                };
+                self.writer.done(Some(Arc::clone(&stored)), share);
+                stored
+            }
+            // The origin vouches for it once more but wants it kept no longer.
+            Err(why) => {
+                let stored =
+                    Arc::new(stale.freshened(fields, selection, *stale.freshness(), serial));
+                self.cache
+                    .store_of(&self.key)
+                    .remove_variant(&self.key.as_ref(), stale);
+                self.writer
+                    .done(Some(Arc::clone(&stored)), Err(Alone::Unstorable(why)));
+                stored
+            }
+        }
+    }
+}
+
+impl Receiving {
+    /// Will it be stored if the rest arrives?
+    pub fn is_kept(&self) -> bool {
+        self.draft.is_some()
+    }
+
+    /// Waits when nothing is kept and the slowest reader is [`super::flight::WINDOW_BYTES`] behind.
+    ///
+    /// # Errors
+    /// When nothing is kept and nobody reads: the origin's response may be dropped.
+    pub async fn chunk(&mut self, chunk: Bytes) -> Result<(), Unread> {
+        let outgrown = self.writer.chunk(chunk, self.body_bytes_max).await?;
+        if outgrown {
+            self.draft = None;
+            self.cache.outgrown(&self.key, self.response_time);
+        }
+        Ok(())
+    }
+
+    /// The origin's message is complete. A body that is not as long as announced has broken off all the same.
+    pub fn done(self) {
+        let Self {
+            cache,
+            key,
+            writer,
+            draft,
+            length,
+            ..
+        } = self;
+        if length.is_some_and(|length| length != writer.received()) {
+            return writer.fail(FetchFault::BrokeOff);
+        }
+        let stored =
+            draft
+                .zip(writer.whole())
+                .map(|((status, headers, selection, freshness), body)| {
+                    Arc::new(Stored::new(Draft {
+                        status,
+                        headers,
+                        body,
+                        selection,
+                        freshness,
+                        serial: cache.serial(),
+                    }))
+                });
+        if let Some(stored) = &stored {
+            cache.insert(&key, stored);
+        }
+        writer.done(stored, Ok(()));
+    }
+
+    /// The origin broke off, or fell silent.
+    pub fn fail(self, fault: FetchFault) {
+        self.writer.fail(fault);
+    }
+}
+
+fn date_value(now: UnixMillis) -> HeaderValue {
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(now.secs());
+    HeaderValue::from_maybe_shared(Bytes::from(httpdate::fmt_http_date(time)))
+        .unwrap_or(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
+}

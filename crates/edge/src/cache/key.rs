@@ -1,0 +1,277 @@
+//! What a stored response is found by: site, scheme, host and the exact target.
+//!
+//! The host is compared in lower case and without its port; the target byte for byte, because `/a` and `/A` are two pages and
+//! re-writing a path is how one reader's page becomes another's. `HEAD` is answered from what `GET` stored, so the method is no
+//! part of it.
+//!
+//! Strangers choose targets, so the hash is SipHash with a secret key, made once per request and carried along: tables here never
+//! hash twice and nobody outside can make keys collide.
+
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
+
+use quick_cache::Equivalent;
+
+use crate::plan::SiteId;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+/// A key as it lies in the request: lookups allocate nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyRef<'a> {
+    hash: u64,
+    site: u32,
+    scheme: Scheme,
+    host: &'a [u8],
+    target: &'a [u8],
+}
+
+#[derive(Debug, Clone)]
+pub struct Key {
+    hash: u64,
+    site: u32,
+    scheme: Scheme,
+    host_bytes: u32,
+    /// Host in lower case, then target.
+    text: Box<[u8]>,
+}
+
+/// Makes keys; one per cache, because it holds the secret.
+#[derive(Debug, Clone, Default)]
+pub struct Keyring {
+    secret: RandomState,
+}
+
+impl Keyring {
+    /// `host` as in the `Host` field (a port is cut off), `target` in origin form with its query.
+    pub fn key<'a>(
+        &self,
+        site: SiteId,
+        scheme: Scheme,
+        host: &'a [u8],
+        target: &'a [u8],
+    ) -> KeyRef<'a> {
+        let host = without_port(host);
+        let site = u32::try_from(site).unwrap_or(u32::MAX);
+        let mut hasher = self.secret.build_hasher();
+        hasher.write_u32(site);
+        scheme.hash(&mut hasher);
+        // Names are shorter than 64 bytes but for a few; the rest of a longer one takes another round.
+        let mut lower = [0u8; 64];
+        for part in host.chunks(lower.len()) {
+            let lower = &mut lower[..part.len()];
+            lower.copy_from_slice(part);
+            lower.make_ascii_lowercase();
+            hasher.write(lower);
+        }
+        hasher.write_u8(0xff);
+        hasher.write(target);
+        KeyRef {
+            hash: hasher.finish(),
+            site,
+            scheme,
+            host,
+            target,
+        }
+    }
+
+    /// Of anything else that needs a number nobody outside can foresee.
+    pub fn hash_of(&self, value: impl Hash) -> u64 {
+        self.secret.hash_one(value)
+    }
+}
+
+impl<'a> KeyRef<'a> {
+    pub fn site(&self) -> SiteId {
+        self.site as SiteId
+    }
+
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// As given, without port.
+    pub fn host(&self) -> &'a [u8] {
+        self.host
+    }
+
+    pub fn target(&self) -> &'a [u8] {
+        self.target
+    }
+
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    pub fn to_key(&self) -> Key {
+        let mut text = Vec::with_capacity(self.host.len() + self.target.len());
+        text.extend(self.host.iter().map(u8::to_ascii_lowercase));
+        text.extend_from_slice(self.target);
+        Key {
+            hash: self.hash,
+            site: self.site,
+            scheme: self.scheme,
+            host_bytes: u32::try_from(self.host.len()).unwrap_or(u32::MAX),
+            text: text.into_boxed_slice(),
+        }
+    }
+}
+
+impl Key {
+    pub fn as_ref(&self) -> KeyRef<'_> {
+        let (host, target) = self.text.split_at(self.host_bytes as usize);
+        KeyRef {
+            hash: self.hash,
+            site: self.site,
+            scheme: self.scheme,
+            host,
+            target,
+        }
+    }
+
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Bytes on the heap.
+    pub fn weight(&self) -> u64 {
+        self.text.len() as u64
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_ref() == other.as_ref()
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl PartialEq for KeyRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+            && self.site == other.site
+            && self.scheme == other.scheme
+            && self.target == other.target
+            && self.host.eq_ignore_ascii_case(other.host)
+    }
+}
+
+impl Eq for KeyRef<'_> {}
+
+impl Hash for KeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self == key.as_ref()
+    }
+}
+
+/// Keys arrive hashed; tables take the number as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Hashed(u64);
+
+pub(super) type BuildHashed = BuildHasherDefault<Hashed>;
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        // Pairs (key, variant) come as two numbers.
+        self.0 = self.0.rotate_left(32) ^ hash;
+    }
+}
+
+/// `[::1]:80` loses `:80`, `[::1]` nothing.
+pub(super) fn without_port(host: &[u8]) -> &[u8] {
+    let Some(colon) = host.iter().rposition(|byte| *byte == b':') else {
+        return host;
+    };
+    let is_port = host[colon + 1..].iter().all(u8::is_ascii_digit);
+    let in_brackets = host.first() == Some(&b'[') && host[..colon].last() != Some(&b']');
+    if is_port && !in_brackets {
+        &host[..colon]
+    } else {
+        host
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn same_and_other() {
+        use Scheme::{Http, Https};
+        let ring = Keyring::default();
+        let page = ring.key(0, Http, b"kaztag.kz", b"/a?b=1").to_key();
+        let table: &[(usize, Scheme, &[u8], &[u8], bool)] = &[
+            (0, Http, b"kaztag.kz", b"/a?b=1", true),
+            (0, Http, b"KazTAG.kz", b"/a?b=1", true),
+            (0, Http, b"kaztag.kz:80", b"/a?b=1", true),
+            (0, Http, b"kaztag.kz:8080", b"/a?b=1", true),
+            (0, Http, b"kaztag.kz", b"/a?b=2", false),
+            (0, Http, b"kaztag.kz", b"/A?b=1", false),
+            (0, Http, b"kaztag.kz", b"/a", false),
+            (0, Http, b"kaztag.kz/", b"a?b=1", false),
+            (0, Https, b"kaztag.kz", b"/a?b=1", false),
+            (1, Http, b"kaztag.kz", b"/a?b=1", false),
+            (0, Http, b"nege.kz", b"/a?b=1", false),
+        ];
+        for (site, scheme, host, target, same) in table {
+            let key = ring.key(*site, *scheme, host, target);
+            assert_eq!(key.equivalent(&page), *same, "{key:?}");
+            assert_eq!(key.hash() == page.hash(), *same, "{key:?}");
+            assert_eq!(key.to_key().as_ref(), key);
+        }
+    }
+
+    #[test]
+    fn ports_and_literals() {
+        let table: &[(&[u8], &[u8])] = &[
+            (b"a.kz", b"a.kz"),
+            (b"a.kz:", b"a.kz"),
+            (b"a.kz:443", b"a.kz"),
+            (b"[::1]", b"[::1]"),
+            (b"[::1]:443", b"[::1]"),
+            (b"a.kz:x", b"a.kz:x"),
+            (b"", b""),
+        ];
+        for (host, without) in table {
+            assert_eq!(without_port(host), *without);
+        }
+    }
+
+    #[test]
+    fn long_hosts_hash_by_all_their_bytes() {
+        let ring = Keyring::default();
+        let long = [b'a'; 130];
+        let mut other = long;
+        other[129] = b'b';
+        assert_ne!(
+            ring.key(0, Scheme::Http, &long, b"/").hash(),
+            ring.key(0, Scheme::Http, &other, b"/").hash()
+        );
+    }
+}

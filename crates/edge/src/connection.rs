@@ -1,0 +1,457 @@
+//! One client, from accept to close.
+//!
+//! The loop reads a head, and either answers at once from what lies in memory (a hit, a refusal), or lends the socket to hyper
+//! for one exchange with the tap in between, or, when the client opens with the HTTP/2 preface, for good. Everything that ends
+//! a connection early is a [`ClientFault`] and gets a short answer where one still makes sense.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioTimer;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::body::Body;
+use crate::frames::PREFACE;
+use crate::head::{self, ClientFault, Framing, Storage};
+use crate::plan::Limits;
+use crate::serve::{self, AtOnce, Client};
+use crate::shard::Shard;
+use crate::tap::{Exchange, Framed, OneRequest};
+use crate::upgrade::Upgrade;
+use crate::wire::Wire;
+
+/// After an answer to a fault we read and drop this much, this long, so that the answer arrives before the reset.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// hyper's read and write buffers for one exchange; the response streams through.
+const EXCHANGE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// An HTTP/2 connection whose streams all stand still this long is closed: a reader who stalls holds memory, not a page.
+const H2_STALL: Duration = Duration::from_secs(60);
+const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Streams reset by the client before we looked, and streams we reset for its errors (MadeYouReset), before we hang up.
+const H2_RESETS_MAX: usize = 20;
+
+pub(crate) async fn serve<S>(io: S, peer: SocketAddr, shard: Rc<Shard>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (body_rate_min, write_rate_min) = {
+        let running = shard.running();
+        (
+            running.plan.limits.body_rate_min,
+            running.plan.limits.write_rate_min,
+        )
+    };
+    let wire = Wire::new(io, body_rate_min, write_rate_min);
+    let mut connection = Connection {
+        client: Client::new(peer, shard),
+        scanned: 0,
+        out: BytesMut::new(),
+    };
+    let _ended = connection.run(wire).await;
+}
+
+struct Connection {
+    client: Client,
+    /// How much of the inbound bytes has been searched for the end of a head.
+    scanned: usize,
+    out: BytesMut,
+}
+
+enum Step {
+    Incomplete,
+    /// `out` and this body are the whole answer.
+    Answer {
+        head_len: usize,
+        body: Bytes,
+        keep_alive: bool,
+    },
+    Exchange {
+        head_len: usize,
+        framing: Framing,
+        keep_alive: bool,
+    },
+    Http2,
+    Fault(ClientFault),
+    HangUp,
+}
+
+impl Connection {
+    async fn run<S>(&mut self, mut wire: Wire<S>) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let mut kept = false;
+        loop {
+            match self.next_step(&mut wire, kept).await? {
+                Step::Incomplete | Step::HangUp => return Ok(()),
+                Step::Http2 => return self.http2(wire).await,
+                Step::Fault(fault) => return self.refuse(wire, fault).await,
+                Step::Answer {
+                    head_len,
+                    body,
+                    keep_alive,
+                } => {
+                    bytes::Buf::advance(&mut wire.inbound, head_len);
+                    let before = wire.bytes_out;
+                    wire.write_both(&self.out, &body).await?;
+                    self.client
+                        .shard
+                        .counters
+                        .bytes_out
+                        .add(wire.bytes_out - before);
+                    self.out.clear();
+                    if !keep_alive {
+                        return linger(wire).await;
+                    }
+                }
+                Step::Exchange {
+                    head_len,
+                    framing,
+                    keep_alive,
+                } => match self.exchange(wire, head_len, framing).await? {
+                    Some(returned) if keep_alive => wire = returned,
+                    Some(returned) => return linger(returned).await,
+                    None => return Ok(()),
+                },
+            }
+            kept = true;
+            self.scanned = 0;
+        }
+    }
+
+    /// Reads until there is something to do.
+    async fn next_step<S>(&mut self, wire: &mut Wire<S>, kept: bool) -> io::Result<Step>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut head_deadline = None;
+        loop {
+            let skip = if self.scanned == 0 {
+                head::empty_line(&wire.inbound)
+            } else {
+                0
+            };
+            bytes::Buf::advance(&mut wire.inbound, skip);
+            if !wire.inbound.is_empty() {
+                match self.decide(&wire.inbound, kept) {
+                    Step::Incomplete => {}
+                    step => return Ok(step),
+                }
+            }
+            let patience = self.client.shard.patience();
+            let deadline = match head_deadline {
+                Some(deadline) => deadline,
+                None if wire.inbound.is_empty() && kept => Instant::now() + patience.keep_alive,
+                None => *head_deadline.insert(Instant::now() + patience.header),
+            };
+            match wire.fill(deadline).await {
+                Ok(0) => return Ok(Step::HangUp),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    return Ok(if wire.inbound.is_empty() {
+                        Step::HangUp
+                    } else {
+                        Step::Fault(ClientFault::HeadTooSlow)
+                    });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn decide(&mut self, inbound: &[u8], kept: bool) -> Step {
+        if !kept && inbound[0] == PREFACE[0] {
+            let seen = inbound.len().min(PREFACE.len());
+            if inbound[..seen] == PREFACE[..seen] {
+                return if seen == PREFACE.len() {
+                    Step::Http2
+                } else {
+                    Step::Incomplete
+                };
+            }
+        }
+        let running = self.client.shard.running();
+        let mut storage = Storage::new();
+        let head = match head::parse(
+            inbound,
+            &mut self.scanned,
+            &mut storage,
+            &running.plan.limits,
+        ) {
+            Ok(Some(head)) => head,
+            Ok(None) => return Step::Incomplete,
+            Err(fault) => return Step::Fault(fault),
+        };
+        match serve::at_once(&mut self.client, &running, &head, &mut self.out) {
+            AtOnce::Answered { body, keep_alive } => Step::Answer {
+                head_len: head.len,
+                body,
+                keep_alive,
+            },
+            AtOnce::Exchange => Step::Exchange {
+                head_len: head.len,
+                framing: head.framing,
+                keep_alive: head.keep_alive,
+            },
+            AtOnce::HangUp => Step::HangUp,
+        }
+    }
+
+    /// Lends the socket to hyper for one request. `None`: the connection is over.
+    async fn exchange<S>(
+        &mut self,
+        wire: Wire<S>,
+        head_len: usize,
+        framing: Framing,
+    ) -> io::Result<Option<Wire<S>>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let _busy = self.client.shard.shared.busy();
+        let exchange = Rc::new(Exchange::default());
+        let upgrade: Rc<Cell<Option<Upgrade>>> = Rc::default();
+        let before = wire.bytes_out;
+        let tap = OneRequest::new(wire, head_len, framing, Rc::clone(&exchange));
+        let service = service_fn(|request: Request<Incoming>| {
+            let client = self.client.clone();
+            let exchange = Rc::clone(&exchange);
+            let upgrade = Rc::clone(&upgrade);
+            // hyper gives the socket back only from a connection that can be moved.
+            Box::pin(async move {
+                let response = serve::respond(&client, request, &upgrade).await;
+                Ok::<_, std::convert::Infallible>(response.map(|body| Answer { body, exchange }))
+            })
+        });
+        let mut connection = hyper::server::conn::http1::Builder::new()
+            .max_buf_size(EXCHANGE_BUFFER_BYTES)
+            .max_headers(head::FIELDS_MAX)
+            .serve_connection(tap, service);
+        let result = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+        let parts = connection.into_parts();
+        let complete = parts.io.is_complete();
+        let mut wire = parts.io.into_wire();
+        self.client
+            .shard
+            .counters
+            .bytes_out
+            .add(wire.bytes_out - before);
+        if let Some(fault) = exchange.fault() {
+            self.client.shard.fault(fault);
+        }
+        if let Some(upgrade) = upgrade.take() {
+            if result.is_ok() {
+                wire.inbound = prepend(&parts.read_buf, wire.inbound);
+                upgrade.splice(wire).await;
+            }
+            return Ok(None);
+        }
+        // A body the origin did not want to read to its end leaves us inside it: the next head would be a guess.
+        Ok((result.is_ok() && complete).then_some(wire))
+    }
+
+    async fn http2<S>(&mut self, wire: Wire<S>) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let limits = self.client.shard.running().plan.limits.clone();
+        let exchange = Rc::new(Exchange::default());
+        let activity = Rc::new(Activity::new());
+        let service = service_fn(|request: Request<Incoming>| {
+            let client = self.client.clone();
+            let stream = activity.stream();
+            async move {
+                let _busy = client.shard.shared.busy();
+                let response = serve::respond_h2(&client, request).await;
+                Ok::<_, std::convert::Infallible>(response.map(|body| Watched { body, stream }))
+            }
+        });
+        let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.h2_streams_max)
+            .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
+            .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
+            .max_send_buf_size(H2_SEND_BUFFER_BYTES)
+            .max_pending_accept_reset_streams(H2_RESETS_MAX)
+            .max_local_error_reset_streams(H2_RESETS_MAX);
+        let mut connection =
+            pin!(builder.serve_connection(Framed::new(wire, Rc::clone(&exchange)), service));
+        loop {
+            let wake = activity.deadline(&limits);
+            tokio::select! {
+                _ended = connection.as_mut() => break,
+                () = tokio::time::sleep_until(wake) => {
+                    if activity.deadline(&limits) <= Instant::now() {
+                        break;
+                    }
+                }
+            }
+        }
+        if let Some(fault) = exchange.fault() {
+            self.client.shard.fault(fault);
+        }
+        Ok(())
+    }
+
+    async fn refuse<S>(&mut self, mut wire: Wire<S>, fault: ClientFault) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.client.shard.fault(fault);
+        serve::fault_answer(fault, &mut self.out);
+        wire.write_both(&self.out, &[]).await?;
+        linger(wire).await
+    }
+}
+
+/// Closes so that what we wrote arrives: a socket closed with unread bytes resets the connection and takes the answer along.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut wire: Wire<S>) -> io::Result<()> {
+    poll_fn(|cx| wire.poll_shutdown(cx)).await?;
+    let deadline = Instant::now() + LINGER;
+    let mut dropped = wire.inbound.len();
+    while dropped < LINGER_BYTES_MAX {
+        wire.inbound.clear();
+        match wire.fill(deadline).await? {
+            0 => break,
+            bytes => dropped += bytes,
+        }
+    }
+    Ok(())
+}
+
+fn prepend(first: &[u8], rest: BytesMut) -> BytesMut {
+    if first.is_empty() {
+        return rest;
+    }
+    let mut both = BytesMut::from(first);
+    both.extend_from_slice(&rest);
+    both
+}
+
+/// Tells the tap when hyper has taken the whole answer.
+struct Answer {
+    body: Body,
+    exchange: Rc<Exchange>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.exchange.answered();
+    }
+}
+
+macro_rules! delegate_body {
+    ($wrapper:ty, $before:expr) => {
+        impl http_body::Body for $wrapper {
+            type Data = Bytes;
+            type Error = crate::body::BodyError;
+
+            fn poll_frame(
+                mut self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+                #[expect(
+                    clippy::redundant_closure_call,
+                    reason = "one wrapper has something to do before each frame"
+                )]
+                ($before)(&*self);
+                std::pin::Pin::new(&mut self.body).poll_frame(cx)
+            }
+
+            fn is_end_stream(&self) -> bool {
+                self.body.is_end_stream()
+            }
+
+            fn size_hint(&self) -> http_body::SizeHint {
+                self.body.size_hint()
+            }
+        }
+    };
+}
+
+delegate_body!(Answer, |_: &Answer| ());
+delegate_body!(Watched, |watched: &Watched| watched.stream.activity.touch());
+
+/// When an HTTP/2 connection last did something useful.
+struct Activity {
+    streams: Cell<u32>,
+    last: Cell<Instant>,
+}
+
+struct Stream {
+    activity: Rc<Activity>,
+}
+
+struct Watched {
+    body: Body,
+    stream: Stream,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self {
+            streams: Cell::new(0),
+            last: Cell::new(Instant::now()),
+        }
+    }
+
+    fn stream(self: &Rc<Self>) -> Stream {
+        self.streams.set(self.streams.get() + 1);
+        self.touch();
+        Stream {
+            activity: Rc::clone(self),
+        }
+    }
+
+    fn touch(&self) {
+        self.last.set(Instant::now());
+    }
+
+    fn deadline(&self, limits: &Limits) -> Instant {
+        let patience = if self.streams.get() == 0 {
+            limits.keep_alive_timeout
+        } else {
+            H2_STALL
+        };
+        self.last.get() + patience
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.activity.streams.set(self.activity.streams.get() - 1);
+        self.activity.touch();
+    }
+}
+
+/// hyper's HTTP/2 spawns its streams; ours stay on this shard.
+#[derive(Clone, Copy)]
+struct LocalExecutor;
+
+impl<F> hyper::rt::Executor<F> for LocalExecutor
+where
+    F: Future + 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}

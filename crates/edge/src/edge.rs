@@ -1,0 +1,288 @@
+//! Starting, changing and stopping the shield.
+//!
+//! One thread a shard, each with a runtime, a listener and counters of its own. They share the running plan, the cache and the
+//! admission to each origin.
+
+use std::hash::RandomState;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+
+use crate::cache::Cache;
+use crate::listen;
+use crate::origin::health::State;
+use crate::plan::Plan;
+use crate::serve;
+use crate::shard::{Running, Shard, Shared};
+use crate::stats::{Counters, SiteStats, Stats, Totals};
+
+/// How often a stop looks whether the last exchange has ended.
+const STOP_LOOK: Duration = Duration::from_millis(20);
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("cannot start a thread for a shard")]
+    Thread(#[source] io::Error),
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReloadError {
+    #[error("`listen` cannot change while running; restart to listen elsewhere")]
+    Listen,
+    #[error("`shards` cannot change while running; restart to change it")]
+    Shards,
+    #[error("`cache_mb` cannot change while running; restart to change it")]
+    CacheBytes,
+    #[error(
+        "the number of sites cannot change while running, because each has its part of the cache; restart to change it"
+    )]
+    Sites,
+}
+
+pub struct Edge {
+    shared: Arc<Shared>,
+    counters: Vec<Arc<Counters>>,
+    addresses: Vec<SocketAddr>,
+    stop: watch::Sender<Stop>,
+    threads: Vec<thread::JoinHandle<()>>,
+    reloading: Mutex<()>,
+    secret: RandomState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Run,
+    /// No new connections.
+    Drain,
+    Now,
+}
+
+impl Edge {
+    /// Listens and serves until [`Edge::stop`] or drop.
+    ///
+    /// # Errors
+    /// When an address cannot be listened on, or the system gives no thread.
+    pub fn start(plan: Plan) -> Result<Self, StartError> {
+        let mut addresses = Vec::new();
+        let mut sockets: Vec<Vec<_>> = (0..plan.shards).map(|_| Vec::new()).collect();
+        for wanted in &plan.listen {
+            let failed = |source| StartError::Listen {
+                address: *wanted,
+                source,
+            };
+            let mut address = *wanted;
+            for shard in &mut sockets {
+                let socket = listen::bind(address).map_err(failed)?;
+                // Port 0: the kernel chose for the first shard, the others join it.
+                address = socket
+                    .local_addr()
+                    .map_err(failed)?
+                    .as_socket()
+                    .unwrap_or(address);
+                shard.push(socket);
+            }
+            addresses.push(address);
+        }
+        let secret = RandomState::new();
+        let cache =
+            Cache::new(plan.sites.len(), plan.cache_bytes_max).map_err(StartError::Thread)?;
+        let shards = plan.shards;
+        let shared = Arc::new(Shared::new(Running::new(plan, None, &secret), cache));
+        let (stop, stopped) = watch::channel(Stop::Run);
+        let mut edge = Self {
+            shared,
+            counters: (0..shards).map(|_| Arc::default()).collect(),
+            addresses,
+            stop,
+            threads: Vec::new(),
+            reloading: Mutex::new(()),
+            secret,
+        };
+        for (index, sockets) in sockets.into_iter().enumerate() {
+            let listeners = sockets
+                .into_iter()
+                .map(listen::listen)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|source| StartError::Listen {
+                    address: edge.addresses[0],
+                    source,
+                })?;
+            let start = ShardStart {
+                listeners,
+                shared: Arc::clone(&edge.shared),
+                counters: Arc::clone(&edge.counters[index]),
+                stopped: stopped.clone(),
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(StartError::Thread)?;
+            let thread = thread::Builder::new()
+                .name(format!("shard-{index}"))
+                .spawn(move || start.run(&runtime))
+                .map_err(StartError::Thread)?;
+            edge.threads.push(thread);
+        }
+        Ok(edge)
+    }
+
+    /// With the ports the kernel chose.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Swaps the plan; connections, cache, what was learned about each origin, and confirmed staff stay.
+    ///
+    /// # Errors
+    /// What only a restart can change. The old plan stays.
+    pub fn reload(&self, plan: Plan) -> Result<(), ReloadError> {
+        let _one_at_a_time = self
+            .reloading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let old = self.shared.running.load_full();
+        // The kernel chose for port 0; asking for port 0 again is no change.
+        if plan.listen != old.plan.listen {
+            return Err(ReloadError::Listen);
+        }
+        if plan.shards != old.plan.shards {
+            return Err(ReloadError::Shards);
+        }
+        if plan.cache_bytes_max != old.plan.cache_bytes_max {
+            return Err(ReloadError::CacheBytes);
+        }
+        if plan.sites.len() != old.plan.sites.len() {
+            return Err(ReloadError::Sites);
+        }
+        self.shared
+            .running
+            .store(Arc::new(Running::new(plan, Some(&old), &self.secret)));
+        Ok(())
+    }
+
+    /// On: requests pass through the RFC cache only, from the next request on.
+    pub fn bypass(&self, on: bool) {
+        self.shared.bypass.store(on, Ordering::Relaxed);
+    }
+
+    pub fn stats(&self) -> Stats {
+        let running = self.shared.running.load();
+        let cache = self.shared.cache.stats();
+        Stats {
+            uptime_s: self.shared.started.elapsed().as_secs(),
+            connections: self.shared.occupancy.connections(),
+            bypass: self.shared.bypassed(),
+            totals: Totals::of(self.counters.iter().map(Arc::as_ref)),
+            cache_entries: cache.keys,
+            cache_bytes: cache.bytes,
+            cache_bytes_max: running.plan.cache_bytes_max,
+            sites: running
+                .plan
+                .sites
+                .iter()
+                .zip(&running.sites)
+                .map(|(site, state)| {
+                    let admission = state.admission.stats();
+                    SiteStats {
+                        name: site.name.clone(),
+                        limit: admission.limit,
+                        in_flight: admission.in_flight,
+                        queued: admission.classes.iter().map(|class| class.queued).sum(),
+                        granted: admission.classes.iter().map(|class| class.granted).sum(),
+                        turned_away: admission
+                            .classes
+                            .iter()
+                            .map(|class| class.turned_away + class.expired)
+                            .sum(),
+                        origin: match state.health.state() {
+                            State::Closed => "up",
+                            State::HalfOpen => "recovering",
+                            State::Open => "down",
+                        },
+                    }
+                })
+                .collect(),
+        }
+    }
+
+    /// Stops accepting, lets exchanges under way finish for up to `grace`, then ends. Blocks.
+    pub fn stop(mut self, grace: Duration) {
+        self.end(grace);
+    }
+
+    fn end(&mut self, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        self.stop.send_replace(Stop::Drain);
+        while self.shared.exchanges() > 0 && Instant::now() < deadline {
+            thread::sleep(STOP_LOOK);
+        }
+        self.stop.send_replace(Stop::Now);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a shard had panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.end(Duration::ZERO);
+    }
+}
+
+struct ShardStart {
+    listeners: Vec<std::net::TcpListener>,
+    shared: Arc<Shared>,
+    counters: Arc<Counters>,
+    stopped: watch::Receiver<Stop>,
+}
+
+impl ShardStart {
+    fn run(self, runtime: &tokio::runtime::Runtime) {
+        let Self {
+            listeners,
+            shared,
+            counters,
+            mut stopped,
+        } = self;
+        let local = LocalSet::new();
+        local.block_on(runtime, async move {
+            let shard = Rc::new(Shard::new(shared, counters));
+            let accepting: Vec<_> = listeners
+                .into_iter()
+                .filter_map(
+                    |listener| match tokio::net::TcpListener::from_std(listener) {
+                        Ok(listener) => Some(tokio::task::spawn_local(listen::accept(
+                            listener,
+                            Rc::clone(&shard),
+                        ))),
+                        Err(error) => {
+                            tracing::error!(%error, "a listener could not be registered");
+                            None
+                        }
+                    },
+                )
+                .collect();
+            tokio::task::spawn_local(serve::watch_origins(Rc::clone(&shard)));
+            drop(stopped.wait_for(|stop| *stop != Stop::Run).await);
+            for task in accepting {
+                task.abort();
+            }
+            drop(stopped.wait_for(|stop| *stop == Stop::Now).await);
+        });
+    }
+}

@@ -1,0 +1,202 @@
+//! Who holds a connection, and how patient we can afford to be.
+//!
+//! Generous in calm: a dormitory or a mobile carrier shares one address, and an idle connection costs 2 KB. Only when
+//! sockets run short does patience shrink, for everybody alike, so that slow connections make room for readers who arrive.
+//! The table holds an address only while it is connected: it is bounded by [`Limits::connections_max`].
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::plan::Limits;
+
+/// Above this share of `connections_max` sockets are scarce.
+const SCARCE_PERCENT: usize = 80;
+
+/// What remains of a limit when sockets are scarce.
+const SCARCE_HEADER_TIMEOUT: Duration = Duration::from_secs(2);
+const SCARCE_KEEP_ALIVE: Duration = Duration::from_secs(1);
+const SCARCE_PER_ADDRESS: usize = 64;
+
+/// Locks, so that shards seldom meet.
+const PARTS: usize = 16;
+
+#[derive(Default)]
+pub struct Occupancy {
+    connections: AtomicUsize,
+    parts: [Mutex<HashMap<IpAddr, usize, foldhash::fast::RandomState>>; PARTS],
+}
+
+/// A place for one connection, given back on drop.
+pub struct Seat {
+    occupancy: Arc<Occupancy>,
+    address: IpAddr,
+}
+
+/// How long a client may take now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    pub header: Duration,
+    pub keep_alive: Duration,
+}
+
+impl Occupancy {
+    /// `None`: no room, for anybody or for this address.
+    pub fn sit(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Option<Seat> {
+        let address = address.to_canonical();
+        let taken = self.connections.fetch_add(1, Ordering::Relaxed);
+        let per_address_max = if is_scarce(taken, limits) {
+            limits.connections_per_address_max.min(SCARCE_PER_ADDRESS)
+        } else {
+            limits.connections_per_address_max
+        };
+        let mut part = self
+            .part(address)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let here = part.get(&address).copied().unwrap_or(0);
+        if taken >= limits.connections_max || here >= per_address_max {
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        part.insert(address, here + 1);
+        Some(Seat {
+            occupancy: Arc::clone(self),
+            address,
+        })
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    pub fn patience(&self, limits: &Limits) -> Patience {
+        if is_scarce(self.connections(), limits) {
+            Patience {
+                header: limits.header_timeout.min(SCARCE_HEADER_TIMEOUT),
+                keep_alive: limits.keep_alive_timeout.min(SCARCE_KEEP_ALIVE),
+            }
+        } else {
+            Patience {
+                header: limits.header_timeout,
+                keep_alive: limits.keep_alive_timeout,
+            }
+        }
+    }
+
+    fn part(&self, address: IpAddr) -> &Mutex<HashMap<IpAddr, usize, foldhash::fast::RandomState>> {
+        let last = match address {
+            IpAddr::V4(v4) => v4.octets()[3],
+            // The interface part is the attacker's to choose, and so is its spread over the locks; that harms nobody.
+            IpAddr::V6(v6) => v6.octets()[15],
+        };
+        &self.parts[usize::from(last) % PARTS]
+    }
+}
+
+fn is_scarce(connections: usize, limits: &Limits) -> bool {
+    connections.saturating_mul(100) >= limits.connections_max.saturating_mul(SCARCE_PERCENT)
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.occupancy.connections.fetch_sub(1, Ordering::Relaxed);
+        let mut part = self
+            .occupancy
+            .part(self.address)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(here) = part.get_mut(&self.address) {
+            *here -= 1;
+            if *here == 0 {
+                part.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits {
+            connections_max: 100,
+            connections_per_address_max: 70,
+            ..Limits::default()
+        }
+    }
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([127, 1, 0, last])
+    }
+
+    #[test]
+    fn one_address_cannot_take_every_seat() {
+        let occupancy = Arc::new(Occupancy::default());
+        let seats: Vec<_> = (0..200)
+            .filter_map(|_| occupancy.sit(address(1), &limits()))
+            .collect();
+        assert_eq!(seats.len(), 70);
+        assert!(occupancy.sit(address(2), &limits()).is_some());
+    }
+
+    #[test]
+    fn seats_come_back_and_nothing_is_remembered() {
+        let occupancy = Arc::new(Occupancy::default());
+        for round in 0..3 {
+            let seats: Vec<_> = (0..=255u8)
+                .filter_map(|last| occupancy.sit(address(last), &limits()))
+                .collect();
+            assert_eq!(seats.len(), 100, "round {round}");
+            drop(seats);
+            assert_eq!(occupancy.connections(), 0);
+            assert_eq!(
+                occupancy
+                    .parts
+                    .iter()
+                    .map(|part| part.lock().unwrap().len())
+                    .sum::<usize>(),
+                0
+            );
+        }
+    }
+
+    #[test]
+    fn patience_shrinks_when_sockets_are_scarce() {
+        let occupancy = Arc::new(Occupancy::default());
+        let calm = occupancy.patience(&limits());
+        assert_eq!(
+            calm,
+            Patience {
+                header: Duration::from_secs(10),
+                keep_alive: Duration::from_secs(30)
+            }
+        );
+        let seats: Vec<_> = (0..80u8)
+            .filter_map(|last| occupancy.sit(address(last), &limits()))
+            .collect();
+        assert_eq!(seats.len(), 80);
+        assert_eq!(
+            occupancy.patience(&limits()),
+            Patience {
+                header: SCARCE_HEADER_TIMEOUT,
+                keep_alive: SCARCE_KEEP_ALIVE
+            }
+        );
+    }
+
+    #[test]
+    fn a_v4_address_in_v6_clothes_is_the_same_address() {
+        let occupancy = Arc::new(Occupancy::default());
+        let limits = Limits {
+            connections_per_address_max: 1,
+            ..limits()
+        };
+        let seat = occupancy.sit("::ffff:127.1.0.1".parse().unwrap(), &limits);
+        assert!(seat.is_some());
+        assert!(occupancy.sit(address(1), &limits).is_none());
+    }
+}

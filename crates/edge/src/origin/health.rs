@@ -1,0 +1,519 @@
+//! Is the origin alive? One opinion, shared by every shard.
+//!
+//! Two mistakes are possible and both cost readers. Believing a dead origin alive makes each of them wait for a timeout.
+//! Believing a living one dead cuts off the editors, and an attacker who can cause that has found our off switch: a flood on
+//! one address that always answers 500 must not look like a dead server merely because readers, served from the cache,
+//! send nothing to contradict it.
+//!
+//! So evidence is weighed by who can make it. A refused connection is the origin's own doing and three in a row suffice.
+//! Silence and overload can be provoked, so they take a long unbroken run; where the operator named a health path, that run
+//! only raises a suspicion, and the probe, which no client can steer, decides. A 500 is an answer: without a health path it
+//! proves nothing.
+//!
+//! While the breaker is open no reader pays for finding out whether the origin is back: the probe does, once a second. Its
+//! first success half-opens the breaker, one real request at a time passes, and the first answer closes it.
+//!
+//! [`Breaker`] is pure, time is its argument. [`OriginHealth`] puts it behind a lock that a healthy origin's requests
+//! never take.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+/// A refused connection is the kernel's word that nobody listens; three, because a restarting server refuses for some
+/// milliseconds.
+const UNREACHABLE_RUN_MAX: u32 = 3;
+
+/// Silence, overload and errors without one good answer between them. An origin under attack answers some of twenty.
+const SICK_RUN_MAX: u32 = 20;
+
+/// ... and spread over this long, so that twenty requests which died in one hiccup are one hiccup.
+const SICK_SPAN_MIN: Duration = Duration::from_secs(2);
+
+/// Probes that must fail one after the other: with a suspicion to confirm, and with none.
+const PROBE_FAILURES_SUSPECT: u32 = 2;
+const PROBE_FAILURES_MAX: u32 = 3;
+
+/// Recovery is promised to be seen within 2 s; a probe a second leaves one for the probe itself.
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A living origin nobody asked for this long is probed this often, so that death in the night is known in the morning.
+const PROBE_INTERVAL_QUIET: Duration = Duration::from_secs(10);
+
+/// Half-open: a trial that hangs must not keep the breaker from trying another.
+const TRIAL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Open without news from any probe for this long, a real request is let through: probing is the better way to learn, not
+/// the only one.
+const PROBE_NEWS_MAX: Duration = Duration::from_secs(2);
+
+/// No answer at all for this long, with this many requests waiting, is a hang. One slow export is not.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+const SILENCE_WAITING_MIN: usize = 8;
+
+/// A fifth of requests may be sent twice. More would double the load of an origin that is failing because of its load.
+const RETRY_EARN: u64 = 1;
+const RETRY_COST: u64 = 5;
+/// So that a quiet site may retry at all: ten retries saved up.
+const RETRY_SAVED_MAX: u64 = 10 * RETRY_COST;
+
+/// What became of a request, as far as it says anything about the origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A response that is neither of the two below.
+    Answered,
+    /// 500 and its kind: alive, though not well.
+    ServerError,
+    /// The origin, or what stands before it, says it has too much to do.
+    Overloaded,
+    /// No connection: refused, no route, timed out, name unknown.
+    Unreachable,
+    /// Connected and then no response head: closed, reset, timed out, or not HTTP.
+    Silent,
+    ProbeAnswered,
+    ProbeFailed,
+}
+
+impl Event {
+    pub fn of(status: StatusCode) -> Self {
+        match status.as_u16() {
+            // 508 and 529 are what shared hosting and CDNs in front of an origin say for "resource limit reached".
+            502 | 503 | 504 | 508 | 529 => Self::Overloaded,
+            500..=599 => Self::ServerError,
+            _ => Self::Answered,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Closed,
+    HalfOpen,
+    Open,
+}
+
+/// May this request go to the origin?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    Pass,
+    /// Yes, and its outcome decides.
+    Trial,
+    Shut,
+}
+
+#[derive(Debug)]
+pub struct Breaker {
+    /// The operator named a health path, so suspicion can be checked.
+    probed: bool,
+    state: State,
+    unreachable_run: u32,
+    sick_run: u32,
+    sick_since: Option<Instant>,
+    suspect: bool,
+    probe_failures: u32,
+    /// When the breaker opened or a probe last spoke.
+    news_at: Option<Instant>,
+    trial_at: Option<Instant>,
+}
+
+impl Breaker {
+    pub fn new(probed: bool) -> Self {
+        Self {
+            probed,
+            state: State::Closed,
+            unreachable_run: 0,
+            sick_run: 0,
+            sick_since: None,
+            suspect: false,
+            probe_failures: 0,
+            news_at: None,
+            trial_at: None,
+        }
+    }
+
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// A suspicion or an open breaker: probe every [`PROBE_INTERVAL`].
+    pub fn wants_probe(&self) -> bool {
+        self.suspect || self.state != State::Closed
+    }
+
+    /// Nothing to remember: the next good answer would change nothing.
+    pub fn is_calm(&self) -> bool {
+        self.state == State::Closed
+            && !self.suspect
+            && self.sick_run == 0
+            && self.unreachable_run == 0
+            && self.probe_failures == 0
+    }
+
+    pub fn ask(&mut self, now: Instant) -> Gate {
+        if self.state == State::Open && elapsed(self.news_at, now) >= PROBE_NEWS_MAX {
+            self.half_open();
+        }
+        match self.state {
+            State::Closed => Gate::Pass,
+            State::Open => Gate::Shut,
+            State::HalfOpen
+                if self.trial_at.is_none() || elapsed(self.trial_at, now) >= TRIAL_INTERVAL =>
+            {
+                self.trial_at = Some(now);
+                Gate::Trial
+            }
+            State::HalfOpen => Gate::Shut,
+        }
+    }
+
+    /// The client left before its trial was decided; the next one may try.
+    pub fn trial_abandoned(&mut self) {
+        self.trial_at = None;
+    }
+
+    pub fn note(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Answered => self.well(),
+            Event::ServerError => {
+                self.unreachable_run = 0;
+                match self.state {
+                    State::Closed if self.probed => self.sick(now),
+                    State::Closed => {}
+                    State::HalfOpen | State::Open => self.well(),
+                }
+            }
+            Event::Overloaded => {
+                self.unreachable_run = 0;
+                self.sick(now);
+            }
+            Event::Silent => self.sick(now),
+            Event::Unreachable => {
+                self.unreachable_run = self.unreachable_run.saturating_add(1);
+                if self.state == State::HalfOpen || self.unreachable_run >= UNREACHABLE_RUN_MAX {
+                    self.open(now);
+                } else {
+                    self.sick(now);
+                }
+            }
+            Event::ProbeAnswered => {
+                self.probe_failures = 0;
+                if self.state == State::Closed {
+                    self.well();
+                } else if self.state == State::Open {
+                    self.half_open();
+                }
+            }
+            Event::ProbeFailed => {
+                self.probe_failures = self.probe_failures.saturating_add(1);
+                let enough = if self.suspect {
+                    PROBE_FAILURES_SUSPECT
+                } else {
+                    PROBE_FAILURES_MAX
+                };
+                if self.state != State::Closed || self.probe_failures >= enough {
+                    self.open(now);
+                }
+            }
+        }
+    }
+
+    /// Requests wait and nothing has come back for [`SILENCE_MAX`].
+    pub fn note_hang(&mut self, now: Instant) {
+        if self.state != State::Closed {
+            return;
+        }
+        if self.probed {
+            self.suspect = true;
+        } else {
+            self.open(now);
+        }
+    }
+
+    fn well(&mut self) {
+        match self.state {
+            // An answer to a request sent before the breaker opened. Good news, but old.
+            State::Open => self.half_open(),
+            State::HalfOpen | State::Closed => *self = Self::new(self.probed),
+        }
+    }
+
+    fn sick(&mut self, now: Instant) {
+        match self.state {
+            State::Open => {}
+            State::HalfOpen => self.open(now),
+            State::Closed => {
+                self.sick_run = self.sick_run.saturating_add(1);
+                let since = *self.sick_since.get_or_insert(now);
+                if self.sick_run < SICK_RUN_MAX || now.duration_since(since) < SICK_SPAN_MIN {
+                    return;
+                }
+                if self.probed {
+                    self.suspect = true;
+                } else {
+                    self.open(now);
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, now: Instant) {
+        self.state = State::Open;
+        self.suspect = false;
+        self.news_at = Some(now);
+        self.trial_at = None;
+    }
+
+    fn half_open(&mut self) {
+        self.state = State::HalfOpen;
+        self.trial_at = None;
+    }
+}
+
+fn elapsed(since: Option<Instant>, now: Instant) -> Duration {
+    since.map_or(Duration::MAX, |since| now.saturating_duration_since(since))
+}
+
+/// Counted since the start; each only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OriginCounts {
+    /// Requests the breaker let through, retries apart.
+    pub requests: u64,
+    pub answered: u64,
+    pub server_errors: u64,
+    pub overloaded: u64,
+    pub unreachable: u64,
+    pub silent: u64,
+    pub retries: u64,
+    /// Retries the budget did not allow.
+    pub retries_refused: u64,
+    pub connections: u64,
+    pub connections_reused: u64,
+    /// Idle connections found dead, too old, or more than the pool keeps.
+    pub connections_retired: u64,
+    pub bodies_broken: u64,
+    /// Times the breaker opened.
+    pub opened: u64,
+    /// Requests it then refused.
+    pub refused: u64,
+    pub probes: u64,
+    pub probes_failed: u64,
+}
+
+macro_rules! counters {
+    ($($name:ident),* $(,)?) => {
+        #[derive(Debug, Default)]
+        pub(super) struct Counters { $(pub(super) $name: AtomicU64),* }
+        impl Counters {
+            fn read(&self) -> OriginCounts {
+                OriginCounts { $($name: self.$name.load(Ordering::Relaxed)),* }
+            }
+        }
+    };
+}
+
+counters!(
+    requests,
+    answered,
+    server_errors,
+    overloaded,
+    unreachable,
+    silent,
+    retries,
+    retries_refused,
+    connections,
+    connections_reused,
+    connections_retired,
+    bodies_broken,
+    opened,
+    refused,
+    probes,
+    probes_failed,
+);
+
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The shared opinion. One per site, held by every shard's [`Origin`](super::Origin).
+#[derive(Debug)]
+pub struct OriginHealth {
+    breaker: Mutex<Breaker>,
+    /// Copies of what the breaker says, read without its lock.
+    state: AtomicU8,
+    calm: AtomicBool,
+    pub(super) counters: Counters,
+    waiting: AtomicUsize,
+    /// Milliseconds since `started`.
+    answered_at: AtomicU64,
+    asked_at: AtomicU64,
+    probe_at: AtomicU64,
+    retry_saved: AtomicU64,
+    started: Instant,
+}
+
+impl OriginHealth {
+    /// `probed`: the plan names a health path.
+    pub fn new(probed: bool, now: Instant) -> Self {
+        Self {
+            breaker: Mutex::new(Breaker::new(probed)),
+            state: AtomicU8::new(State::Closed as u8),
+            calm: AtomicBool::new(true),
+            counters: Counters::default(),
+            waiting: AtomicUsize::new(0),
+            answered_at: AtomicU64::new(0),
+            asked_at: AtomicU64::new(0),
+            probe_at: AtomicU64::new(0),
+            retry_saved: AtomicU64::new(RETRY_SAVED_MAX),
+            started: now,
+        }
+    }
+
+    /// Closed: the origin is believed alive. A load, no lock.
+    pub fn state(&self) -> State {
+        match self.state.load(Ordering::Relaxed) {
+            closed if closed == State::Closed as u8 => State::Closed,
+            half if half == State::HalfOpen as u8 => State::HalfOpen,
+            _ => State::Open,
+        }
+    }
+
+    pub fn counts(&self) -> OriginCounts {
+        self.counters.read()
+    }
+
+    /// Requests sent and not answered yet.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Something about the origin became known outside of [`Origin::send`](super::Origin::send).
+    pub fn note(&self, now: Instant, event: Event) {
+        count(match event {
+            Event::Answered => &self.counters.answered,
+            Event::ServerError => &self.counters.server_errors,
+            Event::Overloaded => &self.counters.overloaded,
+            Event::Unreachable => &self.counters.unreachable,
+            Event::Silent => &self.counters.silent,
+            Event::ProbeAnswered => &self.counters.probes,
+            Event::ProbeFailed => &self.counters.probes_failed,
+        });
+        if !matches!(
+            event,
+            Event::Unreachable | Event::Silent | Event::ProbeFailed
+        ) {
+            self.answered_at.store(self.millis(now), Ordering::Relaxed);
+        }
+        if matches!(event, Event::Answered | Event::ProbeAnswered)
+            && self.calm.load(Ordering::Relaxed)
+        {
+            return;
+        }
+        self.change(|breaker| breaker.note(now, event));
+    }
+
+    pub(super) fn ask(&self, now: Instant) -> Gate {
+        let gate = if self.state() == State::Closed {
+            Gate::Pass
+        } else {
+            self.change(|breaker| breaker.ask(now))
+        };
+        if gate == Gate::Shut {
+            count(&self.counters.refused);
+            return gate;
+        }
+        count(&self.counters.requests);
+        if self.waiting.fetch_add(1, Ordering::Relaxed) == 0 {
+            // Silence is measured from here when nobody was waiting before.
+            self.answered_at
+                .fetch_max(self.millis(now), Ordering::Relaxed);
+        }
+        self.asked_at.store(self.millis(now), Ordering::Relaxed);
+        let earned = self.retry_saved.load(Ordering::Relaxed);
+        if earned < RETRY_SAVED_MAX {
+            self.retry_saved.fetch_add(RETRY_EARN, Ordering::Relaxed);
+        }
+        gate
+    }
+
+    pub(super) fn done_waiting(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn trial_abandoned(&self) {
+        self.change(Breaker::trial_abandoned);
+    }
+
+    /// One retry, if the budget has one.
+    pub(super) fn take_retry(&self) -> bool {
+        let taken = self
+            .retry_saved
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| {
+                saved.checked_sub(RETRY_COST)
+            })
+            .is_ok();
+        count(if taken {
+            &self.counters.retries
+        } else {
+            &self.counters.retries_refused
+        });
+        taken
+    }
+
+    /// Called by every shard about once a second; true for the one that shall probe now.
+    pub(super) fn claim_probe(&self, now: Instant) -> bool {
+        let now_millis = self.millis(now);
+        let silent_millis = now_millis.saturating_sub(self.answered_at.load(Ordering::Relaxed));
+        if self.waiting() >= SILENCE_WAITING_MIN
+            && u128::from(silent_millis) >= SILENCE_MAX.as_millis()
+        {
+            self.change(|breaker| breaker.note_hang(now));
+        }
+        let urgent = !self.calm.load(Ordering::Relaxed)
+            && self
+                .breaker
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .wants_probe();
+        let quiet_millis = now_millis.saturating_sub(self.asked_at.load(Ordering::Relaxed));
+        let interval = if urgent {
+            PROBE_INTERVAL
+        } else if u128::from(quiet_millis) >= PROBE_INTERVAL_QUIET.as_millis() {
+            PROBE_INTERVAL_QUIET
+        } else {
+            return false;
+        };
+        let last = self.probe_at.load(Ordering::Relaxed);
+        // Half an interval of grace: ticks of different shards do not fall together.
+        let due =
+            u128::from(now_millis.saturating_sub(last)) >= interval.as_millis() / 2 || last == 0;
+        due && self
+            .probe_at
+            .compare_exchange(
+                last,
+                now_millis.max(1),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+    }
+
+    fn change<T>(&self, act: impl FnOnce(&mut Breaker) -> T) -> T {
+        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = breaker.state();
+        let out = act(&mut breaker);
+        let after = breaker.state();
+        if after == State::Open && before != State::Open {
+            count(&self.counters.opened);
+        }
+        self.calm.store(breaker.is_calm(), Ordering::Relaxed);
+        self.state.store(after as u8, Ordering::Relaxed);
+        out
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,443 @@
+//! What a reader sees when we cannot give the page at once.
+//!
+//! Each page is one sentence about what happened and one about what to do, in the reader's language, and a way on. It asks
+//! for nothing: no script, no picture, no font, no second request to a site that is short of them; a policy forbids even
+//! what a mistake might let in. It is never stored, by caches or search engines: the status says "come back", and no
+//! `noindex` tells a search engine to forget an article because it called during an attack.
+//!
+//! The waiting page reloads itself by `meta refresh`, which works in Lynx and in Tor at its safest. WCAG 2.2 warns of such
+//! reloads because they take time from the reader; here there is nothing yet to read, the reload *is* the content (2.2.1,
+//! essential exception), and a link does the same at once.
+//!
+//! Navigations get HTML. Programs (feeds, apps, `fetch`) get the same status with `application/problem+json` (RFC 9457).
+//!
+//! All of it is built once, head included: refusing must cost less than serving.
+
+mod words;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+
+use self::words::{Words, words};
+use crate::body::Body;
+use crate::fields::Fields;
+use crate::plan::Language;
+
+/// The bar on the waiting page fills in 5 s (longer motion would need a way to stop it, WCAG 2.2.2), and a reader who waits
+/// longer than 20 s between two tries believes the page broken.
+pub const RELOAD_SECS: std::ops::RangeInclusive<u16> = 5..=20;
+
+/// Languages looked at in `Accept-Language`; browsers send up to 10.
+const LANGUAGES_MAX: usize = 16;
+
+/// Media ranges looked at in `Accept`; browsers send up to 8.
+const RANGES_MAX: usize = 16;
+
+/// Names our own answers.
+const ANSWER: HeaderName = HeaderName::from_static("saqta-answer");
+
+const STYLE: &str = include_str!("pages/style.css");
+
+/// SHA-256 of [`STYLE`]; a test holds them together.
+const STYLE_HASH: &str = "24zIZEtJlJr8TaamAXjFLheLQT+4CoiFtZldT7G13sU=";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// 503. Reloads itself after so many seconds, held within [`RELOAD_SECS`]. The caller spreads them, so that readers
+    /// told to wait together do not come back together.
+    Waiting { reload_secs: u16 },
+    /// 503 to a request that a reload would not repeat: a form.
+    NotTaken,
+    /// 400
+    NotUnderstood,
+    /// 403: a network the newsroom refuses.
+    Refused,
+    /// 404
+    UnknownHost,
+    /// 408
+    TooSlow,
+    /// 413
+    TooLarge,
+    /// 429
+    TooMany,
+    /// 431
+    FieldsTooLarge,
+    /// 502
+    OriginDown,
+    /// 504
+    OriginSlow,
+}
+
+impl Page {
+    /// All but the waiting page, which exists once for each of [`RELOAD_SECS`].
+    const STILL: [Self; 10] = [
+        Self::NotTaken,
+        Self::NotUnderstood,
+        Self::Refused,
+        Self::UnknownHost,
+        Self::TooSlow,
+        Self::TooLarge,
+        Self::TooMany,
+        Self::FieldsTooLarge,
+        Self::OriginDown,
+        Self::OriginSlow,
+    ];
+
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Waiting { .. } | Self::NotTaken => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotUnderstood => StatusCode::BAD_REQUEST,
+            Self::Refused => StatusCode::FORBIDDEN,
+            Self::UnknownHost => StatusCode::NOT_FOUND,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Self::FieldsTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::OriginDown => StatusCode::BAD_GATEWAY,
+            Self::OriginSlow => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// Tells our own answers from the origin's, for whoever counts or debugs.
+    fn answer(self) -> &'static str {
+        match self {
+            Self::Waiting { .. } | Self::NotTaken => "waiting",
+            Self::OriginDown | Self::OriginSlow => "origin-failed",
+            _ => "refused",
+        }
+    }
+
+    fn retry_after_secs(self) -> Option<u16> {
+        match self {
+            Self::Waiting { reload_secs } => Some(reload_secs),
+            // "In a minute" is what these pages say.
+            Self::NotTaken | Self::TooMany | Self::OriginDown | Self::OriginSlow => Some(60),
+            _ => None,
+        }
+    }
+
+    /// Where the reader may go from here.
+    fn ways(self) -> &'static [Way] {
+        match self {
+            Self::Waiting { .. } | Self::TooMany | Self::TooSlow => &[Way::Again],
+            Self::OriginDown | Self::OriginSlow => &[Way::Again, Way::Front],
+            Self::NotUnderstood | Self::TooLarge | Self::NotTaken => &[Way::Front],
+            // A reload would be refused again, and the front page as well.
+            Self::FieldsTooLarge => &[Way::Again],
+            Self::Refused | Self::UnknownHost => &[],
+        }
+    }
+
+    fn index(self) -> Option<usize> {
+        Self::STILL.iter().position(|page| *page == self)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Again,
+    Front,
+}
+
+/// A person's browser opening a page, or a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Html,
+    Problem,
+}
+
+/// Who asks, as far as a page depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker {
+    pub language: Language,
+    pub format: Format,
+}
+
+impl Asker {
+    /// `site`: the language for a reader whose browser asks for none of ours.
+    pub fn of(fields: &impl Fields, site: Language) -> Self {
+        Self {
+            language: language(fields.field(ACCEPT_LANGUAGE.as_str()), site),
+            format: format(fields),
+        }
+    }
+}
+
+/// One answer, ready to be sent.
+#[derive(Debug)]
+pub struct Prebuilt {
+    status: StatusCode,
+    fields: HeaderMap,
+    head: Bytes,
+    body: Bytes,
+}
+
+impl Prebuilt {
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The HTTP/1.1 status line and fields with `Content-Length`, each line ended, without `Date`, `Connection` and the
+    /// empty line, which are the sender's to add.
+    pub fn head(&self) -> &Bytes {
+        &self.head
+    }
+
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    pub fn response(&self) -> Response<Body> {
+        let mut response = Response::new(Body::full(self.body.clone()));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.fields.clone();
+        response
+    }
+}
+
+/// Every page in every language and format: about 400 KB, built at the start.
+#[derive(Debug)]
+pub struct Pages {
+    still: Vec<Translations>,
+    waiting: Vec<Translations>,
+}
+
+/// By language, then by format.
+type Translations = [[Prebuilt; 2]; 3];
+
+impl Default for Pages {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Pages {
+    pub fn new() -> Self {
+        Self {
+            still: Page::STILL.into_iter().map(translations).collect(),
+            waiting: RELOAD_SECS
+                .map(|reload_secs| translations(Page::Waiting { reload_secs }))
+                .collect(),
+        }
+    }
+
+    pub fn page(&self, page: Page, asker: Asker) -> &Prebuilt {
+        let translations = match page {
+            Page::Waiting { reload_secs } => {
+                let secs = reload_secs.clamp(*RELOAD_SECS.start(), *RELOAD_SECS.end());
+                &self.waiting[usize::from(secs - RELOAD_SECS.start())]
+            }
+            still => &self.still[still.index().unwrap_or_default()],
+        };
+        let language = match asker.language {
+            Language::Kazakh => 0,
+            Language::Russian => 1,
+            Language::English => 2,
+        };
+        &translations[language][usize::from(asker.format == Format::Problem)]
+    }
+
+    pub fn response(&self, page: Page, asker: Asker) -> Response<Body> {
+        self.page(page, asker).response()
+    }
+}
+
+fn translations(page: Page) -> Translations {
+    [Language::Kazakh, Language::Russian, Language::English].map(|language| {
+        [Format::Html, Format::Problem].map(|format| build(page, Asker { language, format }))
+    })
+}
+
+fn build(page: Page, asker: Asker) -> Prebuilt {
+    let status = page.status();
+    let words = words(page, asker.language);
+    let (media, body) = match asker.format {
+        Format::Html => (
+            "text/html; charset=utf-8",
+            html(page, asker.language, &words),
+        ),
+        Format::Problem => ("application/problem+json", problem(page, &words)),
+    };
+    let mut fields = HeaderMap::new();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    fields.insert(
+        CONTENT_LANGUAGE,
+        HeaderValue::from_static(tag(asker.language)),
+    );
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(ANSWER, HeaderValue::from_static(page.answer()));
+    fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    fields.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if let Some(secs) = page.retry_after_secs() {
+        fields.insert(RETRY_AFTER, HeaderValue::from(secs));
+    }
+    if asker.format == Format::Html {
+        // The empty icon in the page is a `data:` URL; without it the browser would ask for /favicon.ico.
+        let policy = format!(
+            "default-src 'none'; style-src 'sha256-{STYLE_HASH}'; img-src data:; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'"
+        );
+        if let Ok(policy) = HeaderValue::from_str(&policy) {
+            fields.insert(CONTENT_SECURITY_POLICY, policy);
+        }
+    }
+    let body = Bytes::from(body);
+    let mut head = format!(
+        "HTTP/1.1 {} {}\r\n",
+        status.as_u16(),
+        status.canonical_reason().unwrap_or_default()
+    )
+    .into_bytes();
+    let length = HeaderValue::from(body.len());
+    for (name, value) in fields.iter().chain([(&CONTENT_LENGTH, &length)]) {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    Prebuilt {
+        status,
+        fields,
+        head: Bytes::from(head),
+        body,
+    }
+}
+
+fn html(page: Page, language: Language, words: &Words) -> String {
+    let refresh = match page {
+        Page::Waiting { reload_secs } => {
+            format!("<meta http-equiv=\"refresh\" content=\"{reload_secs}\">\n")
+        }
+        _ => String::new(),
+    };
+    let bar = if refresh.is_empty() {
+        ""
+    } else {
+        "<div class=\"bar\" aria-hidden=\"true\"><i></i></div>\n"
+    };
+    let second = words
+        .second
+        .map(|second| format!("<p class=\"soft\">{second}</p>\n"))
+        .unwrap_or_default();
+    let links: String = page
+        .ways()
+        .iter()
+        .map(|way| match way {
+            // An empty reference is the address the reader is at, and needs no echo of it in the page.
+            Way::Again => format!("<a href=\"\">{}</a>\n", words.again),
+            Way::Front => format!("<a href=\"/\">{}</a>\n", words.front),
+        })
+        .collect();
+    let nav = if links.is_empty() {
+        String::new()
+    } else {
+        format!("<nav>\n{links}</nav>\n")
+    };
+    format!(
+        "<!doctype html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"referrer\" content=\"no-referrer\">\n{refresh}<title>{}</title>\n<link rel=\"icon\" href=\"data:,\">\n\
+         <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{}</h1>\n{bar}<p>{}</p>\n{second}{nav}</main>\n</body>\n</html>\n",
+        tag(language),
+        words.title,
+        words.title,
+        words.first,
+    )
+}
+
+fn problem(page: Page, words: &Words) -> String {
+    let status = page.status();
+    // Our own words have nothing that JSON would escape; a test holds them to it.
+    format!(
+        "{{\"type\":\"about:blank\",\"title\":\"{}\",\"status\":{},\"detail\":\"{}\"}}\n",
+        status.canonical_reason().unwrap_or_default(),
+        status.as_u16(),
+        words.title,
+    )
+}
+
+fn tag(language: Language) -> &'static str {
+    match language {
+        Language::Kazakh => "kk",
+        Language::Russian => "ru",
+        Language::English => "en",
+    }
+}
+
+/// The language among ours the browser wants most (RFC 9110 §12.5.4); the site's when it names none.
+pub fn language(accept: Option<&[u8]>, site: Language) -> Language {
+    let mut best: Option<(Language, u16)> = None;
+    for (range, weight) in weighted(accept.unwrap_or_default()).take(LANGUAGES_MAX) {
+        let primary = range.split(|byte| *byte == b'-').next().unwrap_or_default();
+        let language = match primary.to_ascii_lowercase().as_slice() {
+            b"kk" => Language::Kazakh,
+            b"ru" => Language::Russian,
+            b"en" => Language::English,
+            _ => continue,
+        };
+        if weight > best.map_or(0, |(_, weight)| weight) {
+            best = Some((language, weight));
+        }
+    }
+    best.map_or(site, |(language, _)| language)
+}
+
+/// HTML for a navigation. Browsers of today say so; of others, those that name HTML and do not prefer JSON.
+pub fn format(fields: &impl Fields) -> Format {
+    if let Some(mode) = fields.field("sec-fetch-mode") {
+        return if mode == b"navigate" {
+            Format::Html
+        } else {
+            Format::Problem
+        };
+    }
+    let (mut html, mut json) = (0, 0);
+    for (range, weight) in
+        weighted(fields.field(ACCEPT.as_str()).unwrap_or_default()).take(RANGES_MAX)
+    {
+        match range.to_ascii_lowercase().as_slice() {
+            b"text/html" | b"application/xhtml+xml" => html = html.max(weight),
+            b"application/json" | b"application/problem+json" => json = json.max(weight),
+            _ => {}
+        }
+    }
+    if html > 0 && html >= json {
+        Format::Html
+    } else {
+        Format::Problem
+    }
+}
+
+/// List members with their `q` in thousandths; one that cannot be read counts as 0, as not wanted.
+fn weighted(list: &[u8]) -> impl Iterator<Item = (&[u8], u16)> {
+    list.split(|byte| *byte == b',').filter_map(|member| {
+        let mut parts = member.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let name = parts.next().filter(|name| !name.is_empty())?;
+        let weight = parts
+            .find_map(|part| {
+                part.strip_prefix(b"q=")
+                    .or_else(|| part.strip_prefix(b"Q="))
+            })
+            .map_or(1000, thousandths);
+        Some((name, weight))
+    })
+}
+
+fn thousandths(weight: &[u8]) -> u16 {
+    let read = std::str::from_utf8(weight)
+        .ok()
+        .and_then(|text| text.parse::<f32>().ok());
+    match read {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and 1000"
+        )]
+        Some(weight) if (0.0..=1.0).contains(&weight) => (weight * 1000.0) as u16,
+        _ => 0,
+    }
+}

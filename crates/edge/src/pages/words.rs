@@ -1,0 +1,185 @@
+//! The words of our pages, in Kazakh, Russian and English.
+//!
+//! Rules: say what is so, not who is to blame; tell the reader what happens next or what to do; no "error", no code, no
+//! "sorry". The newsroom speaks, not its software. *Site*, *page*, *newsroom* and *request* have one word each:
+//! сайт, бет, редакция, сұраныс; сайт, страница, редакция, запрос.
+
+use super::Page;
+use crate::plan::Language::{self, English, Kazakh, Russian};
+
+pub(super) struct Words {
+    pub(super) title: &'static str,
+    pub(super) first: &'static str,
+    pub(super) second: Option<&'static str>,
+    pub(super) again: &'static str,
+    pub(super) front: &'static str,
+}
+
+pub(super) fn words(page: Page, language: Language) -> Words {
+    let (title, first) = said(page, language);
+    let second = matches!(page, Page::Waiting { .. }).then_some(match language {
+        Kazakh => "Бұл бетті жаппай, ашық қалдырыңыз.",
+        Russian => "Просто оставьте эту страницу открытой.",
+        English => "Just leave this page open.",
+    });
+    let (again, front) = match language {
+        Kazakh => ("Қайталап көру", "Басты бетке өту"),
+        Russian => ("Попробовать ещё раз", "Перейти на главную"),
+        English => ("Try again", "Go to the front page"),
+    };
+    Words {
+        title,
+        first,
+        second,
+        again,
+        front,
+    }
+}
+
+fn said(page: Page, language: Language) -> (&'static str, &'static str) {
+    match (page, language) {
+        (Page::Waiting { .. }, Kazakh) => (
+            "Бет жақын сәтте ашылады",
+            "Дәл қазір сайтқа өте көп сұраныс түсіп жатыр, сондықтан бетті ашуға аздап уақыт керек. Ештеңе істеудің қажеті \
+             жоқ: бұл бет өзі жаңарып, кезегіңіз келгенде сіз ашқан бетті көрсетеді.",
+        ),
+        (Page::Waiting { .. }, Russian) => (
+            "Страница скоро откроется",
+            "Сейчас на сайт приходит очень много запросов, поэтому нужно немного подождать. Ничего делать не надо: эта \
+             страница обновится сама и, когда подойдёт ваша очередь, покажет то, что вы открывали.",
+        ),
+        (Page::Waiting { .. }, English) => (
+            "Your page will open shortly",
+            "This site is receiving a great many requests right now, so yours has to wait a little. There is nothing you \
+             need to do: this page reloads by itself and will show what you asked for when your turn comes.",
+        ),
+        (Page::NotTaken, Kazakh) => (
+            "Жібергеніңіз әзірге қабылданбады",
+            "Дәл қазір сайтқа өте көп сұраныс түсіп жатыр. Алдыңғы бетке қайтып, бір минуттан кейін қайта жіберіңіз.",
+        ),
+        (Page::NotTaken, Russian) => (
+            "Отправленное пока не принято",
+            "Сейчас на сайт приходит очень много запросов. Вернитесь на предыдущую страницу и отправьте ещё раз через минуту.",
+        ),
+        (Page::NotTaken, English) => (
+            "What you sent has not been received",
+            "This site is receiving a great many requests right now. Please go back one page and send it again in a minute.",
+        ),
+        (Page::NotUnderstood, Kazakh) => (
+            "Сұранысты түсіне алмадық",
+            "Браузеріңізден немесе аралықтағы бағдарламадан түсініксіз дерек келді. Басты беттен бастап көріңіз.",
+        ),
+        (Page::NotUnderstood, Russian) => (
+            "Не удалось понять запрос",
+            "От вашего браузера или от программы на пути к нам пришло что-то непонятное. Попробуйте начать с главной страницы.",
+        ),
+        (Page::NotUnderstood, English) => (
+            "We could not understand the request",
+            "Your browser, or a program between it and us, sent something unclear. Try starting from the front page.",
+        ),
+        (Page::Refused, Kazakh) => (
+            "Сіздің желіңізден кіру жабық",
+            "Редакция сіз қосылған желіден сайтқа кіруді жауып қойған. Басқа желі арқылы кіріп көріңіз. Бұл қателік деп \
+             ойласаңыз, редакцияға хабарлаңыз.",
+        ),
+        (Page::Refused, Russian) => (
+            "Доступ из вашей сети закрыт",
+            "Редакция закрыла доступ к сайту из сети, через которую вы подключились. Попробуйте зайти через другую сеть. \
+             Если вы считаете, что это ошибка, сообщите редакции.",
+        ),
+        (Page::Refused, English) => (
+            "Access from your network is closed",
+            "The newsroom has closed this site to the network you are using. Try another network. If you think this is a \
+             mistake, please tell the newsroom.",
+        ),
+        (Page::UnknownHost, Kazakh) => (
+            "Мұнда ондай сайт жоқ",
+            "Бұл мекенжай серверге белгісіз. Мекенжайдың дұрыс жазылғанын тексеріңіз.",
+        ),
+        (Page::UnknownHost, Russian) => (
+            "Здесь нет такого сайта",
+            "Этот адрес серверу неизвестен. Проверьте, правильно ли он написан.",
+        ),
+        (Page::UnknownHost, English) => (
+            "There is no such site here",
+            "This server does not know the address. Please check how it is spelled.",
+        ),
+        (Page::TooSlow, Kazakh) => (
+            "Сұраныс толық жетпеді",
+            "Ол тым ұзақ жіберілді. Байланысты тексеріп, қайталап көріңіз.",
+        ),
+        (Page::TooSlow, Russian) => (
+            "Запрос не дошёл целиком",
+            "Он передавался слишком долго. Проверьте связь и попробуйте ещё раз.",
+        ),
+        (Page::TooSlow, English) => (
+            "The request did not arrive in full",
+            "It took too long to send. Check your connection and try again.",
+        ),
+        (Page::TooLarge, Kazakh) => (
+            "Файл тым үлкен",
+            "Жіберіп отырғаныңыз сайт қабылдайтын көлемнен асып кетті. Кішірек файл жіберіңіз немесе редакциядан басқа \
+             жолын сұраңыз.",
+        ),
+        (Page::TooLarge, Russian) => (
+            "Файл слишком большой",
+            "То, что вы отправляете, больше, чем принимает сайт. Отправьте файл поменьше или спросите у редакции, как \
+             передать его иначе.",
+        ),
+        (Page::TooLarge, English) => (
+            "The file is too large",
+            "What you are sending is larger than this site accepts. Send a smaller file, or ask the newsroom for another way.",
+        ),
+        (Page::TooMany, Kazakh) => (
+            "Сұраныс тым көп",
+            "Сіздің желіңізден тым көп сұраныс келіп жатыр. Бір минуттан кейін қайталап көріңіз.",
+        ),
+        (Page::TooMany, Russian) => (
+            "Слишком много запросов",
+            "Из вашей сети приходит слишком много запросов. Попробуйте ещё раз через минуту.",
+        ),
+        (Page::TooMany, English) => (
+            "Too many requests",
+            "Too many requests are coming from your network. Please try again in a minute.",
+        ),
+        (Page::FieldsTooLarge, Kazakh) => (
+            "Браузер тым көп дерек жіберді",
+            "Бұл көбіне cookie файлдары көбейіп кеткенде болады. Осы сайттың cookie файлдарын өшіріп, қайталап көріңіз.",
+        ),
+        (Page::FieldsTooLarge, Russian) => (
+            "Браузер прислал слишком много данных",
+            "Чаще всего так бывает, когда накопилось много файлов cookie. Удалите cookie этого сайта и попробуйте ещё раз.",
+        ),
+        (Page::FieldsTooLarge, English) => (
+            "Your browser sent too much data",
+            "This mostly happens when many cookies have piled up. Delete the cookies of this site and try again.",
+        ),
+        (Page::OriginDown, Kazakh) => (
+            "Бұл бет уақытша ашылмайды",
+            "Редакцияның сервері қазір жауап бермей тұр, ал беттің сақталған көшірмесі жоқ. Біраздан кейін қайталап көріңіз; \
+             басқа беттер ашылуы мүмкін.",
+        ),
+        (Page::OriginDown, Russian) => (
+            "Страница временно недоступна",
+            "Сервер редакции сейчас не отвечает, а сохранённой копии этой страницы нет. Попробуйте чуть позже; другие \
+             страницы могут открываться.",
+        ),
+        (Page::OriginDown, English) => (
+            "This page is unavailable for now",
+            "The newsroom’s server is not answering at the moment, and there is no saved copy of this page. Please try again a \
+             little later; other pages may still open.",
+        ),
+        (Page::OriginSlow, Kazakh) => (
+            "Бет уақытында дайын болмады",
+            "Редакцияның сервері қазір баяу жауап беріп тұр. Бір минуттан кейін қайталап көріңіз; басқа беттер ашылуы мүмкін.",
+        ),
+        (Page::OriginSlow, Russian) => (
+            "Страница не успела загрузиться",
+            "Сервер редакции сейчас отвечает медленно. Попробуйте ещё раз через минуту; другие страницы могут открываться.",
+        ),
+        (Page::OriginSlow, English) => (
+            "The page was not ready in time",
+            "The newsroom’s server is slow to answer at the moment. Please try again in a minute; other pages may still open.",
+        ),
+    }
+}

@@ -1,0 +1,437 @@
+//! GET and HEAD: from the store, from a fetch under way, or by a fetch of our own.
+//!
+//! A fetch for the cache runs as a task that belongs to nobody: the client that caused it may leave, everybody else who wants the page
+//! reads along, and the origin's slot is free as soon as its last byte is here. When the origin fails, or has no room, a copy that may be
+//! served stale is.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header, request};
+use http_body::Body as HttpBody;
+use http_body_util::BodyExt;
+
+use crate::admission::{Class, Outcome, Starved};
+use crate::asked::Asked;
+use crate::body::Body;
+use crate::cache::fetch::{Fetch, Reception};
+use crate::cache::flight::{Alone, Arrival, FetchFault, Streaming};
+use crate::cache::freshness::{self, Times};
+use crate::cache::key::{KeyRef, Scheme};
+use crate::cache::status::{CacheStatus, Forward};
+use crate::cache::stored::Stored;
+use crate::cache::{Cache, Join, Lookup, RequestDirectives, Stale};
+use crate::clock::UnixMillis;
+use crate::forward;
+use crate::origin::OriginError;
+use crate::pass::{self, PassError, Place};
+use crate::serve::{self, Client, Failure};
+use crate::shard::Shard;
+
+/// A response chosen by fields we learn of only when it arrives makes a follower join once more; after this often it asks alone.
+const JOINS_MAX: usize = 3;
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+pub(crate) fn key<'a>(cache: &Cache, asked: &'a Asked) -> KeyRef<'a> {
+    cache.key(
+        asked.site_id,
+        scheme(asked.scheme),
+        asked.authority.host().as_bytes(),
+        asked.target.as_str().as_bytes(),
+    )
+}
+
+pub(crate) fn scheme(scheme: forward::Scheme) -> Scheme {
+    match scheme {
+        forward::Scheme::Http => Scheme::Http,
+        forward::Scheme::Https => Scheme::Https,
+    }
+}
+
+/// Staff who reload want the origin's version; a stranger's `no-cache` would be a switch for turning the shield off.
+pub(crate) fn directives(class: Class) -> RequestDirectives {
+    if class == Class::Staff {
+        RequestDirectives::Honour
+    } else {
+        RequestDirectives::Ignore
+    }
+}
+
+pub(crate) async fn read(
+    client: &Client,
+    asked: &Asked,
+    request: Request<()>,
+) -> Result<Response<Body>, Failure> {
+    let counters = &client.shard.counters;
+    let cache = &client.shard.shared.cache;
+    let key = key(cache, asked);
+    let now = UnixMillis::now();
+    let (parts, ()) = request.into_parts();
+    match cache.lookup(&key, &parts.headers, directives(asked.class), now) {
+        Lookup::Fresh(stored) => {
+            counters.hits.add(1);
+            Ok(answer(
+                cache,
+                &stored,
+                &parts,
+                now,
+                CacheStatus::hit(stored.freshness().ttl_secs(now)),
+            ))
+        }
+        Lookup::Stale(stale) if stale.while_revalidating => {
+            counters.stale.add(1);
+            revalidate(client, asked, &key, &parts, &stale);
+            let status = CacheStatus::hit(stale.stored.freshness().ttl_secs(now));
+            Ok(answer(cache, &stale.stored, &parts, now, status))
+        }
+        Lookup::Stale(stale) => {
+            let starved = stale.on_error
+                && !client.shard.shared.bypassed()
+                && asked.state().admission.is_starved(&asked.ask());
+            if starved {
+                counters.stale.add(1);
+                revalidate(client, asked, &key, &parts, &stale);
+                return Ok(answer(
+                    cache,
+                    &stale.stored,
+                    &parts,
+                    now,
+                    stale_status(&stale, now, "starved"),
+                ));
+            }
+            let (why, flight) = (stale.why, stale.flight);
+            shared(client, asked, &key, flight, &parts, why, Some(stale)).await
+        }
+        // A part of something we do not have is the origin's to cut: it may be a film.
+        Lookup::Miss(_)
+            if parts.method == Method::HEAD || parts.headers.contains_key(header::RANGE) =>
+        {
+            alone(client, asked, parts, Forward::UriMiss).await
+        }
+        Lookup::Miss(miss) => {
+            shared(client, asked, &key, miss.flight, &parts, miss.why, None).await
+        }
+        Lookup::HitForMiss(_) => alone(client, asked, parts, Forward::Miss).await,
+        Lookup::Bypass(why) => alone(client, asked, parts, why).await,
+        Lookup::NotCached => {
+            let mut response = Response::new(Body::Empty);
+            *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+            Ok(response)
+        }
+    }
+}
+
+/// From a stored response: whole, not modified, or parts.
+fn answer(
+    cache: &Cache,
+    stored: &Arc<Stored>,
+    parts: &request::Parts,
+    now: UnixMillis,
+    status: CacheStatus,
+) -> Response<Body> {
+    let shape = cache.shape(stored, &parts.method, &parts.headers);
+    stored
+        .answer(&shape, &parts.method, now, &status)
+        .into_response()
+}
+
+fn stale_status(stale: &Stale, now: UnixMillis, detail: &'static str) -> CacheStatus {
+    CacheStatus::hit(stale.stored.freshness().ttl_secs(now)).with_detail(detail)
+}
+
+/// Behind the client's back; one at a time for each page.
+fn revalidate(
+    client: &Client,
+    asked: &Asked,
+    key: &KeyRef<'_>,
+    parts: &request::Parts,
+    stale: &Stale,
+) {
+    let cache = &client.shard.shared.cache;
+    if let Some(fetch) = cache.revalidate(key, stale.flight, Arc::clone(&stale.stored)) {
+        spawn_fetch(client, asked, parts, fetch);
+    }
+}
+
+/// Without the cache: the client's own request, and an answer only it gets.
+async fn alone(
+    client: &Client,
+    asked: &Asked,
+    parts: request::Parts,
+    why: Forward,
+) -> Result<Response<Body>, Failure> {
+    client.shard.counters.passed.add(1);
+    let place = if client.shard.shared.bypassed() {
+        Place::Free
+    } else {
+        Place::Slot(asked.state().admission.enter(asked.ask()).await?)
+    };
+    let request = serve::outgoing(asked, parts, Body::Empty)?;
+    let mut response = pass::pass(client, asked.clone(), request, place).await?;
+    response
+        .headers_mut()
+        .append(CACHE_STATUS, CacheStatus::forward(why).to_value());
+    Ok(response)
+}
+
+/// Joins the one fetch for this page, or begins it.
+async fn shared(
+    client: &Client,
+    asked: &Asked,
+    key: &KeyRef<'_>,
+    mut flight: u64,
+    parts: &request::Parts,
+    why: Forward,
+    stale: Option<Stale>,
+) -> Result<Response<Body>, Failure> {
+    let counters = &client.shard.counters;
+    let cache = &client.shard.shared.cache;
+    for _ in 0..JOINS_MAX {
+        let copy = stale.as_ref().map(|stale| Arc::clone(&stale.stored));
+        // Staff do not wait behind the stranger who happened to ask first.
+        let join = if asked.class == Class::Staff {
+            cache.alone(key, copy)
+        } else {
+            cache.join(key, flight, copy, &parts.headers, UnixMillis::now())
+        };
+        let (reader, status) = match join {
+            Join::Stored(stored) => {
+                counters.collapsed.add(1);
+                let now = UnixMillis::now();
+                let status = CacheStatus {
+                    collapsed: true,
+                    ..CacheStatus::forward(why)
+                };
+                return Ok(answer(cache, &stored, parts, now, status));
+            }
+            Join::Lead(fetch, reader) => {
+                counters.misses.add(1);
+                spawn_fetch(client, asked, parts, fetch);
+                (reader, CacheStatus::forward(why))
+            }
+            Join::Follow(reader) => {
+                counters.collapsed.add(1);
+                (
+                    reader,
+                    CacheStatus {
+                        collapsed: true,
+                        ..CacheStatus::forward(why)
+                    },
+                )
+            }
+        };
+        match reader.arrival(&parts.headers).await {
+            Arrival::Stored(stored) => {
+                let status = CacheStatus {
+                    stored: true,
+                    ..status
+                };
+                return Ok(answer(cache, &stored, parts, UnixMillis::now(), status));
+            }
+            Arrival::Streaming(streaming) => return Ok(stream(parts, streaming, status)),
+            Arrival::Alone(Alone::OtherVariant { flight: other }) => flight = other,
+            Arrival::Alone(_) => break,
+            Arrival::Failed(fault) => {
+                if let Some(stale) = stale.filter(|stale| stale.on_error) {
+                    counters.stale.add(1);
+                    let now = UnixMillis::now();
+                    return Ok(answer(
+                        cache,
+                        &stale.stored,
+                        parts,
+                        now,
+                        stale_status(&stale, now, detail(fault)),
+                    ));
+                }
+                return Err(failure(fault));
+            }
+        }
+    }
+    alone(client, asked, parts.clone(), why).await
+}
+
+fn stream(parts: &request::Parts, streaming: Streaming, mut status: CacheStatus) -> Response<Body> {
+    status.stored = streaming.stored.is_ok();
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = streaming.status;
+    *response.headers_mut() = streaming.headers;
+    response
+        .headers_mut()
+        .append(CACHE_STATUS, status.to_value());
+    if parts.method != Method::HEAD && !streaming.body.is_end_stream() {
+        *response.body_mut() = Body::stream(streaming.body);
+    }
+    response
+}
+
+fn detail(fault: FetchFault) -> &'static str {
+    match fault {
+        FetchFault::Shed => "starved",
+        FetchFault::TimedOut => "origin-slow",
+        FetchFault::Failed(_) => "origin-error",
+        FetchFault::Unreachable | FetchFault::BrokeOff | FetchFault::Abandoned => "origin-down",
+    }
+}
+
+fn failure(fault: FetchFault) -> Failure {
+    match fault {
+        FetchFault::Shed => Failure::Starved(Starved {
+            waited: std::time::Duration::ZERO,
+        }),
+        FetchFault::TimedOut => Failure::Pass(PassError::Origin(OriginError::ResponseTimedOut)),
+        FetchFault::Unreachable => Failure::Pass(PassError::Origin(OriginError::BreakerOpen)),
+        FetchFault::Failed(_) | FetchFault::BrokeOff | FetchFault::Abandoned => {
+            Failure::Pass(PassError::Origin(OriginError::ClosedBeforeResponse))
+        }
+    }
+}
+
+fn fault_of(error: &OriginError) -> FetchFault {
+    match error {
+        OriginError::BreakerOpen
+        | OriginError::Resolve
+        | OriginError::Connect(_)
+        | OriginError::ConnectTimedOut
+        | OriginError::NoSocket(_) => FetchFault::Unreachable,
+        OriginError::ResponseTimedOut | OriginError::RequestNotTaken => FetchFault::TimedOut,
+        OriginError::ClosedBeforeResponse
+        | OriginError::RequestBody(_)
+        | OriginError::BadResponse(_) => FetchFault::BrokeOff,
+    }
+}
+
+fn spawn_fetch(client: &Client, asked: &Asked, parts: &request::Parts, fetch: Fetch) {
+    let shard = Rc::clone(&client.shard);
+    let asked = asked.clone();
+    let headers = parts.headers.clone();
+    tokio::task::spawn_local(async move {
+        let _busy = shard.shared.busy();
+        run_fetch(&shard, &asked, headers, fetch).await;
+    });
+}
+
+/// Asks the origin for what everybody may have.
+async fn run_fetch(shard: &Shard, asked: &Asked, mut headers: HeaderMap, fetch: Fetch) {
+    let place = if shard.shared.bypassed() {
+        Place::Free
+    } else {
+        match asked.state().admission.enter(asked.ask()).await {
+            Ok(slot) => Place::Slot(slot),
+            Err(Starved { .. }) => return fetch.fail(FetchFault::Shed),
+        }
+    };
+    let client_headers = headers.clone();
+    if forward::request(
+        &Method::GET,
+        &mut headers,
+        &asked.inbound(),
+        &asked.outbound(),
+    )
+    .is_err()
+    {
+        place.finish(Outcome::FAILED);
+        return fetch.fail(FetchFault::Abandoned);
+    }
+    forward::for_cache_fetch(&mut headers);
+    let asked_headers = headers.clone();
+    if let Some(stale) = fetch.stale() {
+        headers.extend(stale.validation_fields());
+    }
+    let mut request = Request::new(Body::Empty);
+    *request.uri_mut() = http::Uri::from(asked.target.clone());
+    *request.headers_mut() = headers;
+
+    let sent = UnixMillis::now();
+    let response = match shard
+        .origin(&asked.running, asked.site_id)
+        .send(request)
+        .await
+    {
+        Ok(response) => response,
+        Err(error) => {
+            place.finish(pass::outcome_of(&error));
+            return fetch.fail(fault_of(&error));
+        }
+    };
+    let times = Times {
+        request: sent,
+        response: UnixMillis::now(),
+    };
+    pass::learn(asked, &Method::GET, &client_headers, &response);
+    let (mut head, body) = response.into_parts();
+    forward::response(
+        head.status,
+        &mut head.headers,
+        &asked.inbound(),
+        &asked.outbound(),
+    );
+    receive(asked, &asked_headers, fetch, head, body, place, times).await;
+}
+
+async fn receive(
+    asked: &Asked,
+    asked_headers: &HeaderMap,
+    fetch: Fetch,
+    head: http::response::Parts,
+    mut body: Body,
+    mut place: Place,
+    times: Times,
+) {
+    let outcome = pass::outcome_of_status(head.status);
+    if pass::is_stream(&head.headers, &body) {
+        place = match pass::into_stream(asked, place, outcome) {
+            Ok(place) => place,
+            Err(_) => return fetch.fail(FetchFault::Shed),
+        };
+    }
+    let length = body.size_hint().exact();
+    let question = freshness::Asked {
+        method: &Method::GET,
+        headers: asked_headers,
+        no_store: false,
+    };
+    let mut receiving = match fetch.head(&question, head.status, head.headers, length, times) {
+        Reception::Freshened(_) => return place.finish(outcome),
+        Reception::Body(receiving) => receiving,
+    };
+    loop {
+        match body.frame().await {
+            Some(Ok(frame)) => {
+                let Ok(chunk) = frame.into_data() else {
+                    continue;
+                };
+                if receiving.chunk(chunk).await.is_err() {
+                    // Nobody wants the rest. Its slot stays taken for the learned cost: the origin does not know.
+                    return;
+                }
+            }
+            Some(Err(_)) => {
+                place.finish(Outcome::FAILED);
+                return receiving.fail(FetchFault::BrokeOff);
+            }
+            None => {
+                place.finish(outcome);
+                return receiving.done();
+            }
+        }
+    }
+}
+
+/// The body of a fresh stored response, its whole head in `out`; nothing in `out` when it is not to be had without waiting.
+pub(crate) fn at_once<F: crate::fields::Fields>(
+    cache: &Cache,
+    key: &KeyRef<'_>,
+    method: &Method,
+    fields: &F,
+    directives: RequestDirectives,
+    connection: &[u8],
+    out: &mut bytes::BytesMut,
+) -> Option<Bytes> {
+    let now = UnixMillis::now();
+    let stored = cache.fresh(key, fields, directives, now)?;
+    let shape = cache.shape(&stored, method, fields);
+    let status = CacheStatus::hit(stored.freshness().ttl_secs(now));
+    stored.write_head(&shape, now, &status, connection, out)
+}

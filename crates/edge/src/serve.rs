@@ -1,0 +1,436 @@
+//! Who answers: memory, a flight that is under way, the origin, or our own few pages.
+//!
+//! Whatever can be answered from the cache is, even to a bot: that is cheaper than a puzzle. The order for a request the origin has no
+//! room for: fresh copy, stale copy, waiting page. This file holds the branches; the modules it calls do the work.
+
+use std::cell::Cell;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, Request, Response, Version};
+use hyper::body::Incoming;
+
+use crate::admission::{Class, Starved};
+use crate::asked::{self, Asked, Unasked};
+use crate::body::{Body, BodyError};
+use crate::clock::UnixMillis;
+use crate::fields::Fields;
+use crate::forward;
+use crate::head::{ClientFault, Framing, Head};
+use crate::origin::OriginError;
+use crate::pages::{Asker, Page};
+use crate::pass::{self, PassError, Place};
+use crate::plan::{Language, SiteId};
+use crate::read;
+use crate::shard::{Running, Shard};
+use crate::upgrade::Upgrade;
+use crate::upload::{self, Upload};
+
+/// The peer of a connection, and what the plan says about it.
+#[derive(Clone)]
+pub(crate) struct Client {
+    pub peer: SocketAddr,
+    pub shard: Rc<Shard>,
+    /// Of the plan the two answers below are from.
+    generation: u64,
+    refused: bool,
+    /// Its `X-Forwarded-For` is believed.
+    trusted: bool,
+}
+
+impl Client {
+    pub(crate) fn new(peer: SocketAddr, shard: Rc<Shard>) -> Self {
+        Self {
+            peer,
+            shard,
+            generation: u64::MAX,
+            refused: false,
+            trusted: false,
+        }
+    }
+
+    fn look(&mut self, running: &Running) {
+        if self.generation != running.generation {
+            self.generation = running.generation;
+            self.refused = running.plan.refuse.contains(self.peer.ip());
+            self.trusted = running.plan.trust_forwarded.contains(self.peer.ip());
+        }
+    }
+
+    /// The address behind the peer, when the peer is trusted to say so.
+    pub(crate) fn address(&self, running: &Running, fields: &impl Fields) -> IpAddr {
+        if !running.plan.trust_forwarded.contains(self.peer.ip()) {
+            return self.peer.ip().to_canonical();
+        }
+        let mut lines: Vec<&[u8]> = Vec::new();
+        fields.each_line("x-forwarded-for", &mut |line| lines.push(line));
+        forward::client_address(
+            self.peer.ip(),
+            lines.into_iter(),
+            &running.plan.trust_forwarded,
+        )
+    }
+}
+
+pub(crate) enum AtOnce {
+    /// `out` holds the head.
+    Answered {
+        body: Bytes,
+        keep_alive: bool,
+    },
+    Exchange,
+    HangUp,
+}
+
+/// Answers from what lies in memory, or says that this takes longer.
+pub(crate) fn at_once(
+    client: &mut Client,
+    running: &Running,
+    head: &Head<'_, '_>,
+    out: &mut BytesMut,
+) -> AtOnce {
+    client.look(running);
+    let refused = client.refused
+        || client.trusted && running.plan.refuse.contains(client.address(running, head));
+    let Some(site) = running.site_of(head.host) else {
+        client.shard.counters.unknown_hosts.add(1);
+        return AtOnce::HangUp;
+    };
+    let counters = &client.shard.counters;
+    if refused {
+        counters.requests.add(1);
+        counters.refused.add(1);
+        let asker = Asker::of(head, running.plan.sites[site].language);
+        let page = client.shard.shared.pages.page(Page::Refused, asker);
+        // A body we do not read would be the next head.
+        let keep_alive = head.keep_alive && head.framing == Framing::None;
+        out.extend_from_slice(page.head());
+        out.extend_from_slice(connection_line(head, keep_alive));
+        out.extend_from_slice(b"\r\n");
+        return AtOnce::Answered {
+            body: page.body().clone(),
+            keep_alive,
+        };
+    }
+    let reads =
+        matches!(head.method, "GET" | "HEAD") && head.framing == Framing::None && !head.websocket;
+    if !reads || head.target == "*" {
+        return AtOnce::Exchange;
+    }
+    let method = if head.method == "GET" {
+        Method::GET
+    } else {
+        Method::HEAD
+    };
+    match stored_at_once(client, running, site, &method, head, out) {
+        Some(body) => {
+            counters.requests.add(1);
+            counters.hits.add(1);
+            let body = if head.method == "HEAD" {
+                Bytes::new()
+            } else {
+                body
+            };
+            AtOnce::Answered {
+                body,
+                keep_alive: head.keep_alive,
+            }
+        }
+        None => AtOnce::Exchange,
+    }
+}
+
+fn stored_at_once(
+    client: &Client,
+    running: &Running,
+    site: SiteId,
+    method: &Method,
+    head: &Head<'_, '_>,
+    out: &mut BytesMut,
+) -> Option<Bytes> {
+    let cache = &client.shard.shared.cache;
+    let scheme = forward::outer_scheme(
+        client.peer.ip(),
+        head.field("x-forwarded-proto"),
+        &running.plan.trust_forwarded,
+        forward::Scheme::Http,
+    );
+    let scheme = read::scheme(scheme);
+    let key = cache.key(site, scheme, head.host.as_bytes(), head.target.as_bytes());
+    // Only staff may ask for more than the stored copy, and only this field or its old twin asks.
+    let may_ask = head.field("cache-control").is_some() || head.field("pragma").is_some();
+    let class = if may_ask {
+        asked::class_of(
+            &running.plan.sites[site],
+            &running.sites[site],
+            client.address(running, head),
+            head,
+        )
+    } else {
+        Class::Unknown
+    };
+    read::at_once(
+        cache,
+        &key,
+        method,
+        head,
+        read::directives(class),
+        connection_line(head, head.keep_alive),
+        out,
+    )
+}
+
+/// What belongs to the connection.
+fn connection_line(head: &Head<'_, '_>, keep_alive: bool) -> &'static [u8] {
+    match (keep_alive, head.http_10) {
+        (false, _) => b"connection: close\r\n",
+        (true, true) => b"connection: keep-alive\r\n",
+        (true, false) => b"",
+    }
+}
+
+/// Answers an HTTP/2 request: what the strict head parser does for HTTP/1.1, then the same.
+pub(crate) async fn respond_h2(client: &Client, request: Request<Incoming>) -> Response<Body> {
+    if let Some(fault) = asked::http2_fault(request.method(), request.headers()) {
+        client.shard.fault(fault);
+        return client.shard.shared.pages.response(
+            page_of(fault),
+            Asker::of(request.headers(), Language::default()),
+        );
+    }
+    let no_upgrade = Cell::new(None);
+    respond(client, request, &no_upgrade).await
+}
+
+/// Answers what could not be answered at once.
+pub(crate) async fn respond(
+    client: &Client,
+    request: Request<Incoming>,
+    upgrade: &Cell<Option<Upgrade>>,
+) -> Response<Body> {
+    let shared = &client.shard.shared;
+    let counters = &client.shard.counters;
+    counters.requests.add(1);
+    let running = shared.running.load_full();
+    let asker = Asker::of(request.headers(), Language::default());
+    let asked = match Asked::of(client, running, &request) {
+        Ok(asked) => asked,
+        Err(Unasked::Fault(fault)) => {
+            client.shard.fault(fault);
+            return shared.pages.response(page_of(fault), asker);
+        }
+        Err(Unasked::UnknownHost) => {
+            counters.unknown_hosts.add(1);
+            return shared.pages.response(Page::UnknownHost, asker);
+        }
+    };
+    let asker = Asker::of(request.headers(), asked.site().language);
+    if asked.running.plan.refuse.contains(asked.client) {
+        counters.refused.add(1);
+        return shared.pages.response(Page::Refused, asker);
+    }
+    let result = if is_websocket(&request) {
+        tunnel(client, &asked, request, upgrade).await
+    } else if matches!(*request.method(), Method::GET | Method::HEAD)
+        && http_body::Body::is_end_stream(request.body())
+    {
+        read::read(client, &asked, request.map(|_| ())).await
+    } else {
+        ask_origin(client, asked.clone(), request).await
+    };
+    result.unwrap_or_else(|failure| own_page(client, &asked, asker, &failure))
+}
+
+/// Why a request ends with a page of our own.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Starved(#[from] Starved),
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    #[error("the request's body could not be taken in")]
+    Upload(#[source] BodyError),
+    #[error("the request's fields cannot be forwarded")]
+    Forward(#[from] forward::ForwardFault),
+}
+
+/// A request with side effects, or one that holds a body.
+async fn ask_origin(
+    client: &Client,
+    asked: Asked,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Failure> {
+    let bytes_max = asked.running.plan.limits.body_bytes_max;
+    let (parts, incoming) = request.into_parts();
+    let upload = upload::take(incoming, bytes_max)
+        .await
+        .map_err(Failure::Upload)?;
+    let admission = &asked.state().admission;
+    let (place, body) = match upload {
+        Upload::Buffered(body) if client.shard.shared.bypassed() => (Place::Free, body),
+        Upload::Streaming(body) if client.shard.shared.bypassed() => (Place::Free, body),
+        Upload::Buffered(body) => (Place::Slot(admission.enter(asked.ask()).await?), body),
+        Upload::Streaming(body) => (
+            Place::Stream(
+                admission
+                    .enter_stream(asked.class)
+                    .map_err(|_| PassError::StreamsFull)?,
+            ),
+            body,
+        ),
+    };
+    client.shard.counters.passed.add(1);
+    let request = outgoing(&asked, parts, body)?;
+    Ok(pass::pass(client, asked, request, place).await?)
+}
+
+async fn tunnel(
+    client: &Client,
+    asked: &Asked,
+    request: Request<Incoming>,
+    upgrade: &Cell<Option<Upgrade>>,
+) -> Result<Response<Body>, Failure> {
+    client.shard.counters.passed.add(1);
+    let (parts, _no_body) = request.into_parts();
+    let request = outgoing(asked, parts, Body::Empty)?;
+    let (response, tunnel) = pass::websocket(client, asked, request).await?;
+    upgrade.set(tunnel);
+    Ok(response)
+}
+
+/// The request as the origin shall see it.
+pub(crate) fn outgoing(
+    asked: &Asked,
+    mut parts: http::request::Parts,
+    body: Body,
+) -> Result<Request<Body>, forward::ForwardFault> {
+    forward::request(
+        &parts.method,
+        &mut parts.headers,
+        &asked.inbound(),
+        &asked.outbound(),
+    )?;
+    parts.uri = http::Uri::from(asked.target.clone());
+    parts.version = Version::HTTP_11;
+    // What hyper attached belongs to the client's connection.
+    parts.extensions.clear();
+    Ok(Request::from_parts(parts, body))
+}
+
+fn is_websocket<B>(request: &Request<B>) -> bool {
+    let fields: &HeaderMap = request.headers();
+    request.version() == Version::HTTP_11
+        && request.method() == Method::GET
+        && fields
+            .field("upgrade")
+            .is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket"))
+        && fields.joined("connection").is_some_and(|options| {
+            crate::head::list(&options).any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+        })
+}
+
+/// The sole place where a failure becomes a status.
+fn own_page(client: &Client, asked: &Asked, asker: Asker, failure: &Failure) -> Response<Body> {
+    let counters = &client.shard.counters;
+    let page = match failure {
+        Failure::Starved(_) | Failure::Pass(PassError::StreamsFull) => {
+            counters.waiting.add(1);
+            waiting(asked)
+        }
+        Failure::Pass(PassError::Origin(error)) => match error {
+            OriginError::RequestBody(body) => page_of_body(body),
+            // The origin is down and there is no copy: the reader's page comes back when it does.
+            OriginError::BreakerOpen => {
+                counters.waiting.add(1);
+                waiting(asked)
+            }
+            OriginError::ConnectTimedOut
+            | OriginError::ResponseTimedOut
+            | OriginError::RequestNotTaken => {
+                counters.origin_failures.add(1);
+                Page::OriginSlow
+            }
+            _ => {
+                counters.origin_failures.add(1);
+                Page::OriginDown
+            }
+        },
+        Failure::Upload(body) => page_of_body(body),
+        Failure::Forward(_) => Page::NotUnderstood,
+    };
+    client.shard.shared.pages.response(page, asker)
+}
+
+/// Readers told to wait together must not come back together.
+fn waiting(asked: &Asked) -> Page {
+    let secs = crate::pages::RELOAD_SECS;
+    let spread = u64::from(secs.end() - secs.start()) + 1;
+    let seed = UnixMillis::now().0 ^ asked.group.bits();
+    let jitter = u16::try_from(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32) % spread)
+        .unwrap_or(0);
+    Page::Waiting {
+        reload_secs: secs.start() + jitter,
+    }
+}
+
+fn page_of_body(error: &BodyError) -> Page {
+    match error {
+        BodyError::TooLong { .. } => Page::TooLarge,
+        BodyError::TooSlow => Page::TooSlow,
+        BodyError::ClientBrokeOff | BodyError::OriginBrokeOff => Page::NotUnderstood,
+    }
+}
+
+fn page_of(fault: ClientFault) -> Page {
+    match fault {
+        ClientFault::HeadTooLong { .. } | ClientFault::TooManyFields { .. } => Page::FieldsTooLarge,
+        ClientFault::HeadTooSlow | ClientFault::BodyTooSlow => Page::TooSlow,
+        _ => Page::NotUnderstood,
+    }
+}
+
+/// The answer to a head we could not read: short, plain and the last on this connection.
+pub(crate) fn fault_answer(fault: ClientFault, out: &mut BytesMut) {
+    let status = match fault {
+        ClientFault::HeadTooLong { .. } | ClientFault::TooManyFields { .. } => {
+            "431 Request Header Fields Too Large"
+        }
+        ClientFault::HeadTooSlow | ClientFault::BodyTooSlow => "408 Request Timeout",
+        ClientFault::Method => {
+            "405 Method Not Allowed\r\nallow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+        }
+        ClientFault::Coding => "501 Not Implemented",
+        _ => "400 Bad Request",
+    };
+    let body = fault.to_string();
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_bytes());
+    out.extend_from_slice(b"\r\ncontent-type: text/plain\r\ncache-control: no-store\r\nconnection: close\r\ncontent-length: ");
+    out.extend_from_slice(itoa::Buffer::new().format(body.len()).as_bytes());
+    out.extend_from_slice(b"\r\n\r\n");
+    out.extend_from_slice(body.as_bytes());
+}
+
+/// Keeps each origin's pool young and asks after its health.
+pub(crate) async fn watch_origins(shard: Rc<Shard>) {
+    let mut watching: (u64, tokio::task::JoinSet<()>) = (u64::MAX, tokio::task::JoinSet::new());
+    let mut tick = tokio::time::interval(WATCH_INTERVAL);
+    loop {
+        tick.tick().await;
+        let running = Arc::clone(&shard.running());
+        if watching.0 != running.generation {
+            watching.0 = running.generation;
+            watching.1.abort_all();
+            for site in 0..running.sites.len() {
+                let origin = shard.origin(&running, site);
+                watching.1.spawn_local(async move { origin.watch().await });
+            }
+        }
+    }
+}
+
+/// How soon a reload is noticed by those who watch the origins.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);

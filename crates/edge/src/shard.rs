@@ -1,0 +1,201 @@
+//! What one core has to itself, and what all cores share.
+
+use std::collections::HashMap;
+use std::hash::RandomState;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use saqta_detect::shape::ShapeBook;
+use tokio::time::Instant;
+
+use crate::admission::{Admission, Config};
+use crate::cache::Cache;
+use crate::head::{self, ClientFault};
+use crate::occupancy::{Occupancy, Patience, Seat};
+use crate::origin::{Origin, OriginHealth};
+use crate::pages::Pages;
+use crate::plan::{Plan, SiteId};
+use crate::staff::StaffSessions;
+use crate::stats::Counters;
+
+/// The plan and what grows around it. Swapped whole on reload; sites that stay keep their state.
+pub(crate) struct Running {
+    pub plan: Plan,
+    /// Counts reloads, so that a shard knows when its own copies are old.
+    pub generation: u64,
+    hosts: HashMap<String, SiteId, foldhash::fast::RandomState>,
+    pub sites: Vec<Arc<SiteState>>,
+}
+
+/// What a site has learned; outlives reloads.
+pub(crate) struct SiteState {
+    pub admission: Admission,
+    pub health: Arc<OriginHealth>,
+    pub staff: StaffSessions,
+    pub shapes: ShapeBook,
+}
+
+pub(crate) struct Shared {
+    pub running: ArcSwap<Running>,
+    pub occupancy: Arc<Occupancy>,
+    pub cache: Arc<Cache>,
+    pub pages: Pages,
+    pub bypass: AtomicBool,
+    pub started: Instant,
+    exchanges: AtomicUsize,
+}
+
+pub(crate) struct Shard {
+    pub shared: Arc<Shared>,
+    pub counters: Arc<Counters>,
+    /// This shard's connections to each site's origin, of the generation beside them.
+    origins: std::cell::RefCell<(u64, Vec<Rc<Origin>>)>,
+}
+
+/// One exchange under way; a stop waits for it.
+pub(crate) struct Busy(Arc<Shared>);
+
+impl Running {
+    /// Sites of `before` with the same name and origin keep what they learned.
+    pub(crate) fn new(plan: Plan, before: Option<&Self>, secret: &RandomState) -> Self {
+        let mut hosts = HashMap::default();
+        for (id, site) in plan.sites.iter().enumerate() {
+            for host in &site.hosts {
+                hosts.insert(host.clone(), id);
+            }
+        }
+        let sites = plan
+            .sites
+            .iter()
+            .enumerate()
+            .map(|(id, site)| {
+                let kept = before.and_then(|before| {
+                    let old = before.plan.sites.iter().position(|old| {
+                        old.name == site.name && old.origin.authority == site.origin.authority
+                    })?;
+                    // The cache knows sites by number.
+                    (old == id).then(|| Arc::clone(&before.sites[old]))
+                });
+                match kept {
+                    Some(state) => {
+                        state.admission.set_config(Config::from(&site.origin));
+                        state
+                    }
+                    None => Arc::new(SiteState {
+                        admission: Admission::new(Config::from(&site.origin)),
+                        health: Arc::new(OriginHealth::new(
+                            site.origin.health_path.is_some(),
+                            Instant::now(),
+                        )),
+                        staff: StaffSessions::new(secret.clone()),
+                        shapes: ShapeBook::default(),
+                    }),
+                }
+            })
+            .collect();
+        let generation = before.map_or(0, |before| before.generation + 1);
+        Self {
+            plan,
+            generation,
+            hosts,
+            sites,
+        }
+    }
+
+    /// The site a Host field asks for.
+    pub(crate) fn site_of(&self, host: &str) -> Option<SiteId> {
+        let name = head::without_port(host);
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let found = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            self.hosts.get(&name.to_ascii_lowercase())
+        } else {
+            self.hosts.get(name)
+        };
+        found.copied().or(self.plan.any_host)
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(running: Running, cache: Arc<Cache>) -> Self {
+        Self {
+            bypass: AtomicBool::new(running.plan.bypass),
+            running: ArcSwap::from_pointee(running),
+            occupancy: Arc::default(),
+            cache,
+            pages: Pages::new(),
+            started: Instant::now(),
+            exchanges: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+        self.exchanges.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    pub(crate) fn exchanges(&self) -> usize {
+        self.exchanges.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bypassed(&self) -> bool {
+        self.bypass.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.exchanges.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Shard {
+    pub(crate) fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
+        Self {
+            shared,
+            counters,
+            origins: std::cell::RefCell::new((u64::MAX, Vec::new())),
+        }
+    }
+
+    pub(crate) fn running(&self) -> arc_swap::Guard<Arc<Running>> {
+        self.shared.running.load()
+    }
+
+    pub(crate) fn sit(&self, address: IpAddr) -> Option<Seat> {
+        self.shared
+            .occupancy
+            .sit(address, &self.running().plan.limits)
+    }
+
+    pub(crate) fn patience(&self) -> Patience {
+        self.shared.occupancy.patience(&self.running().plan.limits)
+    }
+
+    /// Counted, and not logged: a stranger could fill the log.
+    pub(crate) fn fault(&self, _fault: ClientFault) {
+        self.counters.client_faults.add(1);
+    }
+
+    /// This shard's way to a site's origin.
+    pub(crate) fn origin(&self, running: &Running, site: SiteId) -> Rc<Origin> {
+        let mut origins = self.origins.borrow_mut();
+        if origins.0 != running.generation {
+            *origins = (
+                running.generation,
+                running
+                    .plan
+                    .sites
+                    .iter()
+                    .zip(&running.sites)
+                    .map(|(site, state)| {
+                        Rc::new(Origin::new(site.origin.clone(), Arc::clone(&state.health)))
+                    })
+                    .collect(),
+            );
+        }
+        Rc::clone(&origins.1[site])
+    }
+}

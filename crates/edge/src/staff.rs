@@ -1,0 +1,531 @@
+//! Who works here, as the origin itself has said.
+//!
+//! Publishing must never stop, so the newsroom's own people have slots at the origin that no flood can take. Whoever can
+//! pass for one of them has those slots too, and a cookie's name is known to everybody. What only the origin can do is to
+//! issue a session in answer to a login; the edge sees that answer go by and remembers the session it carried, as a keyed
+//! hash, in memory only.
+//!
+//! What counts as such an answer differs by CMS ([`PROFILES`]). WordPress and Drupal give a session cookie to nobody but a
+//! successful login. Joomla gives one to everybody and replaces it at login, so there the replacement is the proof, and
+//! only of a session the edge saw the origin issue on its login page shortly before: of an invented one Joomla replaces the
+//! value too.
+//!
+//! Where strangers may register, a subscriber has a session like an editor's. WordPress sends subscribers to their profile
+//! rather than to the dashboard, and that redirect earns nothing; what else a site does for registered readers the
+//! operator knows, and such a site lists its staff's networks.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::header::{COOKIE, LOCATION, SET_COOKIE};
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::clock::UnixMillis;
+
+/// How a CMS names its session cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CookieName {
+    Prefix(&'static str),
+    /// Nothing but 32 hexadecimal digits.
+    Hex32,
+    /// This, and then 32 hexadecimal digits or more.
+    PrefixHex(&'static str),
+}
+
+impl CookieName {
+    fn matches(self, name: &[u8]) -> bool {
+        match self {
+            Self::Prefix(prefix) => name.starts_with(prefix.as_bytes()),
+            Self::Hex32 => name.len() == 32 && name.iter().all(u8::is_ascii_hexdigit),
+            Self::PrefixHex(prefix) => name
+                .strip_prefix(prefix.as_bytes())
+                .is_some_and(|rest| rest.len() >= 32 && rest.iter().all(u8::is_ascii_hexdigit)),
+        }
+    }
+}
+
+/// What makes a session cookie in the answer to a login POST the proof of a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// That it was issued at all.
+    Issued,
+    /// That it replaces one which the origin had issued on its login page.
+    Replaced,
+}
+
+#[derive(Debug)]
+pub struct Profile {
+    pub name: &'static str,
+    /// Ends of paths: a CMS may live in a folder, and a language may stand before it.
+    pub login_paths: &'static [&'static str],
+    /// A login in a window over the editor is answered 200 instead of a redirect.
+    pub login_in_place: Option<&'static str>,
+    pub logout_paths: &'static [&'static str],
+    /// ... or a login path with this in its query.
+    pub logout_query: Option<&'static str>,
+    pub session: &'static [CookieName],
+    pub proof: Proof,
+    /// Where a login leads those who may not publish.
+    pub reader_landings: &'static [&'static str],
+    /// Parts of paths by which articles are written.
+    pub publish_paths: &'static [&'static str],
+}
+
+pub const PROFILES: &[Profile] = &[
+    Profile {
+        name: "wordpress",
+        login_paths: &["/wp-login.php"],
+        login_in_place: Some("interim-login=1"),
+        logout_paths: &[],
+        logout_query: Some("action=logout"),
+        session: &[CookieName::Prefix("wordpress_logged_in_")],
+        proof: Proof::Issued,
+        reader_landings: &["/wp-admin/profile.php"],
+        publish_paths: &[
+            "/wp-admin/post.php",
+            "/wp-admin/async-upload.php",
+            "/wp-json/wp/v2/",
+        ],
+    },
+    Profile {
+        name: "joomla",
+        login_paths: &[
+            "/administrator/index.php",
+            "/administrator/",
+            "/administrator",
+        ],
+        login_in_place: None,
+        logout_paths: &[],
+        logout_query: Some("task=logout"),
+        session: &[CookieName::Hex32],
+        proof: Proof::Replaced,
+        reader_landings: &[],
+        publish_paths: &["/administrator/index.php"],
+    },
+    Profile {
+        name: "drupal",
+        login_paths: &["/user/login"],
+        login_in_place: None,
+        logout_paths: &["/user/logout", "/user/logout/confirm"],
+        logout_query: None,
+        session: &[
+            CookieName::PrefixHex("SESS"),
+            CookieName::PrefixHex("SSESS"),
+        ],
+        proof: Proof::Issued,
+        reader_landings: &[],
+        publish_paths: &["/node/add/", "/edit", "/jsonapi/node/"],
+    },
+];
+
+/// Three hundred people with three devices each. Full, the session that would have ended first makes room.
+const SESSIONS_MAX: usize = 1_024;
+
+/// From one day's work to the next morning's, and not over a weekend.
+const SESSION_IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// WordPress's "remember me"; after it the origin asks for the password again, and so the edge learns again.
+const SESSION_AGE_MAX: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// Sessions issued on a login page and not logged in yet: 8 bytes each for whoever opens it. A flood of such visits pushes
+/// out the oldest; an editor needs hers for the half minute of typing a password.
+const GUESTS_MAX: usize = 16_384;
+
+/// Shorter than Joomla's 15 minutes, after which it replaces a session because it forgot it.
+const GUEST_AGE_MAX: Duration = Duration::from_secs(10 * 60);
+
+/// Cookies looked up per request. A browser sends one or two; a header full of forged ones shall not cost a hash each.
+const LOOKUPS_MAX: usize = 4;
+
+/// One exchange with the origin, as far as it can tell a login.
+#[derive(Debug, Clone, Copy)]
+pub struct LoginExchange<'a> {
+    pub method: &'a Method,
+    pub path: &'a str,
+    pub query: Option<&'a str>,
+    pub request: &'a HeaderMap,
+    pub status: StatusCode,
+    pub response: &'a HeaderMap,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Mark(u64, u64);
+
+#[derive(Debug)]
+struct Session {
+    /// Unix milliseconds; moved forward by use.
+    expires: AtomicU64,
+    ends: UnixMillis,
+}
+
+type Sessions = HashMap<Mark, Arc<Session>>;
+
+/// Counted since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StaffCounts {
+    pub sessions: usize,
+    pub learned: u64,
+    /// Sessions that made room for others before their time.
+    pub evicted: u64,
+}
+
+/// The sessions of one site's staff. Shared by all shards; asking takes no lock.
+pub struct StaffSessions {
+    key: RandomState,
+    sessions: ArcSwap<Sessions>,
+    /// Held to change `sessions`, which is copied for it: logins are rare.
+    guests: Mutex<VecDeque<(u64, UnixMillis)>>,
+    learned: AtomicU64,
+    evicted: AtomicU64,
+}
+
+impl StaffSessions {
+    /// `key` must be random: with a known one, a cookie could be made to fit a mark.
+    pub fn new(key: RandomState) -> Self {
+        Self {
+            key,
+            sessions: ArcSwap::from_pointee(Sessions::new()),
+            guests: Mutex::new(VecDeque::new()),
+            learned: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+        }
+    }
+
+    pub fn counts(&self) -> StaffCounts {
+        StaffCounts {
+            sessions: self.sessions.load().len(),
+            learned: self.learned.load(Ordering::Relaxed),
+            evicted: self.evicted.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Does this `Cookie` line carry a session the origin gave to staff?
+    pub fn is_staff(&self, cookie: &[u8], now: UnixMillis) -> bool {
+        let mut sessions = None;
+        for (name, value) in session_cookies(cookie).take(LOOKUPS_MAX) {
+            let sessions = sessions.get_or_insert_with(|| self.sessions.load());
+            if sessions.is_empty() {
+                return false;
+            }
+            let Some(session) = sessions.get(&self.mark(name, value)) else {
+                continue;
+            };
+            let expires = session.expires.load(Ordering::Relaxed);
+            if now.0 >= expires {
+                continue;
+            }
+            session.expires.store(
+                now.plus(SESSION_IDLE_MAX).min(session.ends).0,
+                Ordering::Relaxed,
+            );
+            return true;
+        }
+        false
+    }
+
+    /// Looks at an answer of the origin. To be called for every one that is not from the cache; all but logins, logouts and
+    /// staff's own answers are told apart at the cost of a few comparisons.
+    pub fn learn(&self, exchange: &LoginExchange<'_>, now: UnixMillis) {
+        let Some(profile) = PROFILES.iter().find(|profile| profile.concerns(exchange)) else {
+            return;
+        };
+        if profile.is_logout(exchange) {
+            self.forget(profile, exchange.request);
+            return;
+        }
+        let was_staff = exchange
+            .request
+            .get_all(COOKIE)
+            .iter()
+            .any(|line| self.is_staff(line.as_bytes(), now));
+        let logged_in = profile.is_login(exchange);
+        for line in exchange.response.get_all(SET_COOKIE) {
+            let Some(set) = SetCookie::parse(line.as_bytes(), now) else {
+                continue;
+            };
+            if !profile.names_session(set.name) {
+                continue;
+            }
+            if set.ended {
+                self.forget_cookie(exchange.request, set.name);
+                continue;
+            }
+            let before = sent(exchange.request, set.name);
+            if set.value.is_empty() || before == Some(set.value) {
+                continue;
+            }
+            let proven = match profile.proof {
+                Proof::Issued => logged_in,
+                Proof::Replaced => {
+                    logged_in
+                        && before
+                            .is_some_and(|before| self.take_guest(self.mark(set.name, before), now))
+                }
+            };
+            if proven || was_staff {
+                self.remember(self.mark(set.name, set.value), now);
+            } else if profile.proof == Proof::Replaced && profile.is_login_path(exchange.path) {
+                self.greet(self.mark(set.name, set.value), now);
+            }
+        }
+    }
+
+    fn mark(&self, name: &[u8], value: &[u8]) -> Mark {
+        Mark(
+            self.key.hash_one(Keyed(0, name, value)),
+            self.key.hash_one(Keyed(1, name, value)),
+        )
+    }
+
+    fn remember(&self, mark: Mark, now: UnixMillis) {
+        let session = Arc::new(Session {
+            expires: AtomicU64::new(now.plus(SESSION_IDLE_MAX).0),
+            ends: now.plus(SESSION_AGE_MAX),
+        });
+        self.learned.fetch_add(1, Ordering::Relaxed);
+        self.change(|sessions| {
+            sessions.retain(|_, session| session.expires.load(Ordering::Relaxed) > now.0);
+            if sessions.len() >= SESSIONS_MAX {
+                let first = sessions
+                    .iter()
+                    .min_by_key(|(_, session)| session.expires.load(Ordering::Relaxed));
+                if let Some(first) = first.map(|(mark, _)| *mark) {
+                    sessions.remove(&first);
+                    self.evicted.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            sessions.insert(mark, session);
+        });
+    }
+
+    fn forget(&self, profile: &Profile, request: &HeaderMap) {
+        for line in request.get_all(COOKIE) {
+            for (name, value) in session_cookies(line.as_bytes()).take(LOOKUPS_MAX) {
+                if profile.names_session(name) {
+                    self.forget_mark(self.mark(name, value));
+                }
+            }
+        }
+    }
+
+    fn forget_cookie(&self, request: &HeaderMap, name: &[u8]) {
+        if let Some(value) = sent(request, name) {
+            self.forget_mark(self.mark(name, value));
+        }
+    }
+
+    fn forget_mark(&self, mark: Mark) {
+        // Anyone may ask to log out; only a session we hold is worth a copy.
+        if self.sessions.load().contains_key(&mark) {
+            self.change(|sessions| drop(sessions.remove(&mark)));
+        }
+    }
+
+    fn change(&self, act: impl FnOnce(&mut Sessions)) {
+        let _turn = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = Sessions::clone(&self.sessions.load());
+        act(&mut sessions);
+        self.sessions.store(Arc::new(sessions));
+    }
+
+    fn greet(&self, mark: Mark, now: UnixMillis) {
+        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        if guests.len() >= GUESTS_MAX {
+            guests.pop_front();
+        }
+        guests.push_back((mark.0, now));
+    }
+
+    /// A guest logs in once.
+    fn take_guest(&self, mark: Mark, now: UnixMillis) -> bool {
+        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(at) = guests.iter().rposition(|(guest, _)| *guest == mark.0) else {
+            return false;
+        };
+        guests
+            .remove(at)
+            .is_some_and(|(_, since)| now.since(since) <= GUEST_AGE_MAX)
+    }
+}
+
+impl Profile {
+    fn names_session(&self, name: &[u8]) -> bool {
+        self.session.iter().any(|pattern| pattern.matches(name))
+    }
+
+    fn is_login_path(&self, path: &str) -> bool {
+        self.login_paths.iter().any(|login| path.ends_with(login))
+    }
+
+    /// A logout, or an answer that sets a session cookie of this CMS.
+    fn concerns(&self, exchange: &LoginExchange<'_>) -> bool {
+        let sets_session = || {
+            exchange.response.get_all(SET_COOKIE).iter().any(|line| {
+                let name = line
+                    .as_bytes()
+                    .split(|byte| matches!(byte, b'=' | b';'))
+                    .next()
+                    .unwrap_or_default();
+                self.names_session(name.trim_ascii())
+            })
+        };
+        self.is_logout(exchange) || sets_session()
+    }
+
+    fn is_logout(&self, exchange: &LoginExchange<'_>) -> bool {
+        let by_query = self.logout_query.is_some_and(|wanted| {
+            self.is_login_path(exchange.path) && has_parameter(exchange.query, wanted)
+        });
+        let asked = by_query
+            || self
+                .logout_paths
+                .iter()
+                .any(|path| exchange.path.ends_with(path));
+        asked && exchange.status.is_redirection()
+    }
+
+    fn is_login(&self, exchange: &LoginExchange<'_>) -> bool {
+        if exchange.method != Method::POST || !self.is_login_path(exchange.path) {
+            return false;
+        }
+        if exchange.status == StatusCode::OK {
+            return self
+                .login_in_place
+                .is_some_and(|wanted| has_parameter(exchange.query, wanted));
+        }
+        if !matches!(exchange.status.as_u16(), 302 | 303) {
+            return false;
+        }
+        let Some(Ok(location)) = exchange
+            .response
+            .get(LOCATION)
+            .map(|location| location.to_str())
+        else {
+            return false;
+        };
+        let (path, query) = split_reference(location);
+        // Joomla's dashboard has the path of its login form; there the replaced session decides.
+        let back_to_login = self.proof == Proof::Issued && self.is_login_path(path);
+        let with_error =
+            query.is_some_and(|query| query.split('&').any(|part| part.starts_with("error")));
+        !back_to_login
+            && !with_error
+            && !self
+                .reader_landings
+                .iter()
+                .any(|landing| path.ends_with(landing))
+    }
+}
+
+/// Is a session cookie's name in this `Cookie` line? Says nothing about whose it is.
+pub fn names_session(cookie: &[u8]) -> bool {
+    session_cookies(cookie).next().is_some()
+}
+
+/// A request by which articles are written, should it come from staff.
+pub fn publishes(method: &Method, path: &str) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+        && PROFILES
+            .iter()
+            .any(|profile| profile.publish_paths.iter().any(|part| path.contains(part)))
+}
+
+fn session_cookies(cookie: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pairs(cookie).filter(|(name, value)| {
+        !value.is_empty() && PROFILES.iter().any(|profile| profile.names_session(name))
+    })
+}
+
+fn pairs(cookie: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    cookie.split(|byte| *byte == b';').filter_map(|pair| {
+        let pair = pair.trim_ascii();
+        let at = memchr::memchr(b'=', pair)?;
+        Some((&pair[..at], &pair[at + 1..]))
+    })
+}
+
+fn sent<'a>(request: &'a HeaderMap, wanted: &[u8]) -> Option<&'a [u8]> {
+    request
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|line| pairs(line.as_bytes()))
+        .find_map(|(name, value)| (name == wanted).then_some(value))
+}
+
+fn has_parameter(query: Option<&str>, wanted: &str) -> bool {
+    query.is_some_and(|query| query.split('&').any(|part| part == wanted))
+}
+
+fn split_reference(reference: &str) -> (&str, Option<&str>) {
+    let reference = reference.split('#').next().unwrap_or_default();
+    match reference.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (reference, None),
+    }
+}
+
+struct Keyed<'a>(u8, &'a [u8], &'a [u8]);
+
+impl Hash for Keyed<'_> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        // Slices hash their length first, so name and value cannot be shifted against each other.
+        (self.0, self.1, self.2).hash(state);
+    }
+}
+
+struct SetCookie<'a> {
+    name: &'a [u8],
+    value: &'a [u8],
+    /// Its lifetime is over: this is how a cookie is taken back.
+    ended: bool,
+}
+
+impl<'a> SetCookie<'a> {
+    fn parse(line: &'a [u8], now: UnixMillis) -> Option<Self> {
+        let mut parts = line.split(|byte| *byte == b';');
+        let pair = parts.next()?;
+        let at = memchr::memchr(b'=', pair)?;
+        let (name, value) = (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii());
+        let mut max_age: Option<i64> = None;
+        let mut expires: Option<UnixMillis> = None;
+        for attribute in parts {
+            let Some(at) = memchr::memchr(b'=', attribute) else {
+                continue;
+            };
+            let (key, text) = (
+                attribute[..at].trim_ascii(),
+                attribute[at + 1..].trim_ascii(),
+            );
+            let Ok(text) = std::str::from_utf8(text) else {
+                continue;
+            };
+            if key.eq_ignore_ascii_case(b"max-age") {
+                max_age = text.parse().ok().or(max_age);
+            } else if key.eq_ignore_ascii_case(b"expires") {
+                expires = http_date(text).or(expires);
+            }
+        }
+        // RFC 6265 §5.3: Max-Age before Expires.
+        let ended = match (max_age, expires) {
+            (Some(seconds), _) => seconds <= 0,
+            (None, Some(at)) => at <= now,
+            (None, None) => false,
+        };
+        Some(Self { name, value, ended })
+    }
+}
+
+/// Cookies are the last place where `Thu, 01-Jan-1970 00:00:01 GMT` is still written, by PHP before 8.2.
+fn http_date(text: &str) -> Option<UnixMillis> {
+    let date = httpdate::parse_http_date(text)
+        .or_else(|_| httpdate::parse_http_date(&text.replace('-', " ")))
+        .ok()?;
+    let since = date
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    Some(UnixMillis::from_secs(since.as_secs()))
+}

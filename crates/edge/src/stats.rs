@@ -1,0 +1,108 @@
+//! What the edge counts about itself: sums only, nothing about anybody.
+//!
+//! One set of counters a shard, written by that shard alone and read by whoever asks, so that counting never makes shards meet.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+/// A sum written by one thread and read by others.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    pub fn add(&self, by: u64) {
+        // One writer: no need for a locked addition.
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(by),
+            Ordering::Relaxed,
+        );
+    }
+
+    pub fn sum(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Of one shard, since start.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: Count,)*
+        }
+
+        /// Of all shards, since start.
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+        pub struct Totals {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Totals {
+            pub fn of<'a>(shards: impl IntoIterator<Item = &'a Counters>) -> Self {
+                let mut totals = Self::default();
+                for shard in shards {
+                    $(totals.$name += shard.$name.sum();)*
+                }
+                totals
+            }
+        }
+    };
+}
+
+counters! {
+    /// Answered, whoever answered.
+    requests,
+    /// From a fresh stored response.
+    hits,
+    /// From a stored response past its freshness.
+    stale,
+    /// The origin was asked for a page that may be stored.
+    misses,
+    /// Shared the fetch of another request.
+    collapsed,
+    /// Passed through: the cache had no part in it.
+    passed,
+    /// The waiting page.
+    waiting,
+    /// Refused networks.
+    refused,
+    /// Our own 502 or 504.
+    origin_failures,
+    /// Requests we could not read; see `client_faults` by kind in the log.
+    client_faults,
+    /// Requests for a host no site names.
+    unknown_hosts,
+    /// To clients, heads included.
+    bytes_out,
+    /// No seat: the connection limit, or that of one address.
+    turned_away_connections,
+    /// The process ran out of files or memory for connections.
+    accept_errors,
+}
+
+/// One site's part.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SiteStats {
+    pub name: String,
+    /// Requests the origin may have in flight, as learned.
+    pub limit: usize,
+    pub in_flight: usize,
+    pub queued: usize,
+    pub granted: u64,
+    pub turned_away: u64,
+    pub origin: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Stats {
+    pub uptime_s: u64,
+    pub connections: usize,
+    pub bypass: bool,
+    #[serde(flatten)]
+    pub totals: Totals,
+    pub cache_entries: u64,
+    pub cache_bytes: u64,
+    pub cache_bytes_max: u64,
+    pub sites: Vec<SiteStats>,
+}

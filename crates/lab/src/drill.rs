@@ -1,0 +1,175 @@
+//! A rehearsed attack: put up the stage, let it run, let the referee decide.
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use crate::corpus::Grade;
+use crate::guard::Target;
+use crate::origin::Dialect;
+use crate::referee::{self, Evidence, Outcome, millis, thousands};
+use crate::scenario::Written;
+use crate::stage::{self, ATTACKERS_NICE, Live, Play, Who};
+use crate::{chart, report};
+
+/// What `saqta drill` is told.
+#[derive(Debug, Clone)]
+pub struct DrillOptions {
+    pub scenario: Written,
+    pub grade: Grade,
+    pub dialect: Dialect,
+    /// A server that is there already, instead of an edge of our own; needs `origin_listen`.
+    pub against: Option<Target>,
+    /// Where that server expects the origin.
+    pub origin_listen: Option<SocketAddr>,
+    /// All phases together, 3 to 120 s; as the scenario says when `None`.
+    pub lasting: Option<Duration>,
+    pub seed: u64,
+    /// Print one JSON object instead of a table.
+    pub json: bool,
+    /// Folder for the HTML report.
+    pub report: Option<PathBuf>,
+    /// This program.
+    pub saqta_exe: PathBuf,
+    /// Judge only what does not depend on what else the machine does.
+    pub untimed: bool,
+}
+
+/// Runs a drill; progress goes to standard error, the result to standard output.
+pub fn run_drill(options: &DrillOptions) -> anyhow::Result<Outcome> {
+    let against = match (options.against, options.origin_listen) {
+        (Some(target), Some(listen)) => Some((target, listen)),
+        (None, None) => None,
+        (Some(_), None) => bail!("--against needs --origin ADDR: where that server expects its origin"),
+        (None, Some(_)) => bail!("--origin is for --against URL"),
+    };
+    let mut scenario = options.scenario.scenario.clone();
+    if let Some(lasting) = options.lasting {
+        scenario = scenario.lasting(lasting);
+    }
+    let play = Play {
+        text: options.scenario.text.clone(),
+        scenario,
+        grade: options.grade,
+        dialect: options.dialect,
+        seed: options.seed,
+        against,
+        exe: options.saqta_exe.clone(),
+        data: None,
+    };
+    let mut ticker = Ticker::new(&play);
+    ticker.begin(&play);
+    let performed = stage::perform(&play, |live| ticker.show(live));
+    ticker.end();
+    let performed = performed?;
+
+    let mut scenario = play.scenario;
+    if options.dialect != Dialect::Generic {
+        // What is expected is expected of an origin that helps its caches.
+        scenario.expectations.clear();
+    }
+    let outcome = referee::judge(&Evidence {
+        scenario: &scenario,
+        grade: options.grade.name(),
+        dialect: options.dialect.name(),
+        readers: &performed.readers,
+        attackers: performed.attackers.as_ref(),
+        origin: performed.origin,
+        edge: performed.edge,
+        untimed: options.untimed,
+    });
+    if let Some(folder) = &options.report {
+        let file = folder.join(format!("{}-{}.html", outcome.scenario, outcome.grade));
+        fs::create_dir_all(folder)
+            .and_then(|()| fs::write(&file, report::html(&outcome)))
+            .with_context(|| format!("cannot write the report {}", file.display()))?;
+        say(&mut io::stderr(), &format!("report: {}\n", file.display()))?;
+    }
+    if options.json {
+        say(&mut io::stdout(), &format!("{}\n", serde_json::to_string(&outcome)?))?;
+    } else {
+        say(&mut io::stdout(), &outcome.table())?;
+    }
+    Ok(outcome)
+}
+
+/// A reader who has left has seen enough.
+fn say(out: &mut impl Write, text: &str) -> io::Result<()> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Progress on standard error: one line that changes, or a line a second for a file.
+struct Ticker {
+    terminal: bool,
+    onset: Duration,
+    attack_end: Duration,
+    total: Duration,
+    second: u64,
+}
+
+impl Ticker {
+    fn new(play: &Play) -> Self {
+        let phases = play.scenario.phases;
+        Self {
+            terminal: io::stderr().is_terminal(),
+            onset: phases.calm,
+            attack_end: phases.attack_end(),
+            total: phases.total(),
+            second: 0,
+        }
+    }
+
+    fn begin(&self, play: &Play) {
+        let attackers = if play.scenario.attacks.is_empty() {
+            String::new()
+        } else {
+            format!(" Attackers run at priority +{ATTACKERS_NICE}, so that they take nothing from the edge.")
+        };
+        // Progress that cannot be shown stops nothing.
+        drop(writeln!(io::stderr(), "{}: {}{attackers}", play.scenario.name, play.scenario.says));
+    }
+
+    fn show(&mut self, live: &Live) {
+        let second = live.at.as_secs();
+        if live.news != Some(Who::Readers) || second == self.second {
+            return;
+        }
+        self.second = second;
+        let phase = match live.at {
+            at if at < self.onset => "calm  ",
+            at if at < self.attack_end => "ATTACK",
+            _ => "after ",
+        };
+        let (readers, attack) = (&live.readers.readers, &live.attackers.attack);
+        let attack = if live.at > self.onset && live.at <= self.attack_end + Duration::from_secs(1) {
+            format!("  flood {:>6}/s", thousands(attack.requests))
+        } else {
+            String::new()
+        };
+        let line = format!(
+            "{second:>3}/{:.0} s {phase} {} readers served {}/{} p99 {:<7} origin {:>2}/{}{attack}",
+            self.total.as_secs_f64(),
+            chart::bar(live.at.as_secs_f64() / self.total.as_secs_f64(), 10),
+            readers.served,
+            readers.requests,
+            millis(readers.p99_ms),
+            live.origin.peak_in_flight,
+            live.origin_capacity,
+        );
+        let line = if self.terminal { format!("\r\x1b[K{line}") } else { format!("{line}\n") };
+        drop(io::stderr().write_all(line.as_bytes()));
+    }
+
+    fn end(&self) {
+        if self.terminal {
+            drop(io::stderr().write_all(b"\r\x1b[K"));
+        }
+    }
+}

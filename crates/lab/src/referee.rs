@@ -1,0 +1,634 @@
+//! Who won: the books of readers, attackers, origin and edge, put together.
+//!
+//! Everybody writes down what they saw themselves, and nobody else's word is taken for it: whether a reader was served is known
+//! to the reader, how busy the origin was to the origin, what the edge burned to the kernel. What nobody can see is `null`, not
+//! zero: a server that does not say where an answer came from gets no credit and no blame for it.
+//!
+//! A share is a measurement; the lower end of its Wilson interval at 95 % is what can be claimed, from ten thousand requests on.
+//! Percentiles count from when a request was due, and one that was not served weighs as ten seconds: refusing the slow ones
+//! makes nothing faster.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::load::{AttackTally, Books, GroupBook, Tally};
+use crate::scenario::{AttackShape, Measure, Scenario};
+
+/// Below this a share is shown, and not claimed.
+pub const CLAIM_REQUESTS_MIN: u64 = 10_000;
+/// Of what the attack was to send.
+const OFFERED_SHARE_MIN: f64 = 0.95;
+/// Readers' requests sent later than this measure the generator, not the server.
+const SEND_LAG_MS_MAX: f64 = 50.0;
+
+/// What everybody wrote down.
+#[derive(Debug, Clone)]
+pub struct Evidence<'a> {
+    pub scenario: &'a Scenario,
+    pub grade: &'a str,
+    pub dialect: &'a str,
+    pub readers: &'a Books,
+    /// `None`: there were no attackers, or they never reported.
+    pub attackers: Option<&'a Books>,
+    pub origin: OriginBook,
+    pub edge: Option<EdgeBook>,
+    /// Leave out what means something only on a machine that does nothing else.
+    pub untimed: bool,
+}
+
+/// What the origin wrote down, and when, in seconds since the drill's start.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct OriginBook {
+    pub capacity: u64,
+    pub lines: Vec<OriginLine>,
+}
+
+/// Sums count from the origin's start.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct OriginLine {
+    pub at_s: f64,
+    /// Since the line before.
+    pub peak_in_flight: u64,
+    pub over_capacity_ms: u64,
+    pub requests: u64,
+    pub errors: u64,
+}
+
+impl OriginBook {
+    /// The last line written by then.
+    fn by(&self, at: Duration) -> OriginLine {
+        let at = at.as_secs_f64();
+        self.lines.iter().take_while(|line| line.at_s <= at).last().copied().unwrap_or_default()
+    }
+
+    fn last(&self) -> OriginLine {
+        self.lines.last().copied().unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EdgeBook {
+    pub cpu_seconds: f64,
+    pub rss_peak_bytes: u64,
+    /// CPU seconds used by each second of the drill.
+    pub cpu_by_second: Vec<f64>,
+}
+
+/// How a drill ended. Serialised, it is what `drill --json` prints.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    pub scenario: String,
+    pub grade: String,
+    pub dialect: String,
+    pub seconds: f64,
+    pub offered: bool,
+    pub offered_per_s: f64,
+    pub readers: ReadersResult,
+    pub groups: Vec<GroupResult>,
+    pub attack: AttackResult,
+    pub origin: OriginResult,
+    pub detection: DetectionResult,
+    pub edge: EdgeResult,
+    pub expectations: Vec<ExpectationResult>,
+    pub ok: bool,
+    #[serde(skip)]
+    pub timeline: Timeline,
+    /// Why the load was not offered; empty when it was.
+    #[serde(skip)]
+    pub not_offered: Vec<String>,
+    #[serde(skip)]
+    pub says: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct ReadersResult {
+    pub requests: u64,
+    pub served: u64,
+    pub served_share: Option<f64>,
+    pub served_share_lower: Option<f64>,
+    pub p50_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
+    pub challenged: u64,
+    pub refused: u64,
+    pub failed: u64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct GroupResult {
+    pub name: String,
+    pub requests: u64,
+    pub served: u64,
+    pub served_share: Option<f64>,
+    pub served_share_lower: Option<f64>,
+    pub p99_ms: Option<f64>,
+    pub challenged: u64,
+    pub refused: u64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct AttackResult {
+    pub requests: u64,
+    pub addresses: u64,
+    pub from_cache: Option<u64>,
+    pub challenged: u64,
+    pub refused: u64,
+    pub reached_origin: Option<u64>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct OriginResult {
+    pub capacity: u64,
+    pub peak_in_flight: u64,
+    pub over_capacity_ms: u64,
+    pub requests: u64,
+    pub errors: u64,
+}
+
+/// What the shield found out about the attack; `null` as long as it does not say.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct DetectionResult {
+    pub baseline: Option<String>,
+    pub onset_to_attack_ms: Option<f64>,
+    pub onset_to_signature_ms: Option<f64>,
+    pub coverage: Option<f64>,
+    pub collateral_share: Option<f64>,
+    pub collateral_upper: Option<f64>,
+    pub signatures: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct EdgeResult {
+    pub cpu_seconds: Option<f64>,
+    pub rss_peak_bytes: Option<u64>,
+    /// What all clients together received.
+    pub bytes_out: Option<u64>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct ExpectationResult {
+    pub name: &'static str,
+    pub ok: bool,
+    pub value: Option<f64>,
+    pub bound: f64,
+}
+
+/// What the charts are drawn from: one entry a second.
+#[derive(Debug, Clone, Default)]
+pub struct Timeline {
+    pub onset_s: f64,
+    pub attack_end_s: f64,
+    pub attack: Vec<AttackTally>,
+    pub readers: Vec<Tally>,
+    /// At so many seconds, the most requests in flight since the entry before.
+    pub origin_in_flight: Vec<(f64, u64)>,
+    pub edge_cpu: Vec<f64>,
+}
+
+impl Outcome {
+    /// 0: all expectations hold. 1: one does not. 3: the load could not be offered, so nothing was shown.
+    pub fn exit_code(&self) -> u8 {
+        match (self.offered, self.ok) {
+            (false, _) => 3,
+            (true, true) => 0,
+            (true, false) => 1,
+        }
+    }
+}
+
+/// The lower end of the 95 % Wilson score interval of a share.
+pub fn wilson_lower(successes: u64, trials: u64) -> Option<f64> {
+    if trials == 0 {
+        return None;
+    }
+    // The normal distribution's 97.5 % quantile.
+    const Z: f64 = 1.959_963_984_540_054;
+    let (n, share) = (trials as f64, successes.min(trials) as f64 / trials as f64);
+    let z2 = Z * Z;
+    let centre = share + z2 / (2.0 * n);
+    let margin = Z * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt();
+    Some(((centre - margin) / (1.0 + z2 / n)).max(0.0))
+}
+
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+/// Puts the books together.
+pub fn judge(evidence: &Evidence<'_>) -> Outcome {
+    let Evidence { scenario, readers, attackers, origin, .. } = evidence;
+    let phases = scenario.phases;
+    let attack_book = attackers.and_then(|books| books.attack.as_ref());
+    let mut attack = AttackTally::default();
+    for second in attack_book.map(|book| book.seconds.as_slice()).unwrap_or_default() {
+        attack.add(second);
+    }
+
+    let mut not_offered = Vec::new();
+    if !scenario.attacks.is_empty() {
+        let due = attack_book.map_or(0, |book| book.due);
+        if attack_book.is_none() {
+            not_offered.push("the attackers never reported".to_owned());
+        } else if (attack.requests as f64) < OFFERED_SHARE_MIN * due as f64 {
+            not_offered.push(format!("{} of {due} attack requests were sent", attack.requests));
+        }
+    }
+    if readers.send_lag_p99_ms > SEND_LAG_MS_MAX {
+        not_offered.push(format!("readers' requests were sent up to {:.0} ms late", readers.send_lag_p99_ms));
+    }
+    let reading = readers.groups.iter().find(|group| group.name == "readers");
+    if reading.is_none_or(|group| group.attack.requests == 0) {
+        not_offered.push("no reader asked for anything during the attack".to_owned());
+    }
+
+    let none = GroupBook::default();
+    let reading = reading.unwrap_or(&none);
+    let during = &reading.attack;
+    let attacked_s = attacked_seconds(scenario);
+    let offered_per_s = if scenario.attacks.is_empty() {
+        during.requests as f64 / phases.attack.as_secs_f64()
+    } else {
+        attack.requests as f64 / attacked_s
+    };
+
+    let (onset, end) = (origin.by(phases.calm), origin.last());
+    let origin_result = OriginResult {
+        capacity: origin.capacity,
+        peak_in_flight: origin.lines.iter().map(|line| line.peak_in_flight).max().unwrap_or_default(),
+        over_capacity_ms: end.over_capacity_ms.saturating_sub(onset.over_capacity_ms),
+        requests: end.requests,
+        errors: end.errors,
+    };
+    let cache_status_seen = attack_book.is_some_and(|book| book.cache_status_seen);
+    // What reached the origin while the attack lasted, less what readers say was sent on for them.
+    let reached_origin = cache_status_seen.then(|| {
+        let reached = origin.by(phases.attack_end() + Duration::from_secs(1)).requests.saturating_sub(onset.requests);
+        let readers_own: u64 = readers
+            .groups
+            .iter()
+            .map(|group| if group.name == "staff" { group.attack.requests } else { group.attack.forwarded })
+            .sum();
+        reached.saturating_sub(readers_own).min(attack.requests)
+    });
+
+    let expectations: Vec<ExpectationResult> = scenario
+        .expectations
+        .iter()
+        .filter(|expectation| !(evidence.untimed && expectation.measure.is_timed()))
+        .map(|expectation| {
+            let value = measured(expectation.measure, readers, &origin_result);
+            ExpectationResult {
+                name: expectation.measure.name(),
+                ok: value.is_some_and(|value| expectation.measure.holds(value, expectation.bound)),
+                value,
+                bound: expectation.bound,
+            }
+        })
+        .collect();
+    let offered = not_offered.is_empty();
+    Outcome {
+        scenario: scenario.name.clone(),
+        grade: evidence.grade.to_owned(),
+        dialect: evidence.dialect.to_owned(),
+        seconds: phases.total().as_secs_f64(),
+        offered,
+        offered_per_s: (offered_per_s * 10.0).round() / 10.0,
+        readers: ReadersResult {
+            requests: during.requests,
+            served: during.served,
+            served_share: share(during.served, during.requests),
+            served_share_lower: wilson_lower(during.served, during.requests),
+            p50_ms: during.p50_ms,
+            p99_ms: during.p99_ms,
+            challenged: during.challenged,
+            refused: during.refused,
+            failed: during.failed,
+        },
+        groups: readers.groups.iter().filter(|group| group.name != "readers").map(group_result).collect(),
+        attack: AttackResult {
+            requests: attack.requests,
+            addresses: attack_book.map_or(0, |book| book.addresses),
+            from_cache: cache_status_seen.then_some(attack.from_cache),
+            challenged: attack.challenged,
+            refused: attack.refused,
+            reached_origin,
+        },
+        origin: origin_result,
+        detection: DetectionResult::default(),
+        edge: EdgeResult {
+            cpu_seconds: evidence.edge.as_ref().map(|edge| edge.cpu_seconds),
+            rss_peak_bytes: evidence.edge.as_ref().map(|edge| edge.rss_peak_bytes),
+            bytes_out: Some(readers.bytes_in + attackers.map_or(0, |books| books.bytes_in)),
+        },
+        ok: offered && expectations.iter().all(|expectation| expectation.ok),
+        expectations,
+        timeline: Timeline {
+            onset_s: phases.calm.as_secs_f64(),
+            attack_end_s: phases.attack_end().as_secs_f64(),
+            attack: attack_book.map(|book| book.seconds.clone()).unwrap_or_default(),
+            readers: reading.seconds.clone(),
+            origin_in_flight: origin.lines.iter().map(|line| (line.at_s, line.peak_in_flight)).collect(),
+            edge_cpu: evidence.edge.as_ref().map(|edge| edge.cpu_by_second.clone()).unwrap_or_default(),
+        },
+        not_offered,
+        says: scenario.says.clone(),
+    }
+}
+
+/// How long somebody attacked.
+fn attacked_seconds(scenario: &Scenario) -> f64 {
+    let first = scenario.attacks.iter().map(|attack| attack.starts).min().unwrap_or_default();
+    let last = scenario.attacks.iter().map(|attack| attack.starts + attack.lasting).max().unwrap_or_default();
+    let held_only = scenario.attacks.iter().all(|attack| matches!(attack.shape, AttackShape::Slow(_)));
+    let lasting = (last.saturating_sub(first)).as_secs_f64();
+    if held_only || lasting <= 0.0 { scenario.phases.attack.as_secs_f64() } else { lasting }
+}
+
+fn group_result(group: &GroupBook) -> GroupResult {
+    let during = &group.attack;
+    GroupResult {
+        name: group.name.clone(),
+        requests: during.requests,
+        served: during.served,
+        served_share: share(during.served, during.requests),
+        served_share_lower: wilson_lower(during.served, during.requests),
+        p99_ms: during.p99_ms,
+        challenged: during.challenged,
+        refused: during.refused,
+    }
+}
+
+fn measured(measure: Measure, readers: &Books, origin: &OriginResult) -> Option<f64> {
+    let group = |name: &str| readers.groups.iter().find(|group| group.name == name);
+    let served = |name: &str| group(name).and_then(|group| share(group.attack.served, group.attack.requests));
+    // Of the whole drill: nobody is to be stopped before or after either.
+    let all = |count: fn(&Tally) -> u64| {
+        group("readers").map(|group| (count(&group.calm) + count(&group.attack) + count(&group.after)) as f64)
+    };
+    match measure {
+        Measure::ReadersServedShare => served("readers"),
+        Measure::ReadersP99 => group("readers")?.attack.p99_ms,
+        Measure::ReadersChallenged => all(|tally| tally.challenged),
+        Measure::ReadersRefused => all(|tally| tally.refused),
+        Measure::OriginOverCapacity => Some(origin.over_capacity_ms as f64),
+        Measure::StaffServedShare => served("staff"),
+        Measure::NeighbourServedShare => served("neighbour"),
+        Measure::NeighbourP99Ratio => {
+            let neighbour = group("neighbour")?;
+            let calm = neighbour.calm.p99_ms.filter(|calm| *calm > 0.0)?;
+            Some(neighbour.attack.p99_ms? / calm)
+        }
+    }
+}
+
+impl Outcome {
+    /// For a terminal of 80 columns.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        let mut row = |name: &str, what: String| {
+            text.push_str(&format!("  {name:<16}{what}\n"));
+        };
+        row("scenario", format!("{}, {} attackers, {} origin, {:.0} s", self.scenario, self.grade, self.dialect, self.seconds));
+        let claim = if self.readers.requests >= CLAIM_REQUESTS_MIN {
+            format!("at least {} with 95 % confidence", percent(self.readers.served_share_lower))
+        } else {
+            format!("{} requests: too few for a claim", self.readers.requests)
+        };
+        row("readers served", format!("{} of {}   ({claim})", percent(self.readers.served_share), thousands(self.readers.requests)));
+        row("readers waited", format!("{} median, {} for the slowest of a hundred", millis(self.readers.p50_ms), millis(self.readers.p99_ms)));
+        row("not served", format!("{} waiting page, {} refused, {} failed",
+            self.readers.requests - self.readers.served - self.readers.refused - self.readers.failed, self.readers.refused, self.readers.failed));
+        for group in &self.groups {
+            row(&group.name, format!("{} of {} served, {} for the slowest of a hundred", percent(group.served_share), thousands(group.requests), millis(group.p99_ms)));
+        }
+        if self.attack.requests > 0 {
+            row("attack", format!("{} requests from {} addresses, {} a second",
+                thousands(self.attack.requests), thousands(self.attack.addresses), thousands(self.offered_per_s as u64)));
+            let seen = |count: Option<u64>| count.map_or("unknown".to_owned(), thousands);
+            row("", format!("{} from the cache, {} reached the origin", seen(self.attack.from_cache), seen(self.attack.reached_origin)));
+            row("", format!("{} waiting page, {} refused", thousands(self.attack.challenged), thousands(self.attack.refused)));
+        }
+        row("origin", format!("{} at once of {} it can do; {} ms over capacity, {} errors",
+            self.origin.peak_in_flight, self.origin.capacity, self.origin.over_capacity_ms, self.origin.errors));
+        if let (Some(cpu), Some(rss)) = (self.edge.cpu_seconds, self.edge.rss_peak_bytes) {
+            row("edge", format!("{cpu:.1} s of processor, {} MB of memory", rss / 1_000_000));
+        }
+        if !self.expectations.is_empty() {
+            text.push('\n');
+        }
+        for expectation in &self.expectations {
+            let value = expectation.value.map_or("nothing".to_owned(), |value| format!("{value:.4}").trim_end_matches('0').trim_end_matches('.').to_owned());
+            let verdict = if expectation.ok { "ok  " } else { "FAIL" };
+            text.push_str(&format!("  {verdict} {:<32}{value} (bound {})\n", expectation.name, expectation.bound));
+        }
+        for why in &self.not_offered {
+            text.push_str(&format!("\n  Not offered: {why}. This machine cannot drive the drill, so it shows nothing.\n"));
+        }
+        text
+    }
+}
+
+/// Never rounded up to a whole hundred.
+pub(crate) fn percent(share: Option<f64>) -> String {
+    share.map_or("–".to_owned(), |share| format!("{:.2} %", (share * 10_000.0).floor() / 100.0))
+}
+
+pub(crate) fn millis(time: Option<f64>) -> String {
+    match time {
+        None => "–".to_owned(),
+        Some(time) if time >= 1_000.0 => format!("{:.1} s", time / 1_000.0),
+        Some(time) if time >= 10.0 => format!("{time:.0} ms"),
+        Some(time) => format!("{time:.1} ms"),
+    }
+}
+
+pub(crate) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::AttackBook;
+    use crate::scenario;
+
+    #[test]
+    fn wilson_is_the_textbook_s() {
+        // Successes, trials, lower end, computed from the formula with 30 digits.
+        for (successes, trials, lower) in [
+            (0, 0, None),
+            (0, 10, Some(0.0)),
+            (10, 10, Some(0.722_467)),
+            (9_990, 10_000, Some(0.998_160)),
+            (10_000, 10_000, Some(0.999_616)),
+            (50, 100, Some(0.403_832)),
+        ] {
+            match (wilson_lower(successes, trials), lower) {
+                (Some(found), Some(lower)) => assert!((found - lower).abs() < 1e-5, "{successes}/{trials}: {found}"),
+                (found, lower) => assert_eq!(found, lower),
+            }
+        }
+    }
+
+    fn group(name: &str, calm_p99: f64, requests: u64, served: u64, p99: f64) -> GroupBook {
+        let tally = |requests, served, p99| Tally {
+            requests,
+            served,
+            failed: requests - served,
+            forwarded: requests / 100,
+            p50_ms: Some(1.0),
+            p99_ms: Some(p99),
+            ..Tally::default()
+        };
+        GroupBook {
+            name: name.to_owned(),
+            calm: tally(1_000, 1_000, calm_p99),
+            attack: tally(requests, served, p99),
+            after: Tally::default(),
+            seconds: vec![tally(requests, served, p99)],
+        }
+    }
+
+    struct Story {
+        readers: Books,
+        attackers: Books,
+        origin: OriginBook,
+    }
+
+    /// A drill that went well.
+    fn story() -> Story {
+        let attack = |requests| AttackTally { requests, from_cache: requests - 10, forwarded: 10, ..AttackTally::default() };
+        let line = |at_s, over_capacity_ms, requests| OriginLine { at_s, peak_in_flight: 17, over_capacity_ms, requests, errors: 0 };
+        Story {
+            readers: Books {
+                groups: vec![group("readers", 2.0, 12_000, 11_999, 9.0), group("neighbour", 2.0, 6_000, 6_000, 2.5), group("staff", 90.0, 60, 60, 95.0)],
+                send_lag_p99_ms: 0.4,
+                bytes_in: 700,
+                ..Books::default()
+            },
+            attackers: Books {
+                attack: Some(AttackBook { due: 1_000, exhausted: 0, addresses: 50, seconds: vec![attack(500), attack(500)], cache_status_seen: true }),
+                bytes_in: 300,
+                ..Books::default()
+            },
+            origin: OriginBook { capacity: 16, lines: vec![line(19.9, 400, 900), line(35.0, 900, 1_200), line(50.9, 1_300, 1_500), line(61.0, 1_300, 1_600)] },
+        }
+    }
+
+    fn outcome(name: &str, story: &Story, untimed: bool) -> Outcome {
+        let scenario = scenario::parse(scenario::embedded(name).unwrap()).unwrap();
+        judge(&Evidence {
+            scenario: &scenario,
+            grade: "crude",
+            dialect: "generic",
+            readers: &story.readers,
+            attackers: Some(&story.attackers).filter(|_| !scenario.attacks.is_empty()),
+            origin: story.origin.clone(),
+            edge: Some(EdgeBook { cpu_seconds: 12.5, rss_peak_bytes: 80_000_000, cpu_by_second: Vec::new() }),
+            untimed,
+        })
+    }
+
+    #[test]
+    fn a_good_drill_is_good() {
+        let outcome = outcome("neighbour", &story(), false);
+        assert_eq!((outcome.offered, outcome.ok, outcome.exit_code()), (true, true, 0), "{:?}", outcome.expectations);
+        // From onset on: 1300 - 400.
+        assert_eq!(outcome.origin.over_capacity_ms, 900);
+        // 600 from onset to a second after the attack, less 120 + 60 + 60 of readers, neighbours and staff.
+        assert_eq!(outcome.attack.reached_origin, Some(360));
+        assert_eq!(outcome.edge.bytes_out, Some(1_000));
+    }
+
+    /// What is changed, and the exit code it leads to.
+    #[test]
+    fn exit_codes_tell_lost_from_not_shown() {
+        type Change = fn(&mut Story);
+        let cases: [(&str, Change, u8); 9] = [
+            ("readers lost", |story| story.readers.groups[0].attack.served = 11_900, 1),
+            ("readers slow", |story| story.readers.groups[1].attack.p99_ms = Some(3.1), 1),
+            ("staff stopped", |story| story.readers.groups[2].attack.served = 50, 1),
+            ("no staff came", |story| drop(story.readers.groups.pop()), 1),
+            ("origin drowned", |story| story.origin.lines[3].over_capacity_ms = 1_401, 1),
+            ("attack too weak", |story| story.attackers.attack.as_mut().unwrap().due = 1_100, 3),
+            ("attackers silent", |story| story.attackers.attack = None, 3),
+            ("readers late", |story| story.readers.send_lag_p99_ms = 51.0, 3),
+            ("no readers", |story| story.readers.groups[0].attack = Tally::default(), 3),
+        ];
+        for (name, change, code) in cases {
+            let mut story = story();
+            change(&mut story);
+            assert_eq!(outcome("neighbour", &story, false).exit_code(), code, "{name}");
+        }
+    }
+
+    #[test]
+    fn timed_expectations_can_be_left_out() {
+        let mut story = story();
+        story.readers.groups[1].attack.p99_ms = Some(50.0);
+        let names = |outcome: &Outcome| outcome.expectations.iter().map(|e| e.name).collect::<Vec<_>>();
+        assert!(names(&outcome("neighbour", &story, false)).contains(&"neighbour.p99_ratio_max"));
+        let untimed = outcome("neighbour", &story, true);
+        assert!(!names(&untimed).contains(&"neighbour.p99_ratio_max"));
+        assert!(untimed.ok);
+    }
+
+    #[test]
+    fn what_nobody_saw_is_null() {
+        let mut story = story();
+        story.attackers.attack.as_mut().unwrap().cache_status_seen = false;
+        let outcome = outcome("neighbour", &story, false);
+        assert_eq!((outcome.attack.from_cache, outcome.attack.reached_origin), (None, None));
+        let json = serde_json::to_value(&outcome).unwrap();
+        assert!(json["detection"]["coverage"].is_null());
+    }
+
+    #[test]
+    fn the_json_has_exactly_the_promised_names() {
+        let json = serde_json::to_value(outcome("neighbour", &story(), false)).unwrap();
+        for (path, names) in [
+            ("", "attack detection dialect edge expectations grade groups offered offered_per_s ok origin readers scenario seconds"),
+            ("/readers", "challenged failed p50_ms p99_ms refused requests served served_share served_share_lower"),
+            ("/groups/0", "challenged name p99_ms refused requests served served_share served_share_lower"),
+            ("/attack", "addresses challenged from_cache reached_origin refused requests"),
+            ("/origin", "capacity errors over_capacity_ms peak_in_flight requests"),
+            (
+                "/detection",
+                "baseline collateral_share collateral_upper coverage onset_to_attack_ms onset_to_signature_ms signatures",
+            ),
+            ("/edge", "bytes_out cpu_seconds rss_peak_bytes"),
+            ("/expectations/0", "bound name ok value"),
+        ] {
+            let object = json.pointer(path).and_then(serde_json::Value::as_object).expect(path);
+            let mut found: Vec<&str> = object.keys().map(String::as_str).collect();
+            found.sort_unstable();
+            assert_eq!(found.join(" "), names, "{path}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_for_people() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(thousands(number), text);
+        }
+        for (share, text) in [(None, "–"), (Some(1.0), "100.00 %"), (Some(0.999_99), "99.99 %"), (Some(0.5), "50.00 %")] {
+            assert_eq!(percent(share), text);
+        }
+    }
+
+    #[test]
+    fn the_table_fits_a_terminal() {
+        let table = outcome("neighbour", &story(), false).table();
+        for line in table.lines() {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+    }
+}

@@ -1,0 +1,2 @@
+use crate::referee::Outcome;
+pub fn html(_: &Outcome) -> String { String::new() }

@@ -1,0 +1,602 @@
+//! Origin, edge, readers and attackers, each a process of their own, put up and taken down again.
+//!
+//! A drill and the demo differ in what they show, not in what happens. This file starts the processes in order, lets them run by
+//! the clock, carries what they report to whoever watches, and leaves nothing behind: no process and no folder, whether the
+//! play ends, fails or is interrupted. Processes get no signal from the terminal, so that Ctrl-C reaches this one alone and the
+//! others end in order; and they end by themselves when this one is killed.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::addresses::STAFF_NETWORK;
+use crate::clock;
+use crate::corpus::Grade;
+use crate::guard::Target;
+use crate::load::{Books, Line, Orders, Progress, Role};
+use crate::newsroom::Newsroom;
+use crate::origin::{self, Dialect, OriginSpec, OriginStats};
+use crate::referee::{EdgeBook, OriginBook, OriginLine};
+use crate::scenario::{FaultKind, Scenario};
+
+/// Lines not yet looked at: four processes write one a second.
+const SAID_MAX: usize = 256;
+/// A process that has not begun by then never will.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between the readers' orders and their first request.
+const LEAD: Duration = Duration::from_millis(250);
+/// Attackers are started this long before they are due.
+const ATTACKERS_LEAD: Duration = Duration::from_secs(1);
+/// How long a process may take to end when asked to.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+/// Beyond the last moment: readers' patience and the last reports.
+const OVERTIME_MAX: Duration = Duration::from_secs(30);
+/// Whoever watches is told at least this often.
+const TICK: Duration = Duration::from_millis(250);
+/// Attackers run after everybody else: in life their machines are not ours.
+pub const ATTACKERS_NICE: i32 = 10;
+/// The kernel reports processor time in hundredths of a second, on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+/// Of a dead process's last words.
+const WORDS_BYTES_MAX: u64 = 2_000;
+
+/// What is to be performed.
+#[derive(Debug, Clone)]
+pub(crate) struct Play {
+    /// As written.
+    pub(crate) text: String,
+    /// The same, at its length.
+    pub(crate) scenario: Scenario,
+    pub(crate) grade: Grade,
+    pub(crate) dialect: Dialect,
+    pub(crate) seed: u64,
+    /// A server that is there already, and where it expects the origin.
+    pub(crate) against: Option<(Target, SocketAddr)>,
+    pub(crate) exe: PathBuf,
+    /// Where the edge keeps its files; a temporary folder when `None`.
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// What everybody wrote down.
+#[derive(Debug, Clone)]
+pub(crate) struct Performed {
+    pub(crate) readers: Books,
+    pub(crate) attackers: Option<Books>,
+    pub(crate) origin: OriginBook,
+    pub(crate) edge: Option<EdgeBook>,
+}
+
+/// What can be seen while it goes on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Live {
+    /// Since the start; zero while the stage is set.
+    pub(crate) at: Duration,
+    pub(crate) readers: Progress,
+    pub(crate) attackers: Progress,
+    pub(crate) origin_capacity: u64,
+    pub(crate) origin: OriginLine,
+    /// Something above is new.
+    pub(crate) news: Option<Who>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    Origin,
+    Neighbour,
+    Edge,
+    Readers,
+    Attackers,
+}
+
+impl Who {
+    fn name(self) -> &'static str {
+        match self {
+            Who::Origin => "the origin",
+            Who::Neighbour => "the neighbour's origin",
+            Who::Edge => "the edge",
+            Who::Readers => "the readers",
+            Who::Attackers => "the attackers",
+        }
+    }
+}
+
+/// Ctrl-C, or a polite request to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
+enum Said {
+    Line(Who, String),
+    /// It will say no more.
+    Silent(Who),
+    Interrupted,
+}
+
+/// What `saqta lab …` does: the processes of a drill. Not for people.
+///
+/// `origin SPEC`, `load` (orders on standard input), `edge PARENT ARGUMENTS…`: the last one is `saqta ARGUMENTS…` that ends with
+/// its parent.
+pub fn lab_main(arguments: &[OsString]) -> anyhow::Result<()> {
+    match arguments {
+        [word, spec] if word == "origin" => {
+            let spec = spec.to_str().context("the origin's specification is not text")?;
+            origin::origin_main(serde_json::from_str(spec).context("the origin's specification cannot be read")?)
+        }
+        [word] if word == "load" => crate::load::load_main(),
+        [word, parent, rest @ ..] if word == "edge" => {
+            rustix::process::set_parent_process_death_signal(Some(Signal::TERM)).context("cannot follow the parent")?;
+            // It may have died before the line above.
+            let alive = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().to_string());
+            if alive.as_deref() != parent.to_str() {
+                return Ok(());
+            }
+            let exe = std::env::current_exe().context("cannot find this program")?;
+            Err(Command::new(exe).args(rest).exec()).context("cannot become the edge")
+        }
+        _ => bail!("`saqta lab` is how a drill starts its own processes; see `saqta drill --help`"),
+    }
+}
+
+/// Performs a play, telling `watch` how it goes. Ctrl-C ends it with [`Interrupted`].
+pub(crate) fn perform(play: &Play, mut watch: impl FnMut(&Live)) -> anyhow::Result<Performed> {
+    let folder = Folder::new(play.data.as_deref())?;
+    let (said, hear) = sync_channel(SAID_MAX);
+    let _signals = Signals::catch(said.clone())?;
+    let mut stage = Stage { folder: &folder, said, hear, exe: &play.exe, actors: Vec::new(), early: Vec::new() };
+
+    let listen = play.against.as_ref().map(|(_, listen)| *listen);
+    let origin = stage.origin(Who::Origin, play, listen)?;
+    let one_newsroom = play.against.is_some();
+    let neighbour = match play.scenario.neighbour_rate {
+        Some(_) if !one_newsroom => Some(stage.origin(Who::Neighbour, play, None)?),
+        _ => None,
+    };
+    let target = match &play.against {
+        Some((target, _)) => *target,
+        None => stage.edge(play, origin, neighbour)?,
+    };
+    if !matches!(target.address().ip(), IpAddr::V4(_)) {
+        bail!("readers and attackers come from 127.0.0.0/8; give the server's address as 127.0.0.1:PORT");
+    }
+    stage.run(play, target, one_newsroom, &mut watch)
+}
+
+struct Stage<'a> {
+    folder: &'a Folder,
+    said: SyncSender<Said>,
+    hear: Receiver<Said>,
+    exe: &'a Path,
+    actors: Vec<Actor>,
+    /// Said while somebody else was waited for.
+    early: Vec<(Who, String)>,
+}
+
+impl Stage<'_> {
+    fn start(&mut self, who: Who, arguments: &[OsString]) -> anyhow::Result<()> {
+        let log = fs::File::create(self.folder.log(who)).context("cannot write into the temporary folder")?;
+        let mut child = Command::new(self.exe)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            // Ctrl-C in the terminal is for us; we end them in order.
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {}", who.name()))?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        self.actors.push(Actor { who, child, stdin });
+        let said = self.said.clone();
+        let stdout = stdout.context("a process without standard output")?;
+        std::thread::Builder::new().name(who.name().to_owned()).spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if said.send(Said::Line(who, line)).is_err() {
+                    return;
+                }
+            }
+            // Nobody listens any more when this fails.
+            drop(said.send(Said::Silent(who)));
+        })?;
+        Ok(())
+    }
+
+    /// The next line of a process that has just been started.
+    fn first_line(&mut self, who: Who) -> anyhow::Result<String> {
+        let deadline = clock::monotonic() + START_TIMEOUT;
+        loop {
+            match self.hear.recv_timeout(deadline.saturating_sub(clock::monotonic())) {
+                Ok(Said::Line(of, line)) if of == who => return Ok(line),
+                Ok(Said::Line(of, line)) => self.early.push((of, line)),
+                Ok(Said::Interrupted) => return Err(Interrupted.into()),
+                Ok(Said::Silent(of)) => bail!("{} ended: {}", of.name(), self.folder.last_words(of)),
+                Err(_) => bail!("{} does not start: {}", who.name(), self.folder.last_words(who)),
+            }
+        }
+    }
+
+    fn origin(&mut self, who: Who, play: &Play, listen: Option<SocketAddr>) -> anyhow::Result<SocketAddr> {
+        let spec = OriginSpec {
+            listen: listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
+            seed: play.seed,
+            neighbour: who == Who::Neighbour,
+            dialect: play.dialect,
+            max_age_s: play.scenario.origin.max_age_s,
+            workers: play.scenario.origin.workers as usize,
+            ..OriginSpec::default()
+        };
+        self.start(who, &["lab".into(), "origin".into(), serde_json::to_string(&spec)?.into()])?;
+        let line = self.first_line(who)?;
+        match serde_json::from_str(&line) {
+            Ok(origin::Line::Listening { listening }) => Ok(listening),
+            _ => bail!("{} does not say where it listens", who.name()),
+        }
+    }
+
+    fn edge(&mut self, play: &Play, origin: SocketAddr, neighbour: Option<SocketAddr>) -> anyhow::Result<Target> {
+        let mut settings = String::from("listen = \"127.0.0.1:0\"\n");
+        let sites = [(Newsroom::new(play.seed), Some(origin)), (Newsroom::neighbour(play.seed), neighbour)];
+        for (newsroom, origin) in sites {
+            if let Some(origin) = origin {
+                settings.push_str(&format!(
+                    "\n[[site]]\nhosts = [\"{}\"]\norigin = \"http://{origin}\"\nstaff = [\"{STAFF_NETWORK}\"]\nmode = \"protect\"\n",
+                    newsroom.host()
+                ));
+            }
+        }
+        let file = self.folder.path.join("drill.toml");
+        fs::write(&file, settings).context("cannot write the edge's settings")?;
+        let me = rustix::process::getpid().as_raw_nonzero().get().to_string();
+        let arguments: [OsString; 8] = [
+            "lab".into(),
+            "edge".into(),
+            me.into(),
+            "--data".into(),
+            self.folder.path.clone().into(),
+            "run".into(),
+            "-c".into(),
+            file.into(),
+        ];
+        self.start(Who::Edge, &arguments)?;
+        let line = self.first_line(Who::Edge)?;
+        let url = line.strip_prefix("listening ").with_context(|| format!("the edge said: {line}"))?;
+        Ok(Target::parse(url)?)
+    }
+
+    fn load(&mut self, who: Who, orders: &Orders) -> anyhow::Result<()> {
+        self.start(who, &["lab".into(), "load".into()])?;
+        let mut orders = serde_json::to_vec(orders)?;
+        orders.push(b'\n');
+        self.tell(who, &orders).with_context(|| format!("{} ended: {}", who.name(), self.folder.last_words(who)))
+    }
+
+    fn tell(&mut self, who: Who, bytes: &[u8]) -> io::Result<()> {
+        match self.actors.iter_mut().find(|actor| actor.who == who).and_then(|actor| actor.stdin.as_mut()) {
+            Some(stdin) => stdin.write_all(bytes),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn run(
+        mut self,
+        play: &Play,
+        target: Target,
+        one_newsroom: bool,
+        watch: &mut dyn FnMut(&Live),
+    ) -> anyhow::Result<Performed> {
+        let phases = play.scenario.phases;
+        let start = clock::monotonic() + LEAD;
+        let orders = |role, nice| Orders {
+            role,
+            scenario: play.text.clone(),
+            seconds: phases.total().as_secs_f64(),
+            target: target.to_string(),
+            grade: play.grade,
+            dialect: play.dialect,
+            seed: play.seed,
+            starts_at_us: start.as_micros() as u64,
+            one_newsroom,
+            nice,
+        };
+        self.load(Who::Readers, &orders(Role::Readers, 0))?;
+
+        let mut cues = cues(&play.scenario);
+        let mut live = Live::default();
+        let mut performed =
+            Performed { readers: Books::default(), attackers: None, origin: OriginBook::default(), edge: None };
+        let edge = self.actors.iter().find(|actor| actor.who == Who::Edge).map(Actor::pid);
+        let mut meter = edge.map(|pid| Meter { pid, book: EdgeBook::default(), before: cpu_seconds(pid).unwrap_or_default() });
+        for (who, line) in std::mem::take(&mut self.early) {
+            note(&mut live, &mut performed, who, &line, start);
+        }
+        let (mut readers_done, mut attackers_done) = (false, play.scenario.attacks.is_empty());
+        while !(readers_done && attackers_done) {
+            let clock = clock::monotonic();
+            live.at = clock.saturating_sub(start);
+            if live.at > phases.total() + OVERTIME_MAX {
+                bail!("the drill does not end");
+            }
+            while cues.last().is_some_and(|(at, _)| *at <= live.at) {
+                match cues.pop() {
+                    Some((_, Cue::Attackers)) => self.load(Who::Attackers, &orders(Role::Attackers, ATTACKERS_NICE))?,
+                    Some((_, Cue::Fault(fault))) => {
+                        let mut command = serde_json::to_vec(&origin::Command { fault })?;
+                        command.push(b'\n');
+                        self.tell(Who::Origin, &command).context("the origin does not listen to its orders")?;
+                    }
+                    None => {}
+                }
+            }
+            if let Some(meter) = &mut meter {
+                meter.read(live.at);
+            }
+            let next = cues.last().map_or(TICK, |(at, _)| at.saturating_sub(live.at).min(TICK));
+            live.news = None;
+            match self.hear.recv_timeout(next.max(Duration::from_millis(1))) {
+                Ok(Said::Line(who, line)) => {
+                    note(&mut live, &mut performed, who, &line, start);
+                    live.news = Some(who);
+                }
+                Ok(Said::Silent(Who::Readers)) => readers_done = true,
+                Ok(Said::Silent(Who::Attackers)) => attackers_done = true,
+                Ok(Said::Silent(who)) => bail!("{} ended: {}", who.name(), self.folder.last_words(who)),
+                Ok(Said::Interrupted) => return Err(Interrupted.into()),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => bail!("nobody is left"),
+            }
+            live.at = clock::monotonic().saturating_sub(start);
+            watch(&live);
+        }
+        if performed.readers.groups.is_empty() {
+            bail!("the readers never reported: {}", self.folder.last_words(Who::Readers));
+        }
+        if let Some(mut meter) = meter {
+            meter.read(live.at);
+            performed.edge = Some(meter.book);
+        }
+        // The last line of the origin's books comes when it is let go.
+        for actor in self.actors.iter_mut().filter(|actor| actor.who == Who::Origin) {
+            actor.stdin = None;
+        }
+        let deadline = clock::monotonic() + END_TIMEOUT;
+        while let Ok(said) = self.hear.recv_timeout(deadline.saturating_sub(clock::monotonic())) {
+            match said {
+                Said::Line(who, line) => note(&mut live, &mut performed, who, &line, start),
+                Said::Silent(Who::Origin) => break,
+                Said::Interrupted => return Err(Interrupted.into()),
+                Said::Silent(_) => {}
+            }
+        }
+        self.end();
+        Ok(performed)
+    }
+
+    /// Asks everybody to end, last started first, and waits.
+    fn end(&mut self) {
+        while let Some(actor) = self.actors.pop() {
+            drop(actor);
+        }
+    }
+}
+
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+enum Cue {
+    Attackers,
+    Fault(origin::Fault),
+}
+
+/// What happens by the clock, the last first.
+fn cues(scenario: &Scenario) -> Vec<(Duration, Cue)> {
+    let onset = scenario.phases.calm;
+    let mut cues = Vec::new();
+    if !scenario.attacks.is_empty() {
+        cues.push((onset.saturating_sub(ATTACKERS_LEAD), Cue::Attackers));
+    }
+    for fault in &scenario.origin.faults {
+        let kind = match fault.kind {
+            FaultKind::Errors => origin::Fault::Error500,
+            FaultKind::Hangs => origin::Fault::Hang,
+            FaultKind::Refuses => origin::Fault::Refuse,
+            FaultKind::Truncates => origin::Fault::Truncate,
+            FaultKind::ErrorPage => origin::Fault::Error200,
+        };
+        cues.push((onset + fault.at, Cue::Fault(kind)));
+        cues.push((onset + fault.at + fault.lasting, Cue::Fault(origin::Fault::None)));
+    }
+    // A fault that ends when the next begins must not end the next.
+    cues.sort_by_key(|(at, cue)| std::cmp::Reverse((*at, !matches!(cue, Cue::Fault(origin::Fault::None)))));
+    cues
+}
+
+fn note(live: &mut Live, performed: &mut Performed, who: Who, line: &str, start: Duration) {
+    match who {
+        Who::Readers | Who::Attackers => match serde_json::from_str(line) {
+            Ok(Line::Progress(progress)) if who == Who::Readers => live.readers = progress,
+            Ok(Line::Progress(progress)) => live.attackers = progress,
+            Ok(Line::Books(books)) if who == Who::Readers => performed.readers = books,
+            Ok(Line::Books(books)) => performed.attackers = Some(books),
+            Err(_) => {}
+        },
+        Who::Origin => {
+            if let Ok(origin::Line::Stats(stats)) = serde_json::from_str(line) {
+                let line = origin_line(&stats, start);
+                performed.origin.capacity = stats.capacity as u64;
+                live.origin_capacity = stats.capacity as u64;
+                live.origin = line;
+                performed.origin.lines.push(line);
+            }
+        }
+        Who::Neighbour | Who::Edge => {}
+    }
+}
+
+fn origin_line(stats: &OriginStats, start: Duration) -> OriginLine {
+    OriginLine {
+        at_s: (Duration::from_millis(stats.monotonic_ms).as_secs_f64() - start.as_secs_f64()).max(0.0),
+        peak_in_flight: stats.recent_peak_in_flight as u64,
+        over_capacity_ms: stats.over_capacity_ms,
+        requests: stats.requests,
+        errors: stats.errors,
+    }
+}
+
+/// A process, which ends when this goes.
+struct Actor {
+    who: Who,
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl Actor {
+    fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        self.stdin = None;
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // It may have ended by itself.
+            rustix::process::kill_process(pid, Signal::TERM).ok();
+        }
+        let deadline = clock::monotonic() + END_TIMEOUT;
+        while clock::monotonic() < deadline {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// What the kernel knows of the edge.
+struct Meter {
+    pid: u32,
+    book: EdgeBook,
+    before: f64,
+}
+
+impl Meter {
+    fn read(&mut self, at: Duration) {
+        let (Some(cpu), Some(rss)) = (cpu_seconds(self.pid), rss_peak_bytes(self.pid)) else { return };
+        let used = cpu - self.before;
+        let by_second = &mut self.book.cpu_by_second;
+        let second = at.as_secs() as usize;
+        if second >= by_second.len() {
+            by_second.resize(second + 1, 0.0);
+        }
+        by_second[second] += used - self.book.cpu_seconds;
+        self.book.cpu_seconds = used;
+        self.book.rss_peak_bytes = rss;
+    }
+}
+
+/// User and system time of all threads.
+fn cpu_seconds(pid: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; utime and stime are the 12th and 13th fields after it.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    let ticks = fields.next()?.parse::<f64>().ok()? + fields.next()?.parse::<f64>().ok()?;
+    Some(ticks / TICKS_PER_SECOND)
+}
+
+fn rss_peak_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(kilobytes.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
+}
+
+/// Where the processes of a play keep their files; a temporary one goes with the play.
+struct Folder {
+    path: PathBuf,
+    temporary: bool,
+}
+
+impl Folder {
+    fn new(data: Option<&Path>) -> anyhow::Result<Self> {
+        let (path, temporary) = match data {
+            Some(path) => (path.to_owned(), false),
+            None => {
+                let unique = format!("saqta-drill-{}-{}", std::process::id(), clock::unix_ms());
+                (std::env::temp_dir().join(unique), true)
+            }
+        };
+        let made = fs::DirBuilder::new().recursive(!temporary).mode(0o700).create(&path);
+        made.with_context(|| format!("cannot make the folder {}", path.display()))?;
+        Ok(Self { path, temporary })
+    }
+
+    fn log(&self, who: Who) -> PathBuf {
+        self.path.join(match who {
+            Who::Origin => "origin.log",
+            Who::Neighbour => "neighbour.log",
+            Who::Edge => "edge.log",
+            Who::Readers => "readers.log",
+            Who::Attackers => "attackers.log",
+        })
+    }
+
+    /// The end of what a process said on standard error.
+    fn last_words(&self, who: Who) -> String {
+        let text = fs::read(self.log(who)).unwrap_or_default();
+        let tail = &text[text.len().saturating_sub(WORDS_BYTES_MAX as usize)..];
+        let words = String::from_utf8_lossy(tail).trim().to_owned();
+        if words.is_empty() { "without a word".to_owned() } else { words }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.temporary {
+            // What cannot be removed is the system's temporary folder's to clean.
+            drop(fs::remove_dir_all(&self.path));
+        }
+    }
+}
+
+/// Ctrl-C and SIGTERM, until this goes.
+struct Signals {
+    _stop: oneshot::Sender<()>,
+}
+
+impl Signals {
+    fn catch(said: SyncSender<Said>) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (_stop, stopped) = oneshot::channel::<()>();
+        let (mut interrupt, mut terminate, mut hangup) = {
+            let _entered = runtime.enter();
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?)
+        };
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                    _ = hangup.recv() => {}
+                    _ = stopped => return,
+                }
+                // Nobody listens any more when this fails.
+                drop(said.send(Said::Interrupted));
+            });
+        })?;
+        Ok(Self { _stop })
+    }
+}
