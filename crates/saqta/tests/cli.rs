@@ -254,6 +254,21 @@ saqta: no Saqta runs on the data folder ./saqta-data: start one with `saqta
         ("run -c f --host a", "cannot be used"),
         ("bypass maybe", "possible values"),
         ("check -c latin1.toml", "save it again as UTF-8"),
+        ("drill", "required"),
+        (
+            "drill nothing",
+            "there is no scenario \"nothing\"; there are kursiv-search,",
+        ),
+        ("drill none.toml", "cannot read none.toml"),
+        ("drill slow --for 1s", "a drill lasts 3s to 2m"),
+        ("drill slow --for 5", "write the unit"),
+        ("drill slow --grade fine", "possible values"),
+        ("drill slow --against http://127.0.0.1:1", "required"),
+        (
+            "drill slow --against http://192.0.2.1:80 --origin 127.0.0.1:1",
+            "is not on this machine",
+        ),
+        ("lab", "see `saqta drill --help`"),
     ] {
         let (code, stdout, stderr) = folder.say(arguments);
         assert_eq!((code, stdout.as_str()), (2, ""), "{arguments}");
@@ -271,6 +286,21 @@ fn the_printed_settings_can_be_checked() {
     let (code, settings, stderr) = folder.say("settings");
     assert_eq!((code, stderr.as_str()), (0, ""));
     assert_eq!(settings, saqta::settings::ANNOTATED);
+}
+
+#[test]
+fn the_scenarios_are_listed() {
+    let (code, list, stderr) = Folder::new().say("drill --list");
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    for line in list.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    let names: Vec<&str> = list.lines().filter(|line| !line.starts_with(' ')).collect();
+    let known: Vec<&str> = saqta_lab::scenario::EMBEDDED
+        .iter()
+        .map(|(name, _)| *name)
+        .collect();
+    assert_eq!(names, known);
 }
 
 #[test]
