@@ -11,6 +11,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("saqta-lab", &[]),
     ("saqta", &["saqta-detect", "saqta-edge", "saqta-lab"]),
     ("xtask", &[]),
+    // May point anywhere; nothing points at it.
+    (
+        "saqta-fuzz",
+        &["saqta-detect", "saqta-edge", "saqta-lab", "saqta"],
+    ),
 ];
 
 #[test]
