@@ -3,6 +3,7 @@
 pub mod addresses;
 pub mod chance;
 pub mod clock;
+pub mod corpus;
 pub mod guard;
 pub mod newsroom;
 pub mod origin;
