@@ -1,13 +1,25 @@
 //! What must hold for any bytes a stranger may send, one module a parser.
 //!
 //! "Does not crash" is the least of it. A parser at the edge of a newsroom is attacked through its disagreements: with itself when
-//! the same bytes come in other pieces, with the server behind it about where a message ends. Those are the laws here. libFuzzer
-//! looks for bytes that break them (`cargo x fuzz NAME`), and the test command replays the seeds and everything
-//! that was ever found, so that a fault stays fixed.
+//! the same bytes come in other pieces, with the server behind it about where a message ends, with the origin about what
+//! may be shown to the next reader. Those are the laws here. libFuzzer looks for bytes that break them
+//! (`cargo x fuzz NAME`), and the test command replays the seeds and everything that was ever found, so that a fault stays fixed.
 
+pub mod cache_control;
+pub mod range;
 pub mod request_head;
+pub mod scenario;
+pub mod settings;
+pub mod vary;
 
 /// A target's name, which is also its folder of seeds, and its law.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: &[Target] = &[("request_head", request_head::check)];
+pub const TARGETS: &[Target] = &[
+    ("cache_control", cache_control::check),
+    ("range", range::check),
+    ("request_head", request_head::check),
+    ("scenario", scenario::check),
+    ("settings", settings::check),
+    ("vary", vary::check),
+];

@@ -10,28 +10,43 @@ use saqta_fuzz::TARGETS;
 /// Longer inputs are replayed whole; cutting them at every byte would cost more than it finds.
 const CUT_BYTES_MAX: usize = 4_096;
 
+/// Tells which input it was when a law breaks.
+struct Trying<'a> {
+    name: &'a str,
+    input: &'a [u8],
+}
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}: \"{}\"", self.name, self.input.escape_ascii());
+        }
+    }
+}
+
 #[test]
 fn known_inputs_keep_the_laws() {
-    let mut replayed = 0;
     for (name, check) in TARGETS {
+        let keeps = |input: &[u8]| {
+            let trying = Trying { name, input };
+            check(trying.input);
+        };
         for input in inputs(name) {
-            check(&input);
-            replayed += 1;
+            keeps(&input);
             if input.len() > CUT_BYTES_MAX {
                 continue;
             }
             let mut near = input.clone();
             for at in 0..input.len() {
-                check(&input[..at]);
-                for byte in [0, b'\r', b'\n', b' ', b':', b'"', 0xff] {
+                keeps(&input[..at]);
+                for byte in [0, b'\r', b'\n', b' ', b',', b':', b'"', 0xff] {
                     near[at] = byte;
-                    check(&near);
+                    keeps(&near);
                 }
                 near[at] = input[at];
             }
         }
     }
-    println!("{replayed} inputs and their neighbours");
 }
 
 /// Each target has seeds, and each folder of seeds belongs to a target.

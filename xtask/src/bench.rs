@@ -85,7 +85,7 @@ const CONTESTANTS: &[Contestant] = &[
         name: SAQTA,
         serving: "saqta.toml",
         refusing: Some("saqta-refuse.toml"),
-        command: &["@SAQTA@", "run", "--config", "@FILE@"],
+        command: &["@SAQTA@", "--data", "@DIR@/data", "run", "-c", "@FILE@"],
         debian: None,
     },
     Contestant {

@@ -35,7 +35,7 @@ use quick_cache::UnitWeighter;
 
 use self::control::{Control, Seconds};
 use self::fetch::Fetch;
-use self::flight::{FlightReader, Flights, Joined};
+use self::flight::{FlightReader, Flights, Joined, NotKept};
 use self::freshness::{Freshness, Unstorable};
 use self::key::{BuildHashed, Key, KeyRef, Keyring, Scheme};
 use self::memory::{Found, Store};
@@ -88,6 +88,8 @@ pub struct Stale {
     pub while_revalidating: bool,
     /// Send it if the origin fails or does not admit the request.
     pub on_error: bool,
+    /// The last response for this key could not be stored: fetch alone, at once.
+    pub refused: Option<Unstorable>,
     /// For [`Cache::join`].
     pub flight: u64,
 }
@@ -130,6 +132,8 @@ pub struct CacheStats {
     pub collapsed: u64,
     /// Requests that fetched alone because [`flight::FLIGHTS_MAX`] or [`flight::FOLLOWERS_MAX`] was reached.
     pub turned_away: u64,
+    /// Bodies not kept because flights held their share of memory.
+    pub flights_without_room: u64,
     /// Keys remembered as not storable.
     pub refused_keys: u64,
     pub compressions_dropped: u64,
@@ -160,6 +164,7 @@ struct Counts {
     freshened: AtomicU64,
     invalidated: AtomicU64,
     too_heavy: AtomicU64,
+    flights_without_room: AtomicU64,
 }
 
 impl Cache {
@@ -262,7 +267,7 @@ impl Cache {
             Found::Stored(stored) if authorized && !stored.is_shared_with_authorized() => {
                 return Lookup::Bypass(Forward::Bypass);
             }
-            Found::Stored(stored) => return self.judge(stored, request, wishes, now),
+            Found::Stored(stored) => return self.judge(key, stored, request, wishes, now),
             Found::OtherVariants(other) => Miss {
                 why: Forward::VaryMiss,
                 flight: other.selection().flight(&self.keyring, request),
@@ -275,14 +280,22 @@ impl Cache {
         if authorized {
             return Lookup::Bypass(Forward::Bypass);
         }
-        match self.refused.get(&key.hash()) {
-            Some(refused) if now < refused.until => Lookup::HitForMiss(refused.why),
-            _ => Lookup::Miss(miss),
+        match self.refusal(key, now) {
+            Some(why) => Lookup::HitForMiss(why),
+            None => Lookup::Miss(miss),
         }
+    }
+
+    fn refusal(&self, key: &KeyRef<'_>, now: UnixMillis) -> Option<Unstorable> {
+        self.refused
+            .get(&key.hash())
+            .filter(|refused| now < refused.until)
+            .map(|refused| refused.why)
     }
 
     fn judge<F: Fields + ?Sized>(
         &self,
+        key: &KeyRef<'_>,
         stored: Arc<Stored>,
         request: &F,
         wishes: Option<&Control>,
@@ -312,6 +325,7 @@ impl Cache {
                 && !stored.is_invalidated()
                 && freshness.serves_while_revalidating(now),
             on_error: freshness.serves_on_error(now),
+            refused: self.refusal(key, now),
             flight,
             stored,
         })
@@ -371,15 +385,13 @@ impl Cache {
         flight: u64,
         stale: Arc<Stored>,
     ) -> Option<Fetch> {
-        match self.flights.begin(key, flight) {
-            Some(writer) => Some(Fetch::new(
-                Arc::clone(self),
-                key.to_key(),
-                writer,
-                Some(stale),
-            )),
-            None => None,
-        }
+        let writer = self.flights.begin(key, flight)?;
+        Some(Fetch::new(
+            Arc::clone(self),
+            key.to_key(),
+            writer,
+            Some(stale),
+        ))
     }
 
     /// How to answer a request from a stored response. Has a better coding made where there is none yet.
@@ -458,6 +470,7 @@ impl Cache {
             flight_bytes: self.flights.held_bytes(),
             collapsed: self.flights.collapsed(),
             turned_away: self.flights.turned_away(),
+            flights_without_room: read(&self.counts.flights_without_room),
             refused_keys: self.refused.len() as u64,
             compressions_dropped: self.compressor.dropped(),
         }
@@ -468,11 +481,11 @@ impl Cache {
         &self.stores[key.site().min(self.stores.len() - 1)]
     }
 
-    pub(self) fn store_of(&self, key: &Key) -> &Store {
+    fn store_of(&self, key: &Key) -> &Store {
         self.store(&key.as_ref())
     }
 
-    pub(self) fn insert(&self, key: &Key, stored: &Arc<Stored>) {
+    fn insert(&self, key: &Key, stored: &Arc<Stored>) {
         let taken = self.store_of(key).insert(&key.as_ref(), Arc::clone(stored));
         count(if taken {
             &self.counts.stored
@@ -482,7 +495,7 @@ impl Cache {
     }
 
     /// `fresh` takes the place of `stale`, whatever each was chosen by.
-    pub(self) fn replace(&self, key: &Key, stale: &Arc<Stored>, fresh: &Arc<Stored>) {
+    fn replace(&self, key: &Key, stale: &Arc<Stored>, fresh: &Arc<Stored>) {
         let store = self.store_of(key);
         if fresh.selection() != stale.selection() {
             store.remove_variant(&key.as_ref(), stale);
@@ -491,12 +504,7 @@ impl Cache {
         count(&self.counts.freshened);
     }
 
-    pub(self) fn remember(
-        &self,
-        key: &Key,
-        verdict: &Result<Freshness, Unstorable>,
-        now: UnixMillis,
-    ) {
+    fn remember(&self, key: &Key, verdict: &Result<Freshness, Unstorable>, now: UnixMillis) {
         match verdict {
             Err(why) if why.lasts() => {
                 let until = UnixMillis(now.0.saturating_add(REFUSED_MILLIS));
@@ -508,13 +516,18 @@ impl Cache {
         }
     }
 
-    pub(self) fn outgrown(&self, key: &Key, now: UnixMillis) {
-        count(&self.counts.too_heavy);
-        self.remember(key, &Err(Unstorable::TooLong), now);
+    fn not_kept(&self, key: &Key, why: NotKept, now: UnixMillis) {
+        match why {
+            NotKept::TooLong => {
+                count(&self.counts.too_heavy);
+                self.remember(key, &Err(Unstorable::TooLong), now);
+            }
+            NotKept::NoRoom => count(&self.counts.flights_without_room),
+        }
     }
 
     /// Different each time, and nobody outside can foresee it.
-    pub(self) fn serial(&self) -> u64 {
+    fn serial(&self) -> u64 {
         self.keyring
             .hash_of(self.serials.fetch_add(1, Ordering::Relaxed))
     }

@@ -618,3 +618,372 @@ fn list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
         .map(<[u8]>::trim_ascii)
         .filter(|entry| !entry.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        for (name, value) in lines {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            fields.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        fields
+    }
+
+    fn lines(fields: &HeaderMap) -> Vec<String> {
+        let mut lines: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        lines.sort();
+        lines
+    }
+
+    struct Case {
+        method: Method,
+        inbound: Inbound<'static>,
+        outbound: Outbound<'static>,
+    }
+
+    fn authority(text: &str) -> &'static Authority {
+        Box::leak(Box::new(text.parse().unwrap()))
+    }
+
+    fn case() -> Case {
+        Case {
+            method: Method::GET,
+            inbound: Inbound {
+                client: "203.0.113.9".parse().unwrap(),
+                scheme: Scheme::Https,
+                host: authority("news.example"),
+                version: Version::HTTP_11,
+                staff: false,
+            },
+            outbound: Outbound {
+                keep_host: true,
+                authority: authority("10.0.0.5:8080"),
+                client_address: ForwardClientAddress::Full,
+            },
+        }
+    }
+
+    /// What every request carries when it leaves.
+    const ALWAYS: [&str; 7] = [
+        "host: news.example",
+        "via: 1.1 saqta",
+        "x-forwarded-for: 203.0.113.9",
+        "x-forwarded-host: news.example",
+        "x-forwarded-port: 443",
+        "x-forwarded-proto: https",
+        "x-real-ip: 203.0.113.9",
+    ];
+
+    #[track_caller]
+    fn check(case: &Case, client: &[(&str, &str)], expected: &[&str]) -> Exchange {
+        let mut fields = fields(client);
+        let exchange = request(&case.method, &mut fields, &case.inbound, &case.outbound).unwrap();
+        let mut expected: Vec<String> = expected.iter().chain(&ALWAYS).map(|line| (*line).to_owned()).collect();
+        expected.sort();
+        assert_eq!(lines(&fields), expected, "{client:?}");
+        exchange
+    }
+
+    #[test]
+    fn what_a_client_says_about_itself_is_written_anew() {
+        let case = Case { method: Method::POST, ..case() };
+        let mut client: Vec<(&str, &str)> = DROPPED
+            .iter()
+            .map(|(name, _)| (*name, "198.51.100.1"))
+            .filter(|(name, _)| !name.ends_with('*'))
+            .collect();
+        client.extend([
+            ("host", "news.example"),
+            ("x-forwarded-for", "127.0.0.1"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "evil.example"),
+            ("x-forwarded-prefix", "/evil"),
+            ("x-forwarded-server", "evil.example"),
+            ("x_forwarded_for", "127.0.0.1"),
+            ("content_length", "5"),
+            ("user-agent", "Firefox"),
+            ("cookie", "a=b"),
+            ("expect", "100-continue"),
+        ]);
+        check(&case, &client, &["cookie: a=b", "user-agent: Firefox"]);
+    }
+
+    #[test]
+    fn hop_by_hop_fields_end_here() {
+        let case = Case { method: Method::POST, ..case() };
+        let table: [(&[(&str, &str)], &[&str]); 6] = [
+            (&[("connection", "keep-alive"), ("keep-alive", "timeout=5"), ("proxy-connection", "keep-alive")], &[]),
+            (&[("connection", "close, X-Mine"), ("x-mine", "1"), ("x-other", "2")], &["x-other: 2"]),
+            (&[("transfer-encoding", "chunked"), ("proxy-authorization", "Basic eDp5"), ("te", "gzip")], &[]),
+            (&[("te", "trailers, deflate;q=0.5"), ("connection", "TE")], &["connection: te", "te: trailers"]),
+            (&[("upgrade", "h2c"), ("connection", "upgrade, http2-settings"), ("http2-settings", "AAMA")], &[]),
+            (&[("connection", ", ,\u{7f}x, "), ("a", "1")], &["a: 1"]),
+        ];
+        for (client, expected) in table {
+            let client: Vec<_> = client.iter().filter(|(_, value)| !value.contains('\u{7f}')).copied().collect();
+            check(&case, &client, expected);
+        }
+    }
+
+    #[test]
+    fn connection_takes_away_nothing_that_is_anybody_elses() {
+        let case = Case { method: Method::POST, ..case() };
+        let kept = [
+            "authorization: Bearer a",
+            "content-length: 3",
+            "content-type: text/plain",
+            "cookie: a=b",
+            "if-match: \"x\"",
+            "origin: https://news.example",
+            "range: bytes=0-1",
+            "sec-fetch-mode: navigate",
+            "x-requested-with: XMLHttpRequest",
+            "x-wp-nonce: 1",
+        ];
+        let split: Vec<(&str, &str)> = kept.iter().map(|line| line.split_once(": ").unwrap()).collect();
+        let mut client = split.clone();
+        let named: Vec<&str> = split.iter().map(|(name, _)| *name).chain(["host", "x-forwarded-for", "via"]).collect();
+        let named = named.join(", ");
+        client.push(("connection", &named));
+        check(&case, &client, &kept);
+    }
+
+    #[test]
+    fn only_a_websocket_is_upgraded() {
+        let ask = [("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket"), ("sec-websocket-version", "13")];
+        let get = case();
+        let upgraded =
+            ["accept-encoding: identity", "connection: upgrade", "sec-websocket-version: 13", "upgrade: websocket"];
+        assert_eq!(check(&get, &ask, &upgraded), Exchange::WebSocket);
+        let plain = ["accept-encoding: identity", "sec-websocket-version: 13"];
+        assert_eq!(check(&get, &[ask[1], ask[2]], &plain), Exchange::Plain);
+        let post = Case { method: Method::POST, ..case() };
+        assert_eq!(check(&post, &ask, &plain[1..]), Exchange::Plain);
+    }
+
+    #[test]
+    fn the_edge_compresses_so_the_origin_need_not() {
+        let client = [("accept-encoding", "gzip, br, zstd")];
+        check(&case(), &client, &["accept-encoding: identity"]);
+        check(&Case { method: Method::POST, ..case() }, &client, &["accept-encoding: gzip, br, zstd"]);
+    }
+
+    #[test]
+    fn the_method_is_overridden_by_staff_and_in_a_post_only() {
+        let kept = ["x-http-method-override: DELETE"];
+        let table: [(bool, Method, &str, &[&str]); 5] = [
+            (true, Method::POST, "DELETE", &kept),
+            (false, Method::POST, "DELETE", &[]),
+            (true, Method::PUT, "DELETE", &[]),
+            (true, Method::POST, "GET", &[]),
+            (true, Method::POST, "delete", &[]),
+        ];
+        for (staff, method, value, expected) in table {
+            let mut case = Case { method, ..case() };
+            case.inbound.staff = staff;
+            check(&case, &[("x-http-method-override", value)], expected);
+        }
+    }
+
+    #[test]
+    fn the_origin_learns_host_port_scheme_and_as_much_of_the_address_as_it_may() {
+        use ForwardClientAddress::{Full, None as Nothing, Prefix};
+        let table = [
+            (Full, "203.0.113.9", Scheme::Http, "news.example:8080", Some("203.0.113.9"), "8080"),
+            (Full, "::ffff:203.0.113.9", Scheme::Http, "news.example", Some("203.0.113.9"), "80"),
+            (Prefix, "203.0.113.9", Scheme::Https, "news.example", Some("203.0.113.0"), "443"),
+            (Prefix, "2001:db8:1:2:3::4", Scheme::Https, "[2001:db8::1]:8443", Some("2001:db8:1::"), "8443"),
+            (Nothing, "203.0.113.9", Scheme::Https, "news.example", None, "443"),
+        ];
+        for (shown, client, scheme, host, address, port) in table {
+            let mut case = case();
+            case.outbound.client_address = shown;
+            case.inbound.client = client.parse().unwrap();
+            case.inbound.scheme = scheme;
+            case.inbound.host = authority(host);
+            let mut fields = fields(&[("x-forwarded-for", "127.0.0.1"), ("x-real-ip", "127.0.0.1")]);
+            request(&case.method, &mut fields, &case.inbound, &case.outbound).unwrap();
+            let text = |name: &str| fields.get(name).map(|value| value.to_str().unwrap());
+            assert_eq!((text("x-forwarded-for"), text("x-real-ip")), (address, address), "{client}");
+            assert_eq!(text("x-forwarded-port"), Some(port));
+            assert_eq!((text("x-forwarded-host"), text("host")), (Some(host), Some(host)));
+            assert_eq!(text("x-forwarded-proto"), Some(scheme.name()));
+        }
+    }
+
+    #[test]
+    fn the_origins_own_name_is_asked_for_when_told_and_led_out_of_its_redirects() {
+        let mut case = case();
+        case.outbound.keep_host = false;
+        let mut sent = fields(&[("host", "news.example")]);
+        request(&case.method, &mut sent, &case.inbound, &case.outbound).unwrap();
+        assert_eq!(sent.get("host").unwrap(), "10.0.0.5:8080");
+        let table = [
+            ("http://10.0.0.5:8080/a?b#c", "https://news.example/a?b#c"),
+            ("http://10.0.0.5:8080", "https://news.example"),
+            ("http://10.0.0.5:80800/a", "http://10.0.0.5:80800/a"),
+            ("http://10.0.0.5/a", "http://10.0.0.5/a"),
+            ("http://10.0.0.5:8080@evil.example/", "http://10.0.0.5:8080@evil.example/"),
+            ("//10.0.0.5:8080/a", "//10.0.0.5:8080/a"),
+            ("/a", "/a"),
+            ("https://elsewhere.example/a", "https://elsewhere.example/a"),
+        ];
+        for (location, expected) in table {
+            for keep_host in [false, true] {
+                case.outbound.keep_host = keep_host;
+                let mut answer = fields(&[("location", location)]);
+                response(StatusCode::FOUND, &mut answer, &case.inbound, &case.outbound);
+                assert_eq!(answer.get("location").unwrap(), if keep_host { location } else { expected });
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_that_comes_round_again_is_stopped() {
+        let case = case();
+        let go = |via: &[(&str, &str)]| request(&Method::GET, &mut fields(via), &case.inbound, &case.outbound);
+        assert_eq!(go(&[("via", "1.1 saqta, 1.1 varnish, 2 saqta"), ("via", "1.1 saqta")]), Ok(Exchange::Plain));
+        assert_eq!(go(&[("via", "1.1 saqta, 2 saqta"), ("via", "1.1 saqta, 1.1 saqta")]), Err(ForwardFault::Loop));
+    }
+
+    #[test]
+    fn responses_lose_what_was_meant_for_us() {
+        let case = case();
+        let table: [(StatusCode, &[(&str, &str)], &[&str]); 5] = [
+            (
+                StatusCode::OK,
+                &[("connection", "close, set-cookie, x-hop"), ("x-hop", "1"), ("set-cookie", "a=b"), ("keep-alive", "5")],
+                &["set-cookie: a=b"],
+            ),
+            (StatusCode::OK, &[("transfer-encoding", "chunked"), ("content-length", "3"), ("trailer", "etag")], &["trailer: etag"]),
+            (StatusCode::OK, &[("content-length", "3, 3"), ("content-length", "3")], &["content-length: 3"]),
+            (
+                StatusCode::OK,
+                &[("alt-svc", "h3=\":443\""), ("x-accel-redirect", "/var/a"), ("server", "Apache"), ("etag", "\"a\"")],
+                &["etag: \"a\"", "server: Apache"],
+            ),
+            (
+                StatusCode::SWITCHING_PROTOCOLS,
+                &[("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-accept", "x")],
+                &["connection: upgrade", "sec-websocket-accept: x", "upgrade: websocket"],
+            ),
+        ];
+        for (status, origin, expected) in table {
+            let mut answer = fields(origin);
+            response(status, &mut answer, &case.inbound, &case.outbound);
+            assert_eq!(lines(&answer), expected, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn a_fetch_for_the_cache_asks_for_the_whole() {
+        let mut asked = fields(&[
+            ("range", "bytes=0-1"),
+            ("if-range", "\"a\""),
+            ("if-match", "\"a\""),
+            ("if-none-match", "\"a\""),
+            ("if-modified-since", "Sat, 22 Nov 2025 00:00:00 GMT"),
+            ("if-unmodified-since", "Sat, 22 Nov 2025 00:00:00 GMT"),
+            ("cache-control", "no-cache"),
+            ("pragma", "no-cache"),
+            ("accept-encoding", "br"),
+            ("accept", "text/html"),
+        ]);
+        for_cache_fetch(&mut asked);
+        assert_eq!(lines(&asked), ["accept-encoding: identity", "accept: text/html"]);
+    }
+
+    #[test]
+    fn the_client_is_the_first_address_from_the_right_that_nobody_vouches_for() {
+        let trust = Networks(["10.0.0.0/8", "2001:db8:f::/48", "127.0.0.1/32"].map(|net| net.parse().unwrap()).to_vec());
+        let nobody = Networks::default();
+        let balancer = "10.0.0.1";
+        let table: [(&Networks, &str, &[&str], &str); 17] = [
+            // An empty list believes nobody, loopback included.
+            (&nobody, "127.0.0.1", &["203.0.113.9"], "127.0.0.1"),
+            (&nobody, "198.51.100.1", &["203.0.113.9"], "198.51.100.1"),
+            (&trust, "198.51.100.1", &["203.0.113.9"], "198.51.100.1"),
+            (&trust, balancer, &[], balancer),
+            (&trust, balancer, &["203.0.113.9"], "203.0.113.9"),
+            (&trust, balancer, &["1.2.3.4, 203.0.113.9"], "203.0.113.9"),
+            (&trust, balancer, &["1.2.3.4", "203.0.113.9, 10.9.9.9"], "203.0.113.9"),
+            (&trust, balancer, &["1.2.3.4, 203.0.113.9", "10.9.9.9"], "203.0.113.9"),
+            (&trust, balancer, &["10.2.0.1, 10.3.0.1"], "10.2.0.1"),
+            (&trust, balancer, &["203.0.113.9:4711"], "203.0.113.9"),
+            (&trust, balancer, &["[2001:db8::7]:4711"], "2001:db8::7"),
+            (&trust, "2001:db8:f::1", &[" [2001:db8::7] "], "2001:db8::7"),
+            (&trust, "::ffff:10.0.0.1", &["::ffff:203.0.113.9"], "203.0.113.9"),
+            // Malformed: nothing to the left of it counts.
+            (&trust, balancer, &["203.0.113.9, unknown"], balancer),
+            (&trust, balancer, &["203.0.113.9, , 10.9.9.9"], "10.9.9.9"),
+            (&trust, balancer, &["203.0.113.9:99999"], balancer),
+            (&trust, balancer, &["203.0.113.9\u{1}, _hidden, 203.0.113.009"], balancer),
+        ];
+        for (trust, peer, lines, expected) in table {
+            let got = client_address(peer.parse().unwrap(), lines.iter().map(|line| line.as_bytes()), trust);
+            assert_eq!(got, expected.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");
+        }
+        // A chain longer than any arrangement is looked at so far and no farther.
+        let long = vec!["10.0.0.2"; 1_000].join(",");
+        let got = client_address(balancer.parse().unwrap(), [long.as_bytes()].into_iter(), &trust);
+        assert_eq!(got, "10.0.0.2".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn the_scheme_is_believed_from_trusted_peers() {
+        use Scheme::{Http, Https};
+        let trust = Networks(vec!["10.0.0.0/8".parse().unwrap()]);
+        let table: [(&str, Option<&[u8]>, Scheme, Scheme); 6] = [
+            ("10.0.0.1", Some(b"https"), Http, Https),
+            ("10.0.0.1", Some(b"https, HTTP"), Https, Http),
+            ("10.0.0.1", Some(b"gopher"), Http, Http),
+            ("10.0.0.1", None, Https, Https),
+            ("203.0.113.9", Some(b"https"), Http, Http),
+            ("203.0.113.9", Some(b"http"), Https, Https),
+        ];
+        for (peer, proto, own, expected) in table {
+            assert_eq!(outer_scheme(peer.parse().unwrap(), proto, &trust, own), expected, "{peer} {proto:?}");
+        }
+    }
+
+    #[test]
+    fn every_dropped_field_has_a_reason_and_a_name_in_lower_case() {
+        for (name, why) in DROPPED {
+            assert!(why.len() > 10 && !name.contains(|letter: char| letter.is_ascii_uppercase()), "{name}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever a client sends, the origin reads one address, one host, and nothing from the list.
+        #[test]
+        fn no_client_speaks_in_the_edges_name(
+            lines in proptest::collection::vec(("[a-zA-Z_-]{1,12}", "[ -~]{0,20}"), 0..20),
+            pick in proptest::collection::vec((0..DROPPED.len(), "[ -~]{0,20}"), 0..8),
+            named in proptest::collection::vec(0..DROPPED.len(), 0..4),
+        ) {
+            let case = case();
+            let mut sent = HeaderMap::new();
+            let dropped = pick.iter().map(|(at, value)| (DROPPED[*at].0.replace('*', "for"), value.clone()));
+            let connection = named.iter().map(|at| ("connection".to_owned(), DROPPED[*at].0.replace('*', "for")));
+            for (name, value) in lines.into_iter().chain(dropped).chain(connection) {
+                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+                sent.append(name, HeaderValue::from_str(&value).unwrap());
+            }
+            if request(&case.method, &mut sent, &case.inbound, &case.outbound).is_ok() {
+                for (name, expected) in [("host", "news.example"), ("x-forwarded-for", "203.0.113.9")] {
+                    let all: Vec<_> = sent.get_all(name).iter().collect();
+                    proptest::prop_assert_eq!(all, [expected]);
+                }
+                let ours = ["x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip"];
+                for name in sent.keys().filter(|name| is_dropped(name.as_str())) {
+                    proptest::prop_assert!(ours.contains(&name.as_str()), "{}", name);
+                }
+            }
+        }
+    }
+}

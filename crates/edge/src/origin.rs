@@ -501,12 +501,10 @@ async fn probe(
         .body(Body::Empty)
         .ok()?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-    let answer = pin!(sender.send_request(request));
-    tokio::select! {
-        answer = answer => Some(answer.is_ok_and(|response| !response.status().is_server_error())),
-        // Pending until the exchange is over, and then the answer is there to be taken.
-        _ = connection => Some(false),
-    }
+    // The status is all we want of it; dropping the body ends the connection too.
+    let status = async move { sender.send_request(request).await.map(|response| response.status()) };
+    let (status, _) = tokio::join!(status, connection);
+    Some(status.is_ok_and(|status| !status.is_server_error()))
 }
 
 /// A request that failed before its response head.

@@ -529,3 +529,257 @@ fn http_date(text: &str) -> Option<UnixMillis> {
         .unwrap_or(Duration::ZERO);
     Some(UnixMillis::from_secs(since.as_secs()))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_763_800_000_000);
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    /// One exchange as lines: `POST /path?query`, request fields, the status, response fields.
+    struct Told {
+        method: Method,
+        path: String,
+        query: Option<String>,
+        request: HeaderMap,
+        status: StatusCode,
+        response: HeaderMap,
+    }
+
+    fn told(line: &str, cookie: &str, status: u16, response: &[&str]) -> Told {
+        let (method, target) = line.split_once(' ').unwrap();
+        let (path, query) = split_reference(target);
+        let mut request = HeaderMap::new();
+        if !cookie.is_empty() {
+            request.append(COOKIE, cookie.parse().unwrap());
+        }
+        let mut fields = HeaderMap::new();
+        for line in response {
+            let (name, value) = line.split_once(": ").unwrap();
+            fields.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        Told {
+            method: method.parse().unwrap(),
+            path: path.to_owned(),
+            query: query.map(str::to_owned),
+            request,
+            status: StatusCode::from_u16(status).unwrap(),
+            response: fields,
+        }
+    }
+
+    fn learn(staff: &StaffSessions, told: &Told, now: UnixMillis) {
+        let exchange = LoginExchange {
+            method: &told.method,
+            path: &told.path,
+            query: told.query.as_deref(),
+            request: &told.request,
+            status: told.status,
+            response: &told.response,
+        };
+        staff.learn(&exchange, now);
+    }
+
+    fn sessions() -> StaffSessions {
+        StaffSessions::new(RandomState::new())
+    }
+
+    const WP: &str = "wordpress_logged_in_0123456789abcdef0123456789abcdef";
+    const JOOMLA: &str = "0123456789abcdef0123456789abcdef";
+    const DRUPAL: &str = "SSESS0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn a_cookies_name_alone_grants_nothing() {
+        let staff = sessions();
+        let login = told("POST /wp-login.php", "", 302, &["location: /wp-admin/", &format!("set-cookie: {WP}=true; path=/")]);
+        learn(&staff, &login, NOW);
+        assert!(staff.is_staff(format!("{WP}=true").as_bytes(), NOW));
+        let strangers = [
+            format!("{WP}=forged"),
+            format!("{WP}="),
+            WP.to_owned(),
+            format!("{WP}=true2"),
+            "wordpress_logged_in_=true".to_owned(),
+            format!("x{WP}=true"),
+            format!("a=b, {WP}=true"),
+            format!("{JOOMLA}=true"),
+            format!("{DRUPAL}=true"),
+            String::new(),
+        ];
+        for cookie in strangers {
+            assert!(!staff.is_staff(cookie.as_bytes(), NOW), "{cookie}");
+        }
+        // Of a header full of forged ones only the first few are looked at.
+        let many = (0..LOOKUPS_MAX).map(|n| format!("{WP}={n}; ")).collect::<String>() + &format!("{WP}=true");
+        assert!(!staff.is_staff(many.as_bytes(), NOW));
+        assert!(staff.is_staff(format!("_ga=1; {WP}=true ; b").as_bytes(), NOW));
+    }
+
+    #[test]
+    fn what_proves_a_login_and_what_does_not() {
+        let set = |name: &str| format!("set-cookie: {name}=new; path=/; HttpOnly");
+        let (wp, drupal, joomla) = (set(WP), set(DRUPAL), set(JOOMLA));
+        let home = "location: https://news.example/wp-admin/";
+        // What is asked, with which cookie, how it is answered; the session cookie; whether it is staff's then.
+        let table: [(&str, &str, u16, &[&str], &str, bool); 17] = [
+            ("POST /wp-login.php", "", 302, &[home, &wp], WP, true),
+            ("POST /blog/wp-login.php?x=1", "wordpress_test_cookie=1", 303, &[home, &wp], WP, true),
+            ("POST /wp-login.php?interim-login=1", "", 200, &[&wp], WP, true),
+            ("POST /wp-login.php", "", 200, &[&wp], WP, false),
+            ("GET /wp-login.php", "", 302, &[home, &wp], WP, false),
+            ("POST /search", "", 302, &[home, &wp], WP, false),
+            ("POST /wp-login.php", "", 302, &["location: /wp-login.php?failed=1", &wp], WP, false),
+            ("POST /wp-login.php", "", 302, &["location: /?error=1", &wp], WP, false),
+            ("POST /wp-login.php", "", 302, &[&wp], WP, false),
+            // A subscriber.
+            ("POST /wp-login.php", "", 302, &["location: /wp-admin/profile.php", &wp], WP, false),
+            // What the client itself sent is not issued.
+            ("POST /wp-login.php", "COOKIE=new", 302, &[home, &wp], WP, false),
+            ("POST /wp-login.php", "", 302, &[home, "set-cookie: other=new"], WP, false),
+            ("POST /wp-login.php", "", 302, &[home, "set-cookie: COOKIE=new; Max-Age=0"], WP, false),
+            ("POST /wp-login.php", "", 302, &[home, "set-cookie: COOKIE=new; expires=Thu, 01-Jan-1970 00:00:01 GMT"], WP, false),
+            ("POST /kk/user/login", "", 303, &["location: /user/1", &drupal], DRUPAL, true),
+            ("POST /user/login", "", 200, &[&drupal], DRUPAL, false),
+            // Joomla replaces sessions it never issued as well.
+            ("POST /administrator/index.php", "COOKIE=invented", 303, &["location: index.php", &joomla], JOOMLA, false),
+        ];
+        for (line, cookie, status, response, name, expected) in table {
+            let staff = sessions();
+            let response: Vec<String> = response.iter().map(|line| line.replace("COOKIE", name)).collect();
+            let response: Vec<&str> = response.iter().map(String::as_str).collect();
+            learn(&staff, &told(line, &cookie.replace("COOKIE", name), status, &response), NOW);
+            assert_eq!(staff.is_staff(format!("{name}=new").as_bytes(), NOW), expected, "{line} {cookie} {response:?}");
+        }
+    }
+
+    #[test]
+    fn joomlas_login_is_the_replacement_of_a_session_it_issued() {
+        let form = told("GET /administrator/", "", 200, &[&format!("set-cookie: {JOOMLA}=guest; path=/; HttpOnly")]);
+        let login = told(
+            "POST /administrator/index.php",
+            &format!("{JOOMLA}=guest"),
+            303,
+            &["location: /administrator/index.php", &format!("set-cookie: {JOOMLA}=editor; path=/")],
+        );
+        let failed = told("POST /administrator/index.php", &format!("{JOOMLA}=guest"), 303, &["location: index.php"]);
+        let is_staff = |staff: &StaffSessions, now| staff.is_staff(format!("{JOOMLA}=editor").as_bytes(), now);
+
+        let staff = sessions();
+        learn(&staff, &form, NOW);
+        learn(&staff, &failed, NOW);
+        assert!(!staff.is_staff(format!("{JOOMLA}=guest").as_bytes(), NOW));
+        learn(&staff, &login, NOW);
+        assert!(is_staff(&staff, NOW));
+        // The same guest does not log in twice.
+        let again = told(
+            "POST /administrator/index.php",
+            &format!("{JOOMLA}=guest"),
+            303,
+            &["location: index.php", &format!("set-cookie: {JOOMLA}=second")],
+        );
+        learn(&staff, &again, NOW);
+        assert!(!staff.is_staff(format!("{JOOMLA}=second").as_bytes(), NOW));
+
+        // So long afterwards that Joomla may have forgotten the guest.
+        let staff = sessions();
+        learn(&staff, &form, NOW);
+        learn(&staff, &login, NOW.plus(GUEST_AGE_MAX + Duration::from_millis(1)));
+        assert!(!is_staff(&staff, NOW));
+    }
+
+    #[test]
+    fn a_rotated_session_is_learned_and_a_logout_forgets() {
+        let staff = sessions();
+        let login = told("POST /user/login", "", 303, &["location: /user/1", &format!("set-cookie: {DRUPAL}=one")]);
+        learn(&staff, &login, NOW);
+        let rotated = format!("set-cookie: {DRUPAL}=two; Max-Age=3600; path=/");
+        learn(&staff, &told("GET /node/1/edit", &format!("{DRUPAL}=stranger"), 200, &[&rotated]), NOW);
+        assert!(!staff.is_staff(format!("{DRUPAL}=two").as_bytes(), NOW));
+        learn(&staff, &told("GET /node/1/edit", &format!("{DRUPAL}=one"), 200, &[&rotated]), NOW);
+        // Requests under way carry the old one still.
+        for value in ["one", "two"] {
+            assert!(staff.is_staff(format!("{DRUPAL}={value}").as_bytes(), NOW), "{value}");
+        }
+        // A stranger's logout takes nobody else's session.
+        learn(&staff, &told("GET /user/logout", &format!("{DRUPAL}=stranger"), 302, &["location: /"]), NOW);
+        assert!(staff.is_staff(format!("{DRUPAL}=two").as_bytes(), NOW));
+        learn(&staff, &told("GET /user/logout", &format!("{DRUPAL}=two"), 302, &["location: /"]), NOW);
+        assert!(!staff.is_staff(format!("{DRUPAL}=two").as_bytes(), NOW));
+
+        let login = told("POST /wp-login.php", "", 302, &["location: /wp-admin/", &format!("set-cookie: {WP}=one")]);
+        for logout in [
+            told("GET /wp-login.php?action=logout&_wpnonce=1", &format!("{WP}=one"), 302, &["location: /"]),
+            told("GET /any", &format!("{WP}=one"), 200, &[&format!("set-cookie: {WP}=%20; Max-Age=0")]),
+        ] {
+            learn(&staff, &login, NOW);
+            assert!(staff.is_staff(format!("{WP}=one").as_bytes(), NOW));
+            learn(&staff, &logout, NOW);
+            assert!(!staff.is_staff(format!("{WP}=one").as_bytes(), NOW), "{}", logout.path);
+        }
+    }
+
+    #[test]
+    fn sessions_end_after_a_day_unused_and_two_weeks_at_most() {
+        let staff = sessions();
+        let login = told("POST /wp-login.php", "", 302, &["location: /wp-admin/", &format!("set-cookie: {WP}=one")]);
+        let cookie = format!("{WP}=one");
+        learn(&staff, &login, NOW);
+        let mut now = NOW;
+        while now.since(NOW) < SESSION_AGE_MAX {
+            assert!(staff.is_staff(cookie.as_bytes(), now), "{:?}", now.since(NOW));
+            now = now.plus(23 * HOUR);
+        }
+        assert!(!staff.is_staff(cookie.as_bytes(), now));
+        let staff = sessions();
+        learn(&staff, &login, NOW);
+        assert!(!staff.is_staff(cookie.as_bytes(), NOW.plus(24 * HOUR)));
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_logins_or_visits_to_the_login_page() {
+        let staff = sessions();
+        for n in 0..SESSIONS_MAX + 100 {
+            let set = format!("set-cookie: {WP}={n}");
+            learn(&staff, &told("POST /wp-login.php", "", 302, &["location: /wp-admin/", &set]), NOW.plus(Duration::from_millis(n as u64)));
+        }
+        let counts = staff.counts();
+        assert_eq!((counts.sessions, counts.evicted), (SESSIONS_MAX, 100));
+        // The oldest made room.
+        assert!(!staff.is_staff(format!("{WP}=99").as_bytes(), NOW));
+        assert!(staff.is_staff(format!("{WP}=100").as_bytes(), NOW));
+        for n in 0..GUESTS_MAX + 100 {
+            learn(&staff, &told("GET /administrator/", "", 200, &[&format!("set-cookie: {JOOMLA}={n}")]), NOW);
+        }
+        assert_eq!(staff.guests.lock().unwrap().len(), GUESTS_MAX);
+    }
+
+    #[test]
+    fn writing_an_article_is_recognised() {
+        let table = [
+            (Method::POST, "/wp-admin/post.php", true),
+            (Method::POST, "/wp-json/wp/v2/posts/5", true),
+            (Method::GET, "/wp-admin/post.php", false),
+            (Method::POST, "/administrator/index.php", true),
+            (Method::POST, "/node/5/edit", true),
+            (Method::POST, "/search", false),
+        ];
+        for (method, path, expected) in table {
+            assert_eq!(publishes(&method, path), expected, "{method} {path}");
+        }
+    }
+
+    proptest::proptest! {
+        /// No cookie line of a stranger's making is staff's, nor ends in a panic.
+        #[test]
+        fn strangers_stay_strangers(cookie in proptest::collection::vec(0_u8.., 0..200)) {
+            let staff = sessions();
+            let login = told("POST /wp-login.php", "", 302, &["location: /wp-admin/", &format!("set-cookie: {WP}=secret")]);
+            learn(&staff, &login, NOW);
+            proptest::prop_assert!(!staff.is_staff(&cookie, NOW));
+            SetCookie::parse(&cookie, NOW);
+        }
+    }
+}

@@ -35,24 +35,39 @@ const TEXT_BYTES_MAX: usize = 1_000;
 
 /// The scenarios shipped in the program, in the order they are listed.
 pub const EMBEDDED: &[(&str, &str)] = &[
-    ("kursiv-search", include_str!("../scenarios/kursiv-search.toml")),
-    ("meduza-search", include_str!("../scenarios/meduza-search.toml")),
+    (
+        "kursiv-search",
+        include_str!("../scenarios/kursiv-search.toml"),
+    ),
+    (
+        "meduza-search",
+        include_str!("../scenarios/meduza-search.toml"),
+    ),
     ("meduza-wide", include_str!("../scenarios/meduza-wide.toml")),
     ("zp-404", include_str!("../scenarios/zp-404.toml")),
     ("sjs-burst", include_str!("../scenarios/sjs-burst.toml")),
-    ("nacionale-steps", include_str!("../scenarios/nacionale-steps.toml")),
+    (
+        "nacionale-steps",
+        include_str!("../scenarios/nacionale-steps.toml"),
+    ),
     ("login-flood", include_str!("../scenarios/login-flood.toml")),
     ("slow", include_str!("../scenarios/slow.toml")),
     ("h2-abuse", include_str!("../scenarios/h2-abuse.toml")),
     ("origin-dies", include_str!("../scenarios/origin-dies.toml")),
     ("neighbour", include_str!("../scenarios/neighbour.toml")),
     ("flash-crowd", include_str!("../scenarios/flash-crowd.toml")),
-    ("telegram-push", include_str!("../scenarios/telegram-push.toml")),
+    (
+        "telegram-push",
+        include_str!("../scenarios/telegram-push.toml"),
+    ),
 ];
 
 /// The text of an embedded scenario.
 pub fn embedded(name: &str) -> Option<&'static str> {
-    EMBEDDED.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+    EMBEDDED
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, text)| *text)
 }
 
 /// A scenario and its text, from which other processes read it again.
@@ -239,7 +254,12 @@ pub struct Flood {
 pub enum Rate {
     Steady(f64),
     /// Multiplied by `factor` every so often until it reaches `top`.
-    Steps { first: f64, factor: f64, every: Duration, top: f64 },
+    Steps {
+        first: f64,
+        factor: f64,
+        every: Duration,
+        top: f64,
+    },
 }
 
 impl Rate {
@@ -247,8 +267,15 @@ impl Rate {
     pub fn at(&self, since: Duration) -> f64 {
         match *self {
             Rate::Steady(rate) => rate,
-            Rate::Steps { first, factor, every, top } => {
-                let steps = (since.as_secs_f64() / every.as_secs_f64()).floor().min(64.0);
+            Rate::Steps {
+                first,
+                factor,
+                every,
+                top,
+            } => {
+                let steps = (since.as_secs_f64() / every.as_secs_f64())
+                    .floor()
+                    .min(64.0);
                 (first * factor.powf(steps)).min(top)
             }
         }
@@ -354,7 +381,10 @@ const MEASURES: &[(&str, Measure)] = &[
 impl Measure {
     /// As it is written in a scenario and in the results; the ending says whether the bound is a floor or a ceiling.
     pub fn name(self) -> &'static str {
-        MEASURES.iter().find(|(_, measure)| *measure == self).map_or("", |(name, _)| name)
+        MEASURES
+            .iter()
+            .find(|(_, measure)| *measure == self)
+            .map_or("", |(name, _)| name)
     }
 
     /// Means something only on a machine that does nothing else.
@@ -364,7 +394,9 @@ impl Measure {
 
     pub fn holds(self, value: f64, bound: f64) -> bool {
         match self {
-            Measure::ReadersServedShare | Measure::StaffServedShare | Measure::NeighbourServedShare => value >= bound,
+            Measure::ReadersServedShare
+            | Measure::StaffServedShare
+            | Measure::NeighbourServedShare => value >= bound,
             Measure::ReadersP99
             | Measure::ReadersChallenged
             | Measure::ReadersRefused
@@ -420,7 +452,11 @@ impl Template {
             };
             let word = &rest[open + 1..open + close];
             let Some((_, piece)) = HOLES.iter().find(|(known, _)| *known == word) else {
-                return Err(format!("{{{}}} is not known; known are {}", shown(word), words_of(HOLES)));
+                return Err(format!(
+                    "{{{}}} is not known; known are {}",
+                    shown(word),
+                    words_of(HOLES)
+                ));
             };
             pieces.push(piece.clone());
             rest = &rest[open + close + 1..];
@@ -441,16 +477,23 @@ impl Template {
 }
 
 fn literal(text: &str) -> Result<Piece, String> {
-    match text.bytes().find(|byte| !byte.is_ascii_graphic() || matches!(byte, b'}' | b'#')) {
+    match text
+        .bytes()
+        .find(|byte| !byte.is_ascii_graphic() || matches!(byte, b'}' | b'#'))
+    {
         None => Ok(Piece::Literal(text.to_owned())),
-        Some(_) => Err("it has a character that cannot be sent as it is; percent-encode it".to_owned()),
+        Some(_) => {
+            Err("it has a character that cannot be sent as it is; percent-encode it".to_owned())
+        }
     }
 }
 
 impl Scenario {
     /// The same drill over a different length; all times keep their proportion.
     pub fn lasting(mut self, total: Duration) -> Self {
-        let total = total.as_secs_f64().clamp(3.0 * PHASE_SECONDS_MIN, SECONDS_MAX);
+        let total = total
+            .as_secs_f64()
+            .clamp(3.0 * PHASE_SECONDS_MIN, SECONDS_MAX);
         let factor = total / self.phases.total().as_secs_f64();
         let scale = |time: &mut Duration| *time = time.mul_f64(factor);
         scale(&mut self.phases.calm);
@@ -463,7 +506,11 @@ impl Scenario {
         for attack in &mut self.attacks {
             scale(&mut attack.starts);
             scale(&mut attack.lasting);
-            if let AttackShape::Requests(Flood { rate: Rate::Steps { every, .. }, .. }) = &mut attack.shape {
+            if let AttackShape::Requests(Flood {
+                rate: Rate::Steps { every, .. },
+                ..
+            }) = &mut attack.shape
+            {
                 scale(every);
             }
         }
@@ -474,7 +521,9 @@ impl Scenario {
     pub fn attack_rate_at(&self, since_onset: Duration) -> f64 {
         self.attacks
             .iter()
-            .filter(|attack| since_onset >= attack.starts && since_onset < attack.starts + attack.lasting)
+            .filter(|attack| {
+                since_onset >= attack.starts && since_onset < attack.starts + attack.lasting
+            })
             .map(|attack| match &attack.shape {
                 AttackShape::Requests(flood) => flood.rate.at(since_onset - attack.starts),
                 AttackShape::H2(abuse) => abuse.rate,
@@ -507,11 +556,18 @@ pub fn parse(source: &str) -> Result<Scenario, Vec<Problem>> {
             remedy: format!("a scenario fits in {FILE_BYTES_MAX}"),
         }]);
     }
-    let mut reading = Reading { source, problems: Vec::new() };
+    let mut reading = Reading {
+        source,
+        problems: Vec::new(),
+    };
     let (root, faults) = DeTable::parse_recoverable(source);
     for fault in faults {
         let at = fault.span().map_or(0, |span| span.start);
-        reading.problem(at, one_line(fault.message()), "write it as TOML 1.0 does".to_owned());
+        reading.problem(
+            at,
+            one_line(fault.message()),
+            "write it as TOML 1.0 does".to_owned(),
+        );
     }
     // Reading on from half a file would report what is not there.
     if reading.problems.is_empty() {
@@ -530,18 +586,28 @@ fn scenario(reading: &mut Reading<'_>, root: &DeTable<'_>) -> Scenario {
     let name = top.name("name");
     let says = top.text("says", "");
     let phases = top.table("phases").map_or(
-        Phases { calm: Duration::from_secs(20), attack: Duration::from_secs(30), after: Duration::from_secs(10) },
+        Phases {
+            calm: Duration::from_secs(20),
+            attack: Duration::from_secs(30),
+            after: Duration::from_secs(10),
+        },
         |(table, at)| phases(top.reading, table, at),
     );
     let origin = match top.table("origin") {
         Some((table, at)) => origin(top.reading, table, at, &phases),
-        None => OriginShape { workers: WORKERS, max_age_s: None, faults: Vec::new() },
+        None => OriginShape {
+            workers: WORKERS,
+            max_age_s: None,
+            faults: Vec::new(),
+        },
     };
     let readers = match top.table("readers") {
         Some((table, at)) => readers(top.reading, table, at),
         None => READERS,
     };
-    let crowd = top.table("crowd").map(|(table, at)| crowd(top.reading, table, at));
+    let crowd = top
+        .table("crowd")
+        .map(|(table, at)| crowd(top.reading, table, at));
     let staff = top.table("staff").map(|(table, at)| {
         let mut fields = Fields::new(top.reading, table, at, "[staff]");
         let publish_every = fields.seconds("publish_every_s", 0.1..=30.0, Some(1.0));
@@ -555,16 +621,37 @@ fn scenario(reading: &mut Reading<'_>, root: &DeTable<'_>) -> Scenario {
         rate
     });
     let attacks = top.tables("attack");
-    let attacks: Vec<Attack> = attacks.into_iter().map(|(table, at)| attack(top.reading, table, at, &phases)).collect();
-    let expectations = top.table("expect").map(|(table, at)| expectations(top.reading, table, at)).unwrap_or_default();
+    let attacks: Vec<Attack> = attacks
+        .into_iter()
+        .map(|(table, at)| attack(top.reading, table, at, &phases))
+        .collect();
+    let expectations = top
+        .table("expect")
+        .map(|(table, at)| expectations(top.reading, table, at))
+        .unwrap_or_default();
 
     for (wanted, there, table) in [
         (Measure::StaffServedShare, staff.is_some(), "[staff]"),
-        (Measure::NeighbourServedShare, neighbour_rate.is_some(), "[neighbour]"),
-        (Measure::NeighbourP99Ratio, neighbour_rate.is_some(), "[neighbour]"),
+        (
+            Measure::NeighbourServedShare,
+            neighbour_rate.is_some(),
+            "[neighbour]",
+        ),
+        (
+            Measure::NeighbourP99Ratio,
+            neighbour_rate.is_some(),
+            "[neighbour]",
+        ),
     ] {
-        if !there && expectations.iter().any(|expectation| expectation.measure == wanted) {
-            top.problem(format!("{} is expected of nobody", wanted.name()), format!("add a table {table}"));
+        if !there
+            && expectations
+                .iter()
+                .any(|expectation| expectation.measure == wanted)
+        {
+            top.problem(
+                format!("{} is expected of nobody", wanted.name()),
+                format!("add a table {table}"),
+            );
         }
     }
     let held: u64 = attacks
@@ -582,7 +669,18 @@ fn scenario(reading: &mut Reading<'_>, root: &DeTable<'_>) -> Scenario {
         );
     }
     top.finish();
-    Scenario { name, says, phases, origin, readers, crowd, staff, neighbour_rate, attacks, expectations }
+    Scenario {
+        name,
+        says,
+        phases,
+        origin,
+        readers,
+        crowd,
+        staff,
+        neighbour_rate,
+        attacks,
+        expectations,
+    }
 }
 
 const WORKERS: u32 = 16;
@@ -607,7 +705,10 @@ fn phases(reading: &mut Reading<'_>, table: &DeTable<'_>, at: usize) -> Phases {
     };
     if phases.total().as_secs_f64() > SECONDS_MAX {
         fields.problem(
-            format!("the phases last {} s together", phases.total().as_secs_f64()),
+            format!(
+                "the phases last {} s together",
+                phases.total().as_secs_f64()
+            ),
             format!("a drill lasts at most {SECONDS_MAX} s: shorten one"),
         );
     }
@@ -615,10 +716,17 @@ fn phases(reading: &mut Reading<'_>, table: &DeTable<'_>, at: usize) -> Phases {
     phases
 }
 
-fn origin(reading: &mut Reading<'_>, table: &DeTable<'_>, at: usize, phases: &Phases) -> OriginShape {
+fn origin(
+    reading: &mut Reading<'_>,
+    table: &DeTable<'_>,
+    at: usize,
+    phases: &Phases,
+) -> OriginShape {
     let mut fields = Fields::new(reading, table, at, "[origin]");
     let workers = fields.whole("workers", 1..=1_000, Some(u64::from(WORKERS))) as u32;
-    let max_age_s = fields.has("max_age_s").then(|| fields.whole("max_age_s", 0..=86_400, None) as u32);
+    let max_age_s = fields
+        .has("max_age_s")
+        .then(|| fields.whole("max_age_s", 0..=86_400, None) as u32);
     let faults = fields.tables("fault");
     let faults = faults
         .into_iter()
@@ -640,7 +748,11 @@ fn origin(reading: &mut Reading<'_>, table: &DeTable<'_>, at: usize, phases: &Ph
         })
         .collect();
     fields.finish();
-    OriginShape { workers, max_age_s, faults }
+    OriginShape {
+        workers,
+        max_age_s,
+        faults,
+    }
 }
 
 fn readers(reading: &mut Reading<'_>, table: &DeTable<'_>, at: usize) -> Readers {
@@ -651,7 +763,11 @@ fn readers(reading: &mut Reading<'_>, table: &DeTable<'_>, at: usize) -> Readers
         front_share: fields.number("front_share", share.clone(), Some(READERS.front_share)),
         search_share: fields.number("search_share", share.clone(), Some(READERS.search_share)),
         new_url_share: fields.number("new_url_share", share.clone(), Some(READERS.new_url_share)),
-        new_visitor_share: fields.number("new_visitor_share", share, Some(READERS.new_visitor_share)),
+        new_visitor_share: fields.number(
+            "new_visitor_share",
+            share,
+            Some(READERS.new_visitor_share),
+        ),
         articles: fields.whole("articles", 1..=1_000, Some(u64::from(READERS.articles))) as u32,
         new_connections: fields.flag("new_connections", false),
     };
@@ -672,7 +788,10 @@ fn crowd(reading: &mut Reading<'_>, table: &DeTable<'_>, at: usize) -> Crowd {
         one_article_share: fields.number("one_article_share", 0.0..=1.0, Some(1.0)),
         clients: fields.word(
             "clients",
-            &[("mixed", CrowdClients::Mixed), ("in-app", CrowdClients::InApp)],
+            &[
+                ("mixed", CrowdClients::Mixed),
+                ("in-app", CrowdClients::InApp),
+            ],
             Some(CrowdClients::Mixed),
         ),
     };
@@ -690,7 +809,11 @@ fn attack(reading: &mut Reading<'_>, table: &DeTable<'_>, at: usize, phases: &Ph
     let mut fields = Fields::new(reading, table, at, "[[attack]]");
     let kind = fields.word(
         "kind",
-        &[("requests", Kind::Requests), ("slow", Kind::Slow), ("h2", Kind::H2)],
+        &[
+            ("requests", Kind::Requests),
+            ("slow", Kind::Slow),
+            ("h2", Kind::H2),
+        ],
         Some(Kind::Requests),
     );
     let addresses = fields.whole("addresses", 1..=ADDRESSES_MAX, None) as u32;
@@ -711,7 +834,12 @@ fn attack(reading: &mut Reading<'_>, table: &DeTable<'_>, at: usize, phases: &Ph
         }),
     };
     fields.finish();
-    Attack { shape, addresses, starts, lasting }
+    Attack {
+        shape,
+        addresses,
+        starts,
+        lasting,
+    }
 }
 
 fn flood(fields: &mut Fields<'_, '_, '_>) -> Flood {
@@ -730,31 +858,56 @@ fn flood(fields: &mut Fields<'_, '_, '_>) -> Flood {
             rate
         }
     };
-    let arrivals =
-        fields.word("arrivals", &[("even", Arrivals::Even), ("poisson", Arrivals::Poisson)], Some(Arrivals::Even));
+    let arrivals = fields.word(
+        "arrivals",
+        &[("even", Arrivals::Even), ("poisson", Arrivals::Poisson)],
+        Some(Arrivals::Even),
+    );
     let burst = fields.whole("burst", 1..=1_000, Some(1)) as u32;
-    let requests_per_connection = fields.whole("requests_per_connection", 1..=100_000, Some(1)) as u32;
+    let requests_per_connection =
+        fields.whole("requests_per_connection", 1..=100_000, Some(1)) as u32;
     let tables = fields.tables("target");
     if tables.is_empty() {
-        fields.problem("the attack asks for nothing".to_owned(), "add [[attack.target]] with a path".to_owned());
+        fields.problem(
+            "the attack asks for nothing".to_owned(),
+            "add [[attack.target]] with a path".to_owned(),
+        );
     }
     let targets = tables
         .into_iter()
         .map(|(table, at)| {
             let mut target = Fields::new(fields.reading, table, at, "[[attack.target]]");
-            let methods = &[("GET", Method::Get), ("HEAD", Method::Head), ("POST", Method::Post)];
+            let methods = &[
+                ("GET", Method::Get),
+                ("HEAD", Method::Head),
+                ("POST", Method::Post),
+            ];
             let method = target.word("method", methods, Some(Method::Get));
             let path = target.template("path", true);
             let form = target.has("form").then(|| target.template("form", false));
             if form.is_some() && method != Method::Post {
-                target.problem("only a POST has a form".to_owned(), "write method = \"POST\"".to_owned());
+                target.problem(
+                    "only a POST has a form".to_owned(),
+                    "write method = \"POST\"".to_owned(),
+                );
             }
             let weight = target.number("weight", 0.001..=1_000.0, Some(1.0));
             target.finish();
-            TargetShape { method, path, form, weight }
+            TargetShape {
+                method,
+                path,
+                form,
+                weight,
+            }
         })
         .collect();
-    Flood { rate, arrivals, burst, requests_per_connection, targets }
+    Flood {
+        rate,
+        arrivals,
+        burst,
+        requests_per_connection,
+        targets,
+    }
 }
 
 fn expectations(reading: &mut Reading<'_>, table: &DeTable<'_>, at: usize) -> Vec<Expectation> {
@@ -763,10 +916,15 @@ fn expectations(reading: &mut Reading<'_>, table: &DeTable<'_>, at: usize) -> Ve
     for (name, measure) in MEASURES {
         if fields.has(name) {
             let bound = match measure {
-                Measure::ReadersServedShare | Measure::StaffServedShare | Measure::NeighbourServedShare => 0.0..=1.0,
+                Measure::ReadersServedShare
+                | Measure::StaffServedShare
+                | Measure::NeighbourServedShare => 0.0..=1.0,
                 _ => 0.0..=1e9,
             };
-            expectations.push(Expectation { measure: *measure, bound: fields.number(name, bound, None) });
+            expectations.push(Expectation {
+                measure: *measure,
+                bound: fields.number(name, bound, None),
+            });
         }
     }
     fields.finish();
@@ -782,7 +940,11 @@ impl Reading<'_> {
     fn problem(&mut self, at: usize, what: String, remedy: String) {
         // One more than is shown, so that a file of nothing but faults costs no more than a bad one.
         if self.problems.len() <= PROBLEMS_MAX {
-            let before = self.source.as_bytes().get(..at).unwrap_or(self.source.as_bytes());
+            let before = self
+                .source
+                .as_bytes()
+                .get(..at)
+                .unwrap_or(self.source.as_bytes());
             let line = 1 + memchr::memchr_iter(b'\n', before).count();
             self.problems.push(Problem { line, what, remedy });
         }
@@ -799,12 +961,24 @@ struct Fields<'r, 's, 't> {
 }
 
 impl<'r, 's, 't> Fields<'r, 's, 't> {
-    fn new(reading: &'r mut Reading<'s>, table: &'t DeTable<'t>, at: usize, called: &'static str) -> Self {
-        Self { reading, table, at, called, known: Vec::new() }
+    fn new(
+        reading: &'r mut Reading<'s>,
+        table: &'t DeTable<'t>,
+        at: usize,
+        called: &'static str,
+    ) -> Self {
+        Self {
+            reading,
+            table,
+            at,
+            called,
+            known: Vec::new(),
+        }
     }
 
     fn problem(&mut self, what: String, remedy: String) {
-        self.reading.problem(self.at, format!("{}: {what}", self.called), remedy);
+        self.reading
+            .problem(self.at, format!("{}: {what}", self.called), remedy);
     }
 
     fn take(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
@@ -821,12 +995,22 @@ impl<'r, 's, 't> Fields<'r, 's, 't> {
     }
 
     fn wrong(&mut self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str) {
-        let what = format!("`{key}` is {} {}", article_for(value.get_ref()), value.get_ref().type_str());
-        self.reading.problem(value.span().start, what, format!("write {wanted}"));
+        let what = format!(
+            "`{key}` is {} {}",
+            article_for(value.get_ref()),
+            value.get_ref().type_str()
+        );
+        self.reading
+            .problem(value.span().start, what, format!("write {wanted}"));
     }
 
     /// On a problem the least legal value stands in, so that reading goes on.
-    fn number(&mut self, key: &'static str, range: RangeInclusive<f64>, default: Option<f64>) -> f64 {
+    fn number(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<f64>,
+        default: Option<f64>,
+    ) -> f64 {
         let wanted = format!("a number from {} to {}", range.start(), range.end());
         let Some(value) = self.take(key) else {
             return default.unwrap_or_else(|| {
@@ -835,9 +1019,9 @@ impl<'r, 's, 't> Fields<'r, 's, 't> {
             });
         };
         let number = match value.get_ref() {
-            DeValue::Integer(integer) => {
-                i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|integer| integer as f64)
-            }
+            DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+                .ok()
+                .map(|integer| integer as f64),
             DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
             _ => {
                 self.wrong(key, value, &wanted);
@@ -848,23 +1032,44 @@ impl<'r, 's, 't> Fields<'r, 's, 't> {
             Some(number) if range.contains(&number) => number,
             _ => {
                 let what = format!("`{key}` is outside of what can be");
-                self.reading.problem(value.span().start, what, format!("write {wanted}"));
+                self.reading
+                    .problem(value.span().start, what, format!("write {wanted}"));
                 *range.start()
             }
         }
     }
 
-    fn whole(&mut self, key: &'static str, range: RangeInclusive<u64>, default: Option<u64>) -> u64 {
-        let number =
-            self.number(key, *range.start() as f64..=*range.end() as f64, default.map(|default| default as f64));
+    fn whole(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+        default: Option<u64>,
+    ) -> u64 {
+        let number = self.number(
+            key,
+            *range.start() as f64..=*range.end() as f64,
+            default.map(|default| default as f64),
+        );
         if number.fract() != 0.0 {
-            let at = self.table.get(key).map_or(self.at, |value| value.span().start);
-            self.reading.problem(at, format!("`{key}` is not a whole number"), "leave out the fraction".to_owned());
+            let at = self
+                .table
+                .get(key)
+                .map_or(self.at, |value| value.span().start);
+            self.reading.problem(
+                at,
+                format!("`{key}` is not a whole number"),
+                "leave out the fraction".to_owned(),
+            );
         }
         number as u64
     }
 
-    fn seconds(&mut self, key: &'static str, range: RangeInclusive<f64>, default: Option<f64>) -> Duration {
+    fn seconds(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<f64>,
+        default: Option<f64>,
+    ) -> Duration {
         Duration::from_secs_f64(self.number(key, range, default).max(0.0))
     }
 
@@ -887,7 +1092,11 @@ impl<'r, 's, 't> Fields<'r, 's, 't> {
             }
             Some(text) if text.len() > TEXT_BYTES_MAX => {
                 let what = format!("`{key}` has {} bytes", text.len());
-                self.reading.problem(value.span().start, what, format!("at most {TEXT_BYTES_MAX}: shorten it"));
+                self.reading.problem(
+                    value.span().start,
+                    what,
+                    format!("at most {TEXT_BYTES_MAX}: shorten it"),
+                );
                 None
             }
             Some(text) => Some((text, value.span().start)),
@@ -895,7 +1104,8 @@ impl<'r, 's, 't> Fields<'r, 's, 't> {
     }
 
     fn text(&mut self, key: &'static str, default: &str) -> String {
-        self.string(key).map_or_else(|| default.to_owned(), |(text, _)| text.to_owned())
+        self.string(key)
+            .map_or_else(|| default.to_owned(), |(text, _)| text.to_owned())
     }
 
     /// Goes into file names and page titles.
@@ -910,12 +1120,15 @@ impl<'r, 's, 't> Fields<'r, 's, 't> {
             Some((text, _))
                 if !text.is_empty()
                     && text.len() <= 64
-                    && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')) =>
+                    && text
+                        .bytes()
+                        .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')) =>
             {
                 text.to_owned()
             }
             Some((_, at)) => {
-                self.reading.problem(at, format!("`{key}` cannot be a name"), remedy);
+                self.reading
+                    .problem(at, format!("`{key}` cannot be a name"), remedy);
                 String::new()
             }
         }
@@ -937,10 +1150,14 @@ impl<'r, 's, 't> Fields<'r, 's, 't> {
     }
 
     fn known_word<T: Copy>(&mut self, text: &str, at: usize, words: &[(&str, T)]) -> Option<T> {
-        let found = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
+        let found = words
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, meaning)| *meaning);
         if found.is_none() {
             let what = format!("\"{}\" is not known here", shown(text));
-            self.reading.problem(at, what, format!("write one of {}", words_of(words)));
+            self.reading
+                .problem(at, what, format!("write one of {}", words_of(words)));
         }
         found
     }
@@ -948,7 +1165,9 @@ impl<'r, 's, 't> Fields<'r, 's, 't> {
     /// Never empty; all of them when nothing is written.
     fn words<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Vec<T> {
         let all = || words.iter().map(|(_, meaning)| *meaning).collect();
-        let Some(value) = self.take(key) else { return all() };
+        let Some(value) = self.take(key) else {
+            return all();
+        };
         let Some(list) = value.get_ref().as_array() else {
             self.wrong(key, value, "a list in square brackets");
             return all();
@@ -962,28 +1181,38 @@ impl<'r, 's, 't> Fields<'r, 's, 't> {
         }
         if found.is_empty() {
             let what = format!("`{key}` names nothing");
-            self.reading.problem(value.span().start, what, "leave it out to take all".to_owned());
+            self.reading.problem(
+                value.span().start,
+                what,
+                "leave it out to take all".to_owned(),
+            );
             return all();
         }
         found
     }
 
     fn template(&mut self, key: &'static str, is_path: bool) -> Template {
-        let empty = Template { pieces: vec![Piece::Literal("/".to_owned())] };
+        let empty = Template {
+            pieces: vec![Piece::Literal("/".to_owned())],
+        };
         if !self.has(key) {
             self.missing(key, format!("add {key} = \"/?s={{term}}\", for example"));
             return empty;
         }
-        let Some((text, at)) = self.string(key) else { return empty };
+        let Some((text, at)) = self.string(key) else {
+            return empty;
+        };
         match Template::parse(text) {
             Ok(template) if is_path && !template.starts_a_path() => {
                 let remedy = "begin it with /, {article} or {section}".to_owned();
-                self.reading.problem(at, format!("`{key}` is not a path"), remedy);
+                self.reading
+                    .problem(at, format!("`{key}` is not a path"), remedy);
                 empty
             }
             Ok(template) => template,
             Err(why) => {
-                self.reading.problem(at, format!("`{key}` cannot be used"), why);
+                self.reading
+                    .problem(at, format!("`{key}` cannot be used"), why);
                 empty
             }
         }
@@ -1001,14 +1230,20 @@ impl<'r, 's, 't> Fields<'r, 's, 't> {
     }
 
     fn tables(&mut self, key: &'static str) -> Vec<(&'t DeTable<'t>, usize)> {
-        let Some(value) = self.take(key) else { return Vec::new() };
+        let Some(value) = self.take(key) else {
+            return Vec::new();
+        };
         let Some(list) = value.get_ref().as_array() else {
             self.wrong(key, value, &format!("tables [[{key}]]"));
             return Vec::new();
         };
         if list.len() > LIST_MAX {
             let what = format!("`{key}` has {} tables", list.len());
-            self.reading.problem(value.span().start, what, format!("at most {LIST_MAX}: leave some out"));
+            self.reading.problem(
+                value.span().start,
+                what,
+                format!("at most {LIST_MAX}: leave some out"),
+            );
         }
         let mut tables = Vec::new();
         for item in list.iter().take(LIST_MAX) {
@@ -1033,16 +1268,27 @@ impl<'r, 's, 't> Fields<'r, 's, 't> {
 }
 
 fn words_of<T>(words: &[(&str, T)]) -> String {
-    words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
+    words
+        .iter()
+        .map(|(word, _)| *word)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn article_for(value: &DeValue<'_>) -> &'static str {
-    if matches!(value, DeValue::Integer(_) | DeValue::Array(_)) { "an" } else { "a" }
+    if matches!(value, DeValue::Integer(_) | DeValue::Array(_)) {
+        "an"
+    } else {
+        "a"
+    }
 }
 
 /// A stranger's text inside a message for people: short and without control characters.
 fn shown(text: &str) -> String {
-    text.chars().take(40).map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars()
+        .take(40)
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
 }
 
 fn one_line(message: &str) -> String {
@@ -1060,7 +1306,14 @@ mod tests {
         for (name, text) in EMBEDDED {
             match parse(text) {
                 Ok(scenario) => assert_eq!(scenario.name, *name),
-                Err(problems) => panic!("{name}: {}", problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")),
+                Err(problems) => panic!(
+                    "{name}: {}",
+                    problems
+                        .iter()
+                        .map(Problem::to_string)
+                        .collect::<Vec<_>>()
+                        .join("\n")
+                ),
             }
         }
     }
@@ -1076,11 +1329,23 @@ mod tests {
             ("nacionale-steps", 800.0, 3_000),
         ] {
             let scenario = parse(embedded(name).unwrap()).unwrap();
-            assert!((scenario.attack_rate_at(Duration::ZERO) - rate).abs() < 1.0, "{name}");
-            assert_eq!(scenario.attacks.iter().map(|attack| attack.addresses).sum::<u32>(), addresses, "{name}");
+            assert!(
+                (scenario.attack_rate_at(Duration::ZERO) - rate).abs() < 1.0,
+                "{name}"
+            );
+            assert_eq!(
+                scenario
+                    .attacks
+                    .iter()
+                    .map(|attack| attack.addresses)
+                    .sum::<u32>(),
+                addresses,
+                "{name}"
+            );
         }
         let steps = parse(embedded("nacionale-steps").unwrap()).unwrap();
-        let rates = [0, 6, 12, 18, 29].map(|second| steps.attack_rate_at(Duration::from_secs(second)));
+        let rates =
+            [0, 6, 12, 18, 29].map(|second| steps.attack_rate_at(Duration::from_secs(second)));
         assert_eq!(rates, [800.0, 2_400.0, 5_000.0, 5_000.0, 5_000.0]);
         let burst = parse(embedded("sjs-burst").unwrap()).unwrap();
         assert_eq!(burst.attack_rate_at(Duration::from_secs(16)), 0.0);
@@ -1088,10 +1353,15 @@ mod tests {
 
     #[test]
     fn a_shorter_drill_keeps_its_proportions() {
-        let scenario = parse(embedded("nacionale-steps").unwrap()).unwrap().lasting(Duration::from_secs(12));
+        let scenario = parse(embedded("nacionale-steps").unwrap())
+            .unwrap()
+            .lasting(Duration::from_secs(12));
         assert_eq!(scenario.phases.calm, Duration::from_secs(4));
         assert_eq!(scenario.phases.total(), Duration::from_secs(12));
-        assert_eq!(scenario.attack_rate_at(Duration::from_millis(1_300)), 2_400.0);
+        assert_eq!(
+            scenario.attack_rate_at(Duration::from_millis(1_300)),
+            2_400.0
+        );
         assert_eq!(scenario.attack_rate_at(Duration::from_secs(6)), 0.0);
     }
 
@@ -1099,14 +1369,46 @@ mod tests {
     #[test]
     fn problems_have_a_line_and_a_remedy() {
         for (text, said) in [
-            ("", &["line 1: the file: `name` is missing; add a name of small letters, digits and hyphens"][..]),
-            ("name = 'x'\nnmae = 1", &["line 2: the file: `nmae` is not known; known are name, says, phases, origin, readers, crowd, staff, neighbour, attack, expect"]),
-            ("name = 'X'", &["line 1: `name` cannot be a name; add a name of small letters, digits and hyphens"]),
-            ("name = 'x'\n[readers]\nrate = 90000", &["line 3: `rate` is outside of what can be; write a number from 1 to 5000"]),
-            ("name = 'x'\n[readers]\nrate = nan", &["line 3: `rate` is outside of what can be; write a number from 1 to 5000"]),
-            ("name = 'x'\n[readers]\nrate = 'fast'", &["line 3: `rate` is a string; write a number from 1 to 5000"]),
-            ("name = 'x'\n[readers]\narticles = 1.5", &["line 3: `articles` is not a whole number; leave out the fraction"]),
-            ("name = 'x'\n[phases]\nattack_s = 100", &["line 2: [phases]: the phases last 130 s together; a drill lasts at most 120 s: shorten one"]),
+            (
+                "",
+                &[
+                    "line 1: the file: `name` is missing; add a name of small letters, digits and hyphens",
+                ][..],
+            ),
+            (
+                "name = 'x'\nnmae = 1",
+                &[
+                    "line 2: the file: `nmae` is not known; known are name, says, phases, origin, readers, crowd, staff, neighbour, attack, expect",
+                ],
+            ),
+            (
+                "name = 'X'",
+                &[
+                    "line 1: `name` cannot be a name; add a name of small letters, digits and hyphens",
+                ],
+            ),
+            (
+                "name = 'x'\n[readers]\nrate = 90000",
+                &["line 3: `rate` is outside of what can be; write a number from 1 to 5000"],
+            ),
+            (
+                "name = 'x'\n[readers]\nrate = nan",
+                &["line 3: `rate` is outside of what can be; write a number from 1 to 5000"],
+            ),
+            (
+                "name = 'x'\n[readers]\nrate = 'fast'",
+                &["line 3: `rate` is a string; write a number from 1 to 5000"],
+            ),
+            (
+                "name = 'x'\n[readers]\narticles = 1.5",
+                &["line 3: `articles` is not a whole number; leave out the fraction"],
+            ),
+            (
+                "name = 'x'\n[phases]\nattack_s = 100",
+                &[
+                    "line 2: [phases]: the phases last 130 s together; a drill lasts at most 120 s: shorten one",
+                ],
+            ),
             (
                 "name = 'x'\n[[attack]]\naddresses = 300000\nrate = 70000",
                 &[
@@ -1124,19 +1426,36 @@ mod tests {
             ),
             (
                 "name = 'x'\n[[attack]]\nkind = 'h2'\naddresses = 3\nrate = 7\nconnections = 3\ntricks = ['ping', 'pong']",
-                &["line 7: \"pong\" is not known here; write one of rapid-reset, continuation, settings, ping, window-update, hpack-bomb, made-you-reset"],
+                &[
+                    "line 7: \"pong\" is not known here; write one of rapid-reset, continuation, settings, ping, window-update, hpack-bomb, made-you-reset",
+                ],
             ),
-            ("name = 'x'\n[expect]\n\"staff.served_share_min\" = 1", &["line 1: the file: staff.served_share_min is expected of nobody; add a table [staff]"]),
+            (
+                "name = 'x'\n[expect]\n\"staff.served_share_min\" = 1",
+                &[
+                    "line 1: the file: staff.served_share_min is expected of nobody; add a table [staff]",
+                ],
+            ),
         ] {
             let problems = parse(text).expect_err(text);
-            assert_eq!(problems.iter().map(Problem::to_string).collect::<Vec<_>>(), said, "{text}");
+            assert_eq!(
+                problems.iter().map(Problem::to_string).collect::<Vec<_>>(),
+                said,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn broken_toml_is_one_line_a_fault() {
         let problems = parse("name = \nsays = \"").unwrap_err();
-        assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(
+            problems
+                .iter()
+                .map(|problem| problem.line)
+                .collect::<Vec<_>>(),
+            [1, 2]
+        );
     }
 
     proptest! {

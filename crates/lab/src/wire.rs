@@ -17,7 +17,8 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -25,8 +26,8 @@ use crate::guard::Target;
 
 mod answer;
 
-use answer::{KEPT_BYTES_MAX, Parsed, Parser};
 pub use answer::{Answer, CacheStatus, Encoding, OwnAnswer};
+use answer::{KEPT_BYTES_MAX, Parsed, Parser};
 
 /// One system call takes a whole page.
 const READ_BYTES: usize = 64 * 1024;
@@ -129,10 +130,17 @@ pub struct Wire {
 impl Wire {
     pub fn new(target: &Target, connections_max: usize) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let alarm =
-            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        let alarm = timerfd_create(
+            TimerfdClockId::Monotonic,
+            TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
+        )?;
         let data = epoll::EventData::new_u64(ALARM);
-        epoll::add(&epoll, &alarm, data, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
+        epoll::add(
+            &epoll,
+            &alarm,
+            data,
+            epoll::EventFlags::IN | epoll::EventFlags::ET,
+        )?;
         Ok(Self {
             epoll,
             alarm,
@@ -163,20 +171,36 @@ impl Wire {
     /// Begins to connect. A full wire is the caller's to avoid; it answers as an exhausted machine does.
     pub fn open(&mut self, from: IpAddr, usage: Use) -> Result<Key, OpenError> {
         if self.is_full() {
-            return Err(OpenError::Exhausted(io::Error::from(io::ErrorKind::QuotaExceeded)));
+            return Err(OpenError::Exhausted(io::Error::from(
+                io::ErrorKind::QuotaExceeded,
+            )));
         }
-        let socket = Socket::new(Domain::for_address(self.target), Type::STREAM.nonblocking(), Some(Protocol::TCP))
-            .map_err(OpenError::Exhausted)?;
+        let socket = Socket::new(
+            Domain::for_address(self.target),
+            Type::STREAM.nonblocking(),
+            Some(Protocol::TCP),
+        )
+        .map_err(OpenError::Exhausted)?;
         if usage == Use::Ignore {
             // The kernel's least, so that a page does not fit.
-            socket.set_recv_buffer_size(1).map_err(OpenError::Exhausted)?;
+            socket
+                .set_recv_buffer_size(1)
+                .map_err(OpenError::Exhausted)?;
         }
-        socket.bind(&SocketAddr::new(from, 0).into()).map_err(OpenError::Exhausted)?;
+        socket
+            .bind(&SocketAddr::new(from, 0).into())
+            .map_err(OpenError::Exhausted)?;
         let open = match socket.connect(&self.target.into()) {
             Ok(()) => true,
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::INPROGRESS) => false,
-                Some(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE | Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => {
+                Some(
+                    Errno::ADDRNOTAVAIL
+                    | Errno::ADDRINUSE
+                    | Errno::AGAIN
+                    | Errno::NOBUFS
+                    | Errno::NOMEM,
+                ) => {
                     return Err(OpenError::Exhausted(error));
                 }
                 _ => return Err(OpenError::Refused(error)),
@@ -184,21 +208,40 @@ impl Wire {
         };
         let (unsent, mut parser) = self.spare.pop().unwrap_or_default();
         parser.keeps = usage == Use::Keep;
-        let connection = Connection { socket: socket.into(), usage, open, unsent, unsent_at: 0, parser };
+        let connection = Connection {
+            socket: socket.into(),
+            usage,
+            open,
+            unsent,
+            unsent_at: 0,
+            parser,
+        };
         let place = match self.free.pop() {
             Some(place) => place,
             None => {
-                self.places.push(Place { generation: 0, connection: None });
+                self.places.push(Place {
+                    generation: 0,
+                    connection: None,
+                });
                 (self.places.len() - 1) as u32
             }
         };
         let slot = &mut self.places[place as usize];
-        let key = Key { place, generation: slot.generation };
+        let key = Key {
+            place,
+            generation: slot.generation,
+        };
         let interest = match usage {
             Use::Ignore => epoll::EventFlags::OUT | epoll::EventFlags::ET,
-            _ => epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET,
+            _ => {
+                epoll::EventFlags::IN
+                    | epoll::EventFlags::OUT
+                    | epoll::EventFlags::RDHUP
+                    | epoll::EventFlags::ET
+            }
         };
-        let data = epoll::EventData::new_u64(u64::from(key.generation) << 32 | u64::from(key.place));
+        let data =
+            epoll::EventData::new_u64(u64::from(key.generation) << 32 | u64::from(key.place));
         if let Err(error) = epoll::add(&self.epoll, &connection.socket, data, interest) {
             self.free.push(place);
             return Err(OpenError::Exhausted(error.into()));
@@ -210,14 +253,18 @@ impl Wire {
 
     /// Sends a request, or keeps what the kernel does not take yet. `false`: the connection is gone.
     pub fn send(&mut self, key: Key, bytes: &[u8], head_only: bool) -> bool {
-        let Some(connection) = connection(&mut self.places, key) else { return false };
+        let Some(connection) = connection(&mut self.places, key) else {
+            return false;
+        };
         connection.parser.expect(head_only);
         self.push(key, bytes)
     }
 
     /// Sends bytes without expecting an answer.
     pub fn push(&mut self, key: Key, bytes: &[u8]) -> bool {
-        let Some(connection) = connection(&mut self.places, key) else { return false };
+        let Some(connection) = connection(&mut self.places, key) else {
+            return false;
+        };
         if !connection.open || !connection.unsent.is_empty() {
             connection.unsent.extend_from_slice(bytes);
             return true;
@@ -238,11 +285,14 @@ impl Wire {
 
     /// Bytes that the kernel has not taken yet; 0 also for a connection that is gone.
     pub fn unsent(&self, key: Key) -> usize {
-        self.connection(key).map_or(0, |connection| connection.unsent.len() - connection.unsent_at)
+        self.connection(key).map_or(0, |connection| {
+            connection.unsent.len() - connection.unsent_at
+        })
     }
 
     pub fn is_open(&self, key: Key) -> bool {
-        self.connection(key).is_some_and(|connection| connection.open)
+        self.connection(key)
+            .is_some_and(|connection| connection.open)
     }
 
     /// `false`: closed since, and its place may be another's.
@@ -270,22 +320,34 @@ impl Wire {
 
     /// The last answer on this connection.
     pub fn answer(&self, key: Key) -> Option<&Answer> {
-        self.connection(key).map(|connection| &connection.parser.answer)
+        self.connection(key)
+            .map(|connection| &connection.parser.answer)
     }
 
     /// `reset`: at once and without a trace, where waiting in TIME_WAIT would use up the ports of the machine.
     pub fn close(&mut self, key: Key, reset: bool) {
-        let Some(place) = self.places.get_mut(key.place as usize).filter(|place| place.generation == key.generation) else {
+        let Some(place) = self
+            .places
+            .get_mut(key.place as usize)
+            .filter(|place| place.generation == key.generation)
+        else {
             return;
         };
-        let Some(connection) = place.connection.take() else { return };
+        let Some(connection) = place.connection.take() else {
+            return;
+        };
         place.generation = place.generation.wrapping_add(1);
         self.free.push(key.place);
         if reset {
             // It fails only on a socket the peer has reset already, which is what we want.
             drop(socket2::SockRef::from(&connection.socket).set_linger(Some(Duration::ZERO)));
         }
-        let Connection { mut unsent, mut parser, socket, .. } = connection;
+        let Connection {
+            mut unsent,
+            mut parser,
+            socket,
+            ..
+        } = connection;
         drop(socket);
         unsent.clear();
         parser.clear();
@@ -298,12 +360,19 @@ impl Wire {
     /// `events`.
     pub fn poll(&mut self, until: Duration, events: &mut Vec<Event>) -> io::Result<()> {
         if until != self.alarm_at {
-            let timer = Itimerspec { it_interval: timespec(Duration::ZERO), it_value: timespec(until) };
+            let timer = Itimerspec {
+                it_interval: timespec(Duration::ZERO),
+                it_value: timespec(until),
+            };
             timerfd_settime(&self.alarm, TimerfdTimerFlags::ABSTIME, &timer)?;
             self.alarm_at = until;
         }
         self.ready.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.ready), Some(&timespec(WAIT_MAX))) {
+        match epoll::wait(
+            &self.epoll,
+            spare_capacity(&mut self.ready),
+            Some(&timespec(WAIT_MAX)),
+        ) {
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -314,8 +383,13 @@ impl Wire {
                 self.alarm_at = Duration::ZERO;
                 continue;
             }
-            let key = Key { place: data as u32, generation: (data >> 32) as u32 };
-            let Some(connection) = connection(&mut self.places, key) else { continue };
+            let key = Key {
+                place: data as u32,
+                generation: (data >> 32) as u32,
+            };
+            let Some(connection) = connection(&mut self.places, key) else {
+                continue;
+            };
             connection.advance(ready.flags, &mut self.read, &mut self.traffic, |heard| {
                 events.push(match heard {
                     Heard::Answer => Event::Answered(key),
@@ -334,7 +408,10 @@ const ALARM: u64 = u64::MAX;
 const WAIT_MAX: Duration = Duration::from_millis(100);
 
 fn timespec(duration: Duration) -> Timespec {
-    Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: i64::from(duration.subsec_nanos()) }
+    Timespec {
+        tv_sec: duration.as_secs() as i64,
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
 }
 
 fn connection(places: &mut [Place], key: Key) -> Option<&mut Connection> {
@@ -390,7 +467,9 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Ok(0) if self.parser.close() => return hear(Heard::Answer),
                 Ok(0) | Err(_) => {
-                    return hear(Heard::End(Ended::Closed { answering: self.parser.is_answering() }));
+                    return hear(Heard::End(Ended::Closed {
+                        answering: self.parser.is_answering(),
+                    }));
                 }
                 Ok(read) => {
                     traffic.bytes_in += read as u64;

@@ -3,17 +3,27 @@
 //! Exit codes: 0 done; 1 a drill's expectations were not met; 2 what was typed or written is wrong, or no Saqta runs; 3 a drill's
 //! load could not be offered. Answers go to standard output, everything else to standard error.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use saqta_edge::plan::Plan;
+use saqta_lab::corpus::Grade;
+use saqta_lab::drill::{DrillOptions, run_drill};
+use saqta_lab::guard::Target;
+use saqta_lab::origin::Dialect;
+use saqta_lab::scenario::{self, Written};
+use saqta_lab::stage::{self, Interrupted};
 
 use crate::check;
 use crate::control::{self, Answer, Order};
+use crate::duration;
 use crate::machine;
 use crate::problem::Problem;
 use crate::run::{self, Source};
@@ -22,6 +32,14 @@ use crate::settings;
 
 /// Bad input, or no Saqta to give an order to.
 const EXIT_BAD_INPUT: u8 = 2;
+
+/// What a shell reports of a program that Ctrl-C ended; the drill it interrupted has shown nothing.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// A second for each of a drill's three parts.
+const DRILL_TIME_MIN: Duration = Duration::from_secs(3);
+/// A machine in use is given back soon.
+const DRILL_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// Settings are a page or two; `settings::read` says so when there are more.
 const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
@@ -36,7 +54,8 @@ const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
   saqta run --origin http://127.0.0.1:8081      try it before one site, no file
   saqta settings > newsroom.toml                begin a settings file
   saqta check -c newsroom.toml                  would it serve on this machine?
-  saqta run -c newsroom.toml                    serve"
+  saqta run -c newsroom.toml                    serve
+  saqta drill kursiv-search                     rehearse an attack"
 )]
 pub struct Cli {
     /// Folder of this Saqta's own files
@@ -101,6 +120,20 @@ Examples:
   saqta bypass off"
     )]
     Bypass { switch: Switch },
+    /// Rehearse an attack on this machine and see who was served
+    #[command(
+        after_help = "Origin, edge, readers and attackers run as processes of their own, on loopback
+only, for two minutes at most. Progress goes to standard error, the result to
+standard output. Exit code 0: all expectations hold. 1: not all. 3: this machine
+could not offer the load, so nothing was shown.
+
+Examples:
+  saqta drill --list
+  saqta drill kursiv-search
+  saqta drill meduza-search --grade perfect --for 40s --report reports
+  saqta drill slow --against http://127.0.0.1:8080 --origin 127.0.0.1:8081"
+    )]
+    Drill(Drill),
     /// Show what the running Saqta does
     #[command(after_help = "Examples:
   saqta status
@@ -109,6 +142,12 @@ Examples:
         /// One JSON object, for programs
         #[arg(long)]
         json: bool,
+    },
+    /// The processes of a drill
+    #[command(hide = true)]
+    Lab {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
     },
 }
 
@@ -134,6 +173,72 @@ struct Check {
     /// Settings file
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Drill {
+    /// Scenario: one of those that `--list` shows, or a file
+    #[arg(required_unless_present = "list")]
+    name: Option<String>,
+    /// Show the scenarios
+    #[arg(long, conflicts_with_all = ["name", "against", "origin", "lasting", "json", "report"])]
+    list: bool,
+    /// How closely attackers resemble readers' browsers: one HTTP library, 3 in 10 of them perfect, or all
+    #[arg(long, value_enum, default_value = "crude")]
+    grade: GradeWord,
+    /// The system whose header fields the origin speaks
+    #[arg(long, value_enum, default_value = "generic")]
+    dialect: DialectWord,
+    /// Drill this server, on this machine, instead of Saqta
+    #[arg(long, value_name = "URL", requires = "origin")]
+    against: Option<String>,
+    /// Where that server expects its origin
+    #[arg(long, value_name = "ADDR", requires = "against")]
+    origin: Option<SocketAddr>,
+    /// All of it together, 3s to 2m; as the scenario says when left out
+    #[arg(long = "for", value_name = "TIME", value_parser = drill_time)]
+    lasting: Option<Duration>,
+    /// The same seed draws the same readers and attackers
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Folder for a report in HTML with charts
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Judge only what does not depend on what else this machine does
+    #[arg(long)]
+    untimed: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum GradeWord {
+    Crude,
+    Half,
+    Perfect,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DialectWord {
+    Generic,
+    #[value(name = "wordpress")]
+    WordPress,
+    Joomla,
+    Drupal,
+}
+
+fn drill_time(text: &str) -> Result<Duration, String> {
+    let time = duration::parse(text)?;
+    if (DRILL_TIME_MIN..=DRILL_TIME_MAX).contains(&time) {
+        Ok(time)
+    } else {
+        Err(format!(
+            "a drill lasts {} to {}",
+            duration::write(DRILL_TIME_MIN),
+            duration::write(DRILL_TIME_MAX)
+        ))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -171,7 +276,11 @@ pub fn execute(cli: Cli) -> ExitCode {
                 on: switch == Switch::On,
             },
         ),
+        Command::Drill(what) => drill(what),
         Command::Status { json } => status(&data, json),
+        Command::Lab { arguments } => stage::lab_main(&arguments)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(Failure::Other),
     };
     match done {
         Ok(code) => code,
@@ -241,6 +350,50 @@ fn status(data: &Path, json: bool) -> Result<ExitCode, Failure> {
     }
 }
 
+fn drill(what: Drill) -> Result<ExitCode, Failure> {
+    let Some(name) = what.name.filter(|_| !what.list) else {
+        return say(&scenarios());
+    };
+    let options = DrillOptions {
+        scenario: scenario::find(&name)?,
+        grade: match what.grade {
+            GradeWord::Crude => Grade::Crude,
+            GradeWord::Half => Grade::Half,
+            GradeWord::Perfect => Grade::Perfect,
+        },
+        dialect: match what.dialect {
+            DialectWord::Generic => Dialect::Generic,
+            DialectWord::WordPress => Dialect::WordPress,
+            DialectWord::Joomla => Dialect::Joomla,
+            DialectWord::Drupal => Dialect::Drupal,
+        },
+        against: what.against.as_deref().map(Target::parse).transpose()?,
+        origin_listen: what.origin,
+        lasting: what.lasting,
+        seed: what.seed,
+        json: what.json,
+        report: what.report,
+        saqta_exe: std::env::current_exe()?,
+        untimed: what.untimed,
+    };
+    match run_drill(&options) {
+        Ok(outcome) => Ok(ExitCode::from(outcome.exit_code())),
+        // Whoever pressed Ctrl-C knows.
+        Err(error) if error.is::<Interrupted>() => Ok(ExitCode::from(EXIT_INTERRUPTED)),
+        Err(error) => Err(Failure::Other(error)),
+    }
+}
+
+fn scenarios() -> String {
+    scenario::EMBEDDED
+        .iter()
+        .filter_map(|(name, _)| scenario::find(name).ok())
+        .map(|Written { scenario, .. }| {
+            screen::entry(&format!("{}\n{}", scenario.name, scenario.says)) + "\n"
+        })
+        .collect()
+}
+
 pub(crate) fn read_file(file: &Path) -> Result<Plan, Failure> {
     let mut bytes = Vec::new();
     let read =
@@ -270,7 +423,7 @@ fn say(text: &str) -> Result<ExitCode, Failure> {
 fn complain(failure: &Failure) {
     let list = |problems: &[String], then: &str| {
         for problem in problems {
-            eprintln!("{}\n", screen::problem(problem));
+            eprintln!("{}\n", screen::entry(problem));
         }
         eprintln!("{}{then}", check::counted(problems.len(), "problem"));
     };
@@ -282,6 +435,6 @@ fn complain(failure: &Failure) {
             );
         }
         Failure::Refused(problems) => list(problems, "; the running Saqta goes on as before"),
-        Failure::Other(error) => eprintln!("{}", screen::problem(&format!("saqta: {error:#}"))),
+        Failure::Other(error) => eprintln!("{}", screen::entry(&format!("saqta: {error:#}"))),
     }
 }

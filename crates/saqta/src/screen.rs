@@ -37,8 +37,8 @@ pub(crate) fn row(word: &str, tone: Tone, subject: &str, text: &str, coloured: b
     format!("{word}{subject:SUBJECT_COLUMNS$}{folded}\n")
 }
 
-/// A sentence and, on lines of their own, what to do about it; both folded, what follows the first line set in.
-pub(crate) fn problem(text: &str) -> String {
+/// A first line and what belongs to it on lines of their own, folded, everything after the first line set in.
+pub(crate) fn entry(text: &str) -> String {
     const INDENT: &str = "    ";
     let paragraphs = text
         .split('\n')
@@ -91,9 +91,9 @@ mod tests {
             long.lines().all(|line| line.chars().count() <= COLUMNS),
             "{long}"
         );
-        assert_eq!(problem("f:1: what\n    do this"), "f:1: what\n    do this");
+        assert_eq!(entry("f:1: what\n    do this"), "f:1: what\n    do this");
         assert!(
-            problem(&"word ".repeat(40))
+            entry(&"word ".repeat(40))
                 .lines()
                 .all(|line| line.chars().count() <= COLUMNS)
         );

@@ -10,7 +10,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("saqta-edge", &["saqta-detect"]),
     ("saqta-lab", &[]),
     ("saqta", &["saqta-detect", "saqta-edge", "saqta-lab"]),
+    ("saqta-fuzz", &["saqta", "saqta-edge", "saqta-lab"]),
     ("xtask", &[]),
+    // May point anywhere; nothing points at it.
+    (
+        "saqta-fuzz",
+        &["saqta-detect", "saqta-edge", "saqta-lab", "saqta"],
+    ),
 ];
 
 #[test]

@@ -12,6 +12,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::sync_channel;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -253,6 +254,21 @@ saqta: no Saqta runs on the data folder ./saqta-data: start one with `saqta
         ("run -c f --host a", "cannot be used"),
         ("bypass maybe", "possible values"),
         ("check -c latin1.toml", "save it again as UTF-8"),
+        ("drill", "required"),
+        (
+            "drill nothing",
+            "there is no scenario \"nothing\"; there are kursiv-search,",
+        ),
+        ("drill none.toml", "cannot read none.toml"),
+        ("drill slow --for 1s", "a drill lasts 3s to 2m"),
+        ("drill slow --for 5", "write the unit"),
+        ("drill slow --grade fine", "possible values"),
+        ("drill slow --against http://127.0.0.1:1", "required"),
+        (
+            "drill slow --against http://192.0.2.1:80 --origin 127.0.0.1:1",
+            "is not on this machine",
+        ),
+        ("lab", "see `saqta drill --help`"),
     ] {
         let (code, stdout, stderr) = folder.say(arguments);
         assert_eq!((code, stdout.as_str()), (2, ""), "{arguments}");
@@ -270,6 +286,21 @@ fn the_printed_settings_can_be_checked() {
     let (code, settings, stderr) = folder.say("settings");
     assert_eq!((code, stderr.as_str()), (0, ""));
     assert_eq!(settings, saqta::settings::ANNOTATED);
+}
+
+#[test]
+fn the_scenarios_are_listed() {
+    let (code, list, stderr) = Folder::new().say("drill --list");
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    for line in list.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    let names: Vec<&str> = list.lines().filter(|line| !line.starts_with(' ')).collect();
+    let known: Vec<&str> = saqta_lab::scenario::EMBEDDED
+        .iter()
+        .map(|(name, _)| *name)
+        .collect();
+    assert_eq!(names, known);
 }
 
 #[test]
@@ -438,6 +469,44 @@ fn a_run_serves_obeys_and_ends() {
     assert!(stderr.contains("ended"), "{stderr}");
     assert!(!folder.0.join("saqta-data/control.sock").exists());
     assert_eq!(folder.say("status").0, 2);
+}
+
+#[test]
+fn what_is_in_flight_is_finished() {
+    let folder = Folder::new();
+    // An origin that answers when the test says so.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = listener.local_addr().unwrap();
+    let (asked, was_asked) = sync_channel(1);
+    let (answer, may_answer) = sync_channel::<()>(1);
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _part_of_head = stream.read(&mut [0; 4096]).unwrap();
+        asked.send(()).unwrap();
+        may_answer.recv().unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow")
+            .unwrap();
+    });
+    let mut running = folder.run(&format!(
+        "run --origin http://{origin} --listen 127.0.0.1:0"
+    ));
+    let address = running.address();
+    let client = std::thread::spawn(move || fetch(address, "a.example"));
+    was_asked.recv().unwrap();
+
+    kill_process(Pid::from_child(&running.child), Signal::TERM).unwrap();
+    let mut said = BufReader::new(running.child.stderr.take().unwrap()).lines();
+    said.find(|line| {
+        line.as_ref()
+            .unwrap()
+            .contains("finishing requests in flight")
+    })
+    .unwrap()
+    .unwrap();
+    answer.send(()).unwrap();
+    assert!(client.join().unwrap().ends_with("slow"));
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

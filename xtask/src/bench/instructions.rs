@@ -49,8 +49,10 @@ fn total(origin: &Server, hits: u64) -> Result<u64> {
         "--tool=callgrind",
         &out,
         &program,
+        "--data",
+        "@DIR@/data",
         "run",
-        "--config",
+        "-c",
         "@FILE@",
     ];
     let server = Server::start(&command, "saqta.toml", origin.port, &folder, SERVER_CORE)?;

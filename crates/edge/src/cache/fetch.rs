@@ -27,7 +27,7 @@ pub struct Fetch {
 /// What follows a head.
 pub enum Reception {
     /// The body, chunk by chunk.
-    Body(Receiving),
+    Body(Box<Receiving>),
     /// A 304 freshened this; there is nothing more to read.
     Freshened(Arc<Stored>),
 }
@@ -92,6 +92,18 @@ impl Fetch {
         }
         let verdict = self.verdict(asked, status, &headers, length, times);
         self.cache.remember(&self.key, &verdict, response_time);
+        if let Some(stale) = &self.stale
+            && verdict.is_err()
+            && matches!(
+                status,
+                StatusCode::GONE | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS
+            )
+        {
+            // Withdrawn on purpose: the copy must not come back when the origin fails.
+            self.cache
+                .store_of(&self.key)
+                .remove_variant(&self.key.as_ref(), stale);
+        }
         let selection = Selection::of(&headers, asked.headers).unwrap_or_default();
         let share = match &verdict {
             Err(why) => Err(Alone::Unstorable(*why)),
@@ -128,7 +140,7 @@ impl Fetch {
         let draft = verdict
             .ok()
             .map(|freshness| (status, shared, selection, freshness));
-        Reception::Body(Receiving {
+        Reception::Body(Box::new(Receiving {
             cache: self.cache,
             key: self.key,
             writer: self.writer,
@@ -136,7 +148,7 @@ impl Fetch {
             length,
             body_bytes_max,
             response_time,
-        })
+        }))
     }
 
     fn verdict(
@@ -222,12 +234,11 @@ impl Receiving {
     /// # Errors
     /// When nothing is kept and nobody reads: the origin's response may be dropped.
     pub async fn chunk(&mut self, chunk: Bytes) -> Result<(), Unread> {
-        let outgrown = self.writer.chunk(chunk, self.body_bytes_max).await?;
-        if outgrown {
+        if let Some(why) = self.writer.push(chunk, self.body_bytes_max) {
             self.draft = None;
-            self.cache.outgrown(&self.key, self.response_time);
+            self.cache.not_kept(&self.key, why, self.response_time);
         }
-        Ok(())
+        self.writer.room().await
     }
 
     /// The origin's message is complete. A body that is not as long as announced has broken off all the same.

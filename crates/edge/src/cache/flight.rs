@@ -435,6 +435,14 @@ pub(super) enum Joined {
 #[error("nobody reads this response any more")]
 pub struct Unread;
 
+/// Why a body stopped being kept on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotKept {
+    TooLong,
+    /// All flights together hold their share.
+    NoRoom,
+}
+
 /// The writing end. Dropped before [`FlightWriter::done`], it has broken off.
 pub(super) struct FlightWriter {
     flight: Arc<Flight>,
@@ -482,15 +490,10 @@ impl FlightWriter {
         });
     }
 
-    /// Hands a chunk to all readers, and waits while a window is full. `body_bytes_max`: what can be stored. True: with this chunk
-    /// the body has outgrown that.
-    pub(super) async fn chunk(
-        &mut self,
-        chunk: Bytes,
-        body_bytes_max: u64,
-    ) -> Result<bool, Unread> {
+    /// Hands a chunk to all readers. `body_bytes_max`: what can be stored. `Some`: from this chunk on the body is kept no longer.
+    pub(super) fn push(&mut self, chunk: Bytes, body_bytes_max: u64) -> Option<NotKept> {
         if chunk.is_empty() {
-            return Ok(false);
+            return None;
         }
         let chunk = if chunk.len() < CHUNK_COPIED_BYTES {
             Bytes::copy_from_slice(&chunk)
@@ -498,30 +501,38 @@ impl FlightWriter {
             chunk
         };
         let flights = Arc::clone(&self.flight.flights);
-        let (outgrown, slides) = self.flight.tell_readers(|state| {
+        let not_kept = self.flight.tell_readers(|state| {
             let cost = cost(&chunk);
-            let outgrown = state.keeps_all
-                && ((state.held + cost) as u64 > body_bytes_max || flights.is_scarce());
-            state.keeps_all &= !outgrown;
+            let not_kept = if !state.keeps_all {
+                None
+            } else if (state.held + cost) as u64 > body_bytes_max {
+                Some(NotKept::TooLong)
+            } else if flights.is_scarce() {
+                Some(NotKept::NoRoom)
+            } else {
+                None
+            };
+            state.keeps_all &= not_kept.is_none();
             state.received += chunk.len() as u64;
             state.held += cost;
             flights.hold(cost);
             state.chunks.push_back(chunk);
             flights.release(state.slide());
-            (outgrown, !state.keeps_all)
+            not_kept
         });
-        if outgrown {
+        if not_kept.is_some() {
             self.unlist();
         }
-        if slides {
-            self.room().await?;
-        }
-        Ok(outgrown)
+        not_kept
     }
 
-    async fn room(&self) -> Result<(), Unread> {
+    /// Waits while the window of a body that is not kept is full.
+    pub(super) async fn room(&self) -> Result<(), Unread> {
         std::future::poll_fn(|cx| {
             let mut state = self.flight.lock();
+            if state.keeps_all {
+                return Poll::Ready(Ok(()));
+            }
             if state.reader_count() == 0 {
                 return Poll::Ready(Err(Unread));
             }

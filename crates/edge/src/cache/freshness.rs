@@ -717,7 +717,9 @@ mod tests {
             }
             let request = HeaderMap::new();
             let asked = Asked { method: &Method::GET, headers: &request, no_store: false };
-            let _ = judge(&asked, StatusCode::OK, &headers, Times { request: NOW, response: NOW }).is_ok();
+            if let Ok(freshness) = judge(&asked, StatusCode::OK, &headers, Times { request: NOW, response: NOW }) {
+                prop_assert!(!freshness.is_fresh(UnixMillis(u64::MAX)));
+            }
         }
     }
 }

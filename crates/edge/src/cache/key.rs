@@ -226,7 +226,8 @@ mod tests {
         use Scheme::{Http, Https};
         let ring = Keyring::default();
         let page = ring.key(0, Http, b"kaztag.kz", b"/a?b=1").to_key();
-        let table: &[(usize, Scheme, &[u8], &[u8], bool)] = &[
+        type Case<'a> = (usize, Scheme, &'a [u8], &'a [u8], bool);
+        let table: &[Case<'_>] = &[
             (0, Http, b"kaztag.kz", b"/a?b=1", true),
             (0, Http, b"KazTAG.kz", b"/a?b=1", true),
             (0, Http, b"kaztag.kz:80", b"/a?b=1", true),

@@ -21,6 +21,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// A refused connection is the kernel's word that nobody listens; three, because a restarting server refuses for some
@@ -351,6 +352,7 @@ pub struct OriginHealth {
     asked_at: AtomicU64,
     probe_at: AtomicU64,
     retry_saved: AtomicU64,
+    changes: watch::Sender<State>,
     started: Instant,
 }
 
@@ -367,6 +369,7 @@ impl OriginHealth {
             asked_at: AtomicU64::new(0),
             probe_at: AtomicU64::new(0),
             retry_saved: AtomicU64::new(RETRY_SAVED_MAX),
+            changes: watch::Sender::new(State::Closed),
             started: now,
         }
     }
@@ -378,6 +381,11 @@ impl OriginHealth {
             half if half == State::HalfOpen as u8 => State::HalfOpen,
             _ => State::Open,
         }
+    }
+
+    /// For whoever wants to say aloud that the origin went down or came back.
+    pub fn changes(&self) -> watch::Receiver<State> {
+        self.changes.subscribe()
     }
 
     pub fn counts(&self) -> OriginCounts {
@@ -509,11 +517,214 @@ impl OriginHealth {
             count(&self.counters.opened);
         }
         self.calm.store(breaker.is_calm(), Ordering::Relaxed);
-        self.state.store(after as u8, Ordering::Relaxed);
+        if after != before {
+            self.state.store(after as u8, Ordering::Relaxed);
+            self.changes.send_replace(after);
+        }
         out
     }
 
     fn millis(&self, now: Instant) -> u64 {
         u64::try_from(now.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use State::{Closed, HalfOpen, Open};
+
+    /// Milliseconds, what happens, the state after it.
+    enum Line {
+        Note(Event),
+        Times(u32, Event),
+        Ask(Gate),
+        Hang,
+        Abandon,
+    }
+    use Line::{Abandon, Ask, Hang, Note, Times};
+
+    fn check(probed: bool, story: &[(u64, Line, State)]) {
+        let start = Instant::now();
+        let mut breaker = Breaker::new(probed);
+        for (index, (millis, line, state)) in story.iter().enumerate() {
+            let now = start + Duration::from_millis(*millis);
+            match line {
+                Note(event) => breaker.note(now, *event),
+                Times(times, event) => (0..*times).for_each(|_| breaker.note(now, *event)),
+                Ask(gate) => assert_eq!(breaker.ask(now), *gate, "line {index}"),
+                Hang => breaker.note_hang(now),
+                Abandon => breaker.trial_abandoned(),
+            }
+            assert_eq!(breaker.state(), *state, "line {index}, probed: {probed}");
+        }
+    }
+
+    #[test]
+    fn three_refused_connections_in_a_row_open_it() {
+        use Event::{Answered, Unreachable};
+        for probed in [false, true] {
+            check(probed, &[
+                (0, Times(2, Unreachable), Closed),
+                (1, Note(Answered), Closed),
+                (2, Times(2, Unreachable), Closed),
+                (3, Note(Unreachable), Open),
+                (4, Ask(Gate::Shut), Open),
+            ]);
+        }
+    }
+
+    #[test]
+    fn a_flood_on_one_failing_page_is_not_a_dead_origin() {
+        use Event::{Overloaded, ProbeAnswered, ProbeFailed, ServerError};
+        // Without a health path a 500 proves nothing.
+        check(false, &[(0, Times(10_000, ServerError), Closed), (9_000, Times(10_000, ServerError), Closed)]);
+        // With one, the probe decides, either way.
+        check(true, &[
+            (0, Times(100, ServerError), Closed),
+            (2_000, Times(100, Overloaded), Closed),
+            (2_500, Note(ProbeAnswered), Closed),
+            (2_600, Times(19, ServerError), Closed),
+            (2_700, Note(ProbeFailed), Closed),
+        ]);
+        check(true, &[
+            (0, Times(100, ServerError), Closed),
+            (2_000, Note(ServerError), Closed),
+            (2_500, Note(ProbeFailed), Closed),
+            (3_500, Note(ProbeFailed), Open),
+        ]);
+    }
+
+    #[test]
+    fn silence_and_overload_need_twenty_in_a_row_over_two_seconds() {
+        use Event::{Answered, Overloaded, Silent};
+        for sick in [Overloaded, Silent] {
+            check(false, &[
+                (0, Times(500, sick), Closed),
+                (1_999, Note(sick), Closed),
+                (1_999, Note(Answered), Closed),
+                (2_000, Times(19, sick), Closed),
+                (5_000, Note(sick), Open),
+            ]);
+        }
+    }
+
+    #[test]
+    fn half_open_lets_one_try_at_a_time() {
+        use Event::{Answered, ProbeAnswered, Silent, Unreachable};
+        check(true, &[
+            (0, Times(3, Unreachable), Open),
+            (900, Note(ProbeAnswered), HalfOpen),
+            (901, Ask(Gate::Trial), HalfOpen),
+            (902, Ask(Gate::Shut), HalfOpen),
+            // Its client left: the next one is the trial.
+            (903, Abandon, HalfOpen),
+            (904, Ask(Gate::Trial), HalfOpen),
+            // It hangs: another after a second.
+            (1_903, Ask(Gate::Shut), HalfOpen),
+            (1_904, Ask(Gate::Trial), HalfOpen),
+            (1_905, Note(Silent), Open),
+            (2_900, Note(ProbeAnswered), HalfOpen),
+            (2_901, Ask(Gate::Trial), HalfOpen),
+            (2_902, Note(Unreachable), Open),
+            (3_900, Note(ProbeAnswered), HalfOpen),
+            (3_901, Ask(Gate::Trial), HalfOpen),
+            (3_902, Note(Answered), Closed),
+            (3_903, Ask(Gate::Pass), Closed),
+            (3_904, Times(2, Unreachable), Closed),
+        ]);
+    }
+
+    #[test]
+    fn an_error_page_in_a_trial_is_an_answer() {
+        use Event::{Overloaded, ProbeAnswered, ServerError, Unreachable};
+        check(true, &[
+            (0, Times(3, Unreachable), Open),
+            (1, Note(ProbeAnswered), HalfOpen),
+            (2, Note(Overloaded), Open),
+            (3, Note(ProbeAnswered), HalfOpen),
+            (4, Note(ServerError), Closed),
+        ]);
+    }
+
+    #[test]
+    fn without_news_from_a_probe_a_reader_finds_out() {
+        use Event::{Answered, ProbeFailed, Unreachable};
+        check(false, &[
+            (0, Times(3, Unreachable), Open),
+            (1_999, Ask(Gate::Shut), Open),
+            (2_000, Ask(Gate::Trial), HalfOpen),
+            (2_001, Note(Unreachable), Open),
+            // While probes speak, no reader pays.
+            (3_000, Note(ProbeFailed), Open),
+            (4_500, Ask(Gate::Shut), Open),
+            // An answer to an older request is news too.
+            (4_600, Note(Answered), HalfOpen),
+        ]);
+    }
+
+    #[test]
+    fn a_hang_is_confirmed_by_the_probe_where_there_is_one() {
+        use Event::{ProbeAnswered, ProbeFailed};
+        check(false, &[(0, Hang, Open)]);
+        check(true, &[(0, Hang, Closed), (1, Note(ProbeFailed), Closed), (2, Note(ProbeFailed), Open)]);
+        check(true, &[(0, Hang, Closed), (1, Note(ProbeAnswered), Closed), (2, Note(ProbeFailed), Closed)]);
+    }
+
+    #[test]
+    fn death_in_the_night_takes_three_failed_probes() {
+        check(true, &[(0, Times(2, Event::ProbeFailed), Closed), (1, Note(Event::ProbeFailed), Open)]);
+    }
+
+    #[test]
+    fn a_fifth_of_requests_may_be_retried() {
+        let now = Instant::now();
+        let health = OriginHealth::new(false, now);
+        let saved = (0..100).filter(|_| health.take_retry()).count();
+        assert_eq!(saved, 10);
+        let retried = (0..1_000)
+            .filter(|_| {
+                assert_eq!(health.ask(now), Gate::Pass);
+                health.done_waiting();
+                health.take_retry()
+            })
+            .count();
+        assert_eq!(retried, 200);
+        assert_eq!(health.counts().retries_refused, 890);
+    }
+
+    #[test]
+    fn one_shard_probes_for_all_and_only_with_a_reason() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let health = OriginHealth::new(true, start);
+        assert_eq!(health.ask(at(20_000)), Gate::Pass);
+        // Busy and healthy.
+        assert!(!health.claim_probe(at(21_000)));
+        for _ in 0..3 {
+            health.note(at(22_000), Event::Unreachable);
+        }
+        let claims = |millis| (0..8).filter(|_| health.claim_probe(at(millis))).count();
+        // Down: one of eight shards, each second.
+        assert_eq!((claims(22_001), claims(22_100), claims(23_001)), (1, 0, 1));
+        health.note(at(23_100), Event::ProbeAnswered);
+        health.note(at(23_200), Event::Answered);
+        assert_eq!(health.state(), Closed);
+        assert_eq!((claims(24_000), claims(30_001), claims(31_000), claims(41_000)), (0, 1, 0, 1));
+    }
+
+    #[test]
+    fn eight_waiting_and_ten_seconds_without_an_answer_are_a_hang() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let health = OriginHealth::new(false, start);
+        for _ in 0..8 {
+            health.ask(at(100));
+        }
+        health.claim_probe(at(109));
+        assert_eq!(health.state(), Closed);
+        health.claim_probe(at(110));
+        assert_eq!(health.state(), Open);
+        assert_eq!(health.counts().opened, 1);
     }
 }

@@ -96,14 +96,16 @@ fn talk(
             }
             asked.body = buffer.drain(..length).collect();
         } else if asked.field("transfer-encoding").is_some() {
-            let Some(end) = read_until(&mut stream, &mut buffer, b"0\r\n\r\n").or_else(|| {
-                buffer
-                    .windows(3)
-                    .position(|three| three == b"0\r\n")
-                    .map(|at| at + 3)
-            }) else {
+            let Some(last) = read_until(&mut stream, &mut buffer, b"0\r\n") else {
                 return;
             };
+            // Trailers, if any, end like a head.
+            let mut tail = buffer.split_off(last - 2);
+            let Some(end) = read_until(&mut stream, &mut tail, b"\r\n\r\n") else {
+                return;
+            };
+            buffer.extend_from_slice(&tail);
+            let end = last - 2 + end;
             asked.body = buffer.drain(..end).collect();
         }
         book.lock().unwrap().push(asked.clone());
