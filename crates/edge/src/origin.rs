@@ -502,7 +502,12 @@ async fn probe(
         .ok()?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     // The status is all we want of it; dropping the body ends the connection too.
-    let status = async move { sender.send_request(request).await.map(|response| response.status()) };
+    let status = async move {
+        sender
+            .send_request(request)
+            .await
+            .map(|response| response.status())
+    };
     let (status, _) = tokio::join!(status, connection);
     Some(status.is_ok_and(|status| !status.is_server_error()))
 }

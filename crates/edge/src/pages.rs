@@ -450,7 +450,10 @@ mod tests {
     use Language::{English, Kazakh, Russian};
 
     fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
-        lines.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap())).collect()
+        lines
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
     }
 
     fn every() -> Vec<(Page, Asker, Prebuilt)> {
@@ -486,7 +489,11 @@ mod tests {
             (Some("english, rus"), Kazakh),
         ];
         for (accept, expected) in table {
-            assert_eq!(language(accept.map(str::as_bytes), Kazakh), expected, "{accept:?}");
+            assert_eq!(
+                language(accept.map(str::as_bytes), Kazakh),
+                expected,
+                "{accept:?}"
+            );
         }
     }
 
@@ -494,12 +501,24 @@ mod tests {
     fn navigations_get_html_and_programs_get_a_problem() {
         let firefox = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
         let table: [(&[(&'static str, &str)], Format); 9] = [
-            (&[("sec-fetch-mode", "navigate"), ("accept", "*/*")], Format::Html),
-            (&[("sec-fetch-mode", "cors"), ("accept", firefox)], Format::Problem),
-            (&[("sec-fetch-mode", "no-cors"), ("accept", "image/avif,*/*")], Format::Problem),
+            (
+                &[("sec-fetch-mode", "navigate"), ("accept", "*/*")],
+                Format::Html,
+            ),
+            (
+                &[("sec-fetch-mode", "cors"), ("accept", firefox)],
+                Format::Problem,
+            ),
+            (
+                &[("sec-fetch-mode", "no-cors"), ("accept", "image/avif,*/*")],
+                Format::Problem,
+            ),
             (&[("accept", firefox)], Format::Html),
             (&[("accept", "text/html, application/json")], Format::Html),
-            (&[("accept", "application/json, text/html;q=0.5")], Format::Problem),
+            (
+                &[("accept", "application/json, text/html;q=0.5")],
+                Format::Problem,
+            ),
             (&[("accept", "text/html;q=0")], Format::Problem),
             (&[("accept", "*/*")], Format::Problem),
             (&[], Format::Problem),
@@ -514,19 +533,37 @@ mod tests {
         for (page, asker, built) in every() {
             let text = std::str::from_utf8(&built.body).unwrap();
             assert!(built.body.len() < 10 * 1024, "{page:?}");
-            for other in ["http:", "https:", "//", "src=", "@import", "url(", "<script", "noindex", "<form", "style=\""] {
+            for other in [
+                "http:", "https:", "//", "src=", "@import", "url(", "<script", "noindex", "<form",
+                "style=\"",
+            ] {
                 assert!(!text.contains(other), "{page:?} {other}");
             }
-            let field = |name: http::HeaderName| built.fields.get(name).map(|value| value.to_str().unwrap());
+            let field = |name: http::HeaderName| {
+                built.fields.get(name).map(|value| value.to_str().unwrap())
+            };
             assert_eq!(field(CACHE_CONTROL), Some("no-store"));
             assert_eq!(field(REFERRER_POLICY), Some("no-referrer"));
             assert_eq!(field(CONTENT_LANGUAGE), Some(tag(asker.language)));
             // Nothing stores these, so nobody needs to know what they vary by.
             assert_eq!(field(VARY), None);
-            assert_eq!(built.status.is_server_error() && field(RETRY_AFTER).is_none(), false, "{page:?}");
+            assert_eq!(
+                built.status.is_server_error() && field(RETRY_AFTER).is_none(),
+                false,
+                "{page:?}"
+            );
             if asker.format == Format::Html {
-                assert!(text.starts_with(&format!("<!doctype html>\n<html lang=\"{}\">", tag(asker.language))));
-                assert_eq!((text.matches("<h1>").count(), text.matches("<title>").count()), (1, 1));
+                assert!(text.starts_with(&format!(
+                    "<!doctype html>\n<html lang=\"{}\">",
+                    tag(asker.language)
+                )));
+                assert_eq!(
+                    (
+                        text.matches("<h1>").count(),
+                        text.matches("<title>").count()
+                    ),
+                    (1, 1)
+                );
             }
         }
     }
@@ -538,7 +575,10 @@ mod tests {
             let reloads = text.contains("http-equiv=\"refresh\"");
             match page {
                 Page::Waiting { reload_secs } => {
-                    assert_eq!(built.fields.get(RETRY_AFTER).unwrap(), reload_secs.to_string().as_str());
+                    assert_eq!(
+                        built.fields.get(RETRY_AFTER).unwrap(),
+                        reload_secs.to_string().as_str()
+                    );
                     assert_eq!(built.status, StatusCode::SERVICE_UNAVAILABLE);
                     assert_eq!(reloads, asker.format == Format::Html);
                     assert!(!reloads || text.contains(&format!("content=\"{reload_secs}\"")));
@@ -547,7 +587,10 @@ mod tests {
             }
         }
         let pages = Pages::new();
-        let asker = Asker { language: English, format: Format::Html };
+        let asker = Asker {
+            language: English,
+            format: Format::Html,
+        };
         for (asked, given) in [(0, "5"), (5, "5"), (13, "13"), (20, "20"), (u16::MAX, "20")] {
             let page = pages.page(Page::Waiting { reload_secs: asked }, asker);
             assert_eq!(page.fields.get(RETRY_AFTER).unwrap(), given);
@@ -559,9 +602,16 @@ mod tests {
         let pages = Pages::new();
         for (page, asker, built) in every() {
             let found = pages.page(page, asker);
-            assert_eq!((&found.body, found.status), (&built.body, page.status()), "{page:?} {asker:?}");
+            assert_eq!(
+                (&found.body, found.status),
+                (&built.body, page.status()),
+                "{page:?} {asker:?}"
+            );
             let response = pages.response(page, asker);
-            assert_eq!((response.status(), response.headers()), (page.status(), &built.fields));
+            assert_eq!(
+                (response.status(), response.headers()),
+                (page.status(), &built.fields)
+            );
         }
     }
 
@@ -574,7 +624,11 @@ mod tests {
             let mut head = httparse::Response::new(&mut lines);
             assert!(head.parse(&text).unwrap().is_complete(), "{page:?}");
             assert_eq!(head.code, Some(page.status().as_u16()));
-            let length = head.headers.iter().find(|line| line.name == "content-length").unwrap();
+            let length = head
+                .headers
+                .iter()
+                .find(|line| line.name == "content-length")
+                .unwrap();
             assert_eq!(length.value, built.body.len().to_string().as_bytes());
         }
     }
@@ -583,10 +637,19 @@ mod tests {
     fn our_words_need_no_escaping_and_are_whole_sentences() {
         for (page, asker, _) in every() {
             let words = words(page, asker.language);
-            for text in [Some(words.title), Some(words.first), words.second].into_iter().flatten() {
-                assert!(!text.contains(['"', '\\', '<', '>', '&', '\n']) && !text.contains("  "), "{text}");
+            for text in [Some(words.title), Some(words.first), words.second]
+                .into_iter()
+                .flatten()
+            {
+                assert!(
+                    !text.contains(['"', '\\', '<', '>', '&', '\n']) && !text.contains("  "),
+                    "{text}"
+                );
             }
-            assert!(words.first.ends_with('.') && !words.title.ends_with('.'), "{page:?}");
+            assert!(
+                words.first.ends_with('.') && !words.title.ends_with('.'),
+                "{page:?}"
+            );
         }
     }
 
@@ -595,12 +658,20 @@ mod tests {
         use sha2::{Digest, Sha256};
         let digest = Sha256::digest(STYLE.as_bytes());
         let mut base64 = String::new();
-        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        const LETTERS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         for chunk in digest.chunks(3) {
-            let bits = chunk.iter().fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte)) << (8 * (3 - chunk.len()));
+            let bits = chunk
+                .iter()
+                .fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte))
+                << (8 * (3 - chunk.len()));
             for place in 0..4 {
                 let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
-                base64.push(if place > chunk.len() { '=' } else { char::from(letter) });
+                base64.push(if place > chunk.len() {
+                    '='
+                } else {
+                    char::from(letter)
+                });
             }
         }
         assert_eq!(STYLE_HASH, base64);
