@@ -17,8 +17,8 @@
 //! complete. Of framing only what is certain passes: a transfer coding we did not ask for is refused, since to forward its
 //! content without its name would corrupt it.
 
-pub mod health;
 mod connect;
+pub mod health;
 mod message;
 mod pool;
 mod splice;
@@ -132,9 +132,16 @@ impl OriginError {
 
     pub fn retry(&self) -> Retry {
         match self {
-            Self::BreakerOpen | Self::Resolve | Self::Connect(_) | Self::ConnectTimedOut | Self::NoSocket(_) => Retry::Any,
+            Self::BreakerOpen
+            | Self::Resolve
+            | Self::Connect(_)
+            | Self::ConnectTimedOut
+            | Self::NoSocket(_) => Retry::Any,
             Self::ClosedBeforeResponse => Retry::SafeMethod,
-            Self::ResponseTimedOut | Self::RequestNotTaken | Self::RequestBody(_) | Self::BadResponse(_) => Retry::Never,
+            Self::ResponseTimedOut
+            | Self::RequestNotTaken
+            | Self::RequestBody(_)
+            | Self::BadResponse(_) => Retry::Never,
         }
     }
 
@@ -142,20 +149,26 @@ impl OriginError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BreakerOpen | Self::NoSocket(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::ConnectTimedOut | Self::ResponseTimedOut | Self::RequestNotTaken => StatusCode::GATEWAY_TIMEOUT,
+            Self::ConnectTimedOut | Self::ResponseTimedOut | Self::RequestNotTaken => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
             Self::RequestBody(BodyError::TooLong { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestBody(BodyError::TooSlow) => StatusCode::REQUEST_TIMEOUT,
             Self::RequestBody(_) => StatusCode::BAD_REQUEST,
-            Self::Resolve | Self::Connect(_) | Self::ClosedBeforeResponse | Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
+            Self::Resolve
+            | Self::Connect(_)
+            | Self::ClosedBeforeResponse
+            | Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
         }
     }
 
     fn event(&self) -> Option<Event> {
         match self {
             Self::Resolve | Self::Connect(_) | Self::ConnectTimedOut => Some(Event::Unreachable),
-            Self::ClosedBeforeResponse | Self::ResponseTimedOut | Self::RequestNotTaken | Self::BadResponse(_) => {
-                Some(Event::Silent)
-            }
+            Self::ClosedBeforeResponse
+            | Self::ResponseTimedOut
+            | Self::RequestNotTaken
+            | Self::BadResponse(_) => Some(Event::Silent),
             Self::BreakerOpen | Self::NoSocket(_) | Self::RequestBody(_) => None,
         }
     }
@@ -179,8 +192,12 @@ pub struct Origin {
 impl Origin {
     /// `health` is shared by all shards that serve the site.
     pub fn new(plan: OriginPlan, health: Arc<OriginHealth>) -> Self {
-        #[expect(clippy::expect_used, reason = "an authority consists of bytes a field value may have")]
-        let host = HeaderValue::from_str(plan.authority.as_str()).expect("an authority is a field value");
+        #[expect(
+            clippy::expect_used,
+            reason = "an authority consists of bytes a field value may have"
+        )]
+        let host =
+            HeaderValue::from_str(plan.authority.as_str()).expect("an authority is a field value");
         Self {
             connector: Arc::new(Connector::new(&plan.authority)),
             pool: Arc::new(Pool::new(health.clone())),
@@ -215,7 +232,11 @@ impl Origin {
         if gate == Gate::Shut {
             return Err(OriginError::BreakerOpen);
         }
-        let mut turn = Turn { health: &self.health, trial: gate == Gate::Trial, decided: false };
+        let mut turn = Turn {
+            health: &self.health,
+            trial: gate == Gate::Trial,
+            decided: false,
+        };
         self.frame(&mut request);
         let result = self.exchange(request).await;
         turn.decided = true;
@@ -252,7 +273,11 @@ impl Origin {
                 probes.spawn(async move {
                     let alive = timeout(PROBE_TIMEOUT, probe).await.unwrap_or(Some(false));
                     if let Some(alive) = alive {
-                        let event = if alive { Event::ProbeAnswered } else { Event::ProbeFailed };
+                        let event = if alive {
+                            Event::ProbeAnswered
+                        } else {
+                            Event::ProbeFailed
+                        };
                         health.note(Instant::now(), event);
                     }
                 });
@@ -262,18 +287,27 @@ impl Origin {
 
     /// HTTP/1.1, origin form, and exactly one statement of the body's length.
     fn frame(&self, request: &mut Request<Body>) {
-        let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let target = request
+            .uri()
+            .path_and_query()
+            .cloned()
+            .unwrap_or_else(|| PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::from(target);
         *request.version_mut() = Version::HTTP_11;
         *request.extensions_mut() = Extensions::new();
         let body = request.body();
         let ends = body.is_end_stream();
         let length = body.size_hint().exact();
-        let expects_content = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
+        let expects_content = matches!(
+            *request.method(),
+            Method::POST | Method::PUT | Method::PATCH
+        );
         let headers = request.headers_mut();
         headers.remove(TRANSFER_ENCODING);
         match length {
-            _ if ends && expects_content => drop(headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"))),
+            _ if ends && expects_content => {
+                drop(headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0")))
+            }
             _ if ends => drop(headers.remove(CONTENT_LENGTH)),
             Some(length) => drop(headers.insert(CONTENT_LENGTH, HeaderValue::from(length))),
             // Of unknown length, and hyper would leave a GET's content out if it were not told.
@@ -290,7 +324,8 @@ impl Origin {
     async fn exchange(&self, request: Request<Body>) -> Result<Response<Body>, OriginError> {
         let (parts, body) = request.into_parts();
         let contentless = body.is_end_stream();
-        let safe = contentless && matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let safe =
+            contentless && matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let again = contentless.then(|| parts.clone());
         let wants_upgrade = parts.headers.contains_key(UPGRADE);
         let (upload, note) = if contentless {
@@ -309,13 +344,20 @@ impl Origin {
             idle_timeout: self.plan.idle_timeout,
             note,
         };
-        let failed = match self.attempt(lease, Request::from_parts(parts, upload), &waiting).await {
-            Ok((lease, response)) => return self.receive(lease, response, waiting.note, wants_upgrade),
+        let failed = match self
+            .attempt(lease, Request::from_parts(parts, upload), &waiting)
+            .await
+        {
+            Ok((lease, response)) => {
+                return self.receive(lease, response, waiting.note, wants_upgrade);
+            }
             Err(failed) => failed,
         };
         let second = match (failed.unsent, again) {
             (Some(unsent), _) => unsent,
-            (None, Some(parts)) if failed.unheard && failed.untouched => Request::from_parts(parts, Upload::none()),
+            (None, Some(parts)) if failed.unheard && failed.untouched => {
+                Request::from_parts(parts, Upload::none())
+            }
             (None, Some(parts))
                 if safe
                     && failed.unheard
@@ -367,7 +409,14 @@ impl Origin {
         let sent = pin!(lease.sender.try_send_request(request));
         let outcome = match waiting.limit(sent).await {
             Ok(outcome) => outcome,
-            Err(error) => return Err(Failed { error, unsent: None, untouched: false, unheard: false }),
+            Err(error) => {
+                return Err(Failed {
+                    error,
+                    unsent: None,
+                    untouched: false,
+                    unheard: false,
+                });
+            }
         };
         match outcome {
             Ok(response) => {
@@ -378,7 +427,12 @@ impl Origin {
                 let unsent = failed.take_message();
                 let untouched = unsent.is_some() || (lease.reused && !lease.wire.wrote());
                 let error = name_failure(failed.into_error(), &lease.wire);
-                Err(Failed { error, unsent, untouched, unheard: !lease.wire.heard() })
+                Err(Failed {
+                    error,
+                    unsent,
+                    untouched,
+                    unheard: !lease.wire.heard(),
+                })
             }
         }
     }
@@ -400,7 +454,9 @@ impl Origin {
         }
         let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
         let coding = codings.next();
-        if codings.next().is_some() || coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        if codings.next().is_some()
+            || coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        {
             return Err(OriginError::BadResponse(BadResponse::TransferCoding));
         }
         let body = if incoming.is_end_stream() {
@@ -410,7 +466,13 @@ impl Origin {
             Body::Empty
         } else {
             let health = self.health.clone();
-            Body::stream(Download::new(incoming, lease, upload, health, self.plan.idle_timeout))
+            Body::stream(Download::new(
+                incoming,
+                lease,
+                upload,
+                health,
+                self.plan.idle_timeout,
+            ))
         };
         Ok(Response::from_parts(parts, body))
     }
@@ -440,7 +502,12 @@ async fn probe(
         .ok()?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     // The status is all we want of it; dropping the body ends the connection too.
-    let status = async move { sender.send_request(request).await.map(|response| response.status()) };
+    let status = async move {
+        sender
+            .send_request(request)
+            .await
+            .map(|response| response.status())
+    };
     let (status, _) = tokio::join!(status, connection);
     Some(status.is_ok_and(|status| !status.is_server_error()))
 }
@@ -469,7 +536,7 @@ fn name_failure(error: hyper::Error, wire: &Wire) -> OriginError {
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
         if let Some(body) = cause.downcast_ref::<BodyError>() {
-            return OriginError::RequestBody(body.clone());
+            return OriginError::RequestBody(*body);
         }
         source = cause.source();
     }
@@ -485,10 +552,15 @@ struct Waiting {
 }
 
 impl Waiting {
-    async fn limit<F: Future>(&self, mut sent: std::pin::Pin<&mut F>) -> Result<F::Output, OriginError> {
+    async fn limit<F: Future>(
+        &self,
+        mut sent: std::pin::Pin<&mut F>,
+    ) -> Result<F::Output, OriginError> {
         let Some(note) = &self.note else {
             let deadline = self.started + self.response_timeout;
-            return timeout_at(deadline, sent).await.map_err(|_| OriginError::ResponseTimedOut);
+            return timeout_at(deadline, sent)
+                .await
+                .map_err(|_| OriginError::ResponseTimedOut);
         };
         loop {
             let stage = read_stage(note);

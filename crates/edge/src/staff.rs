@@ -14,10 +14,10 @@
 //! rather than to the dashboard, and that redirect earns nothing; what else a site does for registered readers the
 //! operator knows, and such a site lists its staff's networks.
 
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -85,11 +85,19 @@ pub const PROFILES: &[Profile] = &[
         session: &[CookieName::Prefix("wordpress_logged_in_")],
         proof: Proof::Issued,
         reader_landings: &["/wp-admin/profile.php"],
-        publish_paths: &["/wp-admin/post.php", "/wp-admin/async-upload.php", "/wp-json/wp/v2/"],
+        publish_paths: &[
+            "/wp-admin/post.php",
+            "/wp-admin/async-upload.php",
+            "/wp-json/wp/v2/",
+        ],
     },
     Profile {
         name: "joomla",
-        login_paths: &["/administrator/index.php", "/administrator/", "/administrator"],
+        login_paths: &[
+            "/administrator/index.php",
+            "/administrator/",
+            "/administrator",
+        ],
         login_in_place: None,
         logout_paths: &[],
         logout_query: Some("task=logout"),
@@ -104,7 +112,10 @@ pub const PROFILES: &[Profile] = &[
         login_in_place: None,
         logout_paths: &["/user/logout", "/user/logout/confirm"],
         logout_query: None,
-        session: &[CookieName::PrefixHex("SESS"), CookieName::PrefixHex("SSESS")],
+        session: &[
+            CookieName::PrefixHex("SESS"),
+            CookieName::PrefixHex("SSESS"),
+        ],
         proof: Proof::Issued,
         reader_landings: &[],
         publish_paths: &["/node/add/", "/edit", "/jsonapi/node/"],
@@ -200,12 +211,17 @@ impl StaffSessions {
             if sessions.is_empty() {
                 return false;
             }
-            let Some(session) = sessions.get(&self.mark(name, value)) else { continue };
+            let Some(session) = sessions.get(&self.mark(name, value)) else {
+                continue;
+            };
             let expires = session.expires.load(Ordering::Relaxed);
             if now.0 >= expires {
                 continue;
             }
-            session.expires.store(now.plus(SESSION_IDLE_MAX).min(session.ends).0, Ordering::Relaxed);
+            session.expires.store(
+                now.plus(SESSION_IDLE_MAX).min(session.ends).0,
+                Ordering::Relaxed,
+            );
             return true;
         }
         false
@@ -214,15 +230,23 @@ impl StaffSessions {
     /// Looks at an answer of the origin. To be called for every one that is not from the cache; all but logins, logouts and
     /// staff's own answers are told apart at the cost of a few comparisons.
     pub fn learn(&self, exchange: &LoginExchange<'_>, now: UnixMillis) {
-        let Some(profile) = PROFILES.iter().find(|profile| profile.concerns(exchange)) else { return };
+        let Some(profile) = PROFILES.iter().find(|profile| profile.concerns(exchange)) else {
+            return;
+        };
         if profile.is_logout(exchange) {
             self.forget(profile, exchange.request);
             return;
         }
-        let was_staff = exchange.request.get_all(COOKIE).iter().any(|line| self.is_staff(line.as_bytes(), now));
+        let was_staff = exchange
+            .request
+            .get_all(COOKIE)
+            .iter()
+            .any(|line| self.is_staff(line.as_bytes(), now));
         let logged_in = profile.is_login(exchange);
         for line in exchange.response.get_all(SET_COOKIE) {
-            let Some(set) = SetCookie::parse(line.as_bytes(), now) else { continue };
+            let Some(set) = SetCookie::parse(line.as_bytes(), now) else {
+                continue;
+            };
             if !profile.names_session(set.name) {
                 continue;
             }
@@ -237,7 +261,9 @@ impl StaffSessions {
             let proven = match profile.proof {
                 Proof::Issued => logged_in,
                 Proof::Replaced => {
-                    logged_in && before.is_some_and(|before| self.take_guest(self.mark(set.name, before), now))
+                    logged_in
+                        && before
+                            .is_some_and(|before| self.take_guest(self.mark(set.name, before), now))
                 }
             };
             if proven || was_staff {
@@ -249,7 +275,10 @@ impl StaffSessions {
     }
 
     fn mark(&self, name: &[u8], value: &[u8]) -> Mark {
-        Mark(self.key.hash_one(Keyed(0, name, value)), self.key.hash_one(Keyed(1, name, value)))
+        Mark(
+            self.key.hash_one(Keyed(0, name, value)),
+            self.key.hash_one(Keyed(1, name, value)),
+        )
     }
 
     fn remember(&self, mark: Mark, now: UnixMillis) {
@@ -261,7 +290,9 @@ impl StaffSessions {
         self.change(|sessions| {
             sessions.retain(|_, session| session.expires.load(Ordering::Relaxed) > now.0);
             if sessions.len() >= SESSIONS_MAX {
-                let first = sessions.iter().min_by_key(|(_, session)| session.expires.load(Ordering::Relaxed));
+                let first = sessions
+                    .iter()
+                    .min_by_key(|(_, session)| session.expires.load(Ordering::Relaxed));
                 if let Some(first) = first.map(|(mark, _)| *mark) {
                     sessions.remove(&first);
                     self.evicted.fetch_add(1, Ordering::Relaxed);
@@ -312,8 +343,12 @@ impl StaffSessions {
     /// A guest logs in once.
     fn take_guest(&self, mark: Mark, now: UnixMillis) -> bool {
         let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(at) = guests.iter().rposition(|(guest, _)| *guest == mark.0) else { return false };
-        guests.remove(at).is_some_and(|(_, since)| now.since(since) <= GUEST_AGE_MAX)
+        let Some(at) = guests.iter().rposition(|(guest, _)| *guest == mark.0) else {
+            return false;
+        };
+        guests
+            .remove(at)
+            .is_some_and(|(_, since)| now.since(since) <= GUEST_AGE_MAX)
     }
 }
 
@@ -330,7 +365,11 @@ impl Profile {
     fn concerns(&self, exchange: &LoginExchange<'_>) -> bool {
         let sets_session = || {
             exchange.response.get_all(SET_COOKIE).iter().any(|line| {
-                let name = line.as_bytes().split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or_default();
+                let name = line
+                    .as_bytes()
+                    .split(|byte| matches!(byte, b'=' | b';'))
+                    .next()
+                    .unwrap_or_default();
                 self.names_session(name.trim_ascii())
             })
         };
@@ -341,7 +380,11 @@ impl Profile {
         let by_query = self.logout_query.is_some_and(|wanted| {
             self.is_login_path(exchange.path) && has_parameter(exchange.query, wanted)
         });
-        let asked = by_query || self.logout_paths.iter().any(|path| exchange.path.ends_with(path));
+        let asked = by_query
+            || self
+                .logout_paths
+                .iter()
+                .any(|path| exchange.path.ends_with(path));
         asked && exchange.status.is_redirection()
     }
 
@@ -350,19 +393,31 @@ impl Profile {
             return false;
         }
         if exchange.status == StatusCode::OK {
-            return self.login_in_place.is_some_and(|wanted| has_parameter(exchange.query, wanted));
+            return self
+                .login_in_place
+                .is_some_and(|wanted| has_parameter(exchange.query, wanted));
         }
         if !matches!(exchange.status.as_u16(), 302 | 303) {
             return false;
         }
-        let Some(Ok(location)) = exchange.response.get(LOCATION).map(|location| location.to_str()) else {
+        let Some(Ok(location)) = exchange
+            .response
+            .get(LOCATION)
+            .map(|location| location.to_str())
+        else {
             return false;
         };
         let (path, query) = split_reference(location);
         // Joomla's dashboard has the path of its login form; there the replaced session decides.
         let back_to_login = self.proof == Proof::Issued && self.is_login_path(path);
-        let with_error = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("error")));
-        !back_to_login && !with_error && !self.reader_landings.iter().any(|landing| path.ends_with(landing))
+        let with_error =
+            query.is_some_and(|query| query.split('&').any(|part| part.starts_with("error")));
+        !back_to_login
+            && !with_error
+            && !self
+                .reader_landings
+                .iter()
+                .any(|landing| path.ends_with(landing))
     }
 }
 
@@ -374,7 +429,9 @@ pub fn names_session(cookie: &[u8]) -> bool {
 /// A request by which articles are written, should it come from staff.
 pub fn publishes(method: &Method, path: &str) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-        && PROFILES.iter().any(|profile| profile.publish_paths.iter().any(|part| path.contains(part)))
+        && PROFILES
+            .iter()
+            .any(|profile| profile.publish_paths.iter().any(|part| path.contains(part)))
 }
 
 fn session_cookies(cookie: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
@@ -436,9 +493,16 @@ impl<'a> SetCookie<'a> {
         let mut max_age: Option<i64> = None;
         let mut expires: Option<UnixMillis> = None;
         for attribute in parts {
-            let Some(at) = memchr::memchr(b'=', attribute) else { continue };
-            let (key, text) = (attribute[..at].trim_ascii(), attribute[at + 1..].trim_ascii());
-            let Ok(text) = std::str::from_utf8(text) else { continue };
+            let Some(at) = memchr::memchr(b'=', attribute) else {
+                continue;
+            };
+            let (key, text) = (
+                attribute[..at].trim_ascii(),
+                attribute[at + 1..].trim_ascii(),
+            );
+            let Ok(text) = std::str::from_utf8(text) else {
+                continue;
+            };
             if key.eq_ignore_ascii_case(b"max-age") {
                 max_age = text.parse().ok().or(max_age);
             } else if key.eq_ignore_ascii_case(b"expires") {
@@ -457,8 +521,12 @@ impl<'a> SetCookie<'a> {
 
 /// Cookies are the last place where `Thu, 01-Jan-1970 00:00:01 GMT` is still written, by PHP before 8.2.
 fn http_date(text: &str) -> Option<UnixMillis> {
-    let date = httpdate::parse_http_date(text).or_else(|_| httpdate::parse_http_date(&text.replace('-', " "))).ok()?;
-    let since = date.duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let date = httpdate::parse_http_date(text)
+        .or_else(|_| httpdate::parse_http_date(&text.replace('-', " ")))
+        .ok()?;
+    let since = date
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     Some(UnixMillis::from_secs(since.as_secs()))
 }
 
@@ -491,7 +559,10 @@ mod tests {
         let mut fields = HeaderMap::new();
         for line in response {
             let (name, value) = line.split_once(": ").unwrap();
-            fields.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+            fields.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
         }
         Told {
             method: method.parse().unwrap(),
@@ -526,7 +597,15 @@ mod tests {
     #[test]
     fn a_cookies_name_alone_grants_nothing() {
         let staff = sessions();
-        let login = told("POST /wp-login.php", "", 302, &["location: /wp-admin/", &format!("set-cookie: {WP}=true; path=/")]);
+        let login = told(
+            "POST /wp-login.php",
+            "",
+            302,
+            &[
+                "location: /wp-admin/",
+                &format!("set-cookie: {WP}=true; path=/"),
+            ],
+        );
         learn(&staff, &login, NOW);
         assert!(staff.is_staff(format!("{WP}=true").as_bytes(), NOW));
         let strangers = [
@@ -545,7 +624,10 @@ mod tests {
             assert!(!staff.is_staff(cookie.as_bytes(), NOW), "{cookie}");
         }
         // Of a header full of forged ones only the first few are looked at.
-        let many = (0..LOOKUPS_MAX).map(|n| format!("{WP}={n}; ")).collect::<String>() + &format!("{WP}=true");
+        let many = (0..LOOKUPS_MAX)
+            .map(|n| format!("{WP}={n}; "))
+            .collect::<String>()
+            + &format!("{WP}=true");
         assert!(!staff.is_staff(many.as_bytes(), NOW));
         assert!(staff.is_staff(format!("_ga=1; {WP}=true ; b").as_bytes(), NOW));
     }
@@ -556,48 +638,154 @@ mod tests {
         let (wp, drupal, joomla) = (set(WP), set(DRUPAL), set(JOOMLA));
         let home = "location: https://news.example/wp-admin/";
         // What is asked, with which cookie, how it is answered; the session cookie; whether it is staff's then.
-        let table: [(&str, &str, u16, &[&str], &str, bool); 17] = [
+        type Row<'a> = (&'a str, &'a str, u16, &'a [&'a str], &'a str, bool);
+        let table: [Row; 17] = [
             ("POST /wp-login.php", "", 302, &[home, &wp], WP, true),
-            ("POST /blog/wp-login.php?x=1", "wordpress_test_cookie=1", 303, &[home, &wp], WP, true),
-            ("POST /wp-login.php?interim-login=1", "", 200, &[&wp], WP, true),
+            (
+                "POST /blog/wp-login.php?x=1",
+                "wordpress_test_cookie=1",
+                303,
+                &[home, &wp],
+                WP,
+                true,
+            ),
+            (
+                "POST /wp-login.php?interim-login=1",
+                "",
+                200,
+                &[&wp],
+                WP,
+                true,
+            ),
             ("POST /wp-login.php", "", 200, &[&wp], WP, false),
             ("GET /wp-login.php", "", 302, &[home, &wp], WP, false),
             ("POST /search", "", 302, &[home, &wp], WP, false),
-            ("POST /wp-login.php", "", 302, &["location: /wp-login.php?failed=1", &wp], WP, false),
-            ("POST /wp-login.php", "", 302, &["location: /?error=1", &wp], WP, false),
+            (
+                "POST /wp-login.php",
+                "",
+                302,
+                &["location: /wp-login.php?failed=1", &wp],
+                WP,
+                false,
+            ),
+            (
+                "POST /wp-login.php",
+                "",
+                302,
+                &["location: /?error=1", &wp],
+                WP,
+                false,
+            ),
             ("POST /wp-login.php", "", 302, &[&wp], WP, false),
             // A subscriber.
-            ("POST /wp-login.php", "", 302, &["location: /wp-admin/profile.php", &wp], WP, false),
+            (
+                "POST /wp-login.php",
+                "",
+                302,
+                &["location: /wp-admin/profile.php", &wp],
+                WP,
+                false,
+            ),
             // What the client itself sent is not issued.
-            ("POST /wp-login.php", "COOKIE=new", 302, &[home, &wp], WP, false),
-            ("POST /wp-login.php", "", 302, &[home, "set-cookie: other=new"], WP, false),
-            ("POST /wp-login.php", "", 302, &[home, "set-cookie: COOKIE=new; Max-Age=0"], WP, false),
-            ("POST /wp-login.php", "", 302, &[home, "set-cookie: COOKIE=new; expires=Thu, 01-Jan-1970 00:00:01 GMT"], WP, false),
-            ("POST /kk/user/login", "", 303, &["location: /user/1", &drupal], DRUPAL, true),
+            (
+                "POST /wp-login.php",
+                "COOKIE=new",
+                302,
+                &[home, &wp],
+                WP,
+                false,
+            ),
+            (
+                "POST /wp-login.php",
+                "",
+                302,
+                &[home, "set-cookie: other=new"],
+                WP,
+                false,
+            ),
+            (
+                "POST /wp-login.php",
+                "",
+                302,
+                &[home, "set-cookie: COOKIE=new; Max-Age=0"],
+                WP,
+                false,
+            ),
+            (
+                "POST /wp-login.php",
+                "",
+                302,
+                &[
+                    home,
+                    "set-cookie: COOKIE=new; expires=Thu, 01-Jan-1970 00:00:01 GMT",
+                ],
+                WP,
+                false,
+            ),
+            (
+                "POST /kk/user/login",
+                "",
+                303,
+                &["location: /user/1", &drupal],
+                DRUPAL,
+                true,
+            ),
             ("POST /user/login", "", 200, &[&drupal], DRUPAL, false),
             // Joomla replaces sessions it never issued as well.
-            ("POST /administrator/index.php", "COOKIE=invented", 303, &["location: index.php", &joomla], JOOMLA, false),
+            (
+                "POST /administrator/index.php",
+                "COOKIE=invented",
+                303,
+                &["location: index.php", &joomla],
+                JOOMLA,
+                false,
+            ),
         ];
         for (line, cookie, status, response, name, expected) in table {
             let staff = sessions();
-            let response: Vec<String> = response.iter().map(|line| line.replace("COOKIE", name)).collect();
+            let response: Vec<String> = response
+                .iter()
+                .map(|line| line.replace("COOKIE", name))
+                .collect();
             let response: Vec<&str> = response.iter().map(String::as_str).collect();
-            learn(&staff, &told(line, &cookie.replace("COOKIE", name), status, &response), NOW);
-            assert_eq!(staff.is_staff(format!("{name}=new").as_bytes(), NOW), expected, "{line} {cookie} {response:?}");
+            learn(
+                &staff,
+                &told(line, &cookie.replace("COOKIE", name), status, &response),
+                NOW,
+            );
+            assert_eq!(
+                staff.is_staff(format!("{name}=new").as_bytes(), NOW),
+                expected,
+                "{line} {cookie} {response:?}"
+            );
         }
     }
 
     #[test]
     fn joomlas_login_is_the_replacement_of_a_session_it_issued() {
-        let form = told("GET /administrator/", "", 200, &[&format!("set-cookie: {JOOMLA}=guest; path=/; HttpOnly")]);
+        let form = told(
+            "GET /administrator/",
+            "",
+            200,
+            &[&format!("set-cookie: {JOOMLA}=guest; path=/; HttpOnly")],
+        );
         let login = told(
             "POST /administrator/index.php",
             &format!("{JOOMLA}=guest"),
             303,
-            &["location: /administrator/index.php", &format!("set-cookie: {JOOMLA}=editor; path=/")],
+            &[
+                "location: /administrator/index.php",
+                &format!("set-cookie: {JOOMLA}=editor; path=/"),
+            ],
         );
-        let failed = told("POST /administrator/index.php", &format!("{JOOMLA}=guest"), 303, &["location: index.php"]);
-        let is_staff = |staff: &StaffSessions, now| staff.is_staff(format!("{JOOMLA}=editor").as_bytes(), now);
+        let failed = told(
+            "POST /administrator/index.php",
+            &format!("{JOOMLA}=guest"),
+            303,
+            &["location: index.php"],
+        );
+        let is_staff =
+            |staff: &StaffSessions, now| staff.is_staff(format!("{JOOMLA}=editor").as_bytes(), now);
 
         let staff = sessions();
         learn(&staff, &form, NOW);
@@ -610,7 +798,10 @@ mod tests {
             "POST /administrator/index.php",
             &format!("{JOOMLA}=guest"),
             303,
-            &["location: index.php", &format!("set-cookie: {JOOMLA}=second")],
+            &[
+                "location: index.php",
+                &format!("set-cookie: {JOOMLA}=second"),
+            ],
         );
         learn(&staff, &again, NOW);
         assert!(!staff.is_staff(format!("{JOOMLA}=second").as_bytes(), NOW));
@@ -618,50 +809,126 @@ mod tests {
         // So long afterwards that Joomla may have forgotten the guest.
         let staff = sessions();
         learn(&staff, &form, NOW);
-        learn(&staff, &login, NOW.plus(GUEST_AGE_MAX + Duration::from_millis(1)));
+        learn(
+            &staff,
+            &login,
+            NOW.plus(GUEST_AGE_MAX + Duration::from_millis(1)),
+        );
         assert!(!is_staff(&staff, NOW));
     }
 
     #[test]
     fn a_rotated_session_is_learned_and_a_logout_forgets() {
         let staff = sessions();
-        let login = told("POST /user/login", "", 303, &["location: /user/1", &format!("set-cookie: {DRUPAL}=one")]);
+        let login = told(
+            "POST /user/login",
+            "",
+            303,
+            &["location: /user/1", &format!("set-cookie: {DRUPAL}=one")],
+        );
         learn(&staff, &login, NOW);
         let rotated = format!("set-cookie: {DRUPAL}=two; Max-Age=3600; path=/");
-        learn(&staff, &told("GET /node/1/edit", &format!("{DRUPAL}=stranger"), 200, &[&rotated]), NOW);
+        learn(
+            &staff,
+            &told(
+                "GET /node/1/edit",
+                &format!("{DRUPAL}=stranger"),
+                200,
+                &[&rotated],
+            ),
+            NOW,
+        );
         assert!(!staff.is_staff(format!("{DRUPAL}=two").as_bytes(), NOW));
-        learn(&staff, &told("GET /node/1/edit", &format!("{DRUPAL}=one"), 200, &[&rotated]), NOW);
+        learn(
+            &staff,
+            &told(
+                "GET /node/1/edit",
+                &format!("{DRUPAL}=one"),
+                200,
+                &[&rotated],
+            ),
+            NOW,
+        );
         // Requests under way carry the old one still.
         for value in ["one", "two"] {
-            assert!(staff.is_staff(format!("{DRUPAL}={value}").as_bytes(), NOW), "{value}");
+            assert!(
+                staff.is_staff(format!("{DRUPAL}={value}").as_bytes(), NOW),
+                "{value}"
+            );
         }
         // A stranger's logout takes nobody else's session.
-        learn(&staff, &told("GET /user/logout", &format!("{DRUPAL}=stranger"), 302, &["location: /"]), NOW);
+        learn(
+            &staff,
+            &told(
+                "GET /user/logout",
+                &format!("{DRUPAL}=stranger"),
+                302,
+                &["location: /"],
+            ),
+            NOW,
+        );
         assert!(staff.is_staff(format!("{DRUPAL}=two").as_bytes(), NOW));
-        learn(&staff, &told("GET /user/logout", &format!("{DRUPAL}=two"), 302, &["location: /"]), NOW);
+        learn(
+            &staff,
+            &told(
+                "GET /user/logout",
+                &format!("{DRUPAL}=two"),
+                302,
+                &["location: /"],
+            ),
+            NOW,
+        );
         assert!(!staff.is_staff(format!("{DRUPAL}=two").as_bytes(), NOW));
 
-        let login = told("POST /wp-login.php", "", 302, &["location: /wp-admin/", &format!("set-cookie: {WP}=one")]);
+        let login = told(
+            "POST /wp-login.php",
+            "",
+            302,
+            &["location: /wp-admin/", &format!("set-cookie: {WP}=one")],
+        );
         for logout in [
-            told("GET /wp-login.php?action=logout&_wpnonce=1", &format!("{WP}=one"), 302, &["location: /"]),
-            told("GET /any", &format!("{WP}=one"), 200, &[&format!("set-cookie: {WP}=%20; Max-Age=0")]),
+            told(
+                "GET /wp-login.php?action=logout&_wpnonce=1",
+                &format!("{WP}=one"),
+                302,
+                &["location: /"],
+            ),
+            told(
+                "GET /any",
+                &format!("{WP}=one"),
+                200,
+                &[&format!("set-cookie: {WP}=%20; Max-Age=0")],
+            ),
         ] {
             learn(&staff, &login, NOW);
             assert!(staff.is_staff(format!("{WP}=one").as_bytes(), NOW));
             learn(&staff, &logout, NOW);
-            assert!(!staff.is_staff(format!("{WP}=one").as_bytes(), NOW), "{}", logout.path);
+            assert!(
+                !staff.is_staff(format!("{WP}=one").as_bytes(), NOW),
+                "{}",
+                logout.path
+            );
         }
     }
 
     #[test]
     fn sessions_end_after_a_day_unused_and_two_weeks_at_most() {
         let staff = sessions();
-        let login = told("POST /wp-login.php", "", 302, &["location: /wp-admin/", &format!("set-cookie: {WP}=one")]);
+        let login = told(
+            "POST /wp-login.php",
+            "",
+            302,
+            &["location: /wp-admin/", &format!("set-cookie: {WP}=one")],
+        );
         let cookie = format!("{WP}=one");
         learn(&staff, &login, NOW);
         let mut now = NOW;
         while now.since(NOW) < SESSION_AGE_MAX {
-            assert!(staff.is_staff(cookie.as_bytes(), now), "{:?}", now.since(NOW));
+            assert!(
+                staff.is_staff(cookie.as_bytes(), now),
+                "{:?}",
+                now.since(NOW)
+            );
             now = now.plus(23 * HOUR);
         }
         assert!(!staff.is_staff(cookie.as_bytes(), now));
@@ -675,7 +942,16 @@ mod tests {
         let staff = sessions();
         for n in 0..SESSIONS_MAX + 100 {
             let set = format!("set-cookie: {WP}={n}");
-            learn(&staff, &told("POST /wp-login.php", "", 302, &["location: /wp-admin/", &set]), NOW.plus(Duration::from_millis(n as u64)));
+            learn(
+                &staff,
+                &told(
+                    "POST /wp-login.php",
+                    "",
+                    302,
+                    &["location: /wp-admin/", &set],
+                ),
+                NOW.plus(Duration::from_millis(n as u64)),
+            );
         }
         let counts = staff.counts();
         assert_eq!((counts.sessions, counts.evicted), (SESSIONS_MAX, 100));
@@ -683,7 +959,16 @@ mod tests {
         assert!(!staff.is_staff(format!("{WP}=99").as_bytes(), NOW));
         assert!(staff.is_staff(format!("{WP}=100").as_bytes(), NOW));
         for n in 0..GUESTS_MAX + 100 {
-            learn(&staff, &told("GET /administrator/", "", 200, &[&format!("set-cookie: {JOOMLA}={n}")]), NOW);
+            learn(
+                &staff,
+                &told(
+                    "GET /administrator/",
+                    "",
+                    200,
+                    &[&format!("set-cookie: {JOOMLA}={n}")],
+                ),
+                NOW,
+            );
         }
         assert_eq!(staff.guests.lock().unwrap().len(), GUESTS_MAX);
     }

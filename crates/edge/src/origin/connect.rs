@@ -35,13 +35,24 @@ struct Known {
 
 impl Connector {
     pub(super) fn new(authority: &Authority) -> Self {
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let host = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
         let port = authority.port_u16().unwrap_or(80);
         let known = match host.parse::<IpAddr>() {
-            Ok(ip) => Known { addresses: vec![SocketAddr::new(ip, port)], asked_at: None },
+            Ok(ip) => Known {
+                addresses: vec![SocketAddr::new(ip, port)],
+                asked_at: None,
+            },
             Err(_) => Known::default(),
         };
-        Self { host, port, known: Mutex::new(known) }
+        Self {
+            host,
+            port,
+            known: Mutex::new(known),
+        }
     }
 
     pub(super) async fn connect(&self, within: Duration) -> Result<TcpStream, OriginError> {
@@ -69,24 +80,41 @@ impl Connector {
     }
 
     async fn addresses(&self, within: Duration) -> Result<Vec<SocketAddr>, OriginError> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let now = Instant::now();
         let literal = !known.addresses.is_empty() && known.asked_at.is_none();
-        let fresh = known.asked_at.is_some_and(|asked| now.saturating_duration_since(asked) < RESOLVED_AGE_MAX);
+        let fresh = known
+            .asked_at
+            .is_some_and(|asked| now.saturating_duration_since(asked) < RESOLVED_AGE_MAX);
         if literal || (fresh && !known.addresses.is_empty()) {
             return Ok(known.addresses);
         }
-        let asked = timeout(within, tokio::net::lookup_host((self.host.as_str(), self.port))).await;
+        let asked = timeout(
+            within,
+            tokio::net::lookup_host((self.host.as_str(), self.port)),
+        )
+        .await;
         let found: Vec<SocketAddr> = match asked {
             Ok(Ok(found)) => found.take(ADDRESSES_MAX).collect(),
             Ok(Err(_)) | Err(_) => Vec::new(),
         };
-        let addresses = if found.is_empty() { known.addresses } else { found };
+        let addresses = if found.is_empty() {
+            known.addresses
+        } else {
+            found
+        };
         if addresses.is_empty() {
             return Err(OriginError::Resolve);
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = Known { addresses: addresses.clone(), asked_at: Some(now) };
+        *known = Known {
+            addresses: addresses.clone(),
+            asked_at: Some(now),
+        };
         Ok(addresses)
     }
 
@@ -103,5 +131,8 @@ fn is_ours(error: &io::Error) -> bool {
     use io::ErrorKind::{AddrNotAvailable, OutOfMemory, PermissionDenied, QuotaExceeded};
     // EMFILE, ENFILE, ENOBUFS have no kind of their own.
     matches!(error.raw_os_error(), Some(24 | 23 | 105))
-        || matches!(error.kind(), AddrNotAvailable | OutOfMemory | PermissionDenied | QuotaExceeded)
+        || matches!(
+            error.kind(),
+            AddrNotAvailable | OutOfMemory | PermissionDenied | QuotaExceeded
+        )
 }

@@ -16,7 +16,7 @@
 //! [`Breaker`] is pure, time is its argument. [`OriginHealth`] puts it behind a lock that a healthy origin's requests
 //! never take.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -160,7 +160,9 @@ impl Breaker {
         match self.state {
             State::Closed => Gate::Pass,
             State::Open => Gate::Shut,
-            State::HalfOpen if self.trial_at.is_none() || elapsed(self.trial_at, now) >= TRIAL_INTERVAL => {
+            State::HalfOpen
+                if self.trial_at.is_none() || elapsed(self.trial_at, now) >= TRIAL_INTERVAL =>
+            {
                 self.trial_at = Some(now);
                 Gate::Trial
             }
@@ -207,7 +209,11 @@ impl Breaker {
             }
             Event::ProbeFailed => {
                 self.probe_failures = self.probe_failures.saturating_add(1);
-                let enough = if self.suspect { PROBE_FAILURES_SUSPECT } else { PROBE_FAILURES_MAX };
+                let enough = if self.suspect {
+                    PROBE_FAILURES_SUSPECT
+                } else {
+                    PROBE_FAILURES_MAX
+                };
                 if self.state != State::Closed || self.probe_failures >= enough {
                     self.open(now);
                 }
@@ -310,8 +316,22 @@ macro_rules! counters {
 }
 
 counters!(
-    requests, answered, server_errors, overloaded, unreachable, silent, retries, retries_refused, connections,
-    connections_reused, connections_retired, bodies_broken, opened, refused, probes, probes_failed,
+    requests,
+    answered,
+    server_errors,
+    overloaded,
+    unreachable,
+    silent,
+    retries,
+    retries_refused,
+    connections,
+    connections_reused,
+    connections_retired,
+    bodies_broken,
+    opened,
+    refused,
+    probes,
+    probes_failed,
 );
 
 pub(super) fn count(counter: &AtomicU64) {
@@ -388,10 +408,15 @@ impl OriginHealth {
             Event::ProbeAnswered => &self.counters.probes,
             Event::ProbeFailed => &self.counters.probes_failed,
         });
-        if !matches!(event, Event::Unreachable | Event::Silent | Event::ProbeFailed) {
+        if !matches!(
+            event,
+            Event::Unreachable | Event::Silent | Event::ProbeFailed
+        ) {
             self.answered_at.store(self.millis(now), Ordering::Relaxed);
         }
-        if matches!(event, Event::Answered | Event::ProbeAnswered) && self.calm.load(Ordering::Relaxed) {
+        if matches!(event, Event::Answered | Event::ProbeAnswered)
+            && self.calm.load(Ordering::Relaxed)
+        {
             return;
         }
         self.change(|breaker| breaker.note(now, event));
@@ -410,7 +435,8 @@ impl OriginHealth {
         count(&self.counters.requests);
         if self.waiting.fetch_add(1, Ordering::Relaxed) == 0 {
             // Silence is measured from here when nobody was waiting before.
-            self.answered_at.fetch_max(self.millis(now), Ordering::Relaxed);
+            self.answered_at
+                .fetch_max(self.millis(now), Ordering::Relaxed);
         }
         self.asked_at.store(self.millis(now), Ordering::Relaxed);
         let earned = self.retry_saved.load(Ordering::Relaxed);
@@ -432,9 +458,15 @@ impl OriginHealth {
     pub(super) fn take_retry(&self) -> bool {
         let taken = self
             .retry_saved
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| saved.checked_sub(RETRY_COST))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| {
+                saved.checked_sub(RETRY_COST)
+            })
             .is_ok();
-        count(if taken { &self.counters.retries } else { &self.counters.retries_refused });
+        count(if taken {
+            &self.counters.retries
+        } else {
+            &self.counters.retries_refused
+        });
         taken
     }
 
@@ -442,11 +474,17 @@ impl OriginHealth {
     pub(super) fn claim_probe(&self, now: Instant) -> bool {
         let now_millis = self.millis(now);
         let silent_millis = now_millis.saturating_sub(self.answered_at.load(Ordering::Relaxed));
-        if self.waiting() >= SILENCE_WAITING_MIN && u128::from(silent_millis) >= SILENCE_MAX.as_millis() {
+        if self.waiting() >= SILENCE_WAITING_MIN
+            && u128::from(silent_millis) >= SILENCE_MAX.as_millis()
+        {
             self.change(|breaker| breaker.note_hang(now));
         }
         let urgent = !self.calm.load(Ordering::Relaxed)
-            && self.breaker.lock().unwrap_or_else(PoisonError::into_inner).wants_probe();
+            && self
+                .breaker
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .wants_probe();
         let quiet_millis = now_millis.saturating_sub(self.asked_at.load(Ordering::Relaxed));
         let interval = if urgent {
             PROBE_INTERVAL
@@ -457,10 +495,16 @@ impl OriginHealth {
         };
         let last = self.probe_at.load(Ordering::Relaxed);
         // Half an interval of grace: ticks of different shards do not fall together.
-        let due = u128::from(now_millis.saturating_sub(last)) >= interval.as_millis() / 2 || last == 0;
+        let due =
+            u128::from(now_millis.saturating_sub(last)) >= interval.as_millis() / 2 || last == 0;
         due && self
             .probe_at
-            .compare_exchange(last, now_millis.max(1), Ordering::Relaxed, Ordering::Relaxed)
+            .compare_exchange(
+                last,
+                now_millis.max(1),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            )
             .is_ok()
     }
 
@@ -520,13 +564,16 @@ mod tests {
     fn three_refused_connections_in_a_row_open_it() {
         use Event::{Answered, Unreachable};
         for probed in [false, true] {
-            check(probed, &[
-                (0, Times(2, Unreachable), Closed),
-                (1, Note(Answered), Closed),
-                (2, Times(2, Unreachable), Closed),
-                (3, Note(Unreachable), Open),
-                (4, Ask(Gate::Shut), Open),
-            ]);
+            check(
+                probed,
+                &[
+                    (0, Times(2, Unreachable), Closed),
+                    (1, Note(Answered), Closed),
+                    (2, Times(2, Unreachable), Closed),
+                    (3, Note(Unreachable), Open),
+                    (4, Ask(Gate::Shut), Open),
+                ],
+            );
         }
     }
 
@@ -534,102 +581,146 @@ mod tests {
     fn a_flood_on_one_failing_page_is_not_a_dead_origin() {
         use Event::{Overloaded, ProbeAnswered, ProbeFailed, ServerError};
         // Without a health path a 500 proves nothing.
-        check(false, &[(0, Times(10_000, ServerError), Closed), (9_000, Times(10_000, ServerError), Closed)]);
+        check(
+            false,
+            &[
+                (0, Times(10_000, ServerError), Closed),
+                (9_000, Times(10_000, ServerError), Closed),
+            ],
+        );
         // With one, the probe decides, either way.
-        check(true, &[
-            (0, Times(100, ServerError), Closed),
-            (2_000, Times(100, Overloaded), Closed),
-            (2_500, Note(ProbeAnswered), Closed),
-            (2_600, Times(19, ServerError), Closed),
-            (2_700, Note(ProbeFailed), Closed),
-        ]);
-        check(true, &[
-            (0, Times(100, ServerError), Closed),
-            (2_000, Note(ServerError), Closed),
-            (2_500, Note(ProbeFailed), Closed),
-            (3_500, Note(ProbeFailed), Open),
-        ]);
+        check(
+            true,
+            &[
+                (0, Times(100, ServerError), Closed),
+                (2_000, Times(100, Overloaded), Closed),
+                (2_500, Note(ProbeAnswered), Closed),
+                (2_600, Times(19, ServerError), Closed),
+                (2_700, Note(ProbeFailed), Closed),
+            ],
+        );
+        check(
+            true,
+            &[
+                (0, Times(100, ServerError), Closed),
+                (2_000, Note(ServerError), Closed),
+                (2_500, Note(ProbeFailed), Closed),
+                (3_500, Note(ProbeFailed), Open),
+            ],
+        );
     }
 
     #[test]
     fn silence_and_overload_need_twenty_in_a_row_over_two_seconds() {
         use Event::{Answered, Overloaded, Silent};
         for sick in [Overloaded, Silent] {
-            check(false, &[
-                (0, Times(500, sick), Closed),
-                (1_999, Note(sick), Closed),
-                (1_999, Note(Answered), Closed),
-                (2_000, Times(19, sick), Closed),
-                (5_000, Note(sick), Open),
-            ]);
+            check(
+                false,
+                &[
+                    (0, Times(500, sick), Closed),
+                    (1_999, Note(sick), Closed),
+                    (1_999, Note(Answered), Closed),
+                    (2_000, Times(19, sick), Closed),
+                    (5_000, Note(sick), Open),
+                ],
+            );
         }
     }
 
     #[test]
     fn half_open_lets_one_try_at_a_time() {
         use Event::{Answered, ProbeAnswered, Silent, Unreachable};
-        check(true, &[
-            (0, Times(3, Unreachable), Open),
-            (900, Note(ProbeAnswered), HalfOpen),
-            (901, Ask(Gate::Trial), HalfOpen),
-            (902, Ask(Gate::Shut), HalfOpen),
-            // Its client left: the next one is the trial.
-            (903, Abandon, HalfOpen),
-            (904, Ask(Gate::Trial), HalfOpen),
-            // It hangs: another after a second.
-            (1_903, Ask(Gate::Shut), HalfOpen),
-            (1_904, Ask(Gate::Trial), HalfOpen),
-            (1_905, Note(Silent), Open),
-            (2_900, Note(ProbeAnswered), HalfOpen),
-            (2_901, Ask(Gate::Trial), HalfOpen),
-            (2_902, Note(Unreachable), Open),
-            (3_900, Note(ProbeAnswered), HalfOpen),
-            (3_901, Ask(Gate::Trial), HalfOpen),
-            (3_902, Note(Answered), Closed),
-            (3_903, Ask(Gate::Pass), Closed),
-            (3_904, Times(2, Unreachable), Closed),
-        ]);
+        check(
+            true,
+            &[
+                (0, Times(3, Unreachable), Open),
+                (900, Note(ProbeAnswered), HalfOpen),
+                (901, Ask(Gate::Trial), HalfOpen),
+                (902, Ask(Gate::Shut), HalfOpen),
+                // Its client left: the next one is the trial.
+                (903, Abandon, HalfOpen),
+                (904, Ask(Gate::Trial), HalfOpen),
+                // It hangs: another after a second.
+                (1_903, Ask(Gate::Shut), HalfOpen),
+                (1_904, Ask(Gate::Trial), HalfOpen),
+                (1_905, Note(Silent), Open),
+                (2_900, Note(ProbeAnswered), HalfOpen),
+                (2_901, Ask(Gate::Trial), HalfOpen),
+                (2_902, Note(Unreachable), Open),
+                (3_900, Note(ProbeAnswered), HalfOpen),
+                (3_901, Ask(Gate::Trial), HalfOpen),
+                (3_902, Note(Answered), Closed),
+                (3_903, Ask(Gate::Pass), Closed),
+                (3_904, Times(2, Unreachable), Closed),
+            ],
+        );
     }
 
     #[test]
     fn an_error_page_in_a_trial_is_an_answer() {
         use Event::{Overloaded, ProbeAnswered, ServerError, Unreachable};
-        check(true, &[
-            (0, Times(3, Unreachable), Open),
-            (1, Note(ProbeAnswered), HalfOpen),
-            (2, Note(Overloaded), Open),
-            (3, Note(ProbeAnswered), HalfOpen),
-            (4, Note(ServerError), Closed),
-        ]);
+        check(
+            true,
+            &[
+                (0, Times(3, Unreachable), Open),
+                (1, Note(ProbeAnswered), HalfOpen),
+                (2, Note(Overloaded), Open),
+                (3, Note(ProbeAnswered), HalfOpen),
+                (4, Note(ServerError), Closed),
+            ],
+        );
     }
 
     #[test]
     fn without_news_from_a_probe_a_reader_finds_out() {
         use Event::{Answered, ProbeFailed, Unreachable};
-        check(false, &[
-            (0, Times(3, Unreachable), Open),
-            (1_999, Ask(Gate::Shut), Open),
-            (2_000, Ask(Gate::Trial), HalfOpen),
-            (2_001, Note(Unreachable), Open),
-            // While probes speak, no reader pays.
-            (3_000, Note(ProbeFailed), Open),
-            (4_500, Ask(Gate::Shut), Open),
-            // An answer to an older request is news too.
-            (4_600, Note(Answered), HalfOpen),
-        ]);
+        check(
+            false,
+            &[
+                (0, Times(3, Unreachable), Open),
+                (1_999, Ask(Gate::Shut), Open),
+                (2_000, Ask(Gate::Trial), HalfOpen),
+                (2_001, Note(Unreachable), Open),
+                // While probes speak, no reader pays.
+                (3_000, Note(ProbeFailed), Open),
+                (4_500, Ask(Gate::Shut), Open),
+                // An answer to an older request is news too.
+                (4_600, Note(Answered), HalfOpen),
+            ],
+        );
     }
 
     #[test]
     fn a_hang_is_confirmed_by_the_probe_where_there_is_one() {
         use Event::{ProbeAnswered, ProbeFailed};
         check(false, &[(0, Hang, Open)]);
-        check(true, &[(0, Hang, Closed), (1, Note(ProbeFailed), Closed), (2, Note(ProbeFailed), Open)]);
-        check(true, &[(0, Hang, Closed), (1, Note(ProbeAnswered), Closed), (2, Note(ProbeFailed), Closed)]);
+        check(
+            true,
+            &[
+                (0, Hang, Closed),
+                (1, Note(ProbeFailed), Closed),
+                (2, Note(ProbeFailed), Open),
+            ],
+        );
+        check(
+            true,
+            &[
+                (0, Hang, Closed),
+                (1, Note(ProbeAnswered), Closed),
+                (2, Note(ProbeFailed), Closed),
+            ],
+        );
     }
 
     #[test]
     fn death_in_the_night_takes_three_failed_probes() {
-        check(true, &[(0, Times(2, Event::ProbeFailed), Closed), (1, Note(Event::ProbeFailed), Open)]);
+        check(
+            true,
+            &[
+                (0, Times(2, Event::ProbeFailed), Closed),
+                (1, Note(Event::ProbeFailed), Open),
+            ],
+        );
     }
 
     #[test]
@@ -666,7 +757,15 @@ mod tests {
         health.note(at(23_100), Event::ProbeAnswered);
         health.note(at(23_200), Event::Answered);
         assert_eq!(health.state(), Closed);
-        assert_eq!((claims(24_000), claims(30_001), claims(31_000), claims(41_000)), (0, 1, 0, 1));
+        assert_eq!(
+            (
+                claims(24_000),
+                claims(30_001),
+                claims(31_000),
+                claims(41_000)
+            ),
+            (0, 1, 0, 1)
+        );
     }
 
     #[test]

@@ -44,12 +44,21 @@ pub(super) struct Upload {
 
 impl Upload {
     pub(super) fn none() -> Self {
-        Self { body: Body::Empty, note: None }
+        Self {
+            body: Body::Empty,
+            note: None,
+        }
     }
 
     pub(super) fn new(body: Body, now: Instant) -> (Self, StageNote) {
         let note = Arc::new(Mutex::new(Stage::Origin(now)));
-        (Self { body, note: Some(note.clone()) }, note)
+        (
+            Self {
+                body,
+                note: Some(note.clone()),
+            },
+            note,
+        )
     }
 
     fn write(&self, stage: Stage) {
@@ -79,7 +88,11 @@ impl HttpBody for Upload {
                 }
                 let now = Instant::now();
                 let last = frame.is_trailers() || self.body.is_end_stream();
-                self.write(if last { Stage::Sent(now) } else { Stage::Origin(now) });
+                self.write(if last {
+                    Stage::Sent(now)
+                } else {
+                    Stage::Origin(now)
+                });
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(end) => {
@@ -183,7 +196,9 @@ impl HttpBody for Download {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                let idle = this.idle.get_or_insert_with(|| Box::pin(tokio::time::sleep(this.idle_timeout)));
+                let idle = this
+                    .idle
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(this.idle_timeout)));
                 if !this.idle_runs {
                     this.idle_runs = true;
                     idle.as_mut().reset(Instant::now() + this.idle_timeout);

@@ -37,9 +37,23 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(sender: SendRequest<Upload>, wire: Arc<Wire>, task: AbortHandle, home: &Arc<Pool>) -> Self {
-        let task = Task { handle: task, abort: true };
-        Self { sender, wire, reused: false, task, home: Arc::downgrade(home) }
+    pub(super) fn new(
+        sender: SendRequest<Upload>,
+        wire: Arc<Wire>,
+        task: AbortHandle,
+        home: &Arc<Pool>,
+    ) -> Self {
+        let task = Task {
+            handle: task,
+            abort: true,
+        };
+        Self {
+            sender,
+            wire,
+            reused: false,
+            task,
+            home: Arc::downgrade(home),
+        }
     }
 
     /// The exchange went well to its end.
@@ -85,14 +99,23 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new(health: Arc<OriginHealth>) -> Self {
-        Self { idle: Mutex::default(), health }
+        Self {
+            idle: Mutex::default(),
+            health,
+        }
     }
 
     /// The connection used last, if it lives and is young enough for a request that cannot be repeated.
     pub(super) fn take(self: &Arc<Self>, repeatable: bool, now: Instant) -> Option<Lease> {
-        let age_max = if repeatable { IDLE_AGE_MAX } else { IDLE_AGE_UNSAFE_MAX };
+        let age_max = if repeatable {
+            IDLE_AGE_MAX
+        } else {
+            IDLE_AGE_UNSAFE_MAX
+        };
         loop {
-            let Idle { sender, wire, task, .. } = {
+            let Idle {
+                sender, wire, task, ..
+            } = {
                 let mut idle = self.lock();
                 let youngest = idle.last()?;
                 if now.saturating_duration_since(youngest.since) > age_max {
@@ -100,17 +123,29 @@ impl Pool {
                 }
                 idle.pop()?
             };
-            let alive = sender.is_ready().then(|| wire.upgrade()).flatten().filter(|wire| wire.is_idle_and_alive());
+            let alive = sender
+                .is_ready()
+                .then(|| wire.upgrade())
+                .flatten()
+                .filter(|wire| wire.is_idle_and_alive());
             if let Some(wire) = alive {
                 count(&self.health.counters.connections_reused);
-                return Some(Lease { sender, wire, reused: true, task, home: Arc::downgrade(self) });
+                return Some(Lease {
+                    sender,
+                    wire,
+                    reused: true,
+                    task,
+                    home: Arc::downgrade(self),
+                });
             }
             count(&self.health.counters.connections_retired);
         }
     }
 
     fn put(&self, lease: Lease, now: Instant) {
-        let Lease { sender, wire, task, .. } = lease;
+        let Lease {
+            sender, wire, task, ..
+        } = lease;
         if sender.is_closed() {
             return;
         }
@@ -120,13 +155,19 @@ impl Pool {
             idle.remove(0);
             count(&self.health.counters.connections_retired);
         }
-        idle.push(Idle { sender, wire, task, since: now });
+        idle.push(Idle {
+            sender,
+            wire,
+            task,
+            since: now,
+        });
     }
 
     /// Closes what grew old. Called about once a second.
     pub(super) fn retire(&self, now: Instant) {
         self.lock().retain(|idle| {
-            let keep = !idle.sender.is_closed() && now.saturating_duration_since(idle.since) <= IDLE_AGE_MAX;
+            let keep = !idle.sender.is_closed()
+                && now.saturating_duration_since(idle.since) <= IDLE_AGE_MAX;
             if !keep {
                 count(&self.health.counters.connections_retired);
             }

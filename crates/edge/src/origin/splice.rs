@@ -49,7 +49,10 @@ where
 {
     let (client_read, client_write) = tokio::io::split(client);
     let (origin_read, origin_write) = tokio::io::split(origin);
-    let pulse = Pulse { started: Instant::now(), last_millis: AtomicU64::new(0) };
+    let pulse = Pulse {
+        started: Instant::now(),
+        last_millis: AtomicU64::new(0),
+    };
     let (to_origin, to_client) = (AtomicU64::new(0), AtomicU64::new(0));
     let end = {
         let mut up = pin!(pump(client_read, origin_write, &to_origin, &pulse));
@@ -61,13 +64,21 @@ where
         };
         let last_words = HALF_CLOSED_MAX.min(limits.idle_timeout);
         match end {
-            SpliceEnd::ClientClosed => tokio::select! { _ = down => {}, () = pulse.stops(last_words) => {} },
-            SpliceEnd::OriginClosed => tokio::select! { _ = up => {}, () = pulse.stops(last_words) => {} },
+            SpliceEnd::ClientClosed => {
+                tokio::select! { _ = down => {}, () = pulse.stops(last_words) => {} }
+            }
+            SpliceEnd::OriginClosed => {
+                tokio::select! { _ = up => {}, () = pulse.stops(last_words) => {} }
+            }
             SpliceEnd::Idle | SpliceEnd::Broken => {}
         }
         end
     };
-    Spliced { to_origin_bytes: to_origin.into_inner(), to_client_bytes: to_client.into_inner(), end }
+    Spliced {
+        to_origin_bytes: to_origin.into_inner(),
+        to_client_bytes: to_client.into_inner(),
+        end,
+    }
 }
 
 async fn pump(
@@ -103,7 +114,8 @@ impl Pulse {
     /// Returns when no beat came for this long.
     async fn stops(&self, after: Duration) {
         loop {
-            let last = self.started + Duration::from_millis(self.last_millis.load(Ordering::Relaxed));
+            let last =
+                self.started + Duration::from_millis(self.last_millis.load(Ordering::Relaxed));
             let deadline = last + after;
             if deadline <= Instant::now() {
                 return;

@@ -13,8 +13,8 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
@@ -46,7 +46,8 @@ impl Wire {
     pub(super) fn begin(&self, head_bytes_max: usize) {
         self.written_bytes.store(0, Ordering::Relaxed);
         self.read_bytes.store(0, Ordering::Relaxed);
-        self.head_bytes_left.store(head_bytes_max, Ordering::Relaxed);
+        self.head_bytes_left
+            .store(head_bytes_max, Ordering::Relaxed);
     }
 
     pub(super) fn head_complete(&self) {
@@ -78,7 +79,8 @@ impl Wire {
     fn after_write(&self, wanted: usize, result: io::Result<usize>) -> Option<io::Result<usize>> {
         match result {
             Ok(written) => {
-                self.written_bytes.fetch_add(written as u64, Ordering::Relaxed);
+                self.written_bytes
+                    .fetch_add(written as u64, Ordering::Relaxed);
                 Some(Ok(written))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
@@ -94,7 +96,11 @@ impl Wire {
 pub(super) struct WireIo(pub(super) Arc<Wire>);
 
 impl AsyncRead for WireIo {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let wire = &self.0;
         let left = wire.head_bytes_left.load(Ordering::Relaxed);
         if left == 0 {
@@ -110,7 +116,12 @@ impl AsyncRead for WireIo {
                     if left != usize::MAX {
                         // Unless the head was found complete in the meantime.
                         wire.head_bytes_left
-                            .compare_exchange(left, left.saturating_sub(read), Ordering::Relaxed, Ordering::Relaxed)
+                            .compare_exchange(
+                                left,
+                                left.saturating_sub(read),
+                                Ordering::Relaxed,
+                                Ordering::Relaxed,
+                            )
                             .ok();
                     }
                     return Poll::Ready(Ok(()));
@@ -123,7 +134,11 @@ impl AsyncRead for WireIo {
 }
 
 impl AsyncWrite for WireIo {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
