@@ -536,7 +536,7 @@ fn name_failure(error: hyper::Error, wire: &Wire) -> OriginError {
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
         if let Some(body) = cause.downcast_ref::<BodyError>() {
-            return OriginError::RequestBody(body.clone());
+            return OriginError::RequestBody(*body);
         }
         source = cause.source();
     }

@@ -27,8 +27,8 @@ use crate::body::Body;
 use crate::fields::Fields;
 use crate::plan::Language;
 
-/// The bar on the waiting page fills in 5 s (longer motion would need a way to stop it, WCAG 2.2.2), and a reader who waits
-/// longer than 20 s between two tries believes the page broken.
+/// Sooner than 5 s a screen reader has not read the page out; a reader left longer than 20 s between two tries believes it
+/// broken. The bar fills in the same time: it is the wait made visible, and moves for nothing else (WCAG 2.2.2, essential).
 pub const RELOAD_SECS: std::ops::RangeInclusive<u16> = 5..=20;
 
 /// Languages looked at in `Accept-Language`; browsers send up to 10.
@@ -43,12 +43,12 @@ const ANSWER: HeaderName = HeaderName::from_static("saqta-answer");
 const STYLE: &str = include_str!("pages/style.css");
 
 /// SHA-256 of [`STYLE`]; a test holds them together.
-const STYLE_HASH: &str = "24zIZEtJlJr8TaamAXjFLheLQT+4CoiFtZldT7G13sU=";
+const STYLE_HASH: &str = "0mBJBrpcmsWSsc/WcvZpyojiPfZkY3cFOa2zHfBT3/4=";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
-    /// 503. Reloads itself after so many seconds, held within [`RELOAD_SECS`]. The caller spreads them, so that readers
-    /// told to wait together do not come back together.
+    /// A page that reloads itself after so many seconds, held within [`RELOAD_SECS`]; status 503. The caller spreads
+    /// them, so that readers told to wait together do not come back together.
     Waiting { reload_secs: u16 },
     /// 503 to a request that a reload would not repeat: a form.
     NotTaken,
@@ -308,16 +308,12 @@ fn build(page: Page, asker: Asker) -> Prebuilt {
 }
 
 fn html(page: Page, language: Language, words: &Words) -> String {
-    let refresh = match page {
-        Page::Waiting { reload_secs } => {
-            format!("<meta http-equiv=\"refresh\" content=\"{reload_secs}\">\n")
-        }
-        _ => String::new(),
-    };
-    let bar = if refresh.is_empty() {
-        ""
-    } else {
-        "<div class=\"bar\" aria-hidden=\"true\"><i></i></div>\n"
+    let (refresh, bar) = match page {
+        Page::Waiting { reload_secs } => (
+            format!("<meta http-equiv=\"refresh\" content=\"{reload_secs}\">\n"),
+            format!("<div class=\"bar s{reload_secs}\" aria-hidden=\"true\"><i></i></div>\n"),
+        ),
+        _ => Default::default(),
     };
     let second = words
         .second
@@ -427,17 +423,22 @@ fn weighted(list: &[u8]) -> impl Iterator<Item = (&[u8], u16)> {
     })
 }
 
+/// RFC 9110 §12.4.2: `0` or `1`, and three decimals at most.
 fn thousandths(weight: &[u8]) -> u16 {
-    let read = std::str::from_utf8(weight)
-        .ok()
-        .and_then(|text| text.parse::<f32>().ok());
-    match read {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between 0 and 1000"
-        )]
-        Some(weight) if (0.0..=1.0).contains(&weight) => (weight * 1000.0) as u16,
+    let (whole, decimals) = match weight {
+        [whole] => (whole, &[][..]),
+        [whole, b'.', decimals @ ..] if decimals.len() <= 3 => (whole, decimals),
+        _ => return 0,
+    };
+    if !decimals.iter().all(u8::is_ascii_digit) {
+        return 0;
+    }
+    let fraction = (0..3).fold(0, |sum, at| {
+        sum * 10 + decimals.get(at).map_or(0, |digit| u16::from(digit - b'0'))
+    });
+    match (whole, fraction) {
+        (b'1', 0) => 1000,
+        (b'0', fraction) => fraction,
         _ => 0,
     }
 }
@@ -547,9 +548,8 @@ mod tests {
             assert_eq!(field(CONTENT_LANGUAGE), Some(tag(asker.language)));
             // Nothing stores these, so nobody needs to know what they vary by.
             assert_eq!(field(VARY), None);
-            assert_eq!(
-                built.status.is_server_error() && field(RETRY_AFTER).is_none(),
-                false,
+            assert!(
+                !built.status.is_server_error() || field(RETRY_AFTER).is_some(),
                 "{page:?}"
             );
             if asker.format == Format::Html {
@@ -630,6 +630,26 @@ mod tests {
                 .find(|line| line.name == "content-length")
                 .unwrap();
             assert_eq!(length.value, built.body.len().to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn weights_are_read_as_written() {
+        let table: [(&str, u16); 11] = [
+            ("1", 1000),
+            ("1.000", 1000),
+            ("0", 0),
+            ("0.8", 800),
+            ("0.05", 50),
+            ("0.125", 125),
+            ("0.", 0),
+            ("1.1", 0),
+            ("0.1234", 0),
+            ("-1", 0),
+            ("", 0),
+        ];
+        for (text, expected) in table {
+            assert_eq!(thousandths(text.as_bytes()), expected, "{text:?}");
         }
     }
 

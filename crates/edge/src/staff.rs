@@ -638,7 +638,8 @@ mod tests {
         let (wp, drupal, joomla) = (set(WP), set(DRUPAL), set(JOOMLA));
         let home = "location: https://news.example/wp-admin/";
         // What is asked, with which cookie, how it is answered; the session cookie; whether it is staff's then.
-        let table: [(&str, &str, u16, &[&str], &str, bool); 17] = [
+        type Row<'a> = (&'a str, &'a str, u16, &'a [&'a str], &'a str, bool);
+        let table: [Row; 17] = [
             ("POST /wp-login.php", "", 302, &[home, &wp], WP, true),
             (
                 "POST /blog/wp-login.php?x=1",

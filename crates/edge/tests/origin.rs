@@ -1,5 +1,10 @@
 //! Conversations with origins of every kind: what the edge asks, what the origin does, what the caller sees.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a conversation ends where it goes wrong"
+)]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -342,6 +342,7 @@ pub(super) fn count(counter: &AtomicU64) {
 #[derive(Debug)]
 pub struct OriginHealth {
     breaker: Mutex<Breaker>,
+    probed: bool,
     /// Copies of what the breaker says, read without its lock.
     state: AtomicU8,
     calm: AtomicBool,
@@ -357,10 +358,12 @@ pub struct OriginHealth {
 }
 
 impl OriginHealth {
-    /// `probed`: the plan names a health path.
+    /// `probed`: the plan names a health path. Without one, a dead origin is probed by connecting to it and a living one
+    /// not at all.
     pub fn new(probed: bool, now: Instant) -> Self {
         Self {
             breaker: Mutex::new(Breaker::new(probed)),
+            probed,
             state: AtomicU8::new(State::Closed as u8),
             calm: AtomicBool::new(true),
             counters: Counters::default(),
@@ -488,7 +491,7 @@ impl OriginHealth {
         let quiet_millis = now_millis.saturating_sub(self.asked_at.load(Ordering::Relaxed));
         let interval = if urgent {
             PROBE_INTERVAL
-        } else if u128::from(quiet_millis) >= PROBE_INTERVAL_QUIET.as_millis() {
+        } else if self.probed && u128::from(quiet_millis) >= PROBE_INTERVAL_QUIET.as_millis() {
             PROBE_INTERVAL_QUIET
         } else {
             return false;
@@ -766,6 +769,18 @@ mod tests {
             ),
             (0, 1, 0, 1)
         );
+    }
+
+    #[test]
+    fn without_a_health_path_a_living_origin_is_left_alone() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let health = OriginHealth::new(false, start);
+        assert!((1..1_000).all(|secs| !health.claim_probe(at(secs))));
+        for _ in 0..3 {
+            health.note(at(1_000), Event::Unreachable);
+        }
+        assert!(health.claim_probe(at(1_001)));
     }
 
     #[test]
