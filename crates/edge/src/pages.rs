@@ -453,7 +453,7 @@ mod tests {
     fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
         lines
             .iter()
-            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()))
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
             .collect()
     }
 
@@ -540,9 +540,8 @@ mod tests {
             ] {
                 assert!(!text.contains(other), "{page:?} {other}");
             }
-            let field = |name: http::HeaderName| {
-                built.fields.get(name).map(|value| value.to_str().unwrap())
-            };
+            let field =
+                |name: HeaderName| built.fields.get(name).map(|value| value.to_str().unwrap());
             assert_eq!(field(CACHE_CONTROL), Some("no-store"));
             assert_eq!(field(REFERRER_POLICY), Some("no-referrer"));
             assert_eq!(field(CONTENT_LANGUAGE), Some(tag(asker.language)));

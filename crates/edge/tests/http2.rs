@@ -1,5 +1,7 @@
 //! HTTP/2 with prior knowledge, frame by frame: what a browser does, and what an attacker does.
 
+#![allow(clippy::unwrap_used, reason = "tests say so when they fail")]
+
 mod kit;
 
 use std::io::{Read, Write};
@@ -415,8 +417,10 @@ fn names_with_underscores_do_not_pass() {
     assert!(!head.contains("6.6.6.6") && !head.contains('_'), "{head}");
 }
 
+type Flood = (&'static str, Box<dyn Fn(u32) -> Vec<u8>>, u32);
+
 /// (what, frames of one round, rounds after which the edge must have hung up)
-fn floods() -> Vec<(&'static str, Box<dyn Fn(u32) -> Vec<u8>>, u32)> {
+fn floods() -> Vec<Flood> {
     let request = |round: u32| {
         frame(
             HEADERS,
