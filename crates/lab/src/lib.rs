@@ -5,6 +5,7 @@ pub mod chance;
 mod chart;
 pub mod clock;
 pub mod corpus;
+pub mod demo;
 pub mod drill;
 pub mod guard;
 pub mod load;

@@ -436,6 +436,7 @@ pub(crate) fn percent(share: Option<f64>) -> String {
 pub(crate) fn millis(time: Option<f64>) -> String {
     match time {
         None => "–".to_owned(),
+        Some(0.0) => "0 ms".to_owned(),
         Some(time) if time >= 1_000.0 => format!("{:.1} s", time / 1_000.0),
         Some(time) if time >= 10.0 => format!("{time:.0} ms"),
         Some(time) => format!("{time:.1} ms"),
