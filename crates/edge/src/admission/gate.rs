@@ -172,12 +172,12 @@ impl<W> Gate<W> {
                     baseline_ms: self.costs.baseline_ms(grant.shape),
                 },
             );
-            let light = self.limit.is_light(grant.concurrency);
+            let ease = self.limit.ease(grant.concurrency);
             self.costs.learn(
                 grant.shape,
                 Learned {
                     latency_ms,
-                    light,
+                    ease,
                     window: grant.window,
                 },
             );
