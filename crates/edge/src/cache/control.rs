@@ -222,14 +222,10 @@ impl Control {
 
     /// What a response tells a cache of our kind: the most particular field that can be read, alone.
     pub fn of_response<F: Fields + ?Sized>(fields: &F) -> Self {
-        let targeted: [(&str, fn(&[u8]) -> Option<Self>); 2] = [
-            ("cdn-cache-control", parse_targeted),
-            ("surrogate-control", parse_surrogate),
-        ];
+        let line = |name: &str| fields.field(name).and_then(|_| fields.joined(name));
+        let targeted = line("cdn-cache-control").and_then(|line| parse_targeted(&line));
         targeted
-            .into_iter()
-            .filter(|(name, _)| fields.field(name).is_some())
-            .find_map(|(name, parse)| fields.joined(name).and_then(|line| parse(&line)))
+            .or_else(|| line("surrogate-control").and_then(|line| parse_surrogate(&line)))
             .unwrap_or_else(|| Self::of(fields))
     }
 
