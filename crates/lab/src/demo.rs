@@ -21,6 +21,8 @@ use crate::stage::{self, Interrupted, Live, Play, Who};
 const SCENARIO: &str = include_str!("../scenarios/demo.toml");
 /// The same newsroom every time.
 const SEED: u64 = 1;
+/// A terminal's, less one: some wrap at the last.
+const COLUMNS: usize = 79;
 /// Seconds drawn, one letter each; with the words before them they fill 80 columns.
 const HISTORY: usize = 44;
 
@@ -203,6 +205,15 @@ impl Screen {
     }
 
     fn show(&mut self, live: &Live) {
+        self.note(live);
+        if self.terminal {
+            self.draw(live);
+        } else {
+            self.line(live);
+        }
+    }
+
+    fn note(&mut self, live: &Live) {
         match live.news {
             Some(Who::Readers) => {
                 self.readers = live.readers.readers.clone();
@@ -218,11 +229,6 @@ impl Screen {
         }
         if !self.under_attack(live.at) {
             self.attack = AttackTally::default();
-        }
-        if self.terminal {
-            self.draw(live);
-        } else {
-            self.line(live);
         }
     }
 
@@ -259,8 +265,10 @@ impl Screen {
             (Tone::Good, format!("calm; the flood begins in {left} s"))
         } else if live.at < self.phases.attack_end() {
             (Tone::Bad, format!("FLOOD: searches for \"1\" from {} addresses", thousands(self.addresses)))
-        } else {
+        } else if live.at < self.phases.total() {
             (Tone::Good, "the flood is over".to_owned())
+        } else {
+            (Tone::Soft, "waiting for the last answers".to_owned())
         };
         let served = if self.requests > 0 { (self.served, self.requests) } else { (self.readers.served, self.readers.requests) };
         let share = (served.1 > 0).then(|| served.0 as f64 / served.1 as f64);
@@ -282,14 +290,11 @@ impl Screen {
         };
         let label = |text: &str| self.paint(Tone::Soft, &format!("  {text:<16}"));
         let spark = |values: &VecDeque<f64>| sparkline(&values.iter().copied().collect::<Vec<_>>(), HISTORY);
+        let title = format!("{}, its readers, a flood, and Saqta between them", self.outlet);
+        let width = COLUMNS.saturating_sub(2 + title.chars().count());
         vec![
             String::new(),
-            format!(
-                "  {}{:>width$}",
-                self.paint(Tone::Strong, &format!("{}, its readers, a flood, and Saqta between them", self.outlet)),
-                format!("{seconds:>2}/{total} s"),
-                width = 76usize.saturating_sub(self.outlet.chars().count() + 43),
-            ),
+            format!("  {}{:>width$}", self.paint(Tone::Strong, &title), format!("{}/{total} s", seconds.min(total))),
             format!("  {}", self.paint(tone, &phase)),
             String::new(),
             format!(
@@ -406,17 +411,17 @@ mod tests {
     }
 
     #[test]
-    fn every_picture_fits_80_columns_and_has_the_same_height() {
+    fn every_picture_fits_a_terminal_and_has_the_same_height() {
         let mut screen = screen(false);
         let height = screen.picture(&Live::default()).len();
         for at in 0..50 {
             for news in [Who::Attackers, Who::Readers] {
                 let live = live(at, Some(news));
-                screen.show(&live);
+                screen.note(&live);
                 let picture = screen.picture(&live);
                 assert_eq!(picture.len(), height);
                 for line in picture {
-                    assert!(line.chars().count() <= 80, "{}: {line}", line.chars().count());
+                    assert!(line.chars().count() <= COLUMNS, "{}: {line}", line.chars().count());
                 }
             }
         }

@@ -363,7 +363,7 @@ fn measured(measure: Measure, readers: &Books, origin: &OriginResult) -> Option<
     let served = |name: &str| group(name).and_then(|group| share(group.attack.served, group.attack.requests));
     // Of the whole drill: nobody is to be stopped before or after either.
     let all = |count: fn(&Tally) -> u64| {
-        group("readers").map(|group| (count(&group.calm) + count(&group.attack) + count(&group.after)) as f64)
+        group("readers").map(|group| (count(&group.warming) + count(&group.calm) + count(&group.attack) + count(&group.after)) as f64)
     };
     match measure {
         Measure::ReadersServedShare => served("readers"),
@@ -491,6 +491,7 @@ mod tests {
         };
         GroupBook {
             name: name.to_owned(),
+            warming: Tally::default(),
             calm: tally(1_000, 1_000, calm_p99),
             attack: tally(requests, served, p99),
             after: Tally::default(),

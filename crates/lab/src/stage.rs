@@ -17,7 +17,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -129,6 +129,10 @@ enum Said {
 /// `origin SPEC`, `load` (orders on standard input), `edge PARENT ARGUMENTS…`: the last one is `saqta ARGUMENTS…` that ends with
 /// its parent.
 pub fn lab_main(arguments: &[OsString]) -> anyhow::Result<()> {
+    // Most shells start with 1,024 files and allow more; a generator needs one for each connection.
+    let mut files = rustix::process::getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    rustix::process::setrlimit(Resource::Nofile, files).context("cannot ask for more open files")?;
     match arguments {
         [word, spec] if word == "origin" => {
             let spec = spec.to_str().context("the origin's specification is not text")?;

@@ -62,6 +62,7 @@ impl Notes {
 /// What all attacks of a drill know of it.
 pub(super) struct Ground {
     pub(super) host: &'static str,
+    seed: u64,
     addresses: Addresses,
     grade: Grade,
     fill: Fill,
@@ -73,8 +74,8 @@ impl Ground {
         self.addresses.attacker(n)
     }
 
-    pub(super) fn person(&self, n: usize, chance: &mut Chance) -> Person {
-        Person::attacker(self.grade, n, chance)
+    pub(super) fn person(&self, n: usize) -> Person {
+        Person::attacker(self.seed, self.grade, n)
     }
 
     pub(super) fn article(&self, chance: &mut Chance) -> &str {
@@ -104,7 +105,7 @@ impl Attackers {
         let total: usize = scenario.attacks.iter().map(|attack| attack.addresses as usize).sum();
         let readers = super::readers::people(scenario);
         let addresses = Addresses::new(orders.seed, addresses::Population::new(readers, total))?;
-        let ground = Ground { host: newsroom.host(), addresses, grade: orders.grade, fill: Fill::new(&newsroom) };
+        let ground = Ground { host: newsroom.host(), seed: orders.seed, addresses, grade: orders.grade, fill: Fill::new(&newsroom) };
         let onset = scenario.phases.calm;
         let mut first = 0;
         let mut attacks = Vec::new();
@@ -339,7 +340,7 @@ impl FloodAttack {
             if self.ring[seat].requests_left == 0 {
                 let bot = self.span.address(self.turns);
                 self.turns += 1;
-                self.ring[seat].person = Some(field.ground.person(bot, &mut self.chance));
+                self.ring[seat].person = Some(field.ground.person(bot));
                 self.ring[seat].requests_left = self.requests_per_connection;
             }
             let Some(number) = self.ring[seat].person.as_ref().map(Person::number) else { return };
@@ -400,7 +401,10 @@ impl FloodAttack {
         self.request.clear();
         let Some(person) = &self.ring[seat].person else { return false };
         match target.method {
-            Method::Get => person.write_view(&mut self.request, ground.host, &self.path, None),
+            Method::Get => {
+                let referer = person.referer(&mut self.chance, ground.host);
+                person.write_view(&mut self.request, ground.host, &self.path, referer.as_deref());
+            }
             Method::Head => heads::write_head(&mut self.request, person, ground.host, &self.path),
             Method::Post => heads::write_post(&mut self.request, person, ground.host, &self.path, &self.form),
         }

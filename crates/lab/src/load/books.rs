@@ -41,6 +41,9 @@ pub struct Tally {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GroupBook {
     pub name: String,
+    /// The first quarter of calm, while the server's cache fills.
+    pub warming: Tally,
+    /// The rest of it.
     pub calm: Tally,
     pub attack: Tally,
     pub after: Tally,
@@ -104,9 +107,11 @@ pub struct Books {
 pub struct Progress {
     /// Since the drill's start.
     pub at_s: f64,
-    /// Of all groups but `staff`.
+    /// Of articles and front pages.
     pub readers: Tally,
+    pub search: Tally,
     pub staff: Tally,
+    pub neighbour: Tally,
     pub attack: AttackTally,
     pub open_connections: u64,
 }
@@ -176,6 +181,7 @@ pub(crate) struct Entry {
 pub(crate) struct OpenBook {
     name: &'static str,
     phases: Phases,
+    warming: Stretch,
     calm: Stretch,
     attack: Stretch,
     after: Stretch,
@@ -190,6 +196,7 @@ impl OpenBook {
         Self {
             name,
             phases,
+            warming: Stretch::default(),
             calm: Stretch::default(),
             attack: Stretch::default(),
             after: Stretch::default(),
@@ -199,7 +206,9 @@ impl OpenBook {
     }
 
     pub(crate) fn note(&mut self, entry: &Entry) {
-        if entry.due < self.phases.calm {
+        if entry.due < self.phases.calm / 4 {
+            self.warming.note(entry);
+        } else if entry.due < self.phases.calm {
             self.calm.note(entry);
         } else if entry.due < self.phases.attack_end() {
             self.attack.note(entry);
@@ -219,6 +228,7 @@ impl OpenBook {
     pub(crate) fn close(self) -> GroupBook {
         GroupBook {
             name: self.name.to_owned(),
+            warming: self.warming.close(),
             calm: self.calm.close(),
             attack: self.attack.close(),
             after: self.after.close(),
@@ -238,7 +248,8 @@ mod tests {
         let mut book = OpenBook::new("readers", phases);
         // due in ms, latency in ms, fate, challenged on the way
         for (due, latency, fate, challenged) in [
-            (100, 3, Fate::Served, false),
+            (499, 3, Fate::Served, false),
+            (500, 3, Fate::Served, false),
             (1_999, 4_000, Fate::Served, true),
             (2_000, 5, Fate::Served, false),
             (2_500, 1, Fate::Refused, false),
@@ -256,10 +267,11 @@ mod tests {
         }
         let book = book.close();
         let counts = |tally: &Tally| (tally.requests, tally.served, tally.challenged, tally.refused, tally.failed);
+        assert_eq!(counts(&book.warming), (1, 1, 0, 0, 0));
         assert_eq!(counts(&book.calm), (2, 2, 1, 0, 0));
         assert_eq!(counts(&book.attack), (3, 1, 1, 1, 0));
         assert_eq!(counts(&book.after), (1, 0, 0, 0, 1));
-        assert_eq!(book.seconds.iter().map(|second| second.requests).collect::<Vec<_>>(), [1, 1, 2, 1, 1]);
+        assert_eq!(book.seconds.iter().map(|second| second.requests).collect::<Vec<_>>(), [2, 1, 2, 1, 1]);
         assert_eq!((book.calm.p50_ms, book.calm.p99_ms), (Some(3.0), Some(4_000.0)));
         assert_eq!((book.attack.p50_ms, book.attack.p99_ms), (Some(10_000.0), Some(10_000.0)));
         assert_eq!(book.seconds[2].p50_ms, Some(5.0));

@@ -1,75 +1,67 @@
-//! What goes over the wire: a person's requests, written without allocation.
+//! What goes over the wire: the requests of readers, editors and attackers.
 
 use crate::chance::Chance;
-use crate::corpus::{self, Client, Grade};
+use crate::corpus::{Corpus, Grade, Visitor};
 use crate::newsroom::Newsroom;
-use crate::origin::Form;
+use crate::origin::{Form, cookies_after};
 use crate::scenario::{Piece, Template};
 
-/// Somebody with a browser, cookies and a language.
+/// What a newsroom's channel opens its links in.
+const IN_APP: &str = "telegram-android";
+const EDITOR: &str = "chrome-windows";
+
+/// Somebody with a browser, cookies and a language; the same number is always the same person.
 #[derive(Debug, Clone)]
 pub(super) struct Person {
     number: usize,
-    client: &'static Client,
-    cookie: String,
-    language: &'static str,
+    visitor: Visitor,
 }
 
-const LANGUAGES: [&str; 4] = ["ru", "kk", "ru", "en"];
-
 impl Person {
-    pub(super) fn reader(number: usize, chance: &mut Chance) -> Self {
-        let clients = corpus::readers();
-        Self {
-            number,
-            client: &clients[chance.below(clients.len())],
-            cookie: analytics(chance),
-            language: LANGUAGES[chance.below(LANGUAGES.len())],
+    pub(super) fn reader(seed: u64, number: usize) -> Self {
+        Self { number, visitor: Corpus::shipped().reader(seed, number as u64) }
+    }
+
+    /// A reader whose browser is the one inside a messenger.
+    pub(super) fn in_app(seed: u64, number: usize) -> Self {
+        Self::reader(seed, number).with(IN_APP)
+    }
+
+    pub(super) fn editor(seed: u64, number: usize) -> Self {
+        Self::reader(seed, number).with(EDITOR)
+    }
+
+    pub(super) fn attacker(seed: u64, grade: Grade, number: usize) -> Self {
+        Self { number, visitor: Corpus::shipped().attacker(seed, grade, number as u64) }
+    }
+
+    fn with(mut self, client: &str) -> Self {
+        if let Some(client) = Corpus::shipped().client(client) {
+            self.visitor.client = client;
         }
-    }
-
-    pub(super) fn in_app(number: usize, chance: &mut Chance) -> Self {
-        Self { client: corpus::in_app(), ..Self::reader(number, chance) }
-    }
-
-    pub(super) fn editor() -> Self {
-        Self { number: 0, client: &corpus::readers()[0], cookie: String::new(), language: LANGUAGES[0] }
-    }
-
-    pub(super) fn attacker(grade: Grade, number: usize, chance: &mut Chance) -> Self {
-        match grade.client(chance) {
-            None => Self::reader(number, chance),
-            Some(client) => Self { number, client, cookie: String::new(), language: "" },
-        }
+        self
     }
 
     pub(super) fn number(&self) -> usize {
         self.number
     }
 
-    /// `name=value` pairs the server sets replace those of the same name.
+    /// Where somebody comes from who was not on the site before.
+    pub(super) fn referer(&self, chance: &mut Chance, host: &str) -> Option<String> {
+        self.visitor.referer(chance, host)
+    }
+
+    /// `name=value` pairs that a server has set.
     pub(super) fn take_cookies(&mut self, pairs: &str) {
-        for pair in pairs.split("; ") {
-            let name = pair.split('=').next().unwrap_or_default();
-            let mut kept: Vec<&str> = self
-                .cookie
-                .split("; ")
-                .filter(|old| !old.is_empty() && old.split('=').next() != Some(name))
-                .collect();
-            kept.push(pair);
-            self.cookie = kept.join("; ");
-        }
+        let pairs: Vec<&str> = pairs.split("; ").collect();
+        let before = self.visitor.cookie.as_deref().unwrap_or_default();
+        self.visitor.cookie = Some(cookies_after(before, &pairs));
     }
 
     pub(super) fn write_view(&self, out: &mut Vec<u8>, host: &str, path: &str, referer: Option<&str>) {
-        self.client.write_get(out, path, host, referer, &self.cookie, self.language);
+        let Visitor { client, language, cookie } = &self.visitor;
+        client.write_get(out, path, host, referer, cookie.as_deref(), *language);
     }
-}
-
-/// What nearly every reader carries, and what must not keep a page out of the cache.
-fn analytics(chance: &mut Chance) -> String {
-    let mut number = |digits: u32| 10u64.pow(digits - 1) + chance.draw() % (9 * 10u64.pow(digits - 1));
-    format!("_ga=GA1.1.{}.{}; _ym_uid={}; _ym_d={}; _ym_isad=2", number(9), number(10), number(18), number(10))
 }
 
 /// As a reader types it: words of the newsroom's languages, alone or in pairs.
@@ -109,8 +101,10 @@ pub(super) fn write_post_head(out: &mut Vec<u8>, person: &Person, host: &str, pa
 }
 
 pub(super) fn write_post(out: &mut Vec<u8>, person: &Person, host: &str, path: &str, form: &str) {
-    write_post_head(out, person, host, path, form.len());
-    out.extend_from_slice(form.as_bytes());
+    let Visitor { client, language, cookie } = &person.visitor;
+    let from = format!("https://{host}{path}");
+    let referer = client.kind().reads().then_some(from.as_str());
+    client.write_post(out, path, host, referer, cookie.as_deref(), *language, form.as_bytes());
 }
 
 /// What a member of staff sends, with the cookies of their session.

@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::books::{Books, Entry, Fate, OpenBook, PATIENCE, Progress, Tally, quantile_ms};
+use super::books::{Books, Entry, Fate, OpenBook, PATIENCE, Progress, quantile_ms};
 use super::heads::{self, Person};
 use super::judge::{Judge, Judgement, fate_of_refusal};
 use super::schedule::Schedule;
@@ -144,7 +144,7 @@ struct View {
     visitor: Option<VisitorId>,
     person: Person,
     from: Ipv4Addr,
-    referer: Option<Rc<Page>>,
+    referer: Option<String>,
     key: Option<Key>,
     /// Sent on a connection that was kept open, which the server may close at any moment.
     on_kept: bool,
@@ -215,6 +215,7 @@ impl Views {
 
 pub(super) struct Readers {
     scenario: Scenario,
+    seed: u64,
     outlets: Vec<Outlet>,
     addresses: Addresses,
     chance: Chance,
@@ -288,6 +289,7 @@ impl Readers {
         Ok(Self {
             articles: outlets.first().map_or(1, |outlet| outlet.newsroom.articles().len().max(1)),
             scenario: scenario.clone(),
+            seed,
             outlets,
             addresses,
             chance,
@@ -303,7 +305,7 @@ impl Readers {
             books: GROUPS.map(|name| OpenBook::new(name, phases)),
             lags: Vec::new(),
             login_due: scenario.staff.map(|_| LOGIN_AT),
-            staff: [Person::editor(), Person::editor()],
+            staff: [Person::editor(seed, 1), Person::editor(seed, 2)],
             dialect: orders.dialect,
             published: 0,
             resets: scenario.crowd.is_some_and(|crowd| crowd.factor * rate > ORDERLY_RATE_MAX),
@@ -315,7 +317,7 @@ impl Readers {
         self.people += 1;
         // Numbers of a reader and its address go together: who comes back later comes from where they were.
         let from = self.addresses.reader(self.people);
-        let person = if in_app { Person::in_app(self.people, &mut self.chance) } else { Person::reader(self.people, &mut self.chance) };
+        let person = if in_app { Person::in_app(self.seed, self.people) } else { Person::reader(self.seed, self.people) };
         (person, from)
     }
 
@@ -368,10 +370,15 @@ impl Readers {
                 let outlet = usize::from(kind == FlowKind::Neighbour);
                 let id = self.visitor(outlet, wire);
                 let (group, page) = self.choose(outlet, kind);
+                let host = self.outlets[outlet].host;
                 let Some(visitor) = self.find_visitor(id) else { return };
-                let referer = visitor.on.replace(Rc::clone(&page));
+                let before = visitor.on.replace(Rc::clone(&page));
                 let (person, from) = (visitor.person.clone(), visitor.from);
                 let kept = if readers.new_connections { None } else { visitor.idle.take() };
+                let referer = match before {
+                    Some(page) => Some(format!("https://{host}{}", page.path)),
+                    None => person.referer(&mut self.chance, host),
+                };
                 let view = View {
                     group,
                     outlet,
@@ -390,7 +397,8 @@ impl Readers {
                 } else {
                     self.choose(0, kind)
                 };
-                let view = View { group, asked: Asked::Page(page), ..View::new(person, from, due) };
+                let referer = person.referer(&mut self.chance, self.outlets[0].host);
+                let view = View { group, asked: Asked::Page(page), referer, ..View::new(person, from, due) };
                 self.start(view, None, wire);
             }
             FlowKind::Publish(member) => self.work(Asked::Publish, member, due, wire),
@@ -446,8 +454,7 @@ impl Readers {
         self.head.clear();
         match &view.asked {
             Asked::Page(page) => {
-                let referer = view.referer.as_ref().map(|page| page.path.as_str());
-                view.person.write_view(&mut self.head, host, &page.path, referer);
+                view.person.write_view(&mut self.head, host, &page.path, view.referer.as_deref());
             }
             Asked::Login(_) => {
                 let form = self.dialect.login_form("editor", PASSWORD);
@@ -658,22 +665,9 @@ impl Population for Readers {
     }
 
     fn progress(&mut self) -> Progress {
-        let [mut reading, search, staff, neighbour] = [READING, SEARCH, STAFF, NEIGHBOUR].map(|group| self.books[group].take_recent());
-        for other in [search, neighbour] {
-            reading = Tally {
-                requests: reading.requests + other.requests,
-                served: reading.served + other.served,
-                challenged: reading.challenged + other.challenged,
-                refused: reading.refused + other.refused,
-                failed: reading.failed + other.failed,
-                from_cache: reading.from_cache + other.from_cache,
-                forwarded: reading.forwarded + other.forwarded,
-                // Of pages alone: a search is slower by nature.
-                p50_ms: reading.p50_ms,
-                p99_ms: reading.p99_ms,
-            };
-        }
-        Progress { readers: reading, staff, ..Progress::default() }
+        let [readers, search, staff, neighbour] =
+            [READING, SEARCH, STAFF, NEIGHBOUR].map(|group| self.books[group].take_recent());
+        Progress { readers, search, staff, neighbour, ..Progress::default() }
     }
 
     fn close(mut self: Box<Self>) -> Books {

@@ -91,7 +91,7 @@ impl SlowAttack {
         let usage = if way == Way::Read { Use::Ignore } else { Use::Drain };
         let key = field.open(field.ground.address(bot), usage, now)?;
         field.notes.note(now, |tally| tally.requests += 1);
-        let person = field.ground.person(bot, &mut self.chance);
+        let person = field.ground.person(bot);
         self.request.clear();
         match way {
             Way::Head => {

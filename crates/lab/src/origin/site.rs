@@ -224,7 +224,7 @@ impl Site {
     ) -> Answer {
         let staff = self.is_staff(&request.cookie);
         let answer = match route {
-            Route::Page(page @ (Page::Asset(_) | Page::Robots)) => return self.asset(page, request),
+            Route::Page(page @ (Page::Asset(_) | Page::Robots)) => return self.asset(page, request, now),
             Route::Page(page) => self.page(page, request, staff, now),
             Route::WithSlash(path) => {
                 let answer = Answer::new(301).with("Location", format!("http://{}{path}", self.newsroom.host()));
@@ -242,7 +242,7 @@ impl Site {
             }
             Route::Admin => self.to_login(),
             Route::Account => return self.account(request),
-            Route::Missing => self.missing(request, staff),
+            Route::Missing => self.missing(request, staff, now),
             Route::NotAllowed => Answer::new(405).with("Allow", "GET, HEAD, POST").body("text/plain", "405\n"),
             Route::Upload | Route::Events | Route::WebSocket => Answer::new(200),
         };
@@ -368,7 +368,7 @@ impl Site {
         }
     }
 
-    fn asset(&self, page: &Page, request: &Request) -> Answer {
+    fn asset(&self, page: &Page, request: &Request, _now: u64) -> Answer {
         let stamp = Stamp {
             etag: self.etag(page, 0),
             modified: self.modified(page, 0),
@@ -388,7 +388,7 @@ impl Site {
         }
     }
 
-    fn missing(&self, request: &Request, staff: bool) -> Answer {
+    fn missing(&self, request: &Request, staff: bool, _now: u64) -> Answer {
         let rendered = self.newsroom.render_missing(&request.target);
         let answer = Answer::new(404).body(rendered.media_type, rendered.body);
         match self.dialect {

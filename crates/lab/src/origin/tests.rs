@@ -239,9 +239,9 @@ async fn workers_burn_on_for_clients_that_have_gone() {
     };
     let books = with_origin(spec, |address, _| async move {
         let mut gone = Client::connect(address).await;
-        let mut client = Client::connect(address).await;
         gone.say("GET /?s=1 HTTP/1.1\r\n\r\n").await;
         drop(gone);
+        let mut client = Client::connect(address).await;
         assert_eq!(client.ask("GET / HTTP/1.1").await.status, 200);
     })
     .await;
@@ -266,10 +266,9 @@ async fn a_full_backlog_answers_503_and_assets_pass_it_by() {
     let books = with_origin(spec, |address, _| async move {
         let mut clients = Vec::new();
         for _ in 0..4 {
-            clients.push(Client::connect(address).await);
-        }
-        for client in &mut clients {
+            let mut client = Client::connect(address).await;
             client.say("GET /?s=1 HTTP/1.1\r\n\r\n").await;
+            clients.push(client);
         }
         let asset = Client::connect(address)
             .await
