@@ -8,7 +8,7 @@
 //!
 //! All servers run from `bench/peers`, ours with the defaults it ships with. Debian's packages are installed when absent.
 
-mod instructions;
+pub(crate) mod instructions;
 mod load;
 mod server;
 
@@ -32,7 +32,7 @@ cargo x bench [WHAT]… [--rounds N] [--seconds N] [--servers a,b]
   --seconds   of each measurement (3)
   --servers   of saqta, nginx, nginx-drop-arguments, varnish, haproxy; all unless told
   --instructions
-              instead: instructions of one hot hit under callgrind, which no other load on the machine changes
+              instead: instructions of one hot hit under callgrind, which no other load changes
 
   Figures go to the terminal and to bench/out/. Measure on a machine with nothing else to do: the column `other` is
   the share of the server's core that somebody else used.
@@ -341,7 +341,7 @@ fn machine(contestants: &[&Contestant]) -> Result<Vec<String>> {
 }
 
 /// Builds our program as it ships and says which source it is.
-fn built() -> Result<String> {
+pub(crate) fn built() -> Result<String> {
     let status = root::cargo()
         .args([
             "build",

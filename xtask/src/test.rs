@@ -9,14 +9,15 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::bench::{self, instructions};
 use crate::options::Options;
 use crate::{root, tools};
 
 const HELP: &str = "\
 cargo x test
 
-  Format, lints, every test of the workspace (the fuzz targets' inputs among them), licences and sources of every
-  dependency, known holes in them. Installs the tools it needs; takes no options.
+  Format, lints, every test of the workspace (the fuzz targets' inputs among them), the price of a hot hit in
+  instructions, licences and sources of every dependency, known holes in them. Installs the tools it needs; takes no options.
 ";
 
 /// What a step leaves behind: whether it held, and a line for the closing list.
@@ -59,11 +60,12 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
                 .args(["--quiet", "--", "-D", "warnings"]),
         ),
         tests(&mut tally),
+        instructions(),
         licences(),
         holes(),
     ];
 
-    println!("\n{:<10} {:>6}  ", "step", "");
+    println!();
     for step in &steps {
         println!(
             "{:<10} {:>6}  {}",
@@ -177,6 +179,40 @@ impl Tally {
                 _ => {}
             }
         }
+    }
+}
+
+/// The price of a hot hit, which is what a flood is answered with, in instructions: the one figure of speed that a busy machine
+/// does not blur.
+fn instructions() -> Step {
+    heading("instructions");
+    let name = "price";
+    // Another processor has another count, and nobody has measured a ceiling for it.
+    if !cfg!(target_arch = "x86_64") {
+        return Step {
+            name,
+            ok: true,
+            told: "NOT CHECKED: the ceiling was measured on x86_64".to_owned(),
+        };
+    }
+    let counted = bench::built()
+        .and_then(|_| tools::VALGRIND.have())
+        .and_then(|valgrind| Ok((valgrind, instructions::of_a_hit()?)));
+    match counted {
+        Ok((valgrind, count)) => Step {
+            name,
+            ok: count <= instructions::CEILING,
+            told: format!(
+                "{count} instructions a hot hit, at most {}, {}",
+                instructions::CEILING,
+                valgrind.version
+            ),
+        },
+        Err(error) => Step {
+            name,
+            ok: false,
+            told: format!("{error:#}"),
+        },
     }
 }
 

@@ -9,3 +9,4 @@
 pub mod facts;
 pub mod network;
 pub mod shape;
+pub mod tally;

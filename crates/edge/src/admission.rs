@@ -20,8 +20,12 @@
 
 mod cost;
 mod gate;
+#[cfg(test)]
+mod laws;
 mod limit;
 mod queue;
+#[cfg(test)]
+mod simulation;
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

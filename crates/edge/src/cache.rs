@@ -35,7 +35,7 @@ use quick_cache::UnitWeighter;
 
 use self::control::{Control, Seconds};
 use self::fetch::Fetch;
-use self::flight::{FlightReader, Flights, Joined, NotKept};
+use self::flight::{FlightReader, FlightWriter, Flights, Joined, NotKept};
 use self::freshness::{Freshness, Unstorable};
 use self::key::{BuildHashed, Key, KeyRef, Keyring, Scheme};
 use self::memory::{Found, Store};
@@ -353,29 +353,33 @@ impl Cache {
             }
             _ => None,
         };
-        match self.flights.join(key, flight, landed) {
-            Joined::Lead(writer) => {
-                self.lead(Fetch::new(Arc::clone(self), key.to_key(), writer, stale))
-            }
-            Joined::Follow(reader) => Join::Follow(reader),
-            Joined::Landed(stored) => Join::Stored(stored),
+        let (fetch, reader) = match self.flights.join(key, flight, landed) {
+            Joined::Follow(reader) => return Join::Follow(reader),
+            Joined::Landed(stored) => return Join::Stored(stored),
+            Joined::Lead(writer) => self.lead(key, writer, stale),
             Joined::Full => self.alone(key, stale),
-        }
+        };
+        Join::Lead(fetch, reader)
     }
 
     /// A fetch nobody else has a part in; its response may still be stored.
-    pub fn alone(self: &Arc<Self>, key: &KeyRef<'_>, stale: Option<Arc<Stored>>) -> Join {
-        self.lead(Fetch::new(
-            Arc::clone(self),
-            key.to_key(),
-            self.flights.alone(),
-            stale,
-        ))
+    pub fn alone(
+        self: &Arc<Self>,
+        key: &KeyRef<'_>,
+        stale: Option<Arc<Stored>>,
+    ) -> (Fetch, FlightReader) {
+        self.lead(key, self.flights.alone(), stale)
     }
 
-    fn lead(&self, fetch: Fetch) -> Join {
+    fn lead(
+        self: &Arc<Self>,
+        key: &KeyRef<'_>,
+        writer: FlightWriter,
+        stale: Option<Arc<Stored>>,
+    ) -> (Fetch, FlightReader) {
+        let fetch = Fetch::new(Arc::clone(self), key.to_key(), writer, stale);
         let reader = fetch.leader();
-        Join::Lead(fetch, reader)
+        (fetch, reader)
     }
 
     /// A fetch in the background. `None`: one is under way, or there are too many.

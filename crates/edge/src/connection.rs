@@ -8,8 +8,9 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -20,7 +21,7 @@ use hyper_util::rt::TokioTimer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use crate::body::Body;
+use crate::body::{Body, BodyError};
 use crate::frames::PREFACE;
 use crate::head::{self, ClientFault, Framing, Storage};
 use crate::plan::Limits;
@@ -235,7 +236,10 @@ impl Connection {
             // hyper gives the socket back only from a connection that can be moved.
             Box::pin(async move {
                 let response = serve::respond(&client, request, &upgrade).await;
-                Ok::<_, std::convert::Infallible>(response.map(|body| Answer { body, exchange }))
+                Ok::<_, std::convert::Infallible>(response.map(|body| Tracked {
+                    body,
+                    tracker: Ended(exchange),
+                }))
             })
         });
         let mut connection = hyper::server::conn::http1::Builder::new()
@@ -278,7 +282,10 @@ impl Connection {
             async move {
                 let _busy = client.shard.shared.busy();
                 let response = serve::respond_h2(&client, request).await;
-                Ok::<_, std::convert::Infallible>(response.map(|body| Watched { body, stream }))
+                Ok::<_, std::convert::Infallible>(response.map(|body| Tracked {
+                    body,
+                    tracker: stream,
+                }))
             }
         });
         let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
@@ -345,49 +352,50 @@ fn prepend(first: &[u8], rest: BytesMut) -> BytesMut {
     both
 }
 
-/// Tells the tap when hyper has taken the whole answer.
-struct Answer {
+/// An answer's body and what must know how far it is.
+struct Tracked<T> {
     body: Body,
-    exchange: Rc<Exchange>,
+    tracker: T,
 }
 
-impl Drop for Answer {
+trait Track {
+    /// The next frame is asked for.
+    fn frame(&self);
+}
+
+/// Tells the tap, on drop, that hyper has taken the whole answer.
+struct Ended(Rc<Exchange>);
+
+impl Track for Ended {
+    fn frame(&self) {}
+}
+
+impl Drop for Ended {
     fn drop(&mut self) {
-        self.exchange.answered();
+        self.0.answered();
     }
 }
 
-macro_rules! delegate_body {
-    ($wrapper:ty, $before:expr) => {
-        impl http_body::Body for $wrapper {
-            type Data = Bytes;
-            type Error = crate::body::BodyError;
+impl<T: Track + Unpin> http_body::Body for Tracked<T> {
+    type Data = Bytes;
+    type Error = BodyError;
 
-            fn poll_frame(
-                mut self: std::pin::Pin<&mut Self>,
-                cx: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-                #[expect(
-                    clippy::redundant_closure_call,
-                    reason = "one wrapper has something to do before each frame"
-                )]
-                ($before)(&*self);
-                std::pin::Pin::new(&mut self.body).poll_frame(cx)
-            }
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        self.tracker.frame();
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
 
-            fn is_end_stream(&self) -> bool {
-                self.body.is_end_stream()
-            }
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
 
-            fn size_hint(&self) -> http_body::SizeHint {
-                self.body.size_hint()
-            }
-        }
-    };
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
 }
-
-delegate_body!(Answer, |_: &Answer| ());
-delegate_body!(Watched, |watched: &Watched| watched.stream.activity.touch());
 
 /// When an HTTP/2 connection last did something useful.
 struct Activity {
@@ -397,11 +405,6 @@ struct Activity {
 
 struct Stream {
     activity: Rc<Activity>,
-}
-
-struct Watched {
-    body: Body,
-    stream: Stream,
 }
 
 impl Activity {
@@ -431,6 +434,12 @@ impl Activity {
             H2_STALL
         };
         self.last.get() + patience
+    }
+}
+
+impl Track for Stream {
+    fn frame(&self) {
+        self.activity.touch();
     }
 }
 

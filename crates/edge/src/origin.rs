@@ -502,7 +502,12 @@ async fn probe(
         .ok()?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     // The status is all we want of it; dropping the body ends the connection too.
-    let status = async move { sender.send_request(request).await.map(|response| response.status()) };
+    let status = async move {
+        sender
+            .send_request(request)
+            .await
+            .map(|response| response.status())
+    };
     let (status, _) = tokio::join!(status, connection);
     Some(status.is_ok_and(|status| !status.is_server_error()))
 }
@@ -531,7 +536,7 @@ fn name_failure(error: hyper::Error, wire: &Wire) -> OriginError {
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
         if let Some(body) = cause.downcast_ref::<BodyError>() {
-            return OriginError::RequestBody(body.clone());
+            return OriginError::RequestBody(*body);
         }
         source = cause.source();
     }

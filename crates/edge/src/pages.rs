@@ -27,8 +27,8 @@ use crate::body::Body;
 use crate::fields::Fields;
 use crate::plan::Language;
 
-/// The bar on the waiting page fills in 5 s (longer motion would need a way to stop it, WCAG 2.2.2), and a reader who waits
-/// longer than 20 s between two tries believes the page broken.
+/// Sooner than 5 s a screen reader has not read the page out; a reader left longer than 20 s between two tries believes it
+/// broken. The bar fills in the same time: it is the wait made visible, and moves for nothing else (WCAG 2.2.2, essential).
 pub const RELOAD_SECS: std::ops::RangeInclusive<u16> = 5..=20;
 
 /// Languages looked at in `Accept-Language`; browsers send up to 10.
@@ -43,12 +43,12 @@ const ANSWER: HeaderName = HeaderName::from_static("saqta-answer");
 const STYLE: &str = include_str!("pages/style.css");
 
 /// SHA-256 of [`STYLE`]; a test holds them together.
-const STYLE_HASH: &str = "24zIZEtJlJr8TaamAXjFLheLQT+4CoiFtZldT7G13sU=";
+const STYLE_HASH: &str = "0mBJBrpcmsWSsc/WcvZpyojiPfZkY3cFOa2zHfBT3/4=";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
-    /// 503. Reloads itself after so many seconds, held within [`RELOAD_SECS`]. The caller spreads them, so that readers
-    /// told to wait together do not come back together.
+    /// A page that reloads itself after so many seconds, held within [`RELOAD_SECS`]; status 503. The caller spreads
+    /// them, so that readers told to wait together do not come back together.
     Waiting { reload_secs: u16 },
     /// 503 to a request that a reload would not repeat: a form.
     NotTaken,
@@ -308,16 +308,12 @@ fn build(page: Page, asker: Asker) -> Prebuilt {
 }
 
 fn html(page: Page, language: Language, words: &Words) -> String {
-    let refresh = match page {
-        Page::Waiting { reload_secs } => {
-            format!("<meta http-equiv=\"refresh\" content=\"{reload_secs}\">\n")
-        }
-        _ => String::new(),
-    };
-    let bar = if refresh.is_empty() {
-        ""
-    } else {
-        "<div class=\"bar\" aria-hidden=\"true\"><i></i></div>\n"
+    let (refresh, bar) = match page {
+        Page::Waiting { reload_secs } => (
+            format!("<meta http-equiv=\"refresh\" content=\"{reload_secs}\">\n"),
+            format!("<div class=\"bar s{reload_secs}\" aria-hidden=\"true\"><i></i></div>\n"),
+        ),
+        _ => Default::default(),
     };
     let second = words
         .second
@@ -427,17 +423,22 @@ fn weighted(list: &[u8]) -> impl Iterator<Item = (&[u8], u16)> {
     })
 }
 
+/// RFC 9110 §12.4.2: `0` or `1`, and three decimals at most.
 fn thousandths(weight: &[u8]) -> u16 {
-    let read = std::str::from_utf8(weight)
-        .ok()
-        .and_then(|text| text.parse::<f32>().ok());
-    match read {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between 0 and 1000"
-        )]
-        Some(weight) if (0.0..=1.0).contains(&weight) => (weight * 1000.0) as u16,
+    let (whole, decimals) = match weight {
+        [whole] => (whole, &[][..]),
+        [whole, b'.', decimals @ ..] if decimals.len() <= 3 => (whole, decimals),
+        _ => return 0,
+    };
+    if !decimals.iter().all(u8::is_ascii_digit) {
+        return 0;
+    }
+    let fraction = (0..3).fold(0, |sum, at| {
+        sum * 10 + decimals.get(at).map_or(0, |digit| u16::from(digit - b'0'))
+    });
+    match (whole, fraction) {
+        (b'1', 0) => 1000,
+        (b'0', fraction) => fraction,
         _ => 0,
     }
 }
@@ -450,7 +451,10 @@ mod tests {
     use Language::{English, Kazakh, Russian};
 
     fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
-        lines.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap())).collect()
+        lines
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
     }
 
     fn every() -> Vec<(Page, Asker, Prebuilt)> {
@@ -486,7 +490,11 @@ mod tests {
             (Some("english, rus"), Kazakh),
         ];
         for (accept, expected) in table {
-            assert_eq!(language(accept.map(str::as_bytes), Kazakh), expected, "{accept:?}");
+            assert_eq!(
+                language(accept.map(str::as_bytes), Kazakh),
+                expected,
+                "{accept:?}"
+            );
         }
     }
 
@@ -494,12 +502,24 @@ mod tests {
     fn navigations_get_html_and_programs_get_a_problem() {
         let firefox = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
         let table: [(&[(&'static str, &str)], Format); 9] = [
-            (&[("sec-fetch-mode", "navigate"), ("accept", "*/*")], Format::Html),
-            (&[("sec-fetch-mode", "cors"), ("accept", firefox)], Format::Problem),
-            (&[("sec-fetch-mode", "no-cors"), ("accept", "image/avif,*/*")], Format::Problem),
+            (
+                &[("sec-fetch-mode", "navigate"), ("accept", "*/*")],
+                Format::Html,
+            ),
+            (
+                &[("sec-fetch-mode", "cors"), ("accept", firefox)],
+                Format::Problem,
+            ),
+            (
+                &[("sec-fetch-mode", "no-cors"), ("accept", "image/avif,*/*")],
+                Format::Problem,
+            ),
             (&[("accept", firefox)], Format::Html),
             (&[("accept", "text/html, application/json")], Format::Html),
-            (&[("accept", "application/json, text/html;q=0.5")], Format::Problem),
+            (
+                &[("accept", "application/json, text/html;q=0.5")],
+                Format::Problem,
+            ),
             (&[("accept", "text/html;q=0")], Format::Problem),
             (&[("accept", "*/*")], Format::Problem),
             (&[], Format::Problem),
@@ -514,19 +534,35 @@ mod tests {
         for (page, asker, built) in every() {
             let text = std::str::from_utf8(&built.body).unwrap();
             assert!(built.body.len() < 10 * 1024, "{page:?}");
-            for other in ["http:", "https:", "//", "src=", "@import", "url(", "<script", "noindex", "<form", "style=\""] {
+            for other in [
+                "http:", "https:", "//", "src=", "@import", "url(", "<script", "noindex", "<form",
+                "style=\"",
+            ] {
                 assert!(!text.contains(other), "{page:?} {other}");
             }
-            let field = |name: http::HeaderName| built.fields.get(name).map(|value| value.to_str().unwrap());
+            let field =
+                |name: HeaderName| built.fields.get(name).map(|value| value.to_str().unwrap());
             assert_eq!(field(CACHE_CONTROL), Some("no-store"));
             assert_eq!(field(REFERRER_POLICY), Some("no-referrer"));
             assert_eq!(field(CONTENT_LANGUAGE), Some(tag(asker.language)));
             // Nothing stores these, so nobody needs to know what they vary by.
             assert_eq!(field(VARY), None);
-            assert_eq!(built.status.is_server_error() && field(RETRY_AFTER).is_none(), false, "{page:?}");
+            assert!(
+                !built.status.is_server_error() || field(RETRY_AFTER).is_some(),
+                "{page:?}"
+            );
             if asker.format == Format::Html {
-                assert!(text.starts_with(&format!("<!doctype html>\n<html lang=\"{}\">", tag(asker.language))));
-                assert_eq!((text.matches("<h1>").count(), text.matches("<title>").count()), (1, 1));
+                assert!(text.starts_with(&format!(
+                    "<!doctype html>\n<html lang=\"{}\">",
+                    tag(asker.language)
+                )));
+                assert_eq!(
+                    (
+                        text.matches("<h1>").count(),
+                        text.matches("<title>").count()
+                    ),
+                    (1, 1)
+                );
             }
         }
     }
@@ -538,7 +574,10 @@ mod tests {
             let reloads = text.contains("http-equiv=\"refresh\"");
             match page {
                 Page::Waiting { reload_secs } => {
-                    assert_eq!(built.fields.get(RETRY_AFTER).unwrap(), reload_secs.to_string().as_str());
+                    assert_eq!(
+                        built.fields.get(RETRY_AFTER).unwrap(),
+                        reload_secs.to_string().as_str()
+                    );
                     assert_eq!(built.status, StatusCode::SERVICE_UNAVAILABLE);
                     assert_eq!(reloads, asker.format == Format::Html);
                     assert!(!reloads || text.contains(&format!("content=\"{reload_secs}\"")));
@@ -547,7 +586,10 @@ mod tests {
             }
         }
         let pages = Pages::new();
-        let asker = Asker { language: English, format: Format::Html };
+        let asker = Asker {
+            language: English,
+            format: Format::Html,
+        };
         for (asked, given) in [(0, "5"), (5, "5"), (13, "13"), (20, "20"), (u16::MAX, "20")] {
             let page = pages.page(Page::Waiting { reload_secs: asked }, asker);
             assert_eq!(page.fields.get(RETRY_AFTER).unwrap(), given);
@@ -559,9 +601,16 @@ mod tests {
         let pages = Pages::new();
         for (page, asker, built) in every() {
             let found = pages.page(page, asker);
-            assert_eq!((&found.body, found.status), (&built.body, page.status()), "{page:?} {asker:?}");
+            assert_eq!(
+                (&found.body, found.status),
+                (&built.body, page.status()),
+                "{page:?} {asker:?}"
+            );
             let response = pages.response(page, asker);
-            assert_eq!((response.status(), response.headers()), (page.status(), &built.fields));
+            assert_eq!(
+                (response.status(), response.headers()),
+                (page.status(), &built.fields)
+            );
         }
     }
 
@@ -574,8 +623,32 @@ mod tests {
             let mut head = httparse::Response::new(&mut lines);
             assert!(head.parse(&text).unwrap().is_complete(), "{page:?}");
             assert_eq!(head.code, Some(page.status().as_u16()));
-            let length = head.headers.iter().find(|line| line.name == "content-length").unwrap();
+            let length = head
+                .headers
+                .iter()
+                .find(|line| line.name == "content-length")
+                .unwrap();
             assert_eq!(length.value, built.body.len().to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn weights_are_read_as_written() {
+        let table: [(&str, u16); 11] = [
+            ("1", 1000),
+            ("1.000", 1000),
+            ("0", 0),
+            ("0.8", 800),
+            ("0.05", 50),
+            ("0.125", 125),
+            ("0.", 0),
+            ("1.1", 0),
+            ("0.1234", 0),
+            ("-1", 0),
+            ("", 0),
+        ];
+        for (text, expected) in table {
+            assert_eq!(thousandths(text.as_bytes()), expected, "{text:?}");
         }
     }
 
@@ -583,10 +656,19 @@ mod tests {
     fn our_words_need_no_escaping_and_are_whole_sentences() {
         for (page, asker, _) in every() {
             let words = words(page, asker.language);
-            for text in [Some(words.title), Some(words.first), words.second].into_iter().flatten() {
-                assert!(!text.contains(['"', '\\', '<', '>', '&', '\n']) && !text.contains("  "), "{text}");
+            for text in [Some(words.title), Some(words.first), words.second]
+                .into_iter()
+                .flatten()
+            {
+                assert!(
+                    !text.contains(['"', '\\', '<', '>', '&', '\n']) && !text.contains("  "),
+                    "{text}"
+                );
             }
-            assert!(words.first.ends_with('.') && !words.title.ends_with('.'), "{page:?}");
+            assert!(
+                words.first.ends_with('.') && !words.title.ends_with('.'),
+                "{page:?}"
+            );
         }
     }
 
@@ -595,12 +677,20 @@ mod tests {
         use sha2::{Digest, Sha256};
         let digest = Sha256::digest(STYLE.as_bytes());
         let mut base64 = String::new();
-        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        const LETTERS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         for chunk in digest.chunks(3) {
-            let bits = chunk.iter().fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte)) << (8 * (3 - chunk.len()));
+            let bits = chunk
+                .iter()
+                .fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte))
+                << (8 * (3 - chunk.len()));
             for place in 0..4 {
                 let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
-                base64.push(if place > chunk.len() { '=' } else { char::from(letter) });
+                base64.push(if place > chunk.len() {
+                    '='
+                } else {
+                    char::from(letter)
+                });
             }
         }
         assert_eq!(STYLE_HASH, base64);

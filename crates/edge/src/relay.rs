@@ -202,7 +202,7 @@ mod tests {
         assert!(feeder.is_full());
         let mut third = std::pin::pin!(feeder.push(megabyte()));
         assert!(
-            std::future::poll_fn(|cx| Poll::Ready(third.as_mut().poll(cx)))
+            poll_fn(|cx| Poll::Ready(third.as_mut().poll(cx)))
                 .await
                 .is_pending()
         );

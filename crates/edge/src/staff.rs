@@ -559,7 +559,10 @@ mod tests {
         let mut fields = HeaderMap::new();
         for line in response {
             let (name, value) = line.split_once(": ").unwrap();
-            fields.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+            fields.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
         }
         Told {
             method: method.parse().unwrap(),
@@ -594,7 +597,15 @@ mod tests {
     #[test]
     fn a_cookies_name_alone_grants_nothing() {
         let staff = sessions();
-        let login = told("POST /wp-login.php", "", 302, &["location: /wp-admin/", &format!("set-cookie: {WP}=true; path=/")]);
+        let login = told(
+            "POST /wp-login.php",
+            "",
+            302,
+            &[
+                "location: /wp-admin/",
+                &format!("set-cookie: {WP}=true; path=/"),
+            ],
+        );
         learn(&staff, &login, NOW);
         assert!(staff.is_staff(format!("{WP}=true").as_bytes(), NOW));
         let strangers = [
@@ -613,7 +624,10 @@ mod tests {
             assert!(!staff.is_staff(cookie.as_bytes(), NOW), "{cookie}");
         }
         // Of a header full of forged ones only the first few are looked at.
-        let many = (0..LOOKUPS_MAX).map(|n| format!("{WP}={n}; ")).collect::<String>() + &format!("{WP}=true");
+        let many = (0..LOOKUPS_MAX)
+            .map(|n| format!("{WP}={n}; "))
+            .collect::<String>()
+            + &format!("{WP}=true");
         assert!(!staff.is_staff(many.as_bytes(), NOW));
         assert!(staff.is_staff(format!("_ga=1; {WP}=true ; b").as_bytes(), NOW));
     }
@@ -624,48 +638,154 @@ mod tests {
         let (wp, drupal, joomla) = (set(WP), set(DRUPAL), set(JOOMLA));
         let home = "location: https://news.example/wp-admin/";
         // What is asked, with which cookie, how it is answered; the session cookie; whether it is staff's then.
-        let table: [(&str, &str, u16, &[&str], &str, bool); 17] = [
+        type Row<'a> = (&'a str, &'a str, u16, &'a [&'a str], &'a str, bool);
+        let table: [Row; 17] = [
             ("POST /wp-login.php", "", 302, &[home, &wp], WP, true),
-            ("POST /blog/wp-login.php?x=1", "wordpress_test_cookie=1", 303, &[home, &wp], WP, true),
-            ("POST /wp-login.php?interim-login=1", "", 200, &[&wp], WP, true),
+            (
+                "POST /blog/wp-login.php?x=1",
+                "wordpress_test_cookie=1",
+                303,
+                &[home, &wp],
+                WP,
+                true,
+            ),
+            (
+                "POST /wp-login.php?interim-login=1",
+                "",
+                200,
+                &[&wp],
+                WP,
+                true,
+            ),
             ("POST /wp-login.php", "", 200, &[&wp], WP, false),
             ("GET /wp-login.php", "", 302, &[home, &wp], WP, false),
             ("POST /search", "", 302, &[home, &wp], WP, false),
-            ("POST /wp-login.php", "", 302, &["location: /wp-login.php?failed=1", &wp], WP, false),
-            ("POST /wp-login.php", "", 302, &["location: /?error=1", &wp], WP, false),
+            (
+                "POST /wp-login.php",
+                "",
+                302,
+                &["location: /wp-login.php?failed=1", &wp],
+                WP,
+                false,
+            ),
+            (
+                "POST /wp-login.php",
+                "",
+                302,
+                &["location: /?error=1", &wp],
+                WP,
+                false,
+            ),
             ("POST /wp-login.php", "", 302, &[&wp], WP, false),
             // A subscriber.
-            ("POST /wp-login.php", "", 302, &["location: /wp-admin/profile.php", &wp], WP, false),
+            (
+                "POST /wp-login.php",
+                "",
+                302,
+                &["location: /wp-admin/profile.php", &wp],
+                WP,
+                false,
+            ),
             // What the client itself sent is not issued.
-            ("POST /wp-login.php", "COOKIE=new", 302, &[home, &wp], WP, false),
-            ("POST /wp-login.php", "", 302, &[home, "set-cookie: other=new"], WP, false),
-            ("POST /wp-login.php", "", 302, &[home, "set-cookie: COOKIE=new; Max-Age=0"], WP, false),
-            ("POST /wp-login.php", "", 302, &[home, "set-cookie: COOKIE=new; expires=Thu, 01-Jan-1970 00:00:01 GMT"], WP, false),
-            ("POST /kk/user/login", "", 303, &["location: /user/1", &drupal], DRUPAL, true),
+            (
+                "POST /wp-login.php",
+                "COOKIE=new",
+                302,
+                &[home, &wp],
+                WP,
+                false,
+            ),
+            (
+                "POST /wp-login.php",
+                "",
+                302,
+                &[home, "set-cookie: other=new"],
+                WP,
+                false,
+            ),
+            (
+                "POST /wp-login.php",
+                "",
+                302,
+                &[home, "set-cookie: COOKIE=new; Max-Age=0"],
+                WP,
+                false,
+            ),
+            (
+                "POST /wp-login.php",
+                "",
+                302,
+                &[
+                    home,
+                    "set-cookie: COOKIE=new; expires=Thu, 01-Jan-1970 00:00:01 GMT",
+                ],
+                WP,
+                false,
+            ),
+            (
+                "POST /kk/user/login",
+                "",
+                303,
+                &["location: /user/1", &drupal],
+                DRUPAL,
+                true,
+            ),
             ("POST /user/login", "", 200, &[&drupal], DRUPAL, false),
             // Joomla replaces sessions it never issued as well.
-            ("POST /administrator/index.php", "COOKIE=invented", 303, &["location: index.php", &joomla], JOOMLA, false),
+            (
+                "POST /administrator/index.php",
+                "COOKIE=invented",
+                303,
+                &["location: index.php", &joomla],
+                JOOMLA,
+                false,
+            ),
         ];
         for (line, cookie, status, response, name, expected) in table {
             let staff = sessions();
-            let response: Vec<String> = response.iter().map(|line| line.replace("COOKIE", name)).collect();
+            let response: Vec<String> = response
+                .iter()
+                .map(|line| line.replace("COOKIE", name))
+                .collect();
             let response: Vec<&str> = response.iter().map(String::as_str).collect();
-            learn(&staff, &told(line, &cookie.replace("COOKIE", name), status, &response), NOW);
-            assert_eq!(staff.is_staff(format!("{name}=new").as_bytes(), NOW), expected, "{line} {cookie} {response:?}");
+            learn(
+                &staff,
+                &told(line, &cookie.replace("COOKIE", name), status, &response),
+                NOW,
+            );
+            assert_eq!(
+                staff.is_staff(format!("{name}=new").as_bytes(), NOW),
+                expected,
+                "{line} {cookie} {response:?}"
+            );
         }
     }
 
     #[test]
     fn joomlas_login_is_the_replacement_of_a_session_it_issued() {
-        let form = told("GET /administrator/", "", 200, &[&format!("set-cookie: {JOOMLA}=guest; path=/; HttpOnly")]);
+        let form = told(
+            "GET /administrator/",
+            "",
+            200,
+            &[&format!("set-cookie: {JOOMLA}=guest; path=/; HttpOnly")],
+        );
         let login = told(
             "POST /administrator/index.php",
             &format!("{JOOMLA}=guest"),
             303,
-            &["location: /administrator/index.php", &format!("set-cookie: {JOOMLA}=editor; path=/")],
+            &[
+                "location: /administrator/index.php",
+                &format!("set-cookie: {JOOMLA}=editor; path=/"),
+            ],
         );
-        let failed = told("POST /administrator/index.php", &format!("{JOOMLA}=guest"), 303, &["location: index.php"]);
-        let is_staff = |staff: &StaffSessions, now| staff.is_staff(format!("{JOOMLA}=editor").as_bytes(), now);
+        let failed = told(
+            "POST /administrator/index.php",
+            &format!("{JOOMLA}=guest"),
+            303,
+            &["location: index.php"],
+        );
+        let is_staff =
+            |staff: &StaffSessions, now| staff.is_staff(format!("{JOOMLA}=editor").as_bytes(), now);
 
         let staff = sessions();
         learn(&staff, &form, NOW);
@@ -678,7 +798,10 @@ mod tests {
             "POST /administrator/index.php",
             &format!("{JOOMLA}=guest"),
             303,
-            &["location: index.php", &format!("set-cookie: {JOOMLA}=second")],
+            &[
+                "location: index.php",
+                &format!("set-cookie: {JOOMLA}=second"),
+            ],
         );
         learn(&staff, &again, NOW);
         assert!(!staff.is_staff(format!("{JOOMLA}=second").as_bytes(), NOW));
@@ -686,50 +809,126 @@ mod tests {
         // So long afterwards that Joomla may have forgotten the guest.
         let staff = sessions();
         learn(&staff, &form, NOW);
-        learn(&staff, &login, NOW.plus(GUEST_AGE_MAX + Duration::from_millis(1)));
+        learn(
+            &staff,
+            &login,
+            NOW.plus(GUEST_AGE_MAX + Duration::from_millis(1)),
+        );
         assert!(!is_staff(&staff, NOW));
     }
 
     #[test]
     fn a_rotated_session_is_learned_and_a_logout_forgets() {
         let staff = sessions();
-        let login = told("POST /user/login", "", 303, &["location: /user/1", &format!("set-cookie: {DRUPAL}=one")]);
+        let login = told(
+            "POST /user/login",
+            "",
+            303,
+            &["location: /user/1", &format!("set-cookie: {DRUPAL}=one")],
+        );
         learn(&staff, &login, NOW);
         let rotated = format!("set-cookie: {DRUPAL}=two; Max-Age=3600; path=/");
-        learn(&staff, &told("GET /node/1/edit", &format!("{DRUPAL}=stranger"), 200, &[&rotated]), NOW);
+        learn(
+            &staff,
+            &told(
+                "GET /node/1/edit",
+                &format!("{DRUPAL}=stranger"),
+                200,
+                &[&rotated],
+            ),
+            NOW,
+        );
         assert!(!staff.is_staff(format!("{DRUPAL}=two").as_bytes(), NOW));
-        learn(&staff, &told("GET /node/1/edit", &format!("{DRUPAL}=one"), 200, &[&rotated]), NOW);
+        learn(
+            &staff,
+            &told(
+                "GET /node/1/edit",
+                &format!("{DRUPAL}=one"),
+                200,
+                &[&rotated],
+            ),
+            NOW,
+        );
         // Requests under way carry the old one still.
         for value in ["one", "two"] {
-            assert!(staff.is_staff(format!("{DRUPAL}={value}").as_bytes(), NOW), "{value}");
+            assert!(
+                staff.is_staff(format!("{DRUPAL}={value}").as_bytes(), NOW),
+                "{value}"
+            );
         }
         // A stranger's logout takes nobody else's session.
-        learn(&staff, &told("GET /user/logout", &format!("{DRUPAL}=stranger"), 302, &["location: /"]), NOW);
+        learn(
+            &staff,
+            &told(
+                "GET /user/logout",
+                &format!("{DRUPAL}=stranger"),
+                302,
+                &["location: /"],
+            ),
+            NOW,
+        );
         assert!(staff.is_staff(format!("{DRUPAL}=two").as_bytes(), NOW));
-        learn(&staff, &told("GET /user/logout", &format!("{DRUPAL}=two"), 302, &["location: /"]), NOW);
+        learn(
+            &staff,
+            &told(
+                "GET /user/logout",
+                &format!("{DRUPAL}=two"),
+                302,
+                &["location: /"],
+            ),
+            NOW,
+        );
         assert!(!staff.is_staff(format!("{DRUPAL}=two").as_bytes(), NOW));
 
-        let login = told("POST /wp-login.php", "", 302, &["location: /wp-admin/", &format!("set-cookie: {WP}=one")]);
+        let login = told(
+            "POST /wp-login.php",
+            "",
+            302,
+            &["location: /wp-admin/", &format!("set-cookie: {WP}=one")],
+        );
         for logout in [
-            told("GET /wp-login.php?action=logout&_wpnonce=1", &format!("{WP}=one"), 302, &["location: /"]),
-            told("GET /any", &format!("{WP}=one"), 200, &[&format!("set-cookie: {WP}=%20; Max-Age=0")]),
+            told(
+                "GET /wp-login.php?action=logout&_wpnonce=1",
+                &format!("{WP}=one"),
+                302,
+                &["location: /"],
+            ),
+            told(
+                "GET /any",
+                &format!("{WP}=one"),
+                200,
+                &[&format!("set-cookie: {WP}=%20; Max-Age=0")],
+            ),
         ] {
             learn(&staff, &login, NOW);
             assert!(staff.is_staff(format!("{WP}=one").as_bytes(), NOW));
             learn(&staff, &logout, NOW);
-            assert!(!staff.is_staff(format!("{WP}=one").as_bytes(), NOW), "{}", logout.path);
+            assert!(
+                !staff.is_staff(format!("{WP}=one").as_bytes(), NOW),
+                "{}",
+                logout.path
+            );
         }
     }
 
     #[test]
     fn sessions_end_after_a_day_unused_and_two_weeks_at_most() {
         let staff = sessions();
-        let login = told("POST /wp-login.php", "", 302, &["location: /wp-admin/", &format!("set-cookie: {WP}=one")]);
+        let login = told(
+            "POST /wp-login.php",
+            "",
+            302,
+            &["location: /wp-admin/", &format!("set-cookie: {WP}=one")],
+        );
         let cookie = format!("{WP}=one");
         learn(&staff, &login, NOW);
         let mut now = NOW;
         while now.since(NOW) < SESSION_AGE_MAX {
-            assert!(staff.is_staff(cookie.as_bytes(), now), "{:?}", now.since(NOW));
+            assert!(
+                staff.is_staff(cookie.as_bytes(), now),
+                "{:?}",
+                now.since(NOW)
+            );
             now = now.plus(23 * HOUR);
         }
         assert!(!staff.is_staff(cookie.as_bytes(), now));
@@ -743,7 +942,16 @@ mod tests {
         let staff = sessions();
         for n in 0..SESSIONS_MAX + 100 {
             let set = format!("set-cookie: {WP}={n}");
-            learn(&staff, &told("POST /wp-login.php", "", 302, &["location: /wp-admin/", &set]), NOW.plus(Duration::from_millis(n as u64)));
+            learn(
+                &staff,
+                &told(
+                    "POST /wp-login.php",
+                    "",
+                    302,
+                    &["location: /wp-admin/", &set],
+                ),
+                NOW.plus(Duration::from_millis(n as u64)),
+            );
         }
         let counts = staff.counts();
         assert_eq!((counts.sessions, counts.evicted), (SESSIONS_MAX, 100));
@@ -751,7 +959,16 @@ mod tests {
         assert!(!staff.is_staff(format!("{WP}=99").as_bytes(), NOW));
         assert!(staff.is_staff(format!("{WP}=100").as_bytes(), NOW));
         for n in 0..GUESTS_MAX + 100 {
-            learn(&staff, &told("GET /administrator/", "", 200, &[&format!("set-cookie: {JOOMLA}={n}")]), NOW);
+            learn(
+                &staff,
+                &told(
+                    "GET /administrator/",
+                    "",
+                    200,
+                    &[&format!("set-cookie: {JOOMLA}={n}")],
+                ),
+                NOW,
+            );
         }
         assert_eq!(staff.guests.lock().unwrap().len(), GUESTS_MAX);
     }

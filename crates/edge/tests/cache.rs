@@ -218,7 +218,10 @@ impl Client {
                 self.cache.join(&key, miss.flight, None, &request, self.now),
                 None,
             ),
-            Lookup::HitForMiss(_) | Lookup::Bypass(_) => (self.cache.alone(&key, None), None),
+            Lookup::HitForMiss(_) | Lookup::Bypass(_) => {
+                let (fetch, reader) = self.cache.alone(&key, None);
+                (Join::Lead(fetch, reader), None)
+            }
         };
         let Join::Lead(fetch, reader) = join else {
             panic!("somebody else fetches")

@@ -1,5 +1,7 @@
 //! Conversations through the whole edge: a client says, the origin says, and what each must see of the other.
 
+#![allow(clippy::unwrap_used, reason = "tests say so when they fail")]
+
 mod kit;
 
 use std::io::{Read, Write};

@@ -15,6 +15,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use saqta_edge::plan::Plan;
 use saqta_lab::corpus::Grade;
+use saqta_lab::demo::{self, DemoOptions};
 use saqta_lab::drill::{DrillOptions, run_drill};
 use saqta_lab::guard::Target;
 use saqta_lab::origin::Dialect;
@@ -29,6 +30,8 @@ use crate::problem::Problem;
 use crate::run::{self, Source};
 use crate::screen;
 use crate::settings;
+
+const DATA_DEFAULT: &str = "./saqta-data";
 
 /// Bad input, or no Saqta to give an order to.
 const EXIT_BAD_INPUT: u8 = 2;
@@ -51,6 +54,7 @@ const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
     version,
     max_term_width = 80,
     after_help = "Examples:
+  saqta demo                                    watch it protect a newsroom
   saqta run --origin http://127.0.0.1:8081      try it before one site, no file
   saqta settings > newsroom.toml                begin a settings file
   saqta check -c newsroom.toml                  would it serve on this machine?
@@ -58,20 +62,30 @@ const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
   saqta drill kursiv-search                     rehearse an attack"
 )]
 pub struct Cli {
-    /// Folder of this Saqta's own files
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        default_value = "./saqta-data"
-    )]
-    data: PathBuf,
+    /// Folder of this Saqta's own files [default: ./saqta-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Watch a newsroom stay readable through a flood
+    #[command(
+        after_help = "A newsroom of ours, its readers, a flood of searches and the shield between
+them, all on loopback. Ctrl-C ends it. Nothing is left behind unless --data is
+given.
+
+Examples:
+  saqta demo
+  saqta demo --for 90s"
+    )]
+    Demo {
+        /// All of it together, 3s to 2m [default: 40s]
+        #[arg(long = "for", value_name = "TIME", value_parser = drill_time)]
+        lasting: Option<Duration>,
+    },
     /// Serve until told to stop
     #[command(
         after_help = "Prints `listening http://ADDR` for each address once it serves. Ctrl-C or
@@ -264,8 +278,15 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 /// Does what was typed. Whatever went wrong has been said on standard error.
 pub fn execute(cli: Cli) -> ExitCode {
-    let Cli { data, command } = cli;
+    let Cli {
+        data: chosen,
+        command,
+    } = cli;
+    let data = chosen
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(DATA_DEFAULT));
     let done = match command {
+        Command::Demo { lasting } => demo(lasting.unwrap_or(demo::LASTING), chosen),
         Command::Run(what) => run(what, &data),
         Command::Check(Check { config }) => check(&config, &data),
         Command::Settings => say(settings::ANNOTATED),
@@ -348,6 +369,16 @@ fn status(data: &Path, json: bool) -> Result<ExitCode, Failure> {
             Err(anyhow::anyhow!("the running Saqta answered something else than was asked").into())
         }
     }
+}
+
+/// Its folder is a temporary one unless one was chosen.
+fn demo(lasting: Duration, data: Option<PathBuf>) -> Result<ExitCode, Failure> {
+    demo::run_demo(&DemoOptions {
+        lasting,
+        data,
+        saqta_exe: std::env::current_exe()?,
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn drill(what: Drill) -> Result<ExitCode, Failure> {

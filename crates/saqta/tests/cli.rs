@@ -254,6 +254,7 @@ saqta: no Saqta runs on the data folder ./saqta-data: start one with `saqta
         ("run -c f --host a", "cannot be used"),
         ("bypass maybe", "possible values"),
         ("check -c latin1.toml", "save it again as UTF-8"),
+        ("demo --for 3m", "a drill lasts 3s to 2m"),
         ("drill", "required"),
         (
             "drill nothing",

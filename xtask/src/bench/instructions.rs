@@ -1,44 +1,74 @@
-//! Instructions of one hot hit, counted by callgrind.
+//! Instructions of one hot hit, counted by callgrind and held below a ceiling by the test command.
 //!
-//! Time a request needs the machine to itself; instructions don't, so this figure can be held on a build machine that does ten
-//! other things. The program is run twice under callgrind and asked for a few and for many hits; the difference between the two
-//! totals is those hits alone, without start, settings and shutdown.
+//! Time a request needs the machine to itself; instructions don't: ten runs on a machine with both cores busy were within 0.1 % of each
+//! other. The program is run twice under callgrind and asked for a few and for many hits; the difference between the two
+//! totals is those hits alone, without start, settings and shutdown. What the kernel does is not counted.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::thread;
 
 use anyhow::{Context, Result, ensure};
 
 use super::load::Browser;
 use super::server::{self, Server};
-use super::{ARTICLES, LOAD_CORE, NGINX_COMMAND, PRIMED, SERVER_CORE, body, built};
+use super::{ARTICLES, PRIMED, SERVER_CORE, body, built};
 use crate::{root, tools};
+
+/// What the hit measured, 15,820, and a tenth more: another processor takes other paths through memory routines. Whoever
+/// raises it says in the commit what readers get for it.
+pub(crate) const CEILING: u64 = 17_400;
 
 const FEW: u64 = 200;
 const MANY: u64 = 2_200;
 
+/// The edge asks its origin over this many connections at most while the cache fills.
+const ORIGIN_CONNECTIONS_MAX: usize = 16;
+
 pub(crate) fn run() -> Result<()> {
     println!("program: {}", built()?);
     println!("callgrind: {}", tools::VALGRIND.have()?.version);
-    tools::NGINX.have()?;
-    println!("hit-1k: {} instructions", of_a_hit()?);
+    println!("hit-1k: {} instructions, at most {CEILING}", of_a_hit()?);
     Ok(())
 }
 
 pub(crate) fn of_a_hit() -> Result<u64> {
-    let folder = server::folder("origin")?;
-    for (size, bytes) in [("1k", 1_024), ("20k", 20_480)] {
-        fs::write(folder.join(size), body(bytes)).context("writing the origin's pages")?;
-    }
-    let origin =
-        Server::start(NGINX_COMMAND, "origin.conf", 0, &folder, LOAD_CORE).context("the origin")?;
-    let few = total(&origin, FEW)?;
-    let many = total(&origin, MANY)?;
-    origin.stop()?;
+    let origin = origin()?;
+    let few = total(origin, FEW)?;
+    let many = total(origin, MANY)?;
     Ok(many.saturating_sub(few) / (MANY - FEW))
 }
 
+/// A server of one page, on a port from the kernel, until this program ends. Not nginx, because the test command needs it too
+/// and should not ask for a web server on every machine.
+fn origin() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("asking for a port")?;
+    let port = listener.local_addr().context("asking for a port")?.port();
+    thread::spawn(move || {
+        for stream in listener.incoming().take(ORIGIN_CONNECTIONS_MAX).flatten() {
+            thread::spawn(move || answer(stream));
+        }
+    });
+    Ok(port)
+}
+
+/// Answers every request on a connection until the other side closes it.
+fn answer(mut stream: TcpStream) -> Result<()> {
+    let mut page = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 1024\r\n\
+        Cache-Control: public, max-age=3600\r\n\r\n"
+        .to_vec();
+    page.extend(body(1_024));
+    for line in BufReader::new(stream.try_clone()?).lines() {
+        if line?.is_empty() {
+            stream.write_all(&page)?;
+        }
+    }
+    Ok(())
+}
+
 /// Instructions of a whole run that answers `hits` hits of one page after the cache was filled.
-fn total(origin: &Server, hits: u64) -> Result<u64> {
+fn total(origin: u16, hits: u64) -> Result<u64> {
     let folder = server::folder("callgrind")?;
     let program = root::target().join("release/saqta").display().to_string();
     let counts = folder.join("counts");
@@ -55,7 +85,7 @@ fn total(origin: &Server, hits: u64) -> Result<u64> {
         "-c",
         "@FILE@",
     ];
-    let server = Server::start(&command, "saqta.toml", origin.port, &folder, SERVER_CORE)?;
+    let server = Server::start(&command, "saqta.toml", origin, &folder, SERVER_CORE)?;
     let mut browser = Browser::connect(server.address())?;
     for _ in 0..PRIMED {
         for article in 0..ARTICLES {

@@ -25,7 +25,9 @@ const LATENCY_MAX_MS: f64 = 120_000.0;
 
 /// The mean of the first samples, then an EWMA with this weight.
 const COST_MEMORY: f64 = 16.0;
-const BASELINE_MEMORY: f64 = 64.0;
+/// For the mean over all shapes.
+const MEAN_MEMORY: f64 = 64.0;
+const BASELINE_MEMORY: f64 = 256.0;
 
 /// A baseline is not used before. A mean of 16 with the usual spread of page times (deviation half the mean) is off by 12 %.
 const BASELINE_SAMPLES_MIN: u32 = 16;
@@ -58,12 +60,22 @@ pub(super) struct Costs {
     samples: u32,
 }
 
+/// How the origin was when a request ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ease {
+    /// Far below its capacity: this is what a baseline is.
+    Light,
+    /// Near its capacity and, by what we know, not over it. Good for making a young baseline exact; later it must not count, or a
+    /// capacity that sinks slowly would pass for a page that became slow.
+    Held,
+    Busy,
+}
+
 /// What a finished request says about its shape.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Learned {
     pub(super) latency_ms: f64,
-    /// The origin was at ease when it ran.
-    pub(super) light: bool,
+    pub(super) ease: Ease,
     /// The window of the limit it belongs to.
     pub(super) window: u32,
 }
@@ -92,13 +104,14 @@ impl Costs {
     pub(super) fn learn(&mut self, shape: Shape, learned: Learned) {
         let latency_ms = learned.latency_ms.clamp(COST_MIN_MS, LATENCY_MAX_MS);
         self.samples = self.samples.saturating_add(1);
-        self.mean_ms = mean(self.mean_ms, self.samples, latency_ms, BASELINE_MEMORY);
+        self.mean_ms = mean(self.mean_ms, self.samples, latency_ms, MEAN_MEMORY);
         let Some(entry) = self.entry(shape) else {
             return;
         };
         entry.seen = (entry.seen + 1).min(SEEN_MAX);
         entry.cost_ms = mean(entry.cost_ms, entry.seen, latency_ms, COST_MEMORY).max(COST_MIN_MS);
-        if learned.light {
+        let young = entry.baseline_samples < BASELINE_MEMORY as u32;
+        if learned.ease == Ease::Light || learned.ease == Ease::Held && young {
             entry.baseline_samples = entry.baseline_samples.saturating_add(1);
             entry.baseline_ms = mean(
                 entry.baseline_ms,
@@ -183,7 +196,7 @@ mod tests {
     fn light(latency_ms: f64) -> Learned {
         Learned {
             latency_ms,
-            light: true,
+            ease: Ease::Light,
             window: 1,
         }
     }
@@ -191,7 +204,7 @@ mod tests {
     fn busy(latency_ms: f64, window: u32) -> Learned {
         Learned {
             latency_ms,
-            light: false,
+            ease: Ease::Busy,
             window,
         }
     }
@@ -232,7 +245,7 @@ mod tests {
     fn relearning_takes_the_window_named() {
         let mut costs = Costs::new();
         let [slower, absent] = [Shape::of(b"/news/x"), Shape::of(b"/?s=1")];
-        for _ in 0..20 {
+        for _ in 0..40 {
             costs.learn(slower, light(50.0));
             costs.learn(absent, light(80.0));
         }

@@ -5,6 +5,9 @@
 //! baseline, measured while the limit is used up, says whether the origin is over its capacity, and by how much, whatever mix of
 //! cheap and dear pages is running: *ratio* = sum of latencies ÷ sum of their shapes' baselines, *capacity* = in flight ÷ ratio.
 //!
+//! Over its capacity all workers are at work, and what they get done says the same without waiting for the dear requests to
+//! end: baseline milliseconds finished per millisecond. The smaller of the two is believed.
+//!
 //! One cannot learn W without exceeding it, and exceeding it is the harm we are here to prevent. The choices follow from that:
 //!
 //! - Steps up are large (two fifths). A queue of 40 % shows within a dozen samples, one of 5 % needs a thousand: the small step spends
@@ -28,6 +31,7 @@
 use std::time::Duration;
 
 use super::Micros;
+use super::cost::Ease;
 
 /// Where an origin nobody has measured starts: PHP hosting for small sites gives 4 to 10 workers.
 pub(super) const LEVEL_START: usize = 4;
@@ -44,8 +48,21 @@ const HELD_RATIO_MAX: f64 = 1.10;
 /// Below this the baselines are too high: the origin became faster, or the pages of a shape cheaper.
 const FASTER_RATIO: f64 = 0.85;
 
-/// Of the measured capacity, held.
-const HEADROOM: f64 = 0.95;
+/// Of the measured capacity, held. The measurement is off by a few hundredths, and service times that vary fill W places
+/// now and then well before the mean reaches W.
+const HEADROOM: f64 = 0.86;
+
+/// A level is a whole number; rounding down would cost an origin of four workers a quarter of them.
+const ROUND_UP: f64 = 0.6;
+
+/// Of the measured capacity, tried by a probe: from a held level [`STEP`] would end where the answer is in doubt.
+const PROBE: f64 = 1.35;
+
+/// Two measurements of capacity this far apart, as a factor, are of the same capacity.
+const SAME_CAPACITY: f64 = 1.3;
+
+/// A measurement with a standard error above this is repeated soon.
+const UNCERTAIN: f64 = 0.06;
 
 /// Standard errors a verdict must be away from its threshold. Two while climbing, where a mistake costs one probe; three while
 /// holding, where thousands of windows a day each have a chance to be wrong.
@@ -56,22 +73,32 @@ const VERY_SURE: f64 = 3.0;
 const SAMPLES_MIN: u32 = 8;
 /// ...and this age: scheduling on a busy machine delays a whole batch of responses at once.
 const WINDOW_MIN: Duration = Duration::from_millis(100);
+/// What fills the limit now and then in calm must not add up to a verdict over minutes.
+const WINDOW_MAX: Duration = Duration::from_secs(5);
+/// When it is clear that the origin is over its capacity, half of that will do.
+const WINDOW_OVER_MIN: Duration = Duration::from_millis(50);
 /// While climbing, a level still in doubt after this many samples is left upwards.
-const DOUBT_SAMPLES_MAX: u32 = 48;
+const DOUBT_SAMPLES_MAX: u32 = 32;
 /// While holding, a window without a verdict starts over after this many samples and this time: what it saw must be recent.
 const HOLD_SAMPLES: u32 = 96;
 const HOLD_WINDOW: Duration = Duration::from_millis(500);
 /// Samples after which the question put by a cut is answered by the nearer answer.
 const VERIFY_SAMPLES_MAX: u32 = 96;
-/// Samples of shapes without a baseline after which we lower the level to learn it, and samples learned from then.
-const CALIBRATE_SAMPLES: u32 = 24;
+/// A baseline learned anew is wrong for long, so it must be the mean of this many: with the usual spread, off by 6 %.
+const RELEARN_SAMPLES_MIN: u32 = 64;
+/// Samples of shapes without a baseline after which we lower the level to learn it, and after which we look whether we have.
+const CALIBRATE_SAMPLES: u32 = 16;
 
+/// An uncertain measurement may have been chance, and a level too low would be held long: it is repeated once, soon.
+const PAUSE_FIRST: Duration = Duration::from_secs(2);
 const PAUSE_MIN: Duration = Duration::from_secs(10);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Pause after a failed probe in multiples of what it took.
 const PAUSE_PER_PROBE: u32 = 40;
 /// An attacker who finds pages we know nothing of must not keep us at the low level.
 const CALIBRATE_PAUSE: Duration = Duration::from_secs(10);
+/// At two in flight and 50 ms a page, enough for three shapes; a flood has one or two.
+const CALIBRATE_MAX: Duration = Duration::from_millis(1_500);
 
 /// Overload answers (503, timeout, no connection) in one window that lower the level, and their least share.
 const OVERLOADS_MIN: u32 = 3;
@@ -90,14 +117,24 @@ enum Phase {
     Climb,
     /// A proven level. A probe may start after `until`.
     Hold { until: Micros },
-    /// Cut from `concurrency` at `ratio`: does latency follow?
+    /// Cut: does latency follow? If not, back to `resume`.
     Verify {
-        ratio: f64,
-        concurrency: f64,
+        before: Before,
         resume: usize,
+        climbing: bool,
+        pause: Duration,
     },
     /// Lowered to learn baselines.
-    Calibrate { resume: usize },
+    Calibrate { resume: usize, until: Micros },
+}
+
+/// How it was before a cut.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Before {
+    ratio: f64,
+    concurrency: f64,
+    /// Measured at a level that was itself the answer to a change, so that nothing older is mixed in.
+    steady: bool,
 }
 
 /// One finished request, as the limit sees it.
@@ -134,6 +171,9 @@ pub(super) struct Limit {
     phase: Phase,
     window: u32,
     seen: Window,
+    /// Measured when it was last exceeded.
+    capacity: Option<f64>,
+    /// After the next probe that measures the same capacity.
     pause: Duration,
     calibrate_after: Micros,
 }
@@ -150,6 +190,7 @@ impl Limit {
             window: 1,
             seen: Window::default(),
             pause: PAUSE_MIN,
+            capacity: None,
             calibrate_after: Micros(0),
         }
     }
@@ -163,17 +204,23 @@ impl Limit {
         self.window
     }
 
-    /// With this many in flight the origin is at ease, as far as anybody knows.
-    pub(super) fn is_light(&self, concurrency: usize) -> bool {
-        concurrency <= (self.trusted / 2).max(1)
-            || matches!(self.phase, Phase::Calibrate { .. }) && concurrency <= self.level
+    /// With this many in flight, is the origin at ease as far as anybody knows?
+    pub(super) fn ease(&self, concurrency: usize) -> Ease {
+        if concurrency <= (self.trusted / 2).max(1) {
+            Ease::Light
+        } else if matches!(self.phase, Phase::Hold { .. }) && concurrency <= self.trusted {
+            Ease::Held
+        } else {
+            Ease::Busy
+        }
     }
 
     pub(super) fn set_ceiling(&mut self, ceiling: usize) {
+        let was_at_ceiling = self.level == self.ceiling;
         self.ceiling = ceiling.max(1);
         self.trusted = self.trusted.min(self.ceiling);
-        if self.level > self.ceiling {
-            self.set_level(self.ceiling);
+        if self.level > self.ceiling || was_at_ceiling {
+            self.set_level(self.level);
             self.phase = Phase::Climb;
         }
     }
@@ -190,7 +237,7 @@ impl Limit {
         if many && self.level > OVERLOAD_LEVEL_MIN {
             self.set_level(((self.level as f64 * OVERLOAD_CUT) as usize).max(OVERLOAD_LEVEL_MIN));
             self.trusted = self.trusted.min(self.level);
-            self.pause = PAUSE_MIN;
+            self.capacity = None;
             self.phase = Phase::Hold {
                 until: now.plus(OVERLOAD_PAUSE),
             };
@@ -198,26 +245,29 @@ impl Limit {
     }
 
     pub(super) fn observe(&mut self, now: Micros, sample: Sample) -> Lesson {
+        if now.since(self.seen.opened) > WINDOW_MAX && !matches!(self.phase, Phase::Verify { .. }) {
+            self.seen = Window::default();
+        }
+        self.seen.count(now, sample.baseline_ms);
         if sample.window != self.window || !sample.full {
             return Lesson::Nothing;
         }
         self.seen.add(now, sample);
-        if self.seen.answers() < SAMPLES_MIN || now.since(self.seen.since) < WINDOW_MIN {
+        let age = now.since(self.seen.since);
+        if self.seen.answers() < SAMPLES_MIN || age < WINDOW_OVER_MIN {
             return Lesson::Nothing;
         }
         match self.phase {
             Phase::Climb => self.climb(now),
             Phase::Hold { until } => self.hold(now, until),
             Phase::Verify {
-                ratio,
-                concurrency,
+                before,
                 resume,
-            } => self.verify(now, ratio, concurrency, resume),
-            Phase::Calibrate { resume } => {
-                if self.seen.answers() >= CALIBRATE_SAMPLES {
-                    self.set_level(resume);
-                    self.phase = Phase::Climb;
-                }
+                climbing,
+                pause,
+            } => self.verify(now, before, resume, climbing, pause),
+            Phase::Calibrate { resume, until } => {
+                self.calibrating(now, resume, until);
                 Lesson::Nothing
             }
         }
@@ -231,21 +281,24 @@ impl Limit {
         let Some(ratio) = self.seen.ratio() else {
             return Lesson::Nothing;
         };
-        if ratio.is_above(EASE_RATIO_MAX, SURE) {
+        if ratio.is_above(EASE_RATIO_MAX, SURE) && self.seen.is_pressed() {
             return self.cut(now, ratio);
         }
         let at_ease = ratio.is_below(EASE_RATIO_MAX, SURE);
-        if !at_ease && self.seen.samples < DOUBT_SAMPLES_MAX {
+        let in_doubt = !at_ease && self.seen.samples < DOUBT_SAMPLES_MAX;
+        if in_doubt || now.since(self.seen.opened) < WINDOW_MIN + self.seen.usual_latency() * 3 / 2
+        {
             return Lesson::Nothing;
         }
         if at_ease {
-            if self.level > self.trusted {
-                self.pause = PAUSE_MIN;
-            }
             self.trusted = self.trusted.max(self.level);
         }
-        let lesson = self.faster(ratio);
-        if !self.seen.is_pressed() {
+        let faster = ratio.is_below(FASTER_RATIO, SURE);
+        if faster && self.seen.samples < RELEARN_SAMPLES_MIN {
+            return Lesson::Nothing;
+        }
+        let lesson = self.relearn_if(faster);
+        if self.seen.pressed == 0 {
             self.seen = Window::default();
         } else if self.level < self.ceiling {
             self.set_level(self.one_step_up());
@@ -269,17 +322,16 @@ impl Limit {
         let Some(ratio) = self.seen.ratio() else {
             return Lesson::Nothing;
         };
-        if ratio.is_above(HELD_RATIO_MAX, VERY_SURE) {
-            self.pause = PAUSE_MIN;
+        if ratio.is_above(HELD_RATIO_MAX, VERY_SURE) && self.seen.is_pressed() {
             return self.cut(now, ratio);
         }
         if now >= until && self.seen.is_pressed() && self.level < self.ceiling {
-            self.set_level(self.one_step_up());
+            self.set_level(self.probe());
             self.phase = Phase::Climb;
             return Lesson::Nothing;
         }
         if self.seen.samples >= HOLD_SAMPLES && now.since(self.seen.since) >= HOLD_WINDOW {
-            let lesson = self.faster(ratio);
+            let lesson = self.relearn_if(ratio.is_below(FASTER_RATIO, SURE));
             self.seen = Window::default();
             return lesson;
         }
@@ -288,19 +340,6 @@ impl Limit {
 
     /// Over capacity, or slower: go to where the origin would be at ease if it is the former, and see.
     fn cut(&mut self, now: Micros, ratio: Ratio) -> Lesson {
-        let probe = now.since(self.seen.since);
-        let concurrency = self.seen.concurrency();
-        let capacity = concurrency / ratio.value;
-        let certain = (1.0 - ratio.error / ratio.value).clamp(0.5, 1.0);
-        let target = (capacity * HEADROOM * certain).round() as usize;
-        self.pause = (self.pause * 2)
-            .max(probe * PAUSE_PER_PROBE)
-            .clamp(PAUSE_MIN, PAUSE_MAX);
-        let resume = if self.phase == Phase::Climb {
-            self.trusted.min(self.level)
-        } else {
-            self.level
-        };
         if self.level == 1 {
             // One at a time and still slow: nothing of ours queues there.
             let lesson = Lesson::Relearn {
@@ -312,47 +351,121 @@ impl Limit {
             };
             return lesson;
         }
-        self.set_level(target.clamp(1, self.level - 1));
-        self.phase = Phase::Verify {
+        let climbing = self.phase == Phase::Climb;
+        let resume = if climbing {
+            self.trusted.min(self.level)
+        } else {
+            self.level
+        };
+        let before = Before {
             ratio: ratio.value,
-            concurrency,
+            concurrency: self.seen.concurrency(),
+            steady: false,
+        };
+        let (target, pause) = self.measure(now, ratio);
+        // A held level was left because something changed; the window saw both sides of the change and measured neither well.
+        let pause = if climbing { pause } else { PAUSE_FIRST };
+        self.set_level(target.min(self.level - 1));
+        self.phase = Phase::Verify {
+            before,
             resume,
+            climbing,
+            pause,
         };
         Lesson::Nothing
     }
 
+    /// Did latency follow the cut? A window that saw the change itself is a mixture of before and after, and its ratio says too little: a
+    /// pace that seems to have changed after such a window is believed only after a second cut, between two steady levels.
     fn verify(
         &mut self,
         now: Micros,
-        ratio_before: f64,
-        concurrency_before: f64,
+        before: Before,
         resume: usize,
+        climbing: bool,
+        pause: Duration,
     ) -> Lesson {
         let Some(ratio) = self.seen.ratio() else {
             return Lesson::Nothing;
         };
-        let had_queued = (ratio_before * self.seen.concurrency() / concurrency_before).max(1.0);
-        let between = (had_queued * ratio_before).sqrt();
+        let concurrency = self.seen.concurrency();
+        let had_queued = (before.ratio * concurrency / before.concurrency).max(1.0);
+        let between = (had_queued * before.ratio).sqrt();
         let answered = self.seen.samples >= VERIFY_SAMPLES_MAX;
-        if ratio.is_above(between, SURE) || answered && ratio.value > between {
-            let lesson = Lesson::Relearn {
-                window: self.window,
+        if ratio.is_below(between, SURE) || answered && ratio.value <= between {
+            let still_over = ratio.value > EASE_RATIO_MAX;
+            let target = if still_over {
+                self.measure(now, ratio).0
+            } else {
+                self.level
             };
-            self.set_level(resume);
-            self.phase = Phase::Hold {
-                until: now.plus(PAUSE_MIN),
-            };
-            lesson
-        } else if ratio.is_below(between, SURE) || answered {
+            self.set_level(target.min(self.level));
             self.trusted = self.level;
-            self.seen = Window::default();
             self.phase = Phase::Hold {
-                until: now.plus(self.pause),
+                until: now.plus(pause),
             };
-            Lesson::Nothing
-        } else {
-            Lesson::Nothing
+            return Lesson::Nothing;
         }
+        if !(answered || ratio.is_above(between, SURE)) {
+            return Lesson::Nothing;
+        }
+        if !before.steady && self.level > 1 {
+            let before = Before {
+                ratio: ratio.value,
+                concurrency,
+                steady: true,
+            };
+            let (target, pause) = self.measure(now, ratio);
+            self.set_level(target.clamp(self.level / 2, self.level - 1));
+            self.phase = Phase::Verify {
+                before,
+                resume,
+                climbing,
+                pause,
+            };
+            return Lesson::Nothing;
+        }
+        if self.seen.samples < RELEARN_SAMPLES_MIN {
+            return Lesson::Nothing;
+        }
+        let lesson = Lesson::Relearn {
+            window: self.window,
+        };
+        self.set_level(resume);
+        self.phase = if climbing {
+            Phase::Climb
+        } else {
+            Phase::Hold {
+                until: now.plus(PAUSE_MIN),
+            }
+        };
+        lesson
+    }
+
+    /// The level to hold and the pause before the next probe, by a window over capacity.
+    fn measure(&mut self, now: Micros, ratio: Ratio) -> (usize, Duration) {
+        let capacity = self
+            .seen
+            .throughput(now)
+            .unwrap_or(f64::MAX)
+            .min(self.seen.concurrency() / ratio.value);
+        let error = ratio.error / ratio.value;
+        let same = self.capacity.is_some_and(|before| {
+            before < capacity * SAME_CAPACITY && capacity < before * SAME_CAPACITY
+        });
+        self.pause = match (same, error > UNCERTAIN) {
+            (true, _) => (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX),
+            (false, true) => PAUSE_FIRST,
+            (false, false) => PAUSE_MIN,
+        };
+        self.capacity = Some(capacity);
+        let certain = (1.0 - error).clamp(0.5, 1.0);
+        let target = (capacity * HEADROOM * certain + ROUND_UP) as usize;
+        let probe = now.since(self.seen.opened);
+        (
+            target.max(1),
+            self.pause.max(probe * PAUSE_PER_PROBE).min(PAUSE_MAX),
+        )
     }
 
     fn calibrate(&mut self, now: Micros) {
@@ -363,15 +476,31 @@ impl Limit {
         self.calibrate_after = now.plus(CALIBRATE_PAUSE);
         let resume = self.level.min(self.trusted);
         self.set_level((self.trusted / 2).clamp(1, self.level));
-        self.phase = Phase::Calibrate { resume };
+        self.phase = Phase::Calibrate {
+            resume,
+            until: now.plus(CALIBRATE_MAX),
+        };
+    }
+
+    /// Ends when most of what finishes has a baseline.
+    fn calibrating(&mut self, now: Micros, resume: usize, until: Micros) {
+        if self.seen.answers() < CALIBRATE_SAMPLES {
+            return;
+        }
+        if self.seen.samples > self.seen.unknown || now >= until {
+            self.set_level(resume);
+            self.phase = Phase::Climb;
+        } else {
+            self.seen = Window::default();
+        }
     }
 
     fn lacks_baselines(&self) -> bool {
         self.seen.unknown >= CALIBRATE_SAMPLES && self.seen.unknown > self.seen.samples
     }
 
-    fn faster(&self, ratio: Ratio) -> Lesson {
-        if ratio.is_below(FASTER_RATIO, SURE) {
+    fn relearn_if(&self, pace_changed: bool) -> Lesson {
+        if pace_changed {
             Lesson::Relearn {
                 window: self.window,
             }
@@ -385,6 +514,11 @@ impl Limit {
             .clamp(self.level + 1, self.ceiling.max(self.level + 1))
     }
 
+    fn probe(&self) -> usize {
+        let clear = (self.capacity.unwrap_or(0.0) * PROBE).ceil() as usize;
+        clear.max(self.one_step_up()).min(self.ceiling)
+    }
+
     fn set_level(&mut self, level: usize) {
         self.level = level.clamp(1, self.ceiling);
         self.window = self.window.wrapping_add(1);
@@ -395,6 +529,12 @@ impl Limit {
 /// Sums over the samples of one level.
 #[derive(Debug, Clone, Copy, Default)]
 struct Window {
+    /// When the first request of any level ended in it, and what those after that one ended in it had as baselines.
+    opened: Micros,
+    ended: u32,
+    ended_unknown: u32,
+    ended_baseline_ms: f64,
+    /// When the first of its own requests ended.
     since: Micros,
     /// With a baseline.
     samples: u32,
@@ -432,6 +572,32 @@ impl Ratio {
 const SPREAD_MIN: f64 = 0.05;
 
 impl Window {
+    fn count(&mut self, now: Micros, baseline_ms: Option<f64>) {
+        if self.opened == Micros::default() {
+            self.opened = now;
+            return;
+        }
+        self.ended += 1;
+        match baseline_ms {
+            Some(baseline_ms) => self.ended_baseline_ms += baseline_ms,
+            None => self.ended_unknown += 1,
+        }
+    }
+
+    /// Workers at work, by what they got done: baseline milliseconds per millisecond. For an origin with all workers at work this
+    /// is its capacity, and unlike a mean of latencies it is not misled by dear requests that have not ended yet. `None` when
+    /// slots may have been idle or too many ended that we know nothing of.
+    fn throughput(&self, now: Micros) -> Option<f64> {
+        let elapsed_ms = now.since(self.opened).as_secs_f64() * 1000.0;
+        let known = self.ended_unknown * 5 <= self.ended;
+        (self.is_pressed() && known && self.ended >= SAMPLES_MIN && elapsed_ms > 0.0)
+            .then(|| self.ended_baseline_ms / elapsed_ms)
+    }
+
+    fn usual_latency(&self) -> Duration {
+        Duration::from_secs_f64(self.baseline_ms / f64::from(self.samples.max(1)) / 1000.0)
+    }
+
     fn add(&mut self, now: Micros, sample: Sample) {
         if self.answers() == 0 {
             self.since = now;
@@ -455,6 +621,7 @@ impl Window {
         self.samples + self.unknown
     }
 
+    /// Others waited for a slot most of the time. Without that a cut would help nobody: what the origin has, is what was asked for.
     fn is_pressed(&self) -> bool {
         self.pressed * 2 >= self.answers()
     }

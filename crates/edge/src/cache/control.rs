@@ -1,10 +1,12 @@
-//! What `Cache-Control` and `CDN-Cache-Control` say.
+//! What `Cache-Control`, `CDN-Cache-Control` and `Surrogate-Control` say.
 //!
-//! The two are read by different rules. `Cache-Control` (RFC 9111 §5.2) has no failing parse: whatever a CMS, a plugin and a
+//! They are read by different rules. `Cache-Control` (RFC 9111 §5.2) has no failing parse: whatever a CMS, a plugin and a
 //! hosting panel between them produced must come out as *some* set of directives, so every doubt is settled against reuse: a
 //! number that is not one makes the response stale, of two numbers the smaller counts, a directive with stray blanks or a
 //! semicolon still counts where it forbids. `CDN-Cache-Control` (RFC 9213) is a structured dictionary: one syntax error and the
-//! whole field is as if it were not there, which falls back to `Cache-Control`.
+//! whole field is as if it were not there, which falls back to the next. `Surrogate-Control`, its elder from the Edge Architecture
+//! note, is what Drupal and many a Varnish or Fastly recipe still send; of its directives those count that are for every surrogate
+//! or for us by name.
 
 use http::HeaderName;
 
@@ -12,6 +14,10 @@ use crate::fields::Fields;
 
 /// RFC 9111 §1.2.2: a larger number of seconds is taken as this one.
 pub const SECONDS_MAX: u64 = 1 << 31;
+
+/// What requests to an origin carry as `Surrogate-Capability`, for origins that speak to surrogates one by one.
+pub const SURROGATE_CAPABILITY: &str = "saqta=\"Surrogate/1.0\"";
+const SURROGATE_TARGET: &[u8] = b"saqta";
 
 /// Longest list of field names read from `no-cache="…"` or `private="…"`; a longer one counts as the plain directive, which
 /// forbids more.
@@ -103,7 +109,7 @@ pub struct Control {
     pub max_stale: Option<Seconds>,
     /// Request only.
     pub min_fresh: Seconds,
-    /// Read from `CDN-Cache-Control`, so that `Cache-Control` and `Expires` say nothing.
+    /// Read from a field meant for caches like us, so that `Cache-Control` and `Expires` say nothing.
     pub targeted: bool,
 }
 
@@ -165,6 +171,47 @@ pub fn parse_targeted(line: &[u8]) -> Option<Control> {
     Some(control)
 }
 
+/// One line of `Surrogate-Control`; `None` when nothing in it is for us.
+pub fn parse_surrogate(line: &[u8]) -> Option<Control> {
+    let mut control = Control {
+        targeted: true,
+        ..Control::default()
+    };
+    let mut is_for_us = false;
+    let mut quoted = false;
+    let directives = line.split(|byte| {
+        quoted ^= *byte == b'"';
+        *byte == b',' && !quoted
+    });
+    for directive in directives {
+        let mut parts = directive
+            .split(|byte| *byte == b';')
+            .map(<[u8]>::trim_ascii);
+        let directive = parts.next().unwrap_or_default();
+        let mut targets = parts.peekable();
+        if targets.peek().is_some() && !targets.any(|target| target == SURROGATE_TARGET) {
+            continue;
+        }
+        if directive.eq_ignore_ascii_case(b"no-store") {
+            control.no_store = true;
+            is_for_us = true;
+        } else if let Some((name, value)) = directive.split_at_checked(b"max-age=".len())
+            && name.eq_ignore_ascii_case(b"max-age=")
+        {
+            // `3600+600`: fresh for an hour, usable for ten minutes more.
+            let mut seconds = value.split(|byte| *byte == b'+');
+            control.max_age = control
+                .max_age
+                .and(whole_seconds(seconds.next().unwrap_or_default()));
+            if let Some(extension) = seconds.next() {
+                control.stale_while_revalidate = whole_seconds(extension);
+            }
+            is_for_us = true;
+        }
+    }
+    is_for_us.then_some(control)
+}
+
 impl Control {
     /// Every `Cache-Control` line of a message.
     pub fn of<F: Fields + ?Sized>(fields: &F) -> Self {
@@ -173,16 +220,13 @@ impl Control {
         control
     }
 
-    /// What a response tells a cache of our kind: `CDN-Cache-Control` alone if there is a readable one, else `Cache-Control`.
+    /// What a response tells a cache of our kind: the most particular field that can be read, alone.
     pub fn of_response<F: Fields + ?Sized>(fields: &F) -> Self {
-        if fields.field("cdn-cache-control").is_some()
-            && let Some(targeted) = fields
-                .joined("cdn-cache-control")
-                .and_then(|line| parse_targeted(&line))
-        {
-            return targeted;
-        }
-        Self::of(fields)
+        let line = |name: &str| fields.field(name).and_then(|_| fields.joined(name));
+        let targeted = line("cdn-cache-control").and_then(|line| parse_targeted(&line));
+        targeted
+            .or_else(|| line("surrogate-control").and_then(|line| parse_surrogate(&line)))
+            .unwrap_or_else(|| Self::of(fields))
     }
 
     fn read(&mut self, line: &[u8]) {
@@ -727,17 +771,59 @@ mod tests {
         assert!(Control::of_response(&fields).no_store);
     }
 
+    #[test]
+    fn surrogate_control() {
+        let lives = |secs| {
+            Some(Control {
+                max_age: Seconds::Of(secs),
+                targeted: true,
+                ..Control::default()
+            })
+        };
+        let table: &[(&str, Option<Control>)] = &[
+            ("max-age=60", lives(60)),
+            ("foobar, MaX-aGe=60", lives(60)),
+            ("max-age=60;saqta", lives(60)),
+            ("max-age=60;other", None),
+            ("max-age=60;other, max-age=10", lives(10)),
+            ("content=\"ESI/1.0, no-store\"", None),
+            ("max-age =60", None),
+            ("foo", None),
+            ("", None),
+            (
+                "no-store",
+                Some(Control {
+                    no_store: true,
+                    targeted: true,
+                    ..Control::default()
+                }),
+            ),
+            (
+                "max-age=60+5",
+                lives(60).map(|lives| Control {
+                    stale_while_revalidate: Seconds::Of(5),
+                    ..lives
+                }),
+            ),
+        ];
+        for (line, expected) in table {
+            assert_eq!(parse_surrogate(line.as_bytes()), *expected, "{line}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_parse(line in proptest::collection::vec(any::<u8>(), 0..300)) {
             parse(&line);
             parse_targeted(&line);
+            parse_surrogate(&line);
         }
 
         #[test]
         fn any_almost_directives_parse(line in "[a-z0-9=,;\" \\\\-]{0,80}") {
             parse(line.as_bytes());
             parse_targeted(line.as_bytes());
+            parse_surrogate(line.as_bytes());
         }
 
         /// Adding a directive never makes a response live longer.

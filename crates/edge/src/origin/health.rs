@@ -342,6 +342,7 @@ pub(super) fn count(counter: &AtomicU64) {
 #[derive(Debug)]
 pub struct OriginHealth {
     breaker: Mutex<Breaker>,
+    probed: bool,
     /// Copies of what the breaker says, read without its lock.
     state: AtomicU8,
     calm: AtomicBool,
@@ -357,10 +358,12 @@ pub struct OriginHealth {
 }
 
 impl OriginHealth {
-    /// `probed`: the plan names a health path.
+    /// `probed`: the plan names a health path. Without one, a dead origin is probed by connecting to it and a living one
+    /// not at all.
     pub fn new(probed: bool, now: Instant) -> Self {
         Self {
             breaker: Mutex::new(Breaker::new(probed)),
+            probed,
             state: AtomicU8::new(State::Closed as u8),
             calm: AtomicBool::new(true),
             counters: Counters::default(),
@@ -488,7 +491,7 @@ impl OriginHealth {
         let quiet_millis = now_millis.saturating_sub(self.asked_at.load(Ordering::Relaxed));
         let interval = if urgent {
             PROBE_INTERVAL
-        } else if u128::from(quiet_millis) >= PROBE_INTERVAL_QUIET.as_millis() {
+        } else if self.probed && u128::from(quiet_millis) >= PROBE_INTERVAL_QUIET.as_millis() {
             PROBE_INTERVAL_QUIET
         } else {
             return false;
@@ -564,13 +567,16 @@ mod tests {
     fn three_refused_connections_in_a_row_open_it() {
         use Event::{Answered, Unreachable};
         for probed in [false, true] {
-            check(probed, &[
-                (0, Times(2, Unreachable), Closed),
-                (1, Note(Answered), Closed),
-                (2, Times(2, Unreachable), Closed),
-                (3, Note(Unreachable), Open),
-                (4, Ask(Gate::Shut), Open),
-            ]);
+            check(
+                probed,
+                &[
+                    (0, Times(2, Unreachable), Closed),
+                    (1, Note(Answered), Closed),
+                    (2, Times(2, Unreachable), Closed),
+                    (3, Note(Unreachable), Open),
+                    (4, Ask(Gate::Shut), Open),
+                ],
+            );
         }
     }
 
@@ -578,102 +584,146 @@ mod tests {
     fn a_flood_on_one_failing_page_is_not_a_dead_origin() {
         use Event::{Overloaded, ProbeAnswered, ProbeFailed, ServerError};
         // Without a health path a 500 proves nothing.
-        check(false, &[(0, Times(10_000, ServerError), Closed), (9_000, Times(10_000, ServerError), Closed)]);
+        check(
+            false,
+            &[
+                (0, Times(10_000, ServerError), Closed),
+                (9_000, Times(10_000, ServerError), Closed),
+            ],
+        );
         // With one, the probe decides, either way.
-        check(true, &[
-            (0, Times(100, ServerError), Closed),
-            (2_000, Times(100, Overloaded), Closed),
-            (2_500, Note(ProbeAnswered), Closed),
-            (2_600, Times(19, ServerError), Closed),
-            (2_700, Note(ProbeFailed), Closed),
-        ]);
-        check(true, &[
-            (0, Times(100, ServerError), Closed),
-            (2_000, Note(ServerError), Closed),
-            (2_500, Note(ProbeFailed), Closed),
-            (3_500, Note(ProbeFailed), Open),
-        ]);
+        check(
+            true,
+            &[
+                (0, Times(100, ServerError), Closed),
+                (2_000, Times(100, Overloaded), Closed),
+                (2_500, Note(ProbeAnswered), Closed),
+                (2_600, Times(19, ServerError), Closed),
+                (2_700, Note(ProbeFailed), Closed),
+            ],
+        );
+        check(
+            true,
+            &[
+                (0, Times(100, ServerError), Closed),
+                (2_000, Note(ServerError), Closed),
+                (2_500, Note(ProbeFailed), Closed),
+                (3_500, Note(ProbeFailed), Open),
+            ],
+        );
     }
 
     #[test]
     fn silence_and_overload_need_twenty_in_a_row_over_two_seconds() {
         use Event::{Answered, Overloaded, Silent};
         for sick in [Overloaded, Silent] {
-            check(false, &[
-                (0, Times(500, sick), Closed),
-                (1_999, Note(sick), Closed),
-                (1_999, Note(Answered), Closed),
-                (2_000, Times(19, sick), Closed),
-                (5_000, Note(sick), Open),
-            ]);
+            check(
+                false,
+                &[
+                    (0, Times(500, sick), Closed),
+                    (1_999, Note(sick), Closed),
+                    (1_999, Note(Answered), Closed),
+                    (2_000, Times(19, sick), Closed),
+                    (5_000, Note(sick), Open),
+                ],
+            );
         }
     }
 
     #[test]
     fn half_open_lets_one_try_at_a_time() {
         use Event::{Answered, ProbeAnswered, Silent, Unreachable};
-        check(true, &[
-            (0, Times(3, Unreachable), Open),
-            (900, Note(ProbeAnswered), HalfOpen),
-            (901, Ask(Gate::Trial), HalfOpen),
-            (902, Ask(Gate::Shut), HalfOpen),
-            // Its client left: the next one is the trial.
-            (903, Abandon, HalfOpen),
-            (904, Ask(Gate::Trial), HalfOpen),
-            // It hangs: another after a second.
-            (1_903, Ask(Gate::Shut), HalfOpen),
-            (1_904, Ask(Gate::Trial), HalfOpen),
-            (1_905, Note(Silent), Open),
-            (2_900, Note(ProbeAnswered), HalfOpen),
-            (2_901, Ask(Gate::Trial), HalfOpen),
-            (2_902, Note(Unreachable), Open),
-            (3_900, Note(ProbeAnswered), HalfOpen),
-            (3_901, Ask(Gate::Trial), HalfOpen),
-            (3_902, Note(Answered), Closed),
-            (3_903, Ask(Gate::Pass), Closed),
-            (3_904, Times(2, Unreachable), Closed),
-        ]);
+        check(
+            true,
+            &[
+                (0, Times(3, Unreachable), Open),
+                (900, Note(ProbeAnswered), HalfOpen),
+                (901, Ask(Gate::Trial), HalfOpen),
+                (902, Ask(Gate::Shut), HalfOpen),
+                // Its client left: the next one is the trial.
+                (903, Abandon, HalfOpen),
+                (904, Ask(Gate::Trial), HalfOpen),
+                // It hangs: another after a second.
+                (1_903, Ask(Gate::Shut), HalfOpen),
+                (1_904, Ask(Gate::Trial), HalfOpen),
+                (1_905, Note(Silent), Open),
+                (2_900, Note(ProbeAnswered), HalfOpen),
+                (2_901, Ask(Gate::Trial), HalfOpen),
+                (2_902, Note(Unreachable), Open),
+                (3_900, Note(ProbeAnswered), HalfOpen),
+                (3_901, Ask(Gate::Trial), HalfOpen),
+                (3_902, Note(Answered), Closed),
+                (3_903, Ask(Gate::Pass), Closed),
+                (3_904, Times(2, Unreachable), Closed),
+            ],
+        );
     }
 
     #[test]
     fn an_error_page_in_a_trial_is_an_answer() {
         use Event::{Overloaded, ProbeAnswered, ServerError, Unreachable};
-        check(true, &[
-            (0, Times(3, Unreachable), Open),
-            (1, Note(ProbeAnswered), HalfOpen),
-            (2, Note(Overloaded), Open),
-            (3, Note(ProbeAnswered), HalfOpen),
-            (4, Note(ServerError), Closed),
-        ]);
+        check(
+            true,
+            &[
+                (0, Times(3, Unreachable), Open),
+                (1, Note(ProbeAnswered), HalfOpen),
+                (2, Note(Overloaded), Open),
+                (3, Note(ProbeAnswered), HalfOpen),
+                (4, Note(ServerError), Closed),
+            ],
+        );
     }
 
     #[test]
     fn without_news_from_a_probe_a_reader_finds_out() {
         use Event::{Answered, ProbeFailed, Unreachable};
-        check(false, &[
-            (0, Times(3, Unreachable), Open),
-            (1_999, Ask(Gate::Shut), Open),
-            (2_000, Ask(Gate::Trial), HalfOpen),
-            (2_001, Note(Unreachable), Open),
-            // While probes speak, no reader pays.
-            (3_000, Note(ProbeFailed), Open),
-            (4_500, Ask(Gate::Shut), Open),
-            // An answer to an older request is news too.
-            (4_600, Note(Answered), HalfOpen),
-        ]);
+        check(
+            false,
+            &[
+                (0, Times(3, Unreachable), Open),
+                (1_999, Ask(Gate::Shut), Open),
+                (2_000, Ask(Gate::Trial), HalfOpen),
+                (2_001, Note(Unreachable), Open),
+                // While probes speak, no reader pays.
+                (3_000, Note(ProbeFailed), Open),
+                (4_500, Ask(Gate::Shut), Open),
+                // An answer to an older request is news too.
+                (4_600, Note(Answered), HalfOpen),
+            ],
+        );
     }
 
     #[test]
     fn a_hang_is_confirmed_by_the_probe_where_there_is_one() {
         use Event::{ProbeAnswered, ProbeFailed};
         check(false, &[(0, Hang, Open)]);
-        check(true, &[(0, Hang, Closed), (1, Note(ProbeFailed), Closed), (2, Note(ProbeFailed), Open)]);
-        check(true, &[(0, Hang, Closed), (1, Note(ProbeAnswered), Closed), (2, Note(ProbeFailed), Closed)]);
+        check(
+            true,
+            &[
+                (0, Hang, Closed),
+                (1, Note(ProbeFailed), Closed),
+                (2, Note(ProbeFailed), Open),
+            ],
+        );
+        check(
+            true,
+            &[
+                (0, Hang, Closed),
+                (1, Note(ProbeAnswered), Closed),
+                (2, Note(ProbeFailed), Closed),
+            ],
+        );
     }
 
     #[test]
     fn death_in_the_night_takes_three_failed_probes() {
-        check(true, &[(0, Times(2, Event::ProbeFailed), Closed), (1, Note(Event::ProbeFailed), Open)]);
+        check(
+            true,
+            &[
+                (0, Times(2, Event::ProbeFailed), Closed),
+                (1, Note(Event::ProbeFailed), Open),
+            ],
+        );
     }
 
     #[test]
@@ -710,7 +760,27 @@ mod tests {
         health.note(at(23_100), Event::ProbeAnswered);
         health.note(at(23_200), Event::Answered);
         assert_eq!(health.state(), Closed);
-        assert_eq!((claims(24_000), claims(30_001), claims(31_000), claims(41_000)), (0, 1, 0, 1));
+        assert_eq!(
+            (
+                claims(24_000),
+                claims(30_001),
+                claims(31_000),
+                claims(41_000)
+            ),
+            (0, 1, 0, 1)
+        );
+    }
+
+    #[test]
+    fn without_a_health_path_a_living_origin_is_left_alone() {
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        let health = OriginHealth::new(false, start);
+        assert!((1..1_000).all(|secs| !health.claim_probe(at(secs))));
+        for _ in 0..3 {
+            health.note(at(1_000), Event::Unreachable);
+        }
+        assert!(health.claim_probe(at(1_001)));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(super) fn words(page: Page, language: Language) -> Words {
 fn said(page: Page, language: Language) -> (&'static str, &'static str) {
     match (page, language) {
         (Page::Waiting { .. }, Kazakh) => (
-            "Бет жақын сәтте ашылады",
+            "Бет сәлден соң ашылады",
             "Дәл қазір сайтқа өте көп сұраныс түсіп жатыр, сондықтан бетті ашуға аздап уақыт керек. Ештеңе істеудің қажеті \
              жоқ: бұл бет өзі жаңарып, кезегіңіз келгенде сіз ашқан бетті көрсетеді.",
         ),
@@ -155,7 +155,7 @@ fn said(page: Page, language: Language) -> (&'static str, &'static str) {
             "This mostly happens when many cookies have piled up. Delete the cookies of this site and try again.",
         ),
         (Page::OriginDown, Kazakh) => (
-            "Бұл бет уақытша ашылмайды",
+            "Бұл бет уақытша ашылмай тұр",
             "Редакцияның сервері қазір жауап бермей тұр, ал беттің сақталған көшірмесі жоқ. Біраздан кейін қайталап көріңіз; \
              басқа беттер ашылуы мүмкін.",
         ),

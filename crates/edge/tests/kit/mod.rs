@@ -2,6 +2,11 @@
 //! and a client that sends bytes as they stand in the test.
 
 #![allow(unreachable_pub, reason = "a module of each test program")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests say so when they fail"
+)]
 #![allow(dead_code, reason = "each test file uses its part of the kit")]
 
 use std::io::{ErrorKind, Read, Write};

@@ -39,6 +39,7 @@ impl Person {
             number,
             visitor: Corpus::shipped().attacker(seed, grade, number as u64),
         }
+        self
     }
 
     fn with(mut self, client: &str) -> Self {

@@ -1,0 +1,646 @@
+//! Minutes of attack in simulated time: the gate before an origin with a real number of workers.
+//!
+//! The origin serves in order of arrival, W at once; what is beyond W waits inside it. It answers after its service time plus up to
+//! ten milliseconds that the machine was busy with something else. Everything is drawn from a seed, so a number in a failing
+//! assertion can be looked at again.
+//!
+//! *Over capacity* is time with more requests inside the origin than it has workers. *Used* is the part of the workers' time spent
+//! working while the flood lasts, the search for the limit included.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+
+use saqta_detect::facts::Class;
+use saqta_detect::network::Group;
+use saqta_detect::shape::ShapeBook;
+
+use super::gate::{Gate, Grant, Wake, Wakes};
+use super::queue::Ticket;
+use super::{Ask, Micros, Outcome, READER_DEADLINE};
+
+const DELAY_MAX_MS: f64 = 10.0;
+const SECOND: u64 = 1_000_000;
+
+/// SplitMix64.
+pub(super) struct Dice(pub(super) u64);
+
+impl Dice {
+    pub(super) fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let bits = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ bits >> 31
+    }
+
+    /// In (0, 1].
+    fn unit(&mut self) -> f64 {
+        ((self.bits() >> 11) + 1) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn exponential(&mut self, mean: f64) -> f64 {
+        -mean * self.unit().ln()
+    }
+
+    /// Log-normal of mean 1.
+    fn log_normal(&mut self, sigma: f64) -> f64 {
+        let normal = (-2.0 * self.unit().ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos();
+        (sigma * normal - sigma * sigma / 2.0).exp()
+    }
+}
+
+/// One stream of requests.
+#[derive(Clone, Copy)]
+struct Source {
+    target: &'static str,
+    class: Class,
+    per_s: f64,
+    service_ms: f64,
+    from_s: f64,
+    until_s: f64,
+    groups: u32,
+}
+
+impl Source {
+    const fn reader(target: &'static str, per_s: f64, service_ms: f64) -> Self {
+        Self {
+            target,
+            class: Class::Unknown,
+            per_s,
+            service_ms,
+            from_s: 0.0,
+            until_s: f64::MAX,
+            groups: 200,
+        }
+    }
+
+    const fn flood(target: &'static str, per_s: f64, service_ms: f64) -> Self {
+        Self {
+            target,
+            class: Class::Unknown,
+            per_s,
+            service_ms,
+            from_s: CALM_S,
+            until_s: f64::MAX,
+            groups: 3_000,
+        }
+    }
+}
+
+/// Readers alone, before the flood.
+const CALM_S: f64 = 20.0;
+const FLOOD_S: f64 = 30.0;
+
+#[derive(Clone)]
+struct Scenario {
+    sources: Vec<Source>,
+    /// From second to second: how many workers.
+    workers: Vec<(f64, usize)>,
+    /// Service time at this second, as a multiple of usual.
+    slowness: fn(f64) -> f64,
+    /// Of the log-normal service times; 0: all equal.
+    sigma: f64,
+    concurrency_max: usize,
+    /// Capacity, use and waits are counted from here to the end.
+    measured_from_s: f64,
+    seed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    over_capacity_ms: f64,
+    used: f64,
+    /// From asking to starting, of those who started, sorted; by source.
+    waits_ms: Vec<Vec<f64>>,
+    asked: Vec<u64>,
+    granted: Vec<u64>,
+    starved: Vec<u64>,
+    /// Most requests in flight beyond the limit, at the moment one started.
+    peak_over_limit: usize,
+}
+
+impl Seen {
+    fn wait_p99_ms(&self, source: usize) -> f64 {
+        let waits = &self.waits_ms[source];
+        waits[(waits.len() * 99 / 100).min(waits.len() - 1)]
+    }
+
+    fn granted_share(&self, source: usize) -> f64 {
+        self.granted[source] as f64 / self.asked[source] as f64
+    }
+}
+
+enum Event {
+    Arrives { source: usize },
+    Deadline { request: usize },
+    WorkerDone { request: usize },
+    Answered { request: usize },
+    Workers { workers: usize },
+}
+
+struct Request {
+    source: usize,
+    asked: u64,
+    started: u64,
+    ticket: Option<Ticket>,
+    grant: Option<Grant>,
+}
+
+struct Simulation {
+    scenario: Scenario,
+    gate: Gate<usize>,
+    dice: Dice,
+    book: ShapeBook,
+    now: u64,
+    sequence: u64,
+    events: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    payloads: Vec<Option<Event>>,
+    requests: Vec<Request>,
+    workers: usize,
+    busy: usize,
+    inside: VecDeque<usize>,
+    counted_until: u64,
+    busy_us: f64,
+    capacity_us: f64,
+    over_us: f64,
+    seen: Seen,
+}
+
+fn simulate(scenario: &Scenario) -> Seen {
+    let sources = scenario.sources.len();
+    let book = ShapeBook::default();
+    // What a flood invents has no section of its own.
+    for source in scenario
+        .sources
+        .iter()
+        .filter(|source| !source.target.contains("invented"))
+    {
+        for _ in 0..3 {
+            book.learn(source.target.as_bytes(), 200);
+        }
+    }
+    let mut simulation = Simulation {
+        gate: Gate::new(scenario.concurrency_max, scenario.seed),
+        dice: Dice(scenario.seed),
+        book,
+        now: 0,
+        sequence: 0,
+        events: BinaryHeap::new(),
+        payloads: Vec::new(),
+        requests: Vec::new(),
+        workers: 0,
+        busy: 0,
+        inside: VecDeque::new(),
+        counted_until: 0,
+        busy_us: 0.0,
+        capacity_us: 0.0,
+        over_us: 0.0,
+        seen: Seen {
+            waits_ms: vec![Vec::new(); sources],
+            asked: vec![0; sources],
+            granted: vec![0; sources],
+            starved: vec![0; sources],
+            ..Seen::default()
+        },
+        scenario: scenario.clone(),
+    };
+    simulation.run();
+    simulation.seen
+}
+
+impl Simulation {
+    fn run(&mut self) {
+        let end = ((CALM_S + FLOOD_S) * SECOND as f64) as u64;
+        for (at_s, workers) in self.scenario.workers.clone() {
+            self.schedule((at_s * SECOND as f64) as u64, Event::Workers { workers });
+        }
+        for source in 0..self.scenario.sources.len() {
+            self.next_arrival(source);
+        }
+        while let Some(Reverse((at, _, payload))) = self.events.pop()
+            && at <= end
+        {
+            self.count_until(at);
+            self.now = at;
+            let event = self.payloads[payload].take().unwrap();
+            self.happen(event);
+        }
+        self.seen.over_capacity_ms = self.over_us / 1000.0;
+        self.seen.used = self.busy_us / self.capacity_us;
+        for waits in &mut self.seen.waits_ms {
+            waits.sort_by(f64::total_cmp);
+        }
+    }
+
+    fn schedule(&mut self, at: u64, event: Event) {
+        self.sequence += 1;
+        self.payloads.push(Some(event));
+        self.events
+            .push(Reverse((at, self.sequence, self.payloads.len() - 1)));
+    }
+
+    fn next_arrival(&mut self, source: usize) {
+        let Source {
+            per_s,
+            from_s,
+            until_s,
+            ..
+        } = self.scenario.sources[source];
+        let from = self.now.max((from_s * SECOND as f64) as u64);
+        let at = from + self.dice.exponential(SECOND as f64 / per_s) as u64;
+        if (at as f64) < until_s * SECOND as f64 {
+            self.schedule(at, Event::Arrives { source });
+        }
+    }
+
+    fn count_until(&mut self, at: u64) {
+        let measured = (self.scenario.measured_from_s * SECOND as f64) as u64;
+        let from = self.counted_until.max(measured);
+        self.counted_until = at;
+        if at <= from {
+            return;
+        }
+        let us = (at - from) as f64;
+        self.busy_us += us * self.busy.min(self.workers) as f64;
+        self.capacity_us += us * self.workers as f64;
+        if self.busy + self.inside.len() > self.workers {
+            self.over_us += us;
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Workers { workers } => {
+                self.workers = workers;
+                self.serve();
+            }
+            Event::Arrives { source } => {
+                self.next_arrival(source);
+                self.arrive(source);
+            }
+            Event::Deadline { request } => {
+                let source = &self.scenario.sources[self.requests[request].source];
+                let ticket = self.requests[request].ticket.unwrap();
+                if self.gate.expire(ticket, source.class).is_some() {
+                    self.starved(request);
+                }
+            }
+            Event::WorkerDone { request } => {
+                self.busy -= 1;
+                let delay_ms = self.dice.unit() * DELAY_MAX_MS;
+                self.schedule(
+                    self.now + (delay_ms * 1000.0) as u64,
+                    Event::Answered { request },
+                );
+                self.serve();
+            }
+            Event::Answered { request } => {
+                let grant = self.requests[request].grant.take().unwrap();
+                let latency_ms = (self.now - self.requests[request].started) as f64 / 1000.0;
+                let mut wakes = Wakes::new();
+                self.gate.finish(
+                    Micros(self.now),
+                    grant,
+                    latency_ms,
+                    Outcome::ANSWERED,
+                    &mut wakes,
+                );
+                self.wake(wakes);
+            }
+        }
+    }
+
+    fn arrive(&mut self, source: usize) {
+        let Source {
+            target,
+            class,
+            groups,
+            ..
+        } = self.scenario.sources[source];
+        let group = self.dice.bits() as u32 % groups;
+        let ask = Ask {
+            class,
+            shape: self.book.shape(target.as_bytes()),
+            group: Group::of(IpAddr::V4(Ipv4Addr::from_bits(group << 8))),
+            deadline: READER_DEADLINE,
+        };
+        self.seen.asked[source] += 1;
+        let request = self.requests.len();
+        self.requests.push(Request {
+            source,
+            asked: self.now,
+            started: 0,
+            ticket: None,
+            grant: None,
+        });
+        let mut wakes = Wakes::new();
+        match self.gate.try_start(Micros(self.now), &ask, &mut wakes) {
+            Some(grant) => self.start(request, grant),
+            None => {
+                let ticket = self.gate.wait(Micros(self.now), ask, request, &mut wakes);
+                self.requests[request].ticket = Some(ticket);
+                let deadline = READER_DEADLINE.as_micros() as u64;
+                self.schedule(self.now + deadline, Event::Deadline { request });
+            }
+        }
+        self.wake(wakes);
+    }
+
+    fn wake(&mut self, wakes: Wakes<usize>) {
+        for (request, wake) in wakes {
+            match wake {
+                Wake::Granted(grant) => self.start(request, grant),
+                Wake::Starved => self.starved(request),
+            }
+        }
+    }
+
+    fn start(&mut self, request: usize, grant: Grant) {
+        let source = self.requests[request].source;
+        self.requests[request].started = self.now;
+        self.requests[request].grant = Some(grant);
+        self.seen.granted[source] += 1;
+        if self.now as f64 >= self.scenario.measured_from_s * SECOND as f64 {
+            let waited = self.now - self.requests[request].asked;
+            self.seen.waits_ms[source].push(waited as f64 / 1000.0);
+        }
+        let stats = self.gate.stats();
+        self.seen.peak_over_limit = self
+            .seen
+            .peak_over_limit
+            .max(stats.in_flight.saturating_sub(stats.limit));
+        self.inside.push_back(request);
+        self.serve();
+    }
+
+    fn starved(&mut self, request: usize) {
+        self.seen.starved[self.requests[request].source] += 1;
+    }
+
+    fn serve(&mut self) {
+        while self.busy < self.workers
+            && let Some(request) = self.inside.pop_front()
+        {
+            self.busy += 1;
+            let mean_ms = self.scenario.sources[self.requests[request].source].service_ms;
+            let spread = if self.scenario.sigma > 0.0 {
+                self.dice.log_normal(self.scenario.sigma)
+            } else {
+                1.0
+            };
+            let slowness = (self.scenario.slowness)(self.now as f64 / SECOND as f64);
+            let service_us = (mean_ms * spread * slowness * 1000.0) as u64;
+            self.schedule(self.now + service_us, Event::WorkerDone { request });
+        }
+    }
+}
+
+/// Readers in calm, then a flood of searches that would need a multiple of the workers.
+fn searches(workers: usize, sigma: f64, seed: u64) -> Scenario {
+    Scenario {
+        sources: vec![
+            Source::flood("/?s=x", 60.0 * workers as f64, 50.0),
+            Source::reader("/news/x", 5.0, 30.0),
+            Source::reader("/?s=x", 2.0, 50.0),
+        ],
+        workers: vec![(0.0, workers)],
+        slowness: |_| 1.0,
+        sigma,
+        concurrency_max: 256,
+        measured_from_s: CALM_S,
+        seed,
+    }
+}
+
+/// Nobody ever asked for anything: the flood is the first thing this edge sees.
+fn cold(scenario: Scenario) -> Scenario {
+    Scenario {
+        sources: scenario.sources[..1].to_vec(),
+        ..scenario
+    }
+}
+
+/// Over capacity in ms and use in hundredths, of the seeds 1 to 6; sorted, and printed for the record.
+fn runs(name: &str, scenario: impl Fn(u64) -> Scenario) -> (Vec<f64>, Vec<f64>) {
+    let seen = (1..=6)
+        .map(|seed| simulate(&scenario(seed)))
+        .collect::<Vec<_>>();
+    let sorted = |of: fn(&Seen) -> f64| {
+        let mut values = seen.iter().map(of).collect::<Vec<_>>();
+        values.sort_by(f64::total_cmp);
+        values
+    };
+    let (over_ms, used) = (
+        sorted(|seen| seen.over_capacity_ms),
+        sorted(|seen| seen.used * 100.0),
+    );
+    println!(
+        "| {name} | {:.0} | {:.0} | {:.0} | {:.0} |",
+        over_ms[3], over_ms[5], used[3], used[0]
+    );
+    (over_ms, used)
+}
+
+/// Median and worst of the over-capacity time, median and least of the use.
+fn check(name: &str, scenario: impl Fn(u64) -> Scenario, over_ms: (f64, f64), used: (f64, f64)) {
+    let (all_over_ms, all_used) = runs(name, scenario);
+    assert!(
+        all_over_ms[3] <= over_ms.0 && all_over_ms[5] <= over_ms.1,
+        "{name}: over capacity {all_over_ms:.0?} ms"
+    );
+    assert!(
+        all_used[3] >= used.0 && all_used[0] >= used.1,
+        "{name}: used {all_used:.0?} %"
+    );
+}
+
+#[test]
+fn the_limit_finds_the_workers_of_a_steady_origin() {
+    for workers in [4, 8, 16, 64] {
+        let name = format!("{workers} workers, equal pages");
+        check(
+            &name,
+            |seed| searches(workers, 0.0, seed),
+            (1000.0, 1000.0),
+            (70.0, 65.0),
+        );
+        check(
+            &format!("{name}, cold"),
+            |seed| cold(searches(workers, 0.0, seed)),
+            (1000.0, 1000.0),
+            (70.0, 65.0),
+        );
+    }
+}
+
+#[test]
+fn the_limit_finds_the_workers_of_a_varying_origin() {
+    for workers in [4, 8, 16, 64] {
+        let name = format!("{workers} workers, deviation 0.3");
+        check(
+            &name,
+            |seed| searches(workers, 0.3, seed),
+            (1000.0, 1500.0),
+            (70.0, 60.0),
+        );
+        check(
+            &format!("{name}, cold"),
+            |seed| cold(searches(workers, 0.3, seed)),
+            (1000.0, 1500.0),
+            (70.0, 60.0),
+        );
+    }
+}
+
+#[test]
+fn the_limit_finds_the_workers_of_a_wildly_varying_origin() {
+    for workers in [4, 8, 16, 64] {
+        let name = format!("{workers} workers, deviation 0.5");
+        check(
+            &name,
+            |seed| searches(workers, 0.5, seed),
+            (1500.0, 10_000.0),
+            (65.0, 50.0),
+        );
+        check(
+            &format!("{name}, cold"),
+            |seed| cold(searches(workers, 0.5, seed)),
+            (1500.0, 10_000.0),
+            (65.0, 50.0),
+        );
+    }
+}
+
+#[test]
+fn workers_lost_in_the_middle_of_an_attack_are_noticed() {
+    for sigma in [0.0, 0.3] {
+        let lost = |seed| Scenario {
+            workers: vec![(0.0, 16), (CALM_S + 10.0, 6)],
+            measured_from_s: CALM_S + 10.0,
+            ..searches(16, sigma, seed)
+        };
+        check(
+            &format!("16 workers, then 6, deviation {sigma}"),
+            lost,
+            (1000.0, 2000.0),
+            (65.0, 60.0),
+        );
+        let back = |seed| Scenario {
+            workers: vec![(0.0, 16), (CALM_S + 4.0, 6), (CALM_S + 8.0, 16)],
+            measured_from_s: CALM_S + 20.0,
+            ..searches(16, sigma, seed)
+        };
+        check(
+            &format!("16 workers, 6 for 4 s, 16 again, deviation {sigma}"),
+            back,
+            (1000.0, 2000.0),
+            (65.0, 40.0),
+        );
+    }
+}
+
+#[test]
+fn a_slower_origin_is_not_strangled() {
+    for sigma in [0.0, 0.3] {
+        let thrice: fn(f64) -> f64 = |at_s| if at_s > CALM_S + 10.0 { 3.0 } else { 1.0 };
+        let step = |seed| Scenario {
+            slowness: thrice,
+            measured_from_s: CALM_S + 10.0,
+            ..searches(16, sigma, seed)
+        };
+        check(
+            &format!("three times slower at once, deviation {sigma}"),
+            step,
+            (1000.0, 1500.0),
+            (65.0, 50.0),
+        );
+        let slowly: fn(f64) -> f64 =
+            |at_s| 1.0 + ((at_s - CALM_S - 5.0) / 10.0).clamp(0.0, 1.0) * 2.0;
+        let drift = |seed| Scenario {
+            slowness: slowly,
+            measured_from_s: CALM_S + 5.0,
+            ..searches(16, sigma, seed)
+        };
+        check(
+            &format!("three times slower within 10 s, deviation {sigma}"),
+            drift,
+            (1500.0, 2500.0),
+            (55.0, 25.0),
+        );
+    }
+}
+
+#[test]
+fn calm_readers_never_meet_the_limit() {
+    // 25 pages a second of 60 ms: 1.5 of 8 workers on average.
+    for sigma in [0.0, 0.5] {
+        for seed in 1..=4 {
+            let seen = simulate(&Scenario {
+                sources: vec![
+                    Source::reader("/news/x", 20.0, 60.0),
+                    Source::reader("/?s=x", 5.0, 60.0),
+                ],
+                ..searches(8, sigma, seed)
+            });
+            assert_eq!(seen.starved, [0, 0], "seed {seed}");
+            assert!(
+                seen.wait_p99_ms(0) <= 60.0,
+                "seed {seed}: {} ms",
+                seen.wait_p99_ms(0)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_cold_article_passes_ten_thousand_searches_a_second() {
+    const SERVICE_MS: f64 = 50.0;
+    for sigma in [0.0, 0.3] {
+        for seed in 1..=2 {
+            let seen = simulate(&Scenario {
+                sources: vec![
+                    Source::flood("/?s=x", 10_000.0, SERVICE_MS),
+                    Source::reader("/news/x", 20.0, SERVICE_MS),
+                    Source::reader("/?s=x", 2.0, SERVICE_MS),
+                ],
+                concurrency_max: 8,
+                ..searches(10, sigma, seed)
+            });
+            println!(
+                "articles: p99 wait {:.1} ms, {:.4} granted",
+                seen.wait_p99_ms(1),
+                seen.granted_share(1)
+            );
+            assert!(
+                seen.wait_p99_ms(1) <= 2.0 * SERVICE_MS,
+                "{} ms",
+                seen.wait_p99_ms(1)
+            );
+            assert_eq!(seen.starved[1], 0, "no article is turned away");
+            assert!(seen.asked[1] > 900, "{}", seen.asked[1]);
+            assert!(
+                seen.peak_over_limit == 0,
+                "{} over the limit",
+                seen.peak_over_limit
+            );
+        }
+    }
+}
+
+/// The wave of Zaporizhzhia: sections that do not exist. They are all one kind of page, which is not that of an article.
+#[test]
+fn invented_sections_do_not_take_an_articles_slot() {
+    let seen = simulate(&Scenario {
+        sources: vec![
+            Source::flood("/invented-section/page", 4_000.0, 30.0),
+            Source::flood("/other-invented/a/b?x=1", 2_000.0, 30.0),
+            Source::reader("/news/x", 20.0, 50.0),
+        ],
+        concurrency_max: 8,
+        // For a second and a half the limit is low, to learn what the two new kinds of page cost; then who queued is served.
+        measured_from_s: CALM_S + 4.0,
+        ..searches(10, 0.3, 1)
+    });
+    assert!(seen.wait_p99_ms(2) <= 100.0, "{} ms", seen.wait_p99_ms(2));
+    assert_eq!(seen.starved[2], 0);
+}
