@@ -39,7 +39,6 @@ impl Person {
             number,
             visitor: Corpus::shipped().attacker(seed, grade, number as u64),
         }
-        self
     }
 
     fn with(mut self, client: &str) -> Self {
