@@ -130,9 +130,7 @@ fn address_of(number: u32) -> Ipv4Addr {
 
 fn connect_from(address: Ipv4Addr, edge: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
-    socket
-        .bind(&SocketAddr::from((address, 0)).into())
-        .unwrap();
+    socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
     socket.connect(&edge.into()).unwrap();
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -160,7 +158,9 @@ fn request_of(number: u32) -> String {
         12..15 => get(format!("/news/7.html?fbclid={chance:x}")),
         15 => get(format!("/{chance:x}/{number}/{chance}/page")),
         16 => get("/wp-login.php".into()),
-        17 => format!("POST /wp-comments-post.php HTTP/1.1\r\n{fields}Content-Length: 8\r\n\r\n{chance:08x}"),
+        17 => format!(
+            "POST /wp-comments-post.php HTTP/1.1\r\n{fields}Content-Length: 8\r\n\r\n{chance:08x}"
+        ),
         18 => format!("GET /news/1 HTTP/1.1\r\nHost: {chance:x}.example\r\n\r\n"),
         _ => format!("{chance:x} nonsense\r\n\r\n"),
     }
