@@ -43,9 +43,6 @@ fn main() {
         served: Served::Hit,
         status: 200,
         bytes_out: 20_000,
-        origin_us: 0,
-        waited_us: None,
-        origin_failed: false,
     };
     for (name, spread) in [("50 networks", 50 << 8), ("all networks", u32::MAX)] {
         measure(&format!("arrived, {name}"), |n| {

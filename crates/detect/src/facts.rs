@@ -136,12 +136,18 @@ pub struct Outcome {
     pub served: Served,
     /// 0 when no response head was sent.
     pub status: u16,
-    /// Head and body, to the client.
+    /// Of the body, as far as the head announces them; to the client.
     pub bytes_out: u64,
-    /// Time the origin spent on it; 0 without one.
+}
+
+/// Known when the origin is done with a request, whoever caused it and whoever is still there to read the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OriginUse {
+    pub site: usize,
+    /// From admission to the last byte.
     pub origin_us: u64,
-    /// Time spent in the admission queue; `None` when it did not queue.
-    pub waited_us: Option<u64>,
+    /// Time spent in the admission queue; 0 when it did not queue.
+    pub waited_us: u64,
     /// The origin failed us: no connection, timeout, broken response, 5xx.
-    pub origin_failed: bool,
+    pub failed: bool,
 }

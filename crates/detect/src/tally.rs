@@ -13,7 +13,7 @@ mod top;
 pub use sources::Sources;
 pub use top::{Heavy, PLACES as TOP_PLACES, Top};
 
-use crate::facts::{Class, Facts, Method, Outcome, Served};
+use crate::facts::{Class, Facts, Method, OriginUse, Outcome, Served};
 use crate::network::Group;
 use crate::shape::Shape;
 
@@ -36,6 +36,8 @@ pub struct Counts {
     /// Answers by hundreds of the status: 1xx to 5xx; at 0, those that ended without a status.
     pub by_status: [u64; 6],
     pub bytes_out: u64,
+    /// Requests the origin was done with.
+    pub origin_uses: u64,
     pub origin_us: u64,
     pub origin_failures: u64,
     /// Requests that queued for the origin, and for how long together.
@@ -60,6 +62,7 @@ impl Counts {
         add(&mut self.served, &other.served);
         add(&mut self.by_status, &other.by_status);
         self.bytes_out += other.bytes_out;
+        self.origin_uses += other.origin_uses;
         self.origin_us += other.origin_us;
         self.origin_failures += other.origin_failures;
         self.admission_waits += other.admission_waits;
@@ -185,12 +188,19 @@ impl Tally {
             0
         }] += 1;
         counts.bytes_out += outcome.bytes_out;
-        counts.origin_us += outcome.origin_us;
-        counts.origin_failures += u64::from(outcome.origin_failed);
-        if let Some(waited_us) = outcome.waited_us {
-            counts.admission_waits += 1;
-            counts.admission_wait_us += waited_us;
-        }
+    }
+
+    /// The origin was done with a request in this second.
+    pub fn origin_used(&mut self, second: u64, used: &OriginUse) {
+        let Some(seen) = self.place(second, used.site) else {
+            return;
+        };
+        let counts = &mut seen.counts;
+        counts.origin_uses += 1;
+        counts.origin_us += used.origin_us;
+        counts.origin_failures += u64::from(used.failed);
+        counts.admission_waits += u64::from(used.waited_us > 0);
+        counts.admission_wait_us += used.waited_us;
     }
 
     /// What this shard counted for a site in a second, into `into`. `false`: nothing, or it is no longer kept.
@@ -260,9 +270,6 @@ mod tests {
         served: Served::Hit,
         status: 200,
         bytes_out: 1_000,
-        origin_us: 0,
-        waited_us: None,
-        origin_failed: false,
     };
 
     #[test]
@@ -289,12 +296,18 @@ mod tests {
         let miss = Outcome {
             served: Served::Miss,
             status: 503,
-            origin_us: 70,
-            waited_us: Some(30),
-            origin_failed: true,
             ..HIT
         };
         tally.answered(100, &miss);
+        tally.origin_used(
+            100,
+            &OriginUse {
+                site: 0,
+                origin_us: 70,
+                waited_us: 30,
+                failed: true,
+            },
+        );
         tally.answered(
             100,
             &Outcome {

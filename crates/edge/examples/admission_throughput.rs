@@ -47,7 +47,11 @@ async fn flood() {
                 admission.enter(ask).await.is_ok()
             }));
         }
-        tokio::task::yield_now().await;
+        while admission.stats().of(Class::Unknown).queued_total
+            < u64::from((round + 1) * ASKS_PER_ROUND)
+        {
+            tokio::task::yield_now().await;
+        }
     }
     let stats = admission.stats();
     report(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Request, Version, header};
+use saqta_detect::facts::{self, Facts};
 use saqta_detect::network::Group;
 use saqta_detect::shape::Shape;
 
@@ -119,6 +120,28 @@ impl Asked {
             client_address: site.forward_client_address,
         }
     }
+
+    pub(crate) fn facts(&self, method: &Method, fields: &HeaderMap) -> Facts {
+        Facts {
+            site: self.site_id,
+            method: match *method {
+                Method::GET | Method::HEAD => facts::Method::Read,
+                Method::OPTIONS | Method::TRACE => facts::Method::Ask,
+                _ => facts::Method::Write,
+            },
+            shape: self.shape,
+            source: self.client,
+            class: self.class,
+            is_navigation: is_navigation(fields),
+        }
+    }
+}
+
+/// A page to look at, as far as the browser says so.
+pub(crate) fn is_navigation(fields: &impl Fields) -> bool {
+    fields
+        .field("sec-fetch-mode")
+        .is_some_and(|mode| mode == b"navigate")
 }
 
 /// Staff: a network the operator named, or a session the origin itself gave out after a login we saw.

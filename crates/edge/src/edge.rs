@@ -3,7 +3,7 @@
 //! One thread a shard, each with a runtime, a listener and counters of its own. They share the running plan, the cache and the
 //! admission to each origin.
 
-use std::hash::RandomState;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -12,14 +12,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use saqta_detect::tally::{Second, Tally};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use crate::cache::Cache;
+use crate::clock::UnixMillis;
 use crate::listen;
 use crate::origin::health::State;
-use crate::plan::Plan;
+use crate::plan::{Plan, SiteId};
 use crate::serve;
 use crate::shard::{Running, Shard, Shared};
 use crate::stats::{Counters, SiteStats, Stats, Totals};
@@ -55,11 +57,14 @@ pub enum ReloadError {
 pub struct Edge {
     shared: Arc<Shared>,
     counters: Vec<Arc<Counters>>,
+    tallies: Vec<Arc<Mutex<Tally>>>,
     addresses: Vec<SocketAddr>,
     stop: watch::Sender<Stop>,
     threads: Vec<thread::JoinHandle<()>>,
     reloading: Mutex<()>,
     secret: RandomState,
+    /// Of the tallies, which merge only when all have the same.
+    seed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,16 +105,22 @@ impl Edge {
         let cache =
             Cache::new(plan.sites.len(), plan.cache_bytes_max).map_err(StartError::Thread)?;
         let shards = plan.shards;
+        let sites = plan.sites.len();
+        let seed = secret.hash_one(sites);
         let shared = Arc::new(Shared::new(Running::new(plan, None, &secret), cache));
         let (stop, stopped) = watch::channel(Stop::Run);
         let mut edge = Self {
             shared,
             counters: (0..shards).map(|_| Arc::default()).collect(),
+            tallies: (0..shards)
+                .map(|_| Arc::new(Mutex::new(Tally::new(sites, seed))))
+                .collect(),
             addresses,
             stop,
             threads: Vec::new(),
             reloading: Mutex::new(()),
             secret,
+            seed,
         };
         for (index, sockets) in sockets.into_iter().enumerate() {
             let listeners = sockets
@@ -124,6 +135,7 @@ impl Edge {
                 listeners,
                 shared: Arc::clone(&edge.shared),
                 counters: Arc::clone(&edge.counters[index]),
+                tally: Arc::clone(&edge.tallies[index]),
                 stopped: stopped.clone(),
             };
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -194,8 +206,10 @@ impl Edge {
                 .sites
                 .iter()
                 .zip(&running.sites)
-                .map(|(site, state)| {
+                .enumerate()
+                .map(|(id, (site, state))| {
                     let admission = state.admission.stats();
+                    let last = self.last_second(id);
                     SiteStats {
                         name: site.name.clone(),
                         limit: admission.limit,
@@ -212,10 +226,23 @@ impl Edge {
                             State::HalfOpen => "recovering",
                             State::Open => "down",
                         },
+                        requests_per_s: last.counts.requests,
+                        sources_per_s: last.sources.estimate().round() as u64,
                     }
                 })
                 .collect(),
         }
+    }
+
+    /// What all shards counted for a site in the last full second.
+    fn last_second(&self, site: SiteId) -> Second {
+        let second = UnixMillis::now().secs().saturating_sub(1);
+        let mut sum = Second::new(self.seed);
+        for tally in &self.tallies {
+            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+            tally.merge_into(second, site, &mut sum);
+        }
+        sum
     }
 
     /// Stops accepting, lets exchanges under way finish for up to `grace`, then ends. Blocks.
@@ -248,6 +275,7 @@ struct ShardStart {
     listeners: Vec<std::net::TcpListener>,
     shared: Arc<Shared>,
     counters: Arc<Counters>,
+    tally: Arc<Mutex<Tally>>,
     stopped: watch::Receiver<Stop>,
 }
 
@@ -257,11 +285,12 @@ impl ShardStart {
             listeners,
             shared,
             counters,
+            tally,
             mut stopped,
         } = self;
         let local = LocalSet::new();
         local.block_on(runtime, async move {
-            let shard = Rc::new(Shard::new(shared, counters));
+            let shard = Rc::new(Shard::new(shared, counters, tally));
             let accepting: Vec<_> = listeners
                 .into_iter()
                 .filter_map(

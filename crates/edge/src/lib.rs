@@ -24,6 +24,7 @@ pub mod occupancy;
 pub mod origin;
 pub mod pages;
 mod pass;
+mod place;
 pub mod plan;
 mod read;
 mod relay;

@@ -9,39 +9,23 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
-use crate::admission::{Outcome, Slot, Stream};
+use crate::admission::{Outcome, StreamsFull};
 use crate::asked::Asked;
 use crate::body::Body;
 use crate::clock::UnixMillis;
 use crate::forward;
 use crate::origin::{self, OriginError};
+use crate::place::Place;
 use crate::read;
 use crate::relay::{self, Feeder, WINDOW_BYTES};
 use crate::serve::Client;
 use crate::staff::LoginExchange;
 use crate::upgrade::Upgrade;
 
-/// The right to use the origin, of one kind or the other.
-pub(crate) enum Place {
-    Slot(Slot),
-    Stream(#[expect(dead_code, reason = "held until it is dropped")] Stream),
-    /// Bypassed: nobody is asked.
-    Free,
-}
-
-impl Place {
-    pub(crate) fn finish(self, outcome: Outcome) {
-        match self {
-            Self::Slot(slot) => slot.finish(outcome),
-            Self::Stream(_) | Self::Free => {}
-        }
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PassError {
-    #[error("the origin has as many streams as it may")]
-    StreamsFull,
+    #[error(transparent)]
+    StreamsFull(#[from] StreamsFull),
     #[error(transparent)]
     Origin(#[from] OriginError),
 }
@@ -91,11 +75,7 @@ pub(crate) async fn websocket(
     asked: &Asked,
     request: Request<Body>,
 ) -> Result<(Response<Body>, Option<Upgrade>), PassError> {
-    let place = match asked.state().admission.enter_stream(asked.class) {
-        _ if client.shard.shared.bypassed() => None,
-        Ok(place) => Some(place),
-        Err(_) => return Err(PassError::StreamsFull),
-    };
+    let place = Place::stream(&client.shard, asked)?;
     let origin = client.shard.origin(&asked.running, asked.site_id);
     let mut response = origin.send(request).await?;
     forward::response(
@@ -178,10 +158,10 @@ async fn relay_response(
     );
     let exact = body.size_hint().exact();
     if is_stream(&parts.headers, &body) {
-        place = match into_stream(asked, place, outcome) {
+        place = match place.into_stream(asked, outcome) {
             Ok(place) => place,
             Err(full) => {
-                let _left = head.send(Err(full));
+                let _left = head.send(Err(full.into()));
                 return;
             }
         };
@@ -226,13 +206,13 @@ async fn feed(asked: &Asked, body: &mut Body, feeder: Feeder, mut place: Place, 
             continue;
         }
         if feeder.is_full() {
-            place = match into_stream(asked, place, outcome) {
+            place = match place.into_stream(asked, outcome) {
                 Ok(place) => place,
                 Err(_) => return,
             };
         }
         gone = feeder.push(frame).await.is_err();
-        if gone && matches!(place, Place::Stream(_) | Place::Free) {
+        if gone && !place.is_slot() {
             return;
         }
     }
@@ -250,23 +230,4 @@ pub(crate) fn is_stream(fields: &http::HeaderMap, body: &Body) -> bool {
             .size_hint()
             .exact()
             .is_some_and(|bytes| bytes > WINDOW_BYTES as u64)
-}
-
-pub(crate) fn into_stream(
-    asked: &Asked,
-    place: Place,
-    outcome: Outcome,
-) -> Result<Place, PassError> {
-    match place {
-        Place::Slot(slot) => {
-            let stream = asked
-                .state()
-                .admission
-                .enter_stream(asked.class)
-                .map_err(|_| PassError::StreamsFull)?;
-            slot.finish(outcome);
-            Ok(Place::Stream(stream))
-        }
-        place => Ok(place),
-    }
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header, request};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
+use saqta_detect::facts::Served;
 
 use crate::admission::{Class, Outcome, Starved};
 use crate::asked::Asked;
@@ -25,7 +26,8 @@ use crate::cache::{Cache, Join, Lookup, RequestDirectives, Stale};
 use crate::clock::UnixMillis;
 use crate::forward;
 use crate::origin::OriginError;
-use crate::pass::{self, PassError, Place};
+use crate::pass::{self, PassError};
+use crate::place::Place;
 use crate::serve::{self, Client, Failure};
 use crate::shard::Shard;
 
@@ -132,9 +134,17 @@ fn answer(
     status: CacheStatus,
 ) -> Response<Body> {
     let shape = cache.shape(stored, &parts.method, &parts.headers);
-    stored
-        .answer(&shape, &parts.method, now, &status)
-        .into_response()
+    let served = match status.forward {
+        None if stored.is_fresh(now) => Served::Hit,
+        None => Served::Stale,
+        Some(_) => Served::Coalesced,
+    };
+    serve::served(
+        stored
+            .answer(&shape, &parts.method, now, &status)
+            .into_response(),
+        served,
+    )
 }
 
 fn stale_status(stale: &Stale, now: UnixMillis, detail: &'static str) -> CacheStatus {
@@ -163,11 +173,7 @@ async fn alone(
     why: Forward,
 ) -> Result<Response<Body>, Failure> {
     client.shard.counters.passed.add(1);
-    let place = if client.shard.shared.bypassed() {
-        Place::Free
-    } else {
-        Place::Slot(asked.state().admission.enter(asked.ask()).await?)
-    };
+    let place = Place::enter(&client.shard, asked).await?;
     let request = serve::outgoing(asked, parts, Body::Empty)?;
     let mut response = pass::pass(client, asked.clone(), request, place).await?;
     response
@@ -190,9 +196,12 @@ async fn shared(
     let cache = &client.shard.shared.cache;
     for _ in 0..JOINS_MAX {
         let copy = stale.as_ref().map(|stale| Arc::clone(&stale.stored));
-        // Staff do not wait behind the stranger who happened to ask first.
-        let join = if asked.class == Class::Staff {
-            cache.alone(key, copy)
+        // Staff do not wait behind the stranger who happened to ask first, and what is known not to be shared is not waited for.
+        let join = if asked.class == Class::Staff
+            || stale.as_ref().is_some_and(|stale| stale.refused.is_some())
+        {
+            let (fetch, reader) = cache.alone(key, copy);
+            Join::Lead(fetch, reader)
         } else {
             cache.join(key, flight, copy, &parts.headers, UnixMillis::now())
         };
@@ -260,10 +269,15 @@ fn stream(parts: &request::Parts, streaming: Streaming, mut status: CacheStatus)
     response
         .headers_mut()
         .append(CACHE_STATUS, status.to_value());
+    let served = if streaming.is_leader {
+        Served::Miss
+    } else {
+        Served::Coalesced
+    };
     if parts.method != Method::HEAD && !streaming.body.is_end_stream() {
         *response.body_mut() = Body::stream(streaming.body);
     }
-    response
+    serve::served(response, served)
 }
 
 fn detail(fault: FetchFault) -> &'static str {
@@ -313,14 +327,10 @@ fn spawn_fetch(client: &Client, asked: &Asked, parts: &request::Parts, fetch: Fe
 }
 
 /// Asks the origin for what everybody may have.
-async fn run_fetch(shard: &Shard, asked: &Asked, mut headers: HeaderMap, fetch: Fetch) {
-    let place = if shard.shared.bypassed() {
-        Place::Free
-    } else {
-        match asked.state().admission.enter(asked.ask()).await {
-            Ok(slot) => Place::Slot(slot),
-            Err(Starved { .. }) => return fetch.fail(FetchFault::Shed),
-        }
+async fn run_fetch(shard: &Rc<Shard>, asked: &Asked, mut headers: HeaderMap, fetch: Fetch) {
+    let place = match Place::enter(shard, asked).await {
+        Ok(place) => place,
+        Err(Starved { .. }) => return fetch.fail(FetchFault::Shed),
     };
     let client_headers = headers.clone();
     if forward::request(
@@ -381,7 +391,7 @@ async fn receive(
 ) {
     let outcome = pass::outcome_of_status(head.status);
     if pass::is_stream(&head.headers, &body) {
-        place = match pass::into_stream(asked, place, outcome) {
+        place = match place.into_stream(asked, outcome) {
             Ok(place) => place,
             Err(_) => return fetch.fail(FetchFault::Shed),
         };

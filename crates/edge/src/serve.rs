@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, Version};
 use hyper::body::Incoming;
+use saqta_detect::facts::{self, Facts, Outcome, Served};
 
 use crate::admission::{Class, Starved};
 use crate::asked::{self, Asked, Unasked};
@@ -22,7 +23,8 @@ use crate::forward;
 use crate::head::{ClientFault, Framing, Head};
 use crate::origin::OriginError;
 use crate::pages::{Asker, Page};
-use crate::pass::{self, PassError, Place};
+use crate::pass::{self, PassError};
+use crate::place::Place;
 use crate::plan::{Language, SiteId};
 use crate::read;
 use crate::shard::{Running, Shard};
@@ -107,6 +109,15 @@ pub(crate) fn at_once(
         let page = client.shard.shared.pages.page(Page::Refused, asker);
         // A body we do not read would be the next head.
         let keep_alive = head.keep_alive && head.framing == Framing::None;
+        note(
+            client,
+            running,
+            site,
+            head,
+            Served::Refused,
+            403,
+            page.body().len(),
+        );
         out.extend_from_slice(page.head());
         out.extend_from_slice(connection_line(head, keep_alive));
         out.extend_from_slice(b"\r\n");
@@ -129,6 +140,7 @@ pub(crate) fn at_once(
         Some(body) => {
             counters.requests.add(1);
             counters.hits.add(1);
+            note(client, running, site, head, Served::Hit, 200, body.len());
             let body = if head.method == "HEAD" {
                 Bytes::new()
             } else {
@@ -141,6 +153,36 @@ pub(crate) fn at_once(
         }
         None => AtOnce::Exchange,
     }
+}
+
+/// Counts a request that was answered at once.
+fn note(
+    client: &Client,
+    running: &Running,
+    site: SiteId,
+    head: &Head<'_, '_>,
+    served: Served,
+    status: u16,
+    bytes: usize,
+) {
+    let facts = Facts {
+        site,
+        method: facts::Method::Read,
+        shape: running.sites[site].shapes.shape(head.target.as_bytes()),
+        source: client.address(running, head),
+        class: Class::Unknown,
+        is_navigation: asked::is_navigation(head),
+    };
+    let outcome = Outcome {
+        site,
+        served,
+        status,
+        bytes_out: bytes as u64,
+    };
+    client.shard.tally(|tally, second| {
+        tally.arrived(second, &facts);
+        tally.answered(second, &outcome);
+    });
 }
 
 fn stored_at_once(
@@ -232,6 +274,10 @@ pub(crate) async fn respond(
         counters.refused.add(1);
         return shared.pages.response(Page::Refused, asker);
     }
+    let facts = asked.facts(request.method(), request.headers());
+    client
+        .shard
+        .tally(|tally, second| tally.arrived(second, &facts));
     let result = if is_websocket(&request) {
         tunnel(client, &asked, request, upgrade).await
     } else if matches!(*request.method(), Method::GET | Method::HEAD)
@@ -241,7 +287,25 @@ pub(crate) async fn respond(
     } else {
         ask_origin(client, asked.clone(), request).await
     };
-    result.unwrap_or_else(|failure| own_page(client, &asked, asker, &failure))
+    let response = result.unwrap_or_else(|failure| own_page(client, &asked, asker, &failure));
+    let outcome = Outcome {
+        site: asked.site_id,
+        served: response.extensions().get().copied().unwrap_or(Served::Pass),
+        status: response.status().as_u16(),
+        bytes_out: http_body::Body::size_hint(response.body())
+            .exact()
+            .unwrap_or(0),
+    };
+    client
+        .shard
+        .tally(|tally, second| tally.answered(second, &outcome));
+    response
+}
+
+/// Notes on a response where it came from; [`respond`] counts it.
+pub(crate) fn served(mut response: Response<Body>, served: Served) -> Response<Body> {
+    response.extensions_mut().insert(served);
+    response
 }
 
 /// Why a request ends with a page of our own.
@@ -268,17 +332,10 @@ async fn ask_origin(
     let upload = upload::take(incoming, bytes_max)
         .await
         .map_err(Failure::Upload)?;
-    let admission = &asked.state().admission;
     let (place, body) = match upload {
-        Upload::Buffered(body) if client.shard.shared.bypassed() => (Place::Free, body),
-        Upload::Streaming(body) if client.shard.shared.bypassed() => (Place::Free, body),
-        Upload::Buffered(body) => (Place::Slot(admission.enter(asked.ask()).await?), body),
+        Upload::Buffered(body) => (Place::enter(&client.shard, &asked).await?, body),
         Upload::Streaming(body) => (
-            Place::Stream(
-                admission
-                    .enter_stream(asked.class)
-                    .map_err(|_| PassError::StreamsFull)?,
-            ),
+            Place::stream(&client.shard, &asked).map_err(PassError::from)?,
             body,
         ),
     };
@@ -336,7 +393,7 @@ fn is_websocket<B>(request: &Request<B>) -> bool {
 fn own_page(client: &Client, asked: &Asked, asker: Asker, failure: &Failure) -> Response<Body> {
     let counters = &client.shard.counters;
     let page = match failure {
-        Failure::Starved(_) | Failure::Pass(PassError::StreamsFull) => {
+        Failure::Starved(_) | Failure::Pass(PassError::StreamsFull(_)) => {
             counters.waiting.add(1);
             waiting(asked)
         }
@@ -361,7 +418,12 @@ fn own_page(client: &Client, asked: &Asked, asker: Asker, failure: &Failure) -> 
         Failure::Upload(body) => page_of_body(body),
         Failure::Forward(_) => Page::NotUnderstood,
     };
-    client.shard.shared.pages.response(page, asker)
+    let kind = if matches!(page, Page::Waiting { .. }) {
+        Served::Waiting
+    } else {
+        Served::Refused
+    };
+    served(client.shard.shared.pages.response(page, asker), kind)
 }
 
 /// Readers told to wait together must not come back together.

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::hash::RandomState;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use saqta_detect::shape::ShapeBook;
+use saqta_detect::tally::Tally;
 use tokio::time::Instant;
 
 use crate::admission::{Admission, Config};
 use crate::cache::Cache;
+use crate::clock::UnixMillis;
 use crate::head::{self, ClientFault};
 use crate::occupancy::{Occupancy, Patience, Seat};
 use crate::origin::{Origin, OriginHealth};
@@ -51,6 +53,7 @@ pub(crate) struct Shared {
 pub(crate) struct Shard {
     pub shared: Arc<Shared>,
     pub counters: Arc<Counters>,
+    tally: Arc<Mutex<Tally>>,
     /// This shard's connections to each site's origin, of the generation beside them.
     origins: std::cell::RefCell<(u64, Vec<Rc<Origin>>)>,
 }
@@ -152,10 +155,15 @@ impl Drop for Busy {
 }
 
 impl Shard {
-    pub(crate) fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        counters: Arc<Counters>,
+        tally: Arc<Mutex<Tally>>,
+    ) -> Self {
         Self {
             shared,
             counters,
+            tally,
             origins: std::cell::RefCell::new((u64::MAX, Vec::new())),
         }
     }
@@ -172,6 +180,12 @@ impl Shard {
 
     pub(crate) fn patience(&self) -> Patience {
         self.shared.occupancy.patience(&self.running().plan.limits)
+    }
+
+    /// Counts something in the second that it is. The lock is this shard's own but for the moments when all are merged.
+    pub(crate) fn tally(&self, count: impl FnOnce(&mut Tally, u64)) {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        count(&mut tally, UnixMillis::now().secs());
     }
 
     /// Counted, and not logged: a stranger could fill the log.

@@ -92,6 +92,10 @@ pub struct SiteStats {
     pub granted: u64,
     pub turned_away: u64,
     pub origin: &'static str,
+    /// In the last full second.
+    pub requests_per_s: u64,
+    /// Addresses that asked in the last full second, estimated by a sketch.
+    pub sources_per_s: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]

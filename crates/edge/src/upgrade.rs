@@ -7,8 +7,9 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-use crate::admission::Stream;
+use crate::admission::Outcome;
 use crate::origin::{SpliceLimits, splice};
+use crate::place::Place;
 use crate::wire::Wire;
 
 /// Browsers and servers ping every 20 to 60 s; two missed and somebody has gone.
@@ -18,7 +19,7 @@ const IDLE: Duration = Duration::from_secs(120);
 pub(crate) struct Upgrade {
     pub origin: Upgraded,
     /// Streams have a cap of their own; held until either side closes.
-    pub place: Option<Stream>,
+    pub place: Place,
 }
 
 impl Upgrade {
@@ -32,6 +33,6 @@ impl Upgrade {
             SpliceLimits { idle_timeout: IDLE },
         )
         .await;
-        drop(self.place);
+        self.place.finish(Outcome::ANSWERED);
     }
 }

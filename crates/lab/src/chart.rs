@@ -5,7 +5,7 @@ pub(crate) fn bar(part: f64, width: usize) -> String {
     const EIGHTHS: [char; 8] = ['█', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
     let eighths = (part.clamp(0.0, 1.0) * (width * 8) as f64).round() as usize;
     let mut bar = "█".repeat(eighths / 8);
-    if eighths % 8 > 0 {
+    if !eighths.is_multiple_of(8) {
         bar.push(EIGHTHS[eighths % 8]);
     }
     let drawn = eighths.div_ceil(8);
@@ -21,7 +21,11 @@ pub(crate) fn sparkline(values: &[f64], width: usize) -> String {
     shown
         .iter()
         .map(|value| {
-            let height = if most > 0.0 { (value / most * 8.0).ceil() as usize } else { 0 };
+            let height = if most > 0.0 {
+                (value / most * 8.0).ceil() as usize
+            } else {
+                0
+            };
             HEIGHTS[height.clamp(1, 8) - 1]
         })
         .collect()

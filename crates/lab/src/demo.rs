@@ -43,7 +43,13 @@ pub struct DemoOptions {
 pub fn run_demo(options: &DemoOptions) -> anyhow::Result<()> {
     let scenario = match scenario::parse(SCENARIO) {
         Ok(scenario) => scenario.lasting(options.lasting),
-        Err(problems) => anyhow::bail!("the demo's scenario: {}", problems.first().map(ToString::to_string).unwrap_or_default()),
+        Err(problems) => anyhow::bail!(
+            "the demo's scenario: {}",
+            problems
+                .first()
+                .map(ToString::to_string)
+                .unwrap_or_default()
+        ),
     };
     let play = Play {
         text: SCENARIO.to_owned(),
@@ -73,7 +79,9 @@ pub fn run_demo(options: &DemoOptions) -> anyhow::Result<()> {
             });
             say(&summary(&outcome, &scenario));
         }
-        Err(error) if error.is::<Interrupted>() => say("\nEnded. Nothing is left running and no file is left behind.\n"),
+        Err(error) if error.is::<Interrupted>() => {
+            say("\nEnded. Nothing is left running and no file is left behind.\n")
+        }
         Err(error) => return Err(error),
     }
     Ok(())
@@ -82,7 +90,9 @@ pub fn run_demo(options: &DemoOptions) -> anyhow::Result<()> {
 /// Whoever does not read any more has seen enough.
 fn say(text: &str) {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .ok();
 }
 
 /// Three sentences and what to do next.
@@ -105,7 +115,10 @@ fn summary(outcome: &Outcome, scenario: &Scenario) -> String {
         thousands(outcome.attack.requests),
         thousands(outcome.attack.addresses),
         thousands(outcome.offered_per_s as u64),
-        outcome.attack.reached_origin.map_or("few".to_owned(), thousands),
+        outcome
+            .attack
+            .reached_origin
+            .map_or("few".to_owned(), thousands),
         outcome.origin.capacity,
         percent(readers.served_share),
         thousands(readers.requests),
@@ -182,7 +195,8 @@ struct Screen {
 
 impl Screen {
     fn new(scenario: &Scenario) -> Self {
-        let terminal = io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let terminal = io::stdout().is_terminal()
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         if terminal {
             // The cursor would flicker about.
             say("\x1b[?25l");
@@ -192,7 +206,11 @@ impl Screen {
             colours: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
             outlet: Newsroom::new(SEED).name(),
             phases: scenario.phases,
-            addresses: scenario.attacks.iter().map(|attack| u64::from(attack.addresses)).sum(),
+            addresses: scenario
+                .attacks
+                .iter()
+                .map(|attack| u64::from(attack.addresses))
+                .sum(),
             drawn: 0,
             second: None,
             readers: Tally::default(),
@@ -217,7 +235,9 @@ impl Screen {
         match live.news {
             Some(Who::Readers) => {
                 self.readers = live.readers.readers.clone();
-                if live.at > self.phases.calm && live.at <= self.phases.attack_end() + Duration::from_secs(1) {
+                if live.at > self.phases.calm
+                    && live.at <= self.phases.attack_end() + Duration::from_secs(1)
+                {
                     self.served += self.readers.served;
                     self.requests += self.readers.requests;
                 }
@@ -237,7 +257,11 @@ impl Screen {
     }
 
     fn paint(&self, tone: Tone, text: &str) -> String {
-        if self.colours && tone != Tone::Plain { format!("\x1b[{}m{text}\x1b[0m", tone.code()) } else { text.to_owned() }
+        if self.colours && tone != Tone::Plain {
+            format!("\x1b[{}m{text}\x1b[0m", tone.code())
+        } else {
+            text.to_owned()
+        }
     }
 
     fn draw(&mut self, live: &Live) {
@@ -264,13 +288,23 @@ impl Screen {
             let left = (self.phases.calm - live.at).as_secs() + 1;
             (Tone::Good, format!("calm; the flood begins in {left} s"))
         } else if live.at < self.phases.attack_end() {
-            (Tone::Bad, format!("FLOOD: searches for \"1\" from {} addresses", thousands(self.addresses)))
+            (
+                Tone::Bad,
+                format!(
+                    "FLOOD: searches for \"1\" from {} addresses",
+                    thousands(self.addresses)
+                ),
+            )
         } else if live.at < self.phases.total() {
             (Tone::Good, "the flood is over".to_owned())
         } else {
             (Tone::Soft, "waiting for the last answers".to_owned())
         };
-        let served = if self.requests > 0 { (self.served, self.requests) } else { (self.readers.served, self.readers.requests) };
+        let served = if self.requests > 0 {
+            (self.served, self.requests)
+        } else {
+            (self.readers.served, self.readers.requests)
+        };
         let share = (served.1 > 0).then(|| served.0 as f64 / served.1 as f64);
         let readers_tone = match share {
             None => Tone::Soft,
@@ -289,12 +323,21 @@ impl Screen {
             _ => (Tone::Bad, "drowning"),
         };
         let label = |text: &str| self.paint(Tone::Soft, &format!("  {text:<16}"));
-        let spark = |values: &VecDeque<f64>| sparkline(&values.iter().copied().collect::<Vec<_>>(), HISTORY);
-        let title = format!("{}, its readers, a flood, and Saqta between them", self.outlet);
+        let spark = |values: &VecDeque<f64>| {
+            sparkline(&values.iter().copied().collect::<Vec<_>>(), HISTORY)
+        };
+        let title = format!(
+            "{}, its readers, a flood, and Saqta between them",
+            self.outlet
+        );
         let width = COLUMNS.saturating_sub(2 + title.chars().count());
         vec![
             String::new(),
-            format!("  {}{:>width$}", self.paint(Tone::Strong, &title), format!("{}/{total} s", seconds.min(total))),
+            format!(
+                "  {}{:>width$}",
+                self.paint(Tone::Strong, &title),
+                format!("{}/{total} s", seconds.min(total))
+            ),
             format!("  {}", self.paint(tone, &phase)),
             String::new(),
             format!(
@@ -310,9 +353,18 @@ impl Screen {
                 millis(self.readers.p50_ms),
                 millis(self.readers.p99_ms),
             ),
-            format!("{}{}", label("pages a second"), self.paint(Tone::Good, &spark(&self.served_each))),
+            format!(
+                "{}{}",
+                label("pages a second"),
+                self.paint(Tone::Good, &spark(&self.served_each))
+            ),
             String::new(),
-            format!("{}{:<11}{}", label("flood a second"), thousands(answered.requests), self.paint(Tone::Bad, &spark(&self.flood_each))),
+            format!(
+                "{}{:<11}{}",
+                label("flood a second"),
+                thousands(answered.requests),
+                self.paint(Tone::Bad, &spark(&self.flood_each))
+            ),
             if attack {
                 format!(
                     "{}cache {}   shield {}   origin {}",
@@ -322,7 +374,11 @@ impl Screen {
                     thousands(answered.forwarded),
                 )
             } else {
-                format!("{}{}", label("answered by"), self.paint(Tone::Soft, "nothing to answer"))
+                format!(
+                    "{}{}",
+                    label("answered by"),
+                    self.paint(Tone::Soft, "nothing to answer")
+                )
             },
             String::new(),
             format!(
@@ -333,7 +389,13 @@ impl Screen {
                 origin_word,
             ),
             String::new(),
-            format!("  {}", self.paint(Tone::Soft, "Everything runs on this machine. Ctrl-C ends it.")),
+            format!(
+                "  {}",
+                self.paint(
+                    Tone::Soft,
+                    "Everything runs on this machine. Ctrl-C ends it."
+                )
+            ),
         ]
     }
 
@@ -341,14 +403,18 @@ impl Screen {
     fn line(&mut self, live: &Live) {
         if live.at.is_zero() && self.second.is_none() {
             self.second = Some(0);
-            return say(&format!("{}, its readers, a flood, and Saqta between them\n", self.outlet));
+            return say(&format!(
+                "{}, its readers, a flood, and Saqta between them\n",
+                self.outlet
+            ));
         }
         let second = live.at.as_secs();
         if live.news != Some(Who::Readers) || self.second == Some(second) {
             return;
         }
         self.second = Some(second);
-        let share = (self.readers.requests > 0).then(|| self.readers.served as f64 / self.readers.requests as f64);
+        let share = (self.readers.requests > 0)
+            .then(|| self.readers.served as f64 / self.readers.requests as f64);
         say(&format!(
             "{second:>3} s  readers served {} of {}, p50 {}, p99 {}; flood {}/s; origin {} of {}\n",
             percent(share),
@@ -397,15 +463,30 @@ mod tests {
         Live {
             at: Duration::from_secs(at_s),
             readers: Progress {
-                readers: Tally { requests: 123_456, served: 123_455, p50_ms: Some(12.3), p99_ms: Some(9_876.5), ..Tally::default() },
+                readers: Tally {
+                    requests: 123_456,
+                    served: 123_455,
+                    p50_ms: Some(12.3),
+                    p99_ms: Some(9_876.5),
+                    ..Tally::default()
+                },
                 ..Progress::default()
             },
             attackers: Progress {
-                attack: AttackTally { requests: 123_456, from_cache: 100_000, challenged: 100_000, forwarded: 100_000, ..AttackTally::default() },
+                attack: AttackTally {
+                    requests: 123_456,
+                    from_cache: 100_000,
+                    challenged: 100_000,
+                    forwarded: 100_000,
+                    ..AttackTally::default()
+                },
                 ..Progress::default()
             },
             origin_capacity: 16,
-            origin: OriginLine { peak_in_flight: 1_234, ..OriginLine::default() },
+            origin: OriginLine {
+                peak_in_flight: 1_234,
+                ..OriginLine::default()
+            },
             news,
         }
     }
@@ -421,7 +502,11 @@ mod tests {
                 let picture = screen.picture(&live);
                 assert_eq!(picture.len(), height);
                 for line in picture {
-                    assert!(line.chars().count() <= COLUMNS, "{}: {line}", line.chars().count());
+                    assert!(
+                        line.chars().count() <= COLUMNS,
+                        "{}: {line}",
+                        line.chars().count()
+                    );
                 }
             }
         }
@@ -431,7 +516,12 @@ mod tests {
     fn without_colours_there_are_none() {
         let picture = screen(false).picture(&live(10, None)).concat();
         assert!(!picture.contains('\x1b'), "{picture}");
-        assert!(screen(true).picture(&live(10, None)).concat().contains("\x1b[1;31m"));
+        assert!(
+            screen(true)
+                .picture(&live(10, None))
+                .concat()
+                .contains("\x1b[1;31m")
+        );
     }
 
     #[test]

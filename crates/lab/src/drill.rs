@@ -44,7 +44,9 @@ pub fn run_drill(options: &DrillOptions) -> anyhow::Result<Outcome> {
     let against = match (options.against, options.origin_listen) {
         (Some(target), Some(listen)) => Some((target, listen)),
         (None, None) => None,
-        (Some(_), None) => bail!("--against needs --origin ADDR: where that server expects its origin"),
+        (Some(_), None) => {
+            bail!("--against needs --origin ADDR: where that server expects its origin")
+        }
         (None, Some(_)) => bail!("--origin is for --against URL"),
     };
     let mut scenario = options.scenario.scenario.clone();
@@ -90,7 +92,10 @@ pub fn run_drill(options: &DrillOptions) -> anyhow::Result<Outcome> {
         say(&mut io::stderr(), &format!("report: {}\n", file.display()))?;
     }
     if options.json {
-        say(&mut io::stdout(), &format!("{}\n", serde_json::to_string(&outcome)?))?;
+        say(
+            &mut io::stdout(),
+            &format!("{}\n", serde_json::to_string(&outcome)?),
+        )?;
     } else {
         say(&mut io::stdout(), &outcome.table())?;
     }
@@ -130,10 +135,17 @@ impl Ticker {
         let attackers = if play.scenario.attacks.is_empty() {
             String::new()
         } else {
-            format!(" Attackers run at priority +{ATTACKERS_NICE}, so that they take nothing from the edge.")
+            format!(
+                " Attackers run at priority +{ATTACKERS_NICE}, so that they take nothing from the edge."
+            )
         };
         // Progress that cannot be shown stops nothing.
-        drop(writeln!(io::stderr(), "{}: {}{attackers}", play.scenario.name, play.scenario.says));
+        drop(writeln!(
+            io::stderr(),
+            "{}: {}{attackers}",
+            play.scenario.name,
+            play.scenario.says
+        ));
     }
 
     fn show(&mut self, live: &Live) {
@@ -148,7 +160,8 @@ impl Ticker {
             _ => "after ",
         };
         let (readers, attack) = (&live.readers.readers, &live.attackers.attack);
-        let attack = if live.at > self.onset && live.at <= self.attack_end + Duration::from_secs(1) {
+        let attack = if live.at > self.onset && live.at <= self.attack_end + Duration::from_secs(1)
+        {
             format!("  flood {:>6}/s", thousands(attack.requests))
         } else {
             String::new()
@@ -163,7 +176,11 @@ impl Ticker {
             live.origin.peak_in_flight,
             live.origin_capacity,
         );
-        let line = if self.terminal { format!("\r\x1b[K{line}") } else { format!("{line}\n") };
+        let line = if self.terminal {
+            format!("\r\x1b[K{line}")
+        } else {
+            format!("{line}\n")
+        };
         drop(io::stderr().write_all(line.as_bytes()));
     }
 

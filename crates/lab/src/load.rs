@@ -74,7 +74,9 @@ pub enum Role {
 pub fn load_main() -> anyhow::Result<()> {
     let mut line = String::new();
     let mut input = io::BufReader::new(io::stdin().take(ORDERS_BYTES_MAX));
-    input.read_line(&mut line).context("cannot read the orders")?;
+    input
+        .read_line(&mut line)
+        .context("cannot read the orders")?;
     let orders: Orders = serde_json::from_str(&line).context("the orders cannot be read")?;
     let stop = Arc::new(AtomicBool::new(false));
     {
@@ -108,7 +110,9 @@ trait Population {
 /// Runs one generator to its end, or until `stop`.
 pub fn run(orders: &Orders, stop: &AtomicBool, out: &mut impl Write) -> anyhow::Result<()> {
     let scenario = match scenario::parse(&orders.scenario) {
-        Ok(scenario) => scenario.lasting(Duration::from_secs_f64(orders.seconds.clamp(0.0, DRILL_MAX.as_secs_f64()))),
+        Ok(scenario) => scenario.lasting(Duration::from_secs_f64(
+            orders.seconds.clamp(0.0, DRILL_MAX.as_secs_f64()),
+        )),
         Err(problems) => match problems.first() {
             Some(problem) => bail!("{problem}"),
             None => bail!("the scenario cannot be read"),
@@ -131,7 +135,10 @@ pub fn run(orders: &Orders, stop: &AtomicBool, out: &mut impl Write) -> anyhow::
     loop {
         let clock = clock::monotonic();
         let now = clock.saturating_sub(start);
-        if stop.load(Ordering::Relaxed) || clock > last || (clock > start && population.is_over(now)) {
+        if stop.load(Ordering::Relaxed)
+            || clock > last
+            || (clock > start && population.is_over(now))
+        {
             break;
         }
         if clock >= start {
@@ -143,11 +150,16 @@ pub fn run(orders: &Orders, stop: &AtomicBool, out: &mut impl Write) -> anyhow::
                 open_connections: wire.open_connections() as u64,
                 ..population.progress()
             };
-            say(out, &Line::Progress(progress))?;
+            say(out, &Line::Progress(Box::new(progress)))?;
             next_second = Duration::from_secs(now.as_secs() + 1);
         }
-        let due = population.next().unwrap_or(Duration::MAX).max(now + population.grain()).min(next_second);
-        wire.poll(start + due, &mut events).context("cannot wait for the network")?;
+        let due = population
+            .next()
+            .unwrap_or(Duration::MAX)
+            .max(now + population.grain())
+            .min(next_second);
+        wire.poll(start + due, &mut events)
+            .context("cannot wait for the network")?;
         let now = clock::monotonic().saturating_sub(start);
         for event in events.drain(..) {
             population.hear(now, event, &mut wire);
@@ -161,7 +173,7 @@ pub fn run(orders: &Orders, stop: &AtomicBool, out: &mut impl Write) -> anyhow::
         connections_opened: traffic.opened,
         ..population.close()
     };
-    say(out, &Line::Books(books))
+    say(out, &Line::Books(Box::new(books)))
 }
 
 fn say(out: &mut impl Write, line: &Line) -> anyhow::Result<()> {

@@ -59,7 +59,12 @@ impl OriginBook {
     /// The last line written by then.
     fn by(&self, at: Duration) -> OriginLine {
         let at = at.as_secs_f64();
-        self.lines.iter().take_while(|line| line.at_s <= at).last().copied().unwrap_or_default()
+        self.lines
+            .iter()
+            .take_while(|line| line.at_s <= at)
+            .last()
+            .copied()
+            .unwrap_or_default()
     }
 
     fn last(&self) -> OriginLine {
@@ -94,6 +99,9 @@ pub struct Outcome {
     pub ok: bool,
     #[serde(skip)]
     pub timeline: Timeline,
+    /// What the generators took of the machine: readers', attackers'.
+    #[serde(skip)]
+    pub load_cpu_seconds: [f64; 2],
     /// Why the load was not offered; empty when it was.
     #[serde(skip)]
     pub not_offered: Vec<String>,
@@ -216,11 +224,20 @@ fn share(part: u64, whole: u64) -> Option<f64> {
 
 /// Puts the books together.
 pub fn judge(evidence: &Evidence<'_>) -> Outcome {
-    let Evidence { scenario, readers, attackers, origin, .. } = evidence;
+    let Evidence {
+        scenario,
+        readers,
+        attackers,
+        origin,
+        ..
+    } = evidence;
     let phases = scenario.phases;
     let attack_book = attackers.and_then(|books| books.attack.as_ref());
     let mut attack = AttackTally::default();
-    for second in attack_book.map(|book| book.seconds.as_slice()).unwrap_or_default() {
+    for second in attack_book
+        .map(|book| book.seconds.as_slice())
+        .unwrap_or_default()
+    {
         attack.add(second);
     }
 
@@ -230,11 +247,17 @@ pub fn judge(evidence: &Evidence<'_>) -> Outcome {
         if attack_book.is_none() {
             not_offered.push("the attackers never reported".to_owned());
         } else if (attack.requests as f64) < OFFERED_SHARE_MIN * due as f64 {
-            not_offered.push(format!("{} of {due} attack requests were sent", attack.requests));
+            not_offered.push(format!(
+                "{} of {due} attack requests were sent",
+                attack.requests
+            ));
         }
     }
     if readers.send_lag_p99_ms > SEND_LAG_MS_MAX {
-        not_offered.push(format!("readers' requests were sent up to {:.0} ms late", readers.send_lag_p99_ms));
+        not_offered.push(format!(
+            "readers' requests were sent up to {:.0} ms late",
+            readers.send_lag_p99_ms
+        ));
     }
     let reading = readers.groups.iter().find(|group| group.name == "readers");
     if reading.is_none_or(|group| group.attack.requests == 0) {
@@ -254,7 +277,12 @@ pub fn judge(evidence: &Evidence<'_>) -> Outcome {
     let (onset, end) = (origin.by(phases.calm), origin.last());
     let origin_result = OriginResult {
         capacity: origin.capacity,
-        peak_in_flight: origin.lines.iter().map(|line| line.peak_in_flight).max().unwrap_or_default(),
+        peak_in_flight: origin
+            .lines
+            .iter()
+            .map(|line| line.peak_in_flight)
+            .max()
+            .unwrap_or_default(),
         over_capacity_ms: end.over_capacity_ms.saturating_sub(onset.over_capacity_ms),
         requests: end.requests,
         errors: end.errors,
@@ -262,11 +290,20 @@ pub fn judge(evidence: &Evidence<'_>) -> Outcome {
     let cache_status_seen = attack_book.is_some_and(|book| book.cache_status_seen);
     // What reached the origin while the attack lasted, less what readers say was sent on for them.
     let reached_origin = cache_status_seen.then(|| {
-        let reached = origin.by(phases.attack_end() + Duration::from_secs(1)).requests.saturating_sub(onset.requests);
+        let reached = origin
+            .by(phases.attack_end() + Duration::from_secs(1))
+            .requests
+            .saturating_sub(onset.requests);
         let readers_own: u64 = readers
             .groups
             .iter()
-            .map(|group| if group.name == "staff" { group.attack.requests } else { group.attack.forwarded })
+            .map(|group| {
+                if group.name == "staff" {
+                    group.attack.requests
+                } else {
+                    group.attack.forwarded
+                }
+            })
             .sum();
         reached.saturating_sub(readers_own).min(attack.requests)
     });
@@ -304,7 +341,12 @@ pub fn judge(evidence: &Evidence<'_>) -> Outcome {
             refused: during.refused,
             failed: during.failed,
         },
-        groups: readers.groups.iter().filter(|group| group.name != "readers").map(group_result).collect(),
+        groups: readers
+            .groups
+            .iter()
+            .filter(|group| group.name != "readers")
+            .map(group_result)
+            .collect(),
         attack: AttackResult {
             requests: attack.requests,
             addresses: attack_book.map_or(0, |book| book.addresses),
@@ -325,11 +367,25 @@ pub fn judge(evidence: &Evidence<'_>) -> Outcome {
         timeline: Timeline {
             onset_s: phases.calm.as_secs_f64(),
             attack_end_s: phases.attack_end().as_secs_f64(),
-            attack: attack_book.map(|book| book.seconds.clone()).unwrap_or_default(),
+            attack: attack_book
+                .map(|book| book.seconds.clone())
+                .unwrap_or_default(),
             readers: reading.seconds.clone(),
-            origin_in_flight: origin.lines.iter().map(|line| (line.at_s, line.peak_in_flight)).collect(),
-            edge_cpu: evidence.edge.as_ref().map(|edge| edge.cpu_by_second.clone()).unwrap_or_default(),
+            origin_in_flight: origin
+                .lines
+                .iter()
+                .map(|line| (line.at_s, line.peak_in_flight))
+                .collect(),
+            edge_cpu: evidence
+                .edge
+                .as_ref()
+                .map(|edge| edge.cpu_by_second.clone())
+                .unwrap_or_default(),
         },
+        load_cpu_seconds: [
+            readers.cpu_seconds,
+            attackers.map_or(0.0, |books| books.cpu_seconds),
+        ],
         not_offered,
         says: scenario.says.clone(),
     }
@@ -337,11 +393,28 @@ pub fn judge(evidence: &Evidence<'_>) -> Outcome {
 
 /// How long somebody attacked.
 fn attacked_seconds(scenario: &Scenario) -> f64 {
-    let first = scenario.attacks.iter().map(|attack| attack.starts).min().unwrap_or_default();
-    let last = scenario.attacks.iter().map(|attack| attack.starts + attack.lasting).max().unwrap_or_default();
-    let held_only = scenario.attacks.iter().all(|attack| matches!(attack.shape, AttackShape::Slow(_)));
+    let first = scenario
+        .attacks
+        .iter()
+        .map(|attack| attack.starts)
+        .min()
+        .unwrap_or_default();
+    let last = scenario
+        .attacks
+        .iter()
+        .map(|attack| attack.starts + attack.lasting)
+        .max()
+        .unwrap_or_default();
+    let held_only = scenario
+        .attacks
+        .iter()
+        .all(|attack| matches!(attack.shape, AttackShape::Slow(_)));
     let lasting = (last.saturating_sub(first)).as_secs_f64();
-    if held_only || lasting <= 0.0 { scenario.phases.attack.as_secs_f64() } else { lasting }
+    if held_only || lasting <= 0.0 {
+        scenario.phases.attack.as_secs_f64()
+    } else {
+        lasting
+    }
 }
 
 fn group_result(group: &GroupBook) -> GroupResult {
@@ -360,10 +433,17 @@ fn group_result(group: &GroupBook) -> GroupResult {
 
 fn measured(measure: Measure, readers: &Books, origin: &OriginResult) -> Option<f64> {
     let group = |name: &str| readers.groups.iter().find(|group| group.name == name);
-    let served = |name: &str| group(name).and_then(|group| share(group.attack.served, group.attack.requests));
+    let served = |name: &str| {
+        group(name).and_then(|group| share(group.attack.served, group.attack.requests))
+    };
     // Of the whole drill: nobody is to be stopped before or after either.
     let all = |count: fn(&Tally) -> u64| {
-        group("readers").map(|group| (count(&group.warming) + count(&group.calm) + count(&group.attack) + count(&group.after)) as f64)
+        group("readers").map(|group| {
+            (count(&group.warming)
+                + count(&group.calm)
+                + count(&group.attack)
+                + count(&group.after)) as f64
+        })
     };
     match measure {
         Measure::ReadersServedShare => served("readers"),
@@ -388,38 +468,126 @@ impl Outcome {
         let mut row = |name: &str, what: String| {
             text.push_str(&format!("  {name:<16}{what}\n"));
         };
-        row("scenario", format!("{}, {} attackers, {} origin, {:.0} s", self.scenario, self.grade, self.dialect, self.seconds));
+        row(
+            "scenario",
+            format!(
+                "{}, {} attackers, {} origin, {:.0} s",
+                self.scenario, self.grade, self.dialect, self.seconds
+            ),
+        );
         let claim = if self.readers.requests >= CLAIM_REQUESTS_MIN {
-            format!("at least {} with 95 % confidence", percent(self.readers.served_share_lower))
+            format!(
+                "at least {} with 95 % confidence",
+                percent(self.readers.served_share_lower)
+            )
         } else {
             format!("{} requests: too few for a claim", self.readers.requests)
         };
-        row("readers served", format!("{} of {}   ({claim})", percent(self.readers.served_share), thousands(self.readers.requests)));
-        row("readers waited", format!("{} median, {} for the slowest of a hundred", millis(self.readers.p50_ms), millis(self.readers.p99_ms)));
-        row("not served", format!("{} waiting page, {} refused, {} failed",
-            self.readers.requests - self.readers.served - self.readers.refused - self.readers.failed, self.readers.refused, self.readers.failed));
+        row(
+            "readers served",
+            format!(
+                "{} of {}   ({claim})",
+                percent(self.readers.served_share),
+                thousands(self.readers.requests)
+            ),
+        );
+        row(
+            "readers waited",
+            format!(
+                "{} median, {} for the slowest of a hundred",
+                millis(self.readers.p50_ms),
+                millis(self.readers.p99_ms)
+            ),
+        );
+        row(
+            "not served",
+            format!(
+                "{} waiting page, {} refused, {} failed",
+                self.readers.requests
+                    - self.readers.served
+                    - self.readers.refused
+                    - self.readers.failed,
+                self.readers.refused,
+                self.readers.failed
+            ),
+        );
         for group in &self.groups {
-            row(&group.name, format!("{} of {} served, {} for the slowest of a hundred", percent(group.served_share), thousands(group.requests), millis(group.p99_ms)));
+            row(
+                &group.name,
+                format!(
+                    "{} of {} served, {} for the slowest of a hundred",
+                    percent(group.served_share),
+                    thousands(group.requests),
+                    millis(group.p99_ms)
+                ),
+            );
         }
         if self.attack.requests > 0 {
-            row("attack", format!("{} requests from {} addresses, {} a second",
-                thousands(self.attack.requests), thousands(self.attack.addresses), thousands(self.offered_per_s as u64)));
+            row(
+                "attack",
+                format!(
+                    "{} requests from {} addresses, {} a second",
+                    thousands(self.attack.requests),
+                    thousands(self.attack.addresses),
+                    thousands(self.offered_per_s as u64)
+                ),
+            );
             let seen = |count: Option<u64>| count.map_or("unknown".to_owned(), thousands);
-            row("", format!("{} from the cache, {} reached the origin", seen(self.attack.from_cache), seen(self.attack.reached_origin)));
-            row("", format!("{} waiting page, {} refused", thousands(self.attack.challenged), thousands(self.attack.refused)));
+            row(
+                "",
+                format!(
+                    "{} from the cache, {} reached the origin",
+                    seen(self.attack.from_cache),
+                    seen(self.attack.reached_origin)
+                ),
+            );
+            row(
+                "",
+                format!(
+                    "{} waiting page, {} refused",
+                    thousands(self.attack.challenged),
+                    thousands(self.attack.refused)
+                ),
+            );
         }
-        row("origin", format!("{} at once of {} it can do; {} ms over capacity, {} errors",
-            self.origin.peak_in_flight, self.origin.capacity, self.origin.over_capacity_ms, self.origin.errors));
+        row(
+            "origin",
+            format!(
+                "{} at once of {} it can do; {} ms over capacity, {} errors",
+                self.origin.peak_in_flight,
+                self.origin.capacity,
+                self.origin.over_capacity_ms,
+                self.origin.errors
+            ),
+        );
         if let (Some(cpu), Some(rss)) = (self.edge.cpu_seconds, self.edge.rss_peak_bytes) {
-            row("edge", format!("{cpu:.1} s of processor, {} MB of memory", rss / 1_000_000));
+            row(
+                "edge",
+                format!("{cpu:.1} s of processor, {} MB of memory", rss / 1_000_000),
+            );
         }
+        let [readers, attackers] = self.load_cpu_seconds;
+        row(
+            "load",
+            format!(
+                "{readers:.1} s of processor for the readers, {attackers:.1} s for the attackers"
+            ),
+        );
         if !self.expectations.is_empty() {
             text.push('\n');
         }
         for expectation in &self.expectations {
-            let value = expectation.value.map_or("nothing".to_owned(), |value| format!("{value:.4}").trim_end_matches('0').trim_end_matches('.').to_owned());
+            let value = expectation.value.map_or("nothing".to_owned(), |value| {
+                format!("{value:.4}")
+                    .trim_end_matches('0')
+                    .trim_end_matches('.')
+                    .to_owned()
+            });
             let verdict = if expectation.ok { "ok  " } else { "FAIL" };
-            text.push_str(&format!("  {verdict} {:<32}{value} (bound {})\n", expectation.name, expectation.bound));
+            text.push_str(&format!(
+                "  {verdict} {:<32}{value} (bound {})\n",
+                expectation.name, expectation.bound
+            ));
         }
         for why in &self.not_offered {
             text.push_str(&format!("\n  Not offered: {why}. This machine cannot drive the drill, so it shows nothing.\n"));
@@ -430,7 +598,9 @@ impl Outcome {
 
 /// Never rounded up to a whole hundred.
 pub(crate) fn percent(share: Option<f64>) -> String {
-    share.map_or("–".to_owned(), |share| format!("{:.2} %", (share * 10_000.0).floor() / 100.0))
+    share.map_or("–".to_owned(), |share| {
+        format!("{:.2} %", (share * 10_000.0).floor() / 100.0)
+    })
 }
 
 pub(crate) fn millis(time: Option<f64>) -> String {
@@ -447,7 +617,7 @@ pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n) % 3 == 0 {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -473,7 +643,10 @@ mod tests {
             (50, 100, Some(0.403_832)),
         ] {
             match (wilson_lower(successes, trials), lower) {
-                (Some(found), Some(lower)) => assert!((found - lower).abs() < 1e-5, "{successes}/{trials}: {found}"),
+                (Some(found), Some(lower)) => assert!(
+                    (found - lower).abs() < 1e-5,
+                    "{successes}/{trials}: {found}"
+                ),
                 (found, lower) => assert_eq!(found, lower),
             }
         }
@@ -507,21 +680,50 @@ mod tests {
 
     /// A drill that went well.
     fn story() -> Story {
-        let attack = |requests| AttackTally { requests, from_cache: requests - 10, forwarded: 10, ..AttackTally::default() };
-        let line = |at_s, over_capacity_ms, requests| OriginLine { at_s, peak_in_flight: 17, over_capacity_ms, requests, errors: 0 };
+        let attack = |requests| AttackTally {
+            requests,
+            from_cache: requests - 10,
+            forwarded: 10,
+            ..AttackTally::default()
+        };
+        let line = |at_s, over_capacity_ms, requests| OriginLine {
+            at_s,
+            peak_in_flight: 17,
+            over_capacity_ms,
+            requests,
+            errors: 0,
+        };
         Story {
             readers: Books {
-                groups: vec![group("readers", 2.0, 12_000, 11_999, 9.0), group("neighbour", 2.0, 6_000, 6_000, 2.5), group("staff", 90.0, 60, 60, 95.0)],
+                groups: vec![
+                    group("readers", 2.0, 12_000, 11_999, 9.0),
+                    group("neighbour", 2.0, 6_000, 6_000, 2.5),
+                    group("staff", 90.0, 60, 60, 95.0),
+                ],
                 send_lag_p99_ms: 0.4,
                 bytes_in: 700,
                 ..Books::default()
             },
             attackers: Books {
-                attack: Some(AttackBook { due: 1_000, exhausted: 0, addresses: 50, seconds: vec![attack(500), attack(500)], cache_status_seen: true }),
+                attack: Some(AttackBook {
+                    due: 1_000,
+                    exhausted: 0,
+                    addresses: 50,
+                    seconds: vec![attack(500), attack(500)],
+                    cache_status_seen: true,
+                }),
                 bytes_in: 300,
                 ..Books::default()
             },
-            origin: OriginBook { capacity: 16, lines: vec![line(19.9, 400, 900), line(35.0, 900, 1_200), line(50.9, 1_300, 1_500), line(61.0, 1_300, 1_600)] },
+            origin: OriginBook {
+                capacity: 16,
+                lines: vec![
+                    line(19.9, 400, 900),
+                    line(35.0, 900, 1_200),
+                    line(50.9, 1_300, 1_500),
+                    line(61.0, 1_300, 1_600),
+                ],
+            },
         }
     }
 
@@ -534,7 +736,11 @@ mod tests {
             readers: &story.readers,
             attackers: Some(&story.attackers).filter(|_| !scenario.attacks.is_empty()),
             origin: story.origin.clone(),
-            edge: Some(EdgeBook { cpu_seconds: 12.5, rss_peak_bytes: 80_000_000, cpu_by_second: Vec::new() }),
+            edge: Some(EdgeBook {
+                cpu_seconds: 12.5,
+                rss_peak_bytes: 80_000_000,
+                cpu_by_second: Vec::new(),
+            }),
             untimed,
         })
     }
@@ -542,7 +748,12 @@ mod tests {
     #[test]
     fn a_good_drill_is_good() {
         let outcome = outcome("neighbour", &story(), false);
-        assert_eq!((outcome.offered, outcome.ok, outcome.exit_code()), (true, true, 0), "{:?}", outcome.expectations);
+        assert_eq!(
+            (outcome.offered, outcome.ok, outcome.exit_code()),
+            (true, true, 0),
+            "{:?}",
+            outcome.expectations
+        );
         // From onset on: 1300 - 400.
         assert_eq!(outcome.origin.over_capacity_ms, 900);
         // 600 from onset to a second after the attack, less 120 + 60 + 60 of readers, neighbours and staff.
@@ -555,20 +766,52 @@ mod tests {
     fn exit_codes_tell_lost_from_not_shown() {
         type Change = fn(&mut Story);
         let cases: [(&str, Change, u8); 9] = [
-            ("readers lost", |story| story.readers.groups[0].attack.served = 11_900, 1),
-            ("readers slow", |story| story.readers.groups[1].attack.p99_ms = Some(3.1), 1),
-            ("staff stopped", |story| story.readers.groups[2].attack.served = 50, 1),
+            (
+                "readers lost",
+                |story| story.readers.groups[0].attack.served = 11_900,
+                1,
+            ),
+            (
+                "readers slow",
+                |story| story.readers.groups[1].attack.p99_ms = Some(3.1),
+                1,
+            ),
+            (
+                "staff stopped",
+                |story| story.readers.groups[2].attack.served = 50,
+                1,
+            ),
             ("no staff came", |story| drop(story.readers.groups.pop()), 1),
-            ("origin drowned", |story| story.origin.lines[3].over_capacity_ms = 1_401, 1),
-            ("attack too weak", |story| story.attackers.attack.as_mut().unwrap().due = 1_100, 3),
+            (
+                "origin drowned",
+                |story| story.origin.lines[3].over_capacity_ms = 1_401,
+                1,
+            ),
+            (
+                "attack too weak",
+                |story| story.attackers.attack.as_mut().unwrap().due = 1_100,
+                3,
+            ),
             ("attackers silent", |story| story.attackers.attack = None, 3),
-            ("readers late", |story| story.readers.send_lag_p99_ms = 51.0, 3),
-            ("no readers", |story| story.readers.groups[0].attack = Tally::default(), 3),
+            (
+                "readers late",
+                |story| story.readers.send_lag_p99_ms = 51.0,
+                3,
+            ),
+            (
+                "no readers",
+                |story| story.readers.groups[0].attack = Tally::default(),
+                3,
+            ),
         ];
         for (name, change, code) in cases {
             let mut story = story();
             change(&mut story);
-            assert_eq!(outcome("neighbour", &story, false).exit_code(), code, "{name}");
+            assert_eq!(
+                outcome("neighbour", &story, false).exit_code(),
+                code,
+                "{name}"
+            );
         }
     }
 
@@ -576,7 +819,13 @@ mod tests {
     fn timed_expectations_can_be_left_out() {
         let mut story = story();
         story.readers.groups[1].attack.p99_ms = Some(50.0);
-        let names = |outcome: &Outcome| outcome.expectations.iter().map(|e| e.name).collect::<Vec<_>>();
+        let names = |outcome: &Outcome| {
+            outcome
+                .expectations
+                .iter()
+                .map(|e| e.name)
+                .collect::<Vec<_>>()
+        };
         assert!(names(&outcome("neighbour", &story, false)).contains(&"neighbour.p99_ratio_max"));
         let untimed = outcome("neighbour", &story, true);
         assert!(!names(&untimed).contains(&"neighbour.p99_ratio_max"));
@@ -588,7 +837,10 @@ mod tests {
         let mut story = story();
         story.attackers.attack.as_mut().unwrap().cache_status_seen = false;
         let outcome = outcome("neighbour", &story, false);
-        assert_eq!((outcome.attack.from_cache, outcome.attack.reached_origin), (None, None));
+        assert_eq!(
+            (outcome.attack.from_cache, outcome.attack.reached_origin),
+            (None, None)
+        );
         let json = serde_json::to_value(&outcome).unwrap();
         assert!(json["detection"]["coverage"].is_null());
     }
@@ -597,11 +849,26 @@ mod tests {
     fn the_json_has_exactly_the_promised_names() {
         let json = serde_json::to_value(outcome("neighbour", &story(), false)).unwrap();
         for (path, names) in [
-            ("", "attack detection dialect edge expectations grade groups offered offered_per_s ok origin readers scenario seconds"),
-            ("/readers", "challenged failed p50_ms p99_ms refused requests served served_share served_share_lower"),
-            ("/groups/0", "challenged name p99_ms refused requests served served_share served_share_lower"),
-            ("/attack", "addresses challenged from_cache reached_origin refused requests"),
-            ("/origin", "capacity errors over_capacity_ms peak_in_flight requests"),
+            (
+                "",
+                "attack detection dialect edge expectations grade groups offered offered_per_s ok origin readers scenario seconds",
+            ),
+            (
+                "/readers",
+                "challenged failed p50_ms p99_ms refused requests served served_share served_share_lower",
+            ),
+            (
+                "/groups/0",
+                "challenged name p99_ms refused requests served served_share served_share_lower",
+            ),
+            (
+                "/attack",
+                "addresses challenged from_cache reached_origin refused requests",
+            ),
+            (
+                "/origin",
+                "capacity errors over_capacity_ms peak_in_flight requests",
+            ),
             (
                 "/detection",
                 "baseline collateral_share collateral_upper coverage onset_to_attack_ms onset_to_signature_ms signatures",
@@ -609,7 +876,10 @@ mod tests {
             ("/edge", "bytes_out cpu_seconds rss_peak_bytes"),
             ("/expectations/0", "bound name ok value"),
         ] {
-            let object = json.pointer(path).and_then(serde_json::Value::as_object).expect(path);
+            let object = json
+                .pointer(path)
+                .and_then(serde_json::Value::as_object)
+                .expect(path);
             let mut found: Vec<&str> = object.keys().map(String::as_str).collect();
             found.sort_unstable();
             assert_eq!(found.join(" "), names, "{path}");
@@ -618,10 +888,20 @@ mod tests {
 
     #[test]
     fn numbers_are_for_people() {
-        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
             assert_eq!(thousands(number), text);
         }
-        for (share, text) in [(None, "–"), (Some(1.0), "100.00 %"), (Some(0.999_99), "99.99 %"), (Some(0.5), "50.00 %")] {
+        for (share, text) in [
+            (None, "–"),
+            (Some(1.0), "100.00 %"),
+            (Some(0.999_99), "99.99 %"),
+            (Some(0.5), "50.00 %"),
+        ] {
             assert_eq!(percent(share), text);
         }
     }

@@ -69,7 +69,10 @@ pub fn html(outcome: &Outcome) -> String {
     let (class, verdict) = match outcome.exit_code() {
         0 => ("good", "Held: every expectation was met."),
         1 => ("bad", "Did not hold: at least one expectation was not met."),
-        _ => ("bad", "Not offered: this machine could not send the load, so the drill shows nothing."),
+        _ => (
+            "bad",
+            "Not offered: this machine could not send the load, so the drill shows nothing.",
+        ),
     };
     page.push_str(&format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, \
@@ -97,16 +100,25 @@ pub fn html(outcome: &Outcome) -> String {
 fn figures(page: &mut String, outcome: &Outcome) {
     let readers = &outcome.readers;
     let claim = if readers.requests >= CLAIM_REQUESTS_MIN {
-        format!("at least {} (95 % confidence)", percent(readers.served_share_lower))
+        format!(
+            "at least {} (95 % confidence)",
+            percent(readers.served_share_lower)
+        )
     } else {
         "too few requests for a claim".to_owned()
     };
     page.push_str("<dl class=\"figures\">\n");
     let mut figure = |name: &str, value: String, more: String| {
-        page.push_str(&format!("<div><dt>{name}</dt><dd>{value}<small>{more}</small></dd></div>\n"));
+        page.push_str(&format!(
+            "<div><dt>{name}</dt><dd>{value}<small>{more}</small></dd></div>\n"
+        ));
     };
     figure("Readers served", percent(readers.served_share), claim);
-    figure("Readers waited", millis(readers.p50_ms), format!("{} the slowest of a hundred", millis(readers.p99_ms)));
+    figure(
+        "Readers waited",
+        millis(readers.p50_ms),
+        format!("{} the slowest of a hundred", millis(readers.p99_ms)),
+    );
     if outcome.attack.requests > 0 {
         figure(
             "Flood",
@@ -114,78 +126,160 @@ fn figures(page: &mut String, outcome: &Outcome) {
             format!("from {} addresses", thousands(outcome.attack.addresses)),
         );
         if let Some(reached) = outcome.attack.reached_origin {
-            figure("Reached the origin", thousands(reached), format!("of {} requests", thousands(outcome.attack.requests)));
+            figure(
+                "Reached the origin",
+                thousands(reached),
+                format!("of {} requests", thousands(outcome.attack.requests)),
+            );
         }
     }
     figure(
         "Origin over capacity",
         millis(Some(outcome.origin.over_capacity_ms as f64)),
-        format!("{} at once, it can do {}", outcome.origin.peak_in_flight, outcome.origin.capacity),
+        format!(
+            "{} at once, it can do {}",
+            outcome.origin.peak_in_flight, outcome.origin.capacity
+        ),
     );
     if let (Some(cpu), Some(rss)) = (outcome.edge.cpu_seconds, outcome.edge.rss_peak_bytes) {
-        figure("Edge", format!("{cpu:.1} s"), format!("of processor, {} MB of memory", rss / 1_000_000));
+        figure(
+            "Edge",
+            format!("{cpu:.1} s"),
+            format!("of processor, {} MB of memory", rss / 1_000_000),
+        );
     }
     page.push_str("</dl>\n");
 }
 
 fn charts(page: &mut String, outcome: &Outcome) {
     let timeline = &outcome.timeline;
-    let frame = Frame { seconds: outcome.seconds.max(1.0), onset: timeline.onset_s, attack_end: timeline.attack_end_s };
+    let frame = Frame {
+        seconds: outcome.seconds.max(1.0),
+        onset: timeline.onset_s,
+        attack_end: timeline.attack_end_s,
+    };
     page.push_str("<div class=\"charts\">\n");
 
     if outcome.attack.requests > 0 {
-        let most = timeline.attack.iter().map(|tally| FATES.iter().map(|(_, _, count)| count(tally)).sum::<u64>()).max().unwrap_or(0);
+        let most = timeline
+            .attack
+            .iter()
+            .map(|tally| FATES.iter().map(|(_, _, count)| count(tally)).sum::<u64>())
+            .max()
+            .unwrap_or(0);
         let scale = Scale::linear(most as f64);
         let mut below = vec![0u64; timeline.attack.len()];
         let mut layers = String::new();
         let mut key = String::new();
         for (colour, words, count) in FATES {
-            let above: Vec<u64> = below.iter().zip(&timeline.attack).map(|(below, tally)| below + count(tally)).collect();
+            let above: Vec<u64> = below
+                .iter()
+                .zip(&timeline.attack)
+                .map(|(below, tally)| below + count(tally))
+                .collect();
             if above != below {
                 layers.push_str(&frame.area(&below, &above, &scale, colour));
-                key.push_str(&format!("<li><i style=\"background:var(--{colour})\"></i>{words}</li>"));
+                key.push_str(&format!(
+                    "<li><i style=\"background:var(--{colour})\"></i>{words}</li>"
+                ));
             }
             below = above;
         }
         let caption = "Who answered the attackers, requests a second.";
-        figure(page, "The flood", &format!("<ul class=\"key\">{key}</ul>"), &frame.chart(&scale, caption, &layers, |v| thousands(v as u64)), caption);
+        figure(
+            page,
+            "The flood",
+            &format!("<ul class=\"key\">{key}</ul>"),
+            &frame.chart(&scale, caption, &layers, |v| thousands(v as u64)),
+            caption,
+        );
     }
 
-    let share = |tally: &crate::load::Tally| (tally.requests > 0).then(|| 100.0 * tally.served as f64 / tally.requests as f64);
+    let share = |tally: &crate::load::Tally| {
+        (tally.requests > 0).then(|| 100.0 * tally.served as f64 / tally.requests as f64)
+    };
     let shares: Vec<Option<f64>> = timeline.readers.iter().map(share).collect();
     let scale = Scale::linear(100.0);
     let caption = "Of the readers' requests due in each second, how many got their page.";
-    figure(page, "Readers served", "", &frame.chart(&scale, caption, &frame.line(&shares, &scale, "reader"), |v| format!("{v} %")), caption);
+    figure(
+        page,
+        "Readers served",
+        "",
+        &frame.chart(
+            &scale,
+            caption,
+            &frame.line(&shares, &scale, "reader"),
+            |v| format!("{v} %"),
+        ),
+        caption,
+    );
 
     let slowest: Vec<Option<f64>> = timeline.readers.iter().map(|tally| tally.p99_ms).collect();
     let scale = Scale::decades();
     let mut lines = frame.line(&slowest, &scale, "reader");
-    if let Some(bound) = outcome.expectations.iter().find(|expectation| expectation.name == "readers.p99_ms_max") {
+    if let Some(bound) = outcome
+        .expectations
+        .iter()
+        .find(|expectation| expectation.name == "readers.p99_ms_max")
+    {
         lines.push_str(&frame.bound(bound.bound, &scale));
     }
     let caption = "What the slowest of a hundred readers waited, each second; every line is ten times the one below.";
-    figure(page, "Readers waited", "", &frame.chart(&scale, caption, &lines, |v| millis(Some(v))), caption);
+    figure(
+        page,
+        "Readers waited",
+        "",
+        &frame.chart(&scale, caption, &lines, |v| millis(Some(v))),
+        caption,
+    );
 
-    let peaks: Vec<(f64, f64)> = timeline.origin_in_flight.iter().map(|(at, peak)| (*at, *peak as f64)).collect();
-    let most = peaks.iter().map(|(_, peak)| *peak).fold(outcome.origin.capacity as f64 * 1.25, f64::max);
+    let peaks: Vec<(f64, f64)> = timeline
+        .origin_in_flight
+        .iter()
+        .map(|(at, peak)| (*at, *peak as f64))
+        .collect();
+    let most = peaks
+        .iter()
+        .map(|(_, peak)| *peak)
+        .fold(outcome.origin.capacity as f64 * 1.25, f64::max);
     let scale = Scale::linear(most);
     let mut lines = frame.polyline(&peaks, &scale, "origin");
     lines.push_str(&frame.bound(outcome.origin.capacity as f64, &scale));
     let caption = "Most requests the origin had at once, each second; dashed: what it can work on.";
-    figure(page, "The origin", "", &frame.chart(&scale, caption, &lines, |v| thousands(v as u64)), caption);
+    figure(
+        page,
+        "The origin",
+        "",
+        &frame.chart(&scale, caption, &lines, |v| thousands(v as u64)),
+        caption,
+    );
 
     if !timeline.edge_cpu.is_empty() {
-        let used: Vec<Option<f64>> = timeline.edge_cpu.iter().map(|used| Some(100.0 * used)).collect();
+        let used: Vec<Option<f64>> = timeline
+            .edge_cpu
+            .iter()
+            .map(|used| Some(100.0 * used))
+            .collect();
         let most = used.iter().flatten().copied().fold(100.0, f64::max);
         let scale = Scale::linear(most);
         let caption = "Processor time of the edge, per cent of one core.";
-        figure(page, "The edge", "", &frame.chart(&scale, caption, &frame.line(&used, &scale, "cache"), |v| format!("{v} %")), caption);
+        figure(
+            page,
+            "The edge",
+            "",
+            &frame.chart(&scale, caption, &frame.line(&used, &scale, "cache"), |v| {
+                format!("{v} %")
+            }),
+            caption,
+        );
     }
     page.push_str("</div>\n");
 }
 
 fn figure(page: &mut String, title: &str, key: &str, svg: &str, caption: &str) {
-    page.push_str(&format!("<figure><h2>{title}</h2>{key}{svg}<figcaption>{caption}</figcaption></figure>\n"));
+    page.push_str(&format!(
+        "<figure><h2>{title}</h2>{key}{svg}<figcaption>{caption}</figcaption></figure>\n"
+    ));
 }
 
 fn expectations(page: &mut String, outcome: &Outcome) {
@@ -195,7 +289,11 @@ fn expectations(page: &mut String, outcome: &Outcome) {
     page.push_str("<section><h2>Expectations</h2><div class=\"wide\"><table><tr><th>What<th>Measured<th>Bound<th></tr>\n");
     for expectation in &outcome.expectations {
         let value = expectation.value.map_or("nothing".to_owned(), number);
-        let (class, word) = if expectation.ok { ("good", "met") } else { ("bad", "not met") };
+        let (class, word) = if expectation.ok {
+            ("good", "met")
+        } else {
+            ("bad", "not met")
+        };
         page.push_str(&format!(
             "<tr><td>{}<td>{value}<td>{}<td class=\"{class}\">{word}</tr>\n",
             expectation.name,
@@ -223,9 +321,25 @@ fn groups(page: &mut String, outcome: &Outcome) {
             thousands(refused),
         ));
     };
-    row("readers", readers.requests, readers.served_share, readers.served_share_lower, readers.p99_ms, readers.challenged, readers.refused);
+    row(
+        "readers",
+        readers.requests,
+        readers.served_share,
+        readers.served_share_lower,
+        readers.p99_ms,
+        readers.challenged,
+        readers.refused,
+    );
     for group in &outcome.groups {
-        row(&group.name, group.requests, group.served_share, group.served_share_lower, group.p99_ms, group.challenged, group.refused);
+        row(
+            &group.name,
+            group.requests,
+            group.served_share,
+            group.served_share_lower,
+            group.p99_ms,
+            group.challenged,
+            group.refused,
+        );
     }
     page.push_str("</table></div></section>\n");
 }
@@ -247,7 +361,10 @@ struct Frame {
 
 /// Where values lie on a chart.
 enum Scale {
-    Linear { top: f64, step: f64 },
+    Linear {
+        top: f64,
+        step: f64,
+    },
     /// From a millisecond to ten seconds.
     Decades,
 }
@@ -257,9 +374,16 @@ impl Scale {
     fn linear(most: f64) -> Self {
         let most = most.max(1.0);
         let decade = 10f64.powf(most.log10().floor());
-        let step = [0.2, 0.25, 0.5, 1.0, 2.0, 2.5].map(|part| part * decade).into_iter().find(|step| most / step <= 5.0).unwrap_or(decade);
+        let step = [0.2, 0.25, 0.5, 1.0, 2.0, 2.5]
+            .map(|part| part * decade)
+            .into_iter()
+            .find(|step| most / step <= 5.0)
+            .unwrap_or(decade);
         let step = step.max(1.0);
-        Scale::Linear { top: (most / step).ceil() * step, step }
+        Scale::Linear {
+            top: (most / step).ceil() * step,
+            step,
+        }
     }
 
     fn decades() -> Self {
@@ -276,7 +400,9 @@ impl Scale {
 
     fn lines(&self) -> Vec<f64> {
         match self {
-            Scale::Linear { top, step } => (0..=(top / step).round() as usize).map(|n| n as f64 * step).collect(),
+            Scale::Linear { top, step } => (0..=(top / step).round() as usize)
+                .map(|n| n as f64 * step)
+                .collect(),
             Scale::Decades => vec![1.0, 10.0, 100.0, 1_000.0, 10_000.0],
         }
     }
@@ -287,8 +413,17 @@ impl Frame {
         LEFT + (second / self.seconds).clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
     }
 
-    fn chart(&self, scale: &Scale, says: &str, inside: &str, label: impl Fn(f64) -> String) -> String {
-        let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">", escaped(says));
+    fn chart(
+        &self,
+        scale: &Scale,
+        says: &str,
+        inside: &str,
+        label: impl Fn(f64) -> String,
+    ) -> String {
+        let mut svg = format!(
+            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
+            escaped(says)
+        );
         let (from, to) = (self.x(self.onset), self.x(self.attack_end));
         let bottom = HEIGHT - BOTTOM;
         svg.push_str(&format!(
@@ -306,11 +441,24 @@ impl Frame {
                 label(value)
             ));
         }
-        let step = [1.0, 2.0, 5.0, 10.0, 20.0, 30.0].into_iter().find(|step| self.seconds / step <= 7.0).unwrap_or(60.0);
+        let step = [1.0, 2.0, 5.0, 10.0, 20.0, 30.0]
+            .into_iter()
+            .find(|step| self.seconds / step <= 7.0)
+            .unwrap_or(60.0);
         let mut second = 0.0;
         while second <= self.seconds {
-            let (x, anchor) = (self.x(second), if second + step > self.seconds { "end" } else { "middle" });
-            svg.push_str(&format!("<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{second} s</text>", HEIGHT - 7.0));
+            let (x, anchor) = (
+                self.x(second),
+                if second + step > self.seconds {
+                    "end"
+                } else {
+                    "middle"
+                },
+            );
+            svg.push_str(&format!(
+                "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{second} s</text>",
+                HEIGHT - 7.0
+            ));
             second += step;
         }
         svg.push_str(inside);
@@ -319,17 +467,48 @@ impl Frame {
     }
 
     fn area(&self, below: &[u64], above: &[u64], scale: &Scale, colour: &str) -> String {
-        let point = |second: usize, value: u64| format!("{:.1},{:.1} ", self.x(second as f64 + 0.5), scale.y(value as f64));
-        let mut points: String = above.iter().enumerate().map(|(second, value)| point(second, *value)).collect();
-        points.extend(below.iter().enumerate().rev().map(|(second, value)| point(second, *value)));
-        format!("<polygon points=\"{}\" fill=\"var(--{colour})\"/>", points.trim_end())
+        let point = |second: usize, value: u64| {
+            format!(
+                "{:.1},{:.1} ",
+                self.x(second as f64 + 0.5),
+                scale.y(value as f64)
+            )
+        };
+        let mut points: String = above
+            .iter()
+            .enumerate()
+            .map(|(second, value)| point(second, *value))
+            .collect();
+        points.extend(
+            below
+                .iter()
+                .enumerate()
+                .rev()
+                .map(|(second, value)| point(second, *value)),
+        );
+        format!(
+            "<polygon points=\"{}\" fill=\"var(--{colour})\"/>",
+            points.trim_end()
+        )
     }
 
     /// A line with gaps where nothing was measured.
     fn line(&self, values: &[Option<f64>], scale: &Scale, colour: &str) -> String {
-        let points: Vec<Option<(f64, f64)>> =
-            values.iter().enumerate().map(|(second, value)| value.map(|value| (second as f64 + 0.5, value))).collect();
-        points.split(Option::is_none).map(|run| self.polyline(&run.iter().flatten().copied().collect::<Vec<_>>(), scale, colour)).collect()
+        let points: Vec<Option<(f64, f64)>> = values
+            .iter()
+            .enumerate()
+            .map(|(second, value)| value.map(|value| (second as f64 + 0.5, value)))
+            .collect();
+        points
+            .split(Option::is_none)
+            .map(|run| {
+                self.polyline(
+                    &run.iter().flatten().copied().collect::<Vec<_>>(),
+                    scale,
+                    colour,
+                )
+            })
+            .collect()
     }
 
     fn polyline(&self, points: &[(f64, f64)], scale: &Scale, colour: &str) -> String {
@@ -349,7 +528,10 @@ impl Frame {
 
     fn bound(&self, value: f64, scale: &Scale) -> String {
         let y = scale.y(value);
-        format!("<line class=\"bound\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>", WIDTH - RIGHT)
+        format!(
+            "<line class=\"bound\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>",
+            WIDTH - RIGHT
+        )
     }
 }
 
@@ -380,17 +562,37 @@ mod tests {
 
     #[test]
     fn scales_end_on_round_numbers() {
-        for (most, top, lines) in [(0.0, 1.0, 2), (1.0, 1.0, 2), (7.0, 8.0, 5), (20.0, 20.0, 5), (100.0, 100.0, 6), (9_998.0, 10_000.0, 6), (11_592.0, 12_500.0, 6)] {
+        for (most, top, lines) in [
+            (0.0, 1.0, 2),
+            (1.0, 1.0, 2),
+            (7.0, 8.0, 5),
+            (20.0, 20.0, 5),
+            (100.0, 100.0, 6),
+            (9_998.0, 10_000.0, 6),
+            (11_592.0, 12_500.0, 6),
+        ] {
             let scale = Scale::linear(most);
-            assert_eq!((scale.lines().last().copied(), scale.lines().len()), (Some(top), lines), "{most}");
+            assert_eq!(
+                (scale.lines().last().copied(), scale.lines().len()),
+                (Some(top), lines),
+                "{most}"
+            );
             assert_eq!(scale.y(top), TOP);
         }
     }
 
     #[test]
     fn gaps_stay_gaps() {
-        let frame = Frame { seconds: 10.0, onset: 2.0, attack_end: 6.0 };
-        let line = frame.line(&[Some(1.0), Some(2.0), None, Some(3.0)], &Scale::linear(4.0), "reader");
+        let frame = Frame {
+            seconds: 10.0,
+            onset: 2.0,
+            attack_end: 6.0,
+        };
+        let line = frame.line(
+            &[Some(1.0), Some(2.0), None, Some(3.0)],
+            &Scale::linear(4.0),
+            "reader",
+        );
         assert_eq!(line.matches("<polyline").count(), 2);
     }
 }

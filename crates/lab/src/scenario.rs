@@ -85,15 +85,26 @@ pub enum NotAScenario {
     #[error("cannot read {path}")]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{}", lines(path, problems))]
-    Wrong { path: PathBuf, problems: Vec<Problem> },
+    Wrong {
+        path: PathBuf,
+        problems: Vec<Problem>,
+    },
 }
 
 fn names() -> String {
-    EMBEDDED.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    EMBEDDED
+        .iter()
+        .map(|(name, _)| *name)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn lines(path: &Path, problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("{}: {problem}", path.display())).collect::<Vec<_>>().join("\n")
+    problems
+        .iter()
+        .map(|problem| format!("{}: {problem}", path.display()))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// A shipped scenario by its name, or a file by its path: what has a dot or a slash is a path.
@@ -101,10 +112,15 @@ pub fn find(name: &str) -> Result<Written, NotAScenario> {
     let path = PathBuf::from(name);
     let text = match embedded(name) {
         Some(text) => text.to_owned(),
-        None if !name.contains(['.', '/']) => return Err(NotAScenario::Unknown { name: shown(name) }),
+        None if !name.contains(['.', '/']) => {
+            return Err(NotAScenario::Unknown { name: shown(name) });
+        }
         None => {
             let mut text = String::new();
-            let read = File::open(&path).and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text));
+            let read = File::open(&path).and_then(|file| {
+                file.take(FILE_BYTES_MAX as u64 + 1)
+                    .read_to_string(&mut text)
+            });
             match read {
                 Ok(_) => text,
                 Err(source) => return Err(NotAScenario::Unreadable { path, source }),

@@ -132,17 +132,24 @@ pub fn lab_main(arguments: &[OsString]) -> anyhow::Result<()> {
     // Most shells start with 1,024 files and allow more; a generator needs one for each connection.
     let mut files = rustix::process::getrlimit(Resource::Nofile);
     files.current = files.maximum;
-    rustix::process::setrlimit(Resource::Nofile, files).context("cannot ask for more open files")?;
+    rustix::process::setrlimit(Resource::Nofile, files)
+        .context("cannot ask for more open files")?;
     match arguments {
         [word, spec] if word == "origin" => {
-            let spec = spec.to_str().context("the origin's specification is not text")?;
-            origin::origin_main(serde_json::from_str(spec).context("the origin's specification cannot be read")?)
+            let spec = spec
+                .to_str()
+                .context("the origin's specification is not text")?;
+            origin::origin_main(
+                serde_json::from_str(spec).context("the origin's specification cannot be read")?,
+            )
         }
         [word] if word == "load" => crate::load::load_main(),
         [word, parent, rest @ ..] if word == "edge" => {
-            rustix::process::set_parent_process_death_signal(Some(Signal::TERM)).context("cannot follow the parent")?;
+            rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
+                .context("cannot follow the parent")?;
             // It may have died before the line above.
-            let alive = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().to_string());
+            let alive =
+                rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().to_string());
             if alive.as_deref() != parent.to_str() {
                 return Ok(());
             }
@@ -158,7 +165,14 @@ pub(crate) fn perform(play: &Play, mut watch: impl FnMut(&Live)) -> anyhow::Resu
     let folder = Folder::new(play.data.as_deref())?;
     let (said, hear) = sync_channel(SAID_MAX);
     let _signals = Signals::catch(said.clone())?;
-    let mut stage = Stage { folder: &folder, said, hear, exe: &play.exe, actors: Vec::new(), early: Vec::new() };
+    let mut stage = Stage {
+        folder: &folder,
+        said,
+        hear,
+        exe: &play.exe,
+        actors: Vec::new(),
+        early: Vec::new(),
+    };
 
     let listen = play.against.as_ref().map(|(_, listen)| *listen);
     let origin = stage.origin(Who::Origin, play, listen)?;
@@ -172,7 +186,9 @@ pub(crate) fn perform(play: &Play, mut watch: impl FnMut(&Live)) -> anyhow::Resu
         None => stage.edge(play, origin, neighbour)?,
     };
     if !matches!(target.address().ip(), IpAddr::V4(_)) {
-        bail!("readers and attackers come from 127.0.0.0/8; give the server's address as 127.0.0.1:PORT");
+        bail!(
+            "readers and attackers come from 127.0.0.0/8; give the server's address as 127.0.0.1:PORT"
+        );
     }
     stage.run(play, target, one_newsroom, &mut watch)
 }
@@ -189,7 +205,8 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     fn start(&mut self, who: Who, arguments: &[OsString]) -> anyhow::Result<()> {
-        let log = fs::File::create(self.folder.log(who)).context("cannot write into the temporary folder")?;
+        let log = fs::File::create(self.folder.log(who))
+            .context("cannot write into the temporary folder")?;
         let mut child = Command::new(self.exe)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -203,15 +220,17 @@ impl Stage<'_> {
         self.actors.push(Actor { who, child, stdin });
         let said = self.said.clone();
         let stdout = stdout.context("a process without standard output")?;
-        std::thread::Builder::new().name(who.name().to_owned()).spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if said.send(Said::Line(who, line)).is_err() {
-                    return;
+        std::thread::Builder::new()
+            .name(who.name().to_owned())
+            .spawn(move || {
+                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                    if said.send(Said::Line(who, line)).is_err() {
+                        return;
+                    }
                 }
-            }
-            // Nobody listens any more when this fails.
-            drop(said.send(Said::Silent(who)));
-        })?;
+                // Nobody listens any more when this fails.
+                drop(said.send(Said::Silent(who)));
+            })?;
         Ok(())
     }
 
@@ -219,17 +238,31 @@ impl Stage<'_> {
     fn first_line(&mut self, who: Who) -> anyhow::Result<String> {
         let deadline = clock::monotonic() + START_TIMEOUT;
         loop {
-            match self.hear.recv_timeout(deadline.saturating_sub(clock::monotonic())) {
+            match self
+                .hear
+                .recv_timeout(deadline.saturating_sub(clock::monotonic()))
+            {
                 Ok(Said::Line(of, line)) if of == who => return Ok(line),
                 Ok(Said::Line(of, line)) => self.early.push((of, line)),
                 Ok(Said::Interrupted) => return Err(Interrupted.into()),
-                Ok(Said::Silent(of)) => bail!("{} ended: {}", of.name(), self.folder.last_words(of)),
-                Err(_) => bail!("{} does not start: {}", who.name(), self.folder.last_words(who)),
+                Ok(Said::Silent(of)) => {
+                    bail!("{} ended: {}", of.name(), self.folder.last_words(of))
+                }
+                Err(_) => bail!(
+                    "{} does not start: {}",
+                    who.name(),
+                    self.folder.last_words(who)
+                ),
             }
         }
     }
 
-    fn origin(&mut self, who: Who, play: &Play, listen: Option<SocketAddr>) -> anyhow::Result<SocketAddr> {
+    fn origin(
+        &mut self,
+        who: Who,
+        play: &Play,
+        listen: Option<SocketAddr>,
+    ) -> anyhow::Result<SocketAddr> {
         let spec = OriginSpec {
             listen: listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
             seed: play.seed,
@@ -239,7 +272,14 @@ impl Stage<'_> {
             workers: play.scenario.origin.workers as usize,
             ..OriginSpec::default()
         };
-        self.start(who, &["lab".into(), "origin".into(), serde_json::to_string(&spec)?.into()])?;
+        self.start(
+            who,
+            &[
+                "lab".into(),
+                "origin".into(),
+                serde_json::to_string(&spec)?.into(),
+            ],
+        )?;
         let line = self.first_line(who)?;
         match serde_json::from_str(&line) {
             Ok(origin::Line::Listening { listening }) => Ok(listening),
@@ -247,9 +287,17 @@ impl Stage<'_> {
         }
     }
 
-    fn edge(&mut self, play: &Play, origin: SocketAddr, neighbour: Option<SocketAddr>) -> anyhow::Result<Target> {
+    fn edge(
+        &mut self,
+        play: &Play,
+        origin: SocketAddr,
+        neighbour: Option<SocketAddr>,
+    ) -> anyhow::Result<Target> {
         let mut settings = String::from("listen = \"127.0.0.1:0\"\n");
-        let sites = [(Newsroom::new(play.seed), Some(origin)), (Newsroom::neighbour(play.seed), neighbour)];
+        let sites = [
+            (Newsroom::new(play.seed), Some(origin)),
+            (Newsroom::neighbour(play.seed), neighbour),
+        ];
         for (newsroom, origin) in sites {
             if let Some(origin) = origin {
                 settings.push_str(&format!(
@@ -273,7 +321,9 @@ impl Stage<'_> {
         ];
         self.start(Who::Edge, &arguments)?;
         let line = self.first_line(Who::Edge)?;
-        let url = line.strip_prefix("listening ").with_context(|| format!("the edge said: {line}"))?;
+        let url = line
+            .strip_prefix("listening ")
+            .with_context(|| format!("the edge said: {line}"))?;
         Ok(Target::parse(url)?)
     }
 
@@ -281,11 +331,17 @@ impl Stage<'_> {
         self.start(who, &["lab".into(), "load".into()])?;
         let mut orders = serde_json::to_vec(orders)?;
         orders.push(b'\n');
-        self.tell(who, &orders).with_context(|| format!("{} ended: {}", who.name(), self.folder.last_words(who)))
+        self.tell(who, &orders)
+            .with_context(|| format!("{} ended: {}", who.name(), self.folder.last_words(who)))
     }
 
     fn tell(&mut self, who: Who, bytes: &[u8]) -> io::Result<()> {
-        match self.actors.iter_mut().find(|actor| actor.who == who).and_then(|actor| actor.stdin.as_mut()) {
+        match self
+            .actors
+            .iter_mut()
+            .find(|actor| actor.who == who)
+            .and_then(|actor| actor.stdin.as_mut())
+        {
             Some(stdin) => stdin.write_all(bytes),
             None => Err(io::ErrorKind::BrokenPipe.into()),
         }
@@ -316,10 +372,22 @@ impl Stage<'_> {
 
         let mut cues = cues(&play.scenario);
         let mut live = Live::default();
-        let mut performed =
-            Performed { readers: Books::default(), attackers: None, origin: OriginBook::default(), edge: None };
-        let edge = self.actors.iter().find(|actor| actor.who == Who::Edge).map(Actor::pid);
-        let mut meter = edge.map(|pid| Meter { pid, book: EdgeBook::default(), before: cpu_seconds(pid).unwrap_or_default() });
+        let mut performed = Performed {
+            readers: Books::default(),
+            attackers: None,
+            origin: OriginBook::default(),
+            edge: None,
+        };
+        let edge = self
+            .actors
+            .iter()
+            .find(|actor| actor.who == Who::Edge)
+            .map(Actor::pid);
+        let mut meter = edge.map(|pid| Meter {
+            pid,
+            book: EdgeBook::default(),
+            before: cpu_seconds(pid).unwrap_or_default(),
+        });
         for (who, line) in std::mem::take(&mut self.early) {
             note(&mut live, &mut performed, who, &line, start);
         }
@@ -332,11 +400,14 @@ impl Stage<'_> {
             }
             while cues.last().is_some_and(|(at, _)| *at <= live.at) {
                 match cues.pop() {
-                    Some((_, Cue::Attackers)) => self.load(Who::Attackers, &orders(Role::Attackers, ATTACKERS_NICE))?,
+                    Some((_, Cue::Attackers)) => {
+                        self.load(Who::Attackers, &orders(Role::Attackers, ATTACKERS_NICE))?
+                    }
                     Some((_, Cue::Fault(fault))) => {
                         let mut command = serde_json::to_vec(&origin::Command { fault })?;
                         command.push(b'\n');
-                        self.tell(Who::Origin, &command).context("the origin does not listen to its orders")?;
+                        self.tell(Who::Origin, &command)
+                            .context("the origin does not listen to its orders")?;
                     }
                     None => {}
                 }
@@ -344,7 +415,9 @@ impl Stage<'_> {
             if let Some(meter) = &mut meter {
                 meter.read(live.at);
             }
-            let next = cues.last().map_or(TICK, |(at, _)| at.saturating_sub(live.at).min(TICK));
+            let next = cues
+                .last()
+                .map_or(TICK, |(at, _)| at.saturating_sub(live.at).min(TICK));
             live.news = None;
             match self.hear.recv_timeout(next.max(Duration::from_millis(1))) {
                 Ok(Said::Line(who, line)) => {
@@ -353,7 +426,9 @@ impl Stage<'_> {
                 }
                 Ok(Said::Silent(Who::Readers)) => readers_done = true,
                 Ok(Said::Silent(Who::Attackers)) => attackers_done = true,
-                Ok(Said::Silent(who)) => bail!("{} ended: {}", who.name(), self.folder.last_words(who)),
+                Ok(Said::Silent(who)) => {
+                    bail!("{} ended: {}", who.name(), self.folder.last_words(who))
+                }
                 Ok(Said::Interrupted) => return Err(Interrupted.into()),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => bail!("nobody is left"),
@@ -362,18 +437,28 @@ impl Stage<'_> {
             watch(&live);
         }
         if performed.readers.groups.is_empty() {
-            bail!("the readers never reported: {}", self.folder.last_words(Who::Readers));
+            bail!(
+                "the readers never reported: {}",
+                self.folder.last_words(Who::Readers)
+            );
         }
         if let Some(mut meter) = meter {
             meter.read(live.at);
             performed.edge = Some(meter.book);
         }
         // The last line of the origin's books comes when it is let go.
-        for actor in self.actors.iter_mut().filter(|actor| actor.who == Who::Origin) {
+        for actor in self
+            .actors
+            .iter_mut()
+            .filter(|actor| actor.who == Who::Origin)
+        {
             actor.stdin = None;
         }
         let deadline = clock::monotonic() + END_TIMEOUT;
-        while let Ok(said) = self.hear.recv_timeout(deadline.saturating_sub(clock::monotonic())) {
+        while let Ok(said) = self
+            .hear
+            .recv_timeout(deadline.saturating_sub(clock::monotonic()))
+        {
             match said {
                 Said::Line(who, line) => note(&mut live, &mut performed, who, &line, start),
                 Said::Silent(Who::Origin) => break,
@@ -420,20 +505,25 @@ fn cues(scenario: &Scenario) -> Vec<(Duration, Cue)> {
             FaultKind::ErrorPage => origin::Fault::Error200,
         };
         cues.push((onset + fault.at, Cue::Fault(kind)));
-        cues.push((onset + fault.at + fault.lasting, Cue::Fault(origin::Fault::None)));
+        cues.push((
+            onset + fault.at + fault.lasting,
+            Cue::Fault(origin::Fault::None),
+        ));
     }
     // A fault that ends when the next begins must not end the next.
-    cues.sort_by_key(|(at, cue)| std::cmp::Reverse((*at, !matches!(cue, Cue::Fault(origin::Fault::None)))));
+    cues.sort_by_key(|(at, cue)| {
+        std::cmp::Reverse((*at, !matches!(cue, Cue::Fault(origin::Fault::None))))
+    });
     cues
 }
 
 fn note(live: &mut Live, performed: &mut Performed, who: Who, line: &str, start: Duration) {
     match who {
         Who::Readers | Who::Attackers => match serde_json::from_str(line) {
-            Ok(Line::Progress(progress)) if who == Who::Readers => live.readers = progress,
-            Ok(Line::Progress(progress)) => live.attackers = progress,
-            Ok(Line::Books(books)) if who == Who::Readers => performed.readers = books,
-            Ok(Line::Books(books)) => performed.attackers = Some(books),
+            Ok(Line::Progress(progress)) if who == Who::Readers => live.readers = *progress,
+            Ok(Line::Progress(progress)) => live.attackers = *progress,
+            Ok(Line::Books(books)) if who == Who::Readers => performed.readers = *books,
+            Ok(Line::Books(books)) => performed.attackers = Some(*books),
             Err(_) => {}
         },
         Who::Origin => {
@@ -451,7 +541,8 @@ fn note(live: &mut Live, performed: &mut Performed, who: Who, line: &str, start:
 
 fn origin_line(stats: &OriginStats, start: Duration) -> OriginLine {
     OriginLine {
-        at_s: (Duration::from_millis(stats.monotonic_ms).as_secs_f64() - start.as_secs_f64()).max(0.0),
+        at_s: (Duration::from_millis(stats.monotonic_ms).as_secs_f64() - start.as_secs_f64())
+            .max(0.0),
         peak_in_flight: stats.recent_peak_in_flight as u64,
         over_capacity_ms: stats.over_capacity_ms,
         requests: stats.requests,
@@ -500,7 +591,9 @@ struct Meter {
 
 impl Meter {
     fn read(&mut self, at: Duration) {
-        let (Some(cpu), Some(rss)) = (cpu_seconds(self.pid), rss_peak_bytes(self.pid)) else { return };
+        let (Some(cpu), Some(rss)) = (cpu_seconds(self.pid), rss_peak_bytes(self.pid)) else {
+            return;
+        };
         let used = cpu - self.before;
         let by_second = &mut self.book.cpu_by_second;
         let second = at.as_secs() as usize;
@@ -524,8 +617,18 @@ fn cpu_seconds(pid: u32) -> Option<f64> {
 
 fn rss_peak_bytes(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(kilobytes.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
+    let kilobytes = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(
+        kilobytes
+            .trim()
+            .trim_end_matches("kB")
+            .trim()
+            .parse::<u64>()
+            .ok()?
+            * 1024,
+    )
 }
 
 /// Where the processes of a play keep their files; a temporary one goes with the play.
@@ -543,7 +646,10 @@ impl Folder {
                 (std::env::temp_dir().join(unique), true)
             }
         };
-        let made = fs::DirBuilder::new().recursive(!temporary).mode(0o700).create(&path);
+        let made = fs::DirBuilder::new()
+            .recursive(!temporary)
+            .mode(0o700)
+            .create(&path);
         made.with_context(|| format!("cannot make the folder {}", path.display()))?;
         Ok(Self { path, temporary })
     }
@@ -563,7 +669,11 @@ impl Folder {
         let text = fs::read(self.log(who)).unwrap_or_default();
         let tail = &text[text.len().saturating_sub(WORDS_BYTES_MAX as usize)..];
         let words = String::from_utf8_lossy(tail).trim().to_owned();
-        if words.is_empty() { "without a word".to_owned() } else { words }
+        if words.is_empty() {
+            "without a word".to_owned()
+        } else {
+            words
+        }
     }
 }
 
@@ -583,24 +693,32 @@ struct Signals {
 
 impl Signals {
     fn catch(said: SyncSender<Said>) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let (_stop, stopped) = oneshot::channel::<()>();
         let (mut interrupt, mut terminate, mut hangup) = {
             let _entered = runtime.enter();
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?)
+            (
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::hangup())?,
+            )
         };
-        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                    _ = hangup.recv() => {}
-                    _ = stopped => return,
-                }
-                // Nobody listens any more when this fails.
-                drop(said.send(Said::Interrupted));
-            });
-        })?;
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        _ = interrupt.recv() => {}
+                        _ = terminate.recv() => {}
+                        _ = hangup.recv() => {}
+                        _ = stopped => return,
+                    }
+                    // Nobody listens any more when this fails.
+                    drop(said.send(Said::Interrupted));
+                });
+            })?;
         Ok(Self { _stop })
     }
 }

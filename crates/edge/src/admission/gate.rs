@@ -26,7 +26,7 @@ const RESERVE_PART: usize = 8;
 /// Staff who asked within this time may be about to publish; editors autosave once a minute.
 const STAFF_PRESENT_US: u64 = 70_000_000;
 
-/// Waiters of one bucket, however cheap its shape: at 1 ms a page and a limit of 2 it is what two seconds can serve.
+/// Waiters of one bucket, however cheap its shape: at 10 ms a page and a limit of 5 it is what two seconds can serve.
 const BUCKET_WAITERS_MAX: usize = 1_024;
 
 /// The right to one slot. Must come back by [`Gate::finish`], [`Gate::abandon`] or [`Gate::release`].

@@ -5,6 +5,9 @@
 //! baseline, measured while the limit is used up, says whether the origin is over its capacity, and by how much, whatever mix of
 //! cheap and dear pages is running: *ratio* = sum of latencies ÷ sum of their shapes' baselines, *capacity* = in flight ÷ ratio.
 //!
+//! Over its capacity all workers are at work, and what they get done says the same without waiting for the dear requests to
+//! end: baseline milliseconds finished per millisecond. The smaller of the two is believed.
+//!
 //! One cannot learn W without exceeding it, and exceeding it is the harm we are here to prevent. The choices follow from that:
 //!
 //! - Steps up are large (two fifths). A queue of 40 % shows within a dozen samples, one of 5 % needs a thousand: the small step spends
@@ -70,6 +73,8 @@ const VERY_SURE: f64 = 3.0;
 const SAMPLES_MIN: u32 = 8;
 /// ...and this age: scheduling on a busy machine delays a whole batch of responses at once.
 const WINDOW_MIN: Duration = Duration::from_millis(100);
+/// What fills the limit now and then in calm must not add up to a verdict over minutes.
+const WINDOW_MAX: Duration = Duration::from_secs(5);
 /// When it is clear that the origin is over its capacity, half of that will do.
 const WINDOW_OVER_MIN: Duration = Duration::from_millis(50);
 /// While climbing, a level still in doubt after this many samples is left upwards.
@@ -240,6 +245,9 @@ impl Limit {
     }
 
     pub(super) fn observe(&mut self, now: Micros, sample: Sample) -> Lesson {
+        if now.since(self.seen.opened) > WINDOW_MAX && !matches!(self.phase, Phase::Verify { .. }) {
+            self.seen = Window::default();
+        }
         self.seen.count(now, sample.baseline_ms);
         if sample.window != self.window || !sample.full {
             return Lesson::Nothing;
@@ -273,7 +281,7 @@ impl Limit {
         let Some(ratio) = self.seen.ratio() else {
             return Lesson::Nothing;
         };
-        if ratio.is_above(EASE_RATIO_MAX, SURE) {
+        if ratio.is_above(EASE_RATIO_MAX, SURE) && self.seen.is_pressed() {
             return self.cut(now, ratio);
         }
         let at_ease = ratio.is_below(EASE_RATIO_MAX, SURE);
@@ -290,7 +298,7 @@ impl Limit {
             return Lesson::Nothing;
         }
         let lesson = self.relearn_if(faster);
-        if !self.seen.is_pressed() {
+        if self.seen.pressed == 0 {
             self.seen = Window::default();
         } else if self.level < self.ceiling {
             self.set_level(self.one_step_up());
@@ -314,7 +322,7 @@ impl Limit {
         let Some(ratio) = self.seen.ratio() else {
             return Lesson::Nothing;
         };
-        if ratio.is_above(HELD_RATIO_MAX, VERY_SURE) {
+        if ratio.is_above(HELD_RATIO_MAX, VERY_SURE) && self.seen.is_pressed() {
             return self.cut(now, ratio);
         }
         if now >= until && self.seen.is_pressed() && self.level < self.ceiling {
@@ -613,6 +621,7 @@ impl Window {
         self.samples + self.unknown
     }
 
+    /// Others waited for a slot most of the time. Without that a cut would help nobody: what the origin has, is what was asked for.
     fn is_pressed(&self) -> bool {
         self.pressed * 2 >= self.answers()
     }

@@ -18,7 +18,7 @@ use saqta_detect::shape::Shape;
 
 use super::{Ask, Micros};
 
-/// All waiters of one origin: two seconds' worth for an origin that answers 2,000 requests a second, about 1 MB.
+/// All waiters of one origin: two seconds' worth for an origin that answers 2,000 requests a second.
 pub(super) const WAITERS_MAX: usize = 4_096;
 
 /// Shapes of one class that can wait side by side. A site has 10 to 30 kinds of page; further ones share by hash.
@@ -406,4 +406,41 @@ fn mix(bits: u64) -> u64 {
     let bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ bits >> 31
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_fits_a_megabyte() {
+        let waiters = WAITERS_MAX * size_of::<Node<super::super::Waiter>>();
+        let buckets = CLASSES * BUCKETS_MAX * size_of::<Bucket>();
+        assert!(waiters + buckets <= 1024 * 1024, "{waiters} + {buckets}");
+    }
+
+    #[test]
+    fn shapes_beyond_the_buckets_share_and_are_all_served() {
+        let mut queue = Queue::new(3);
+        let shapes = 3 * BUCKETS_MAX as u64;
+        for shape in 0..shapes {
+            let ask = Ask {
+                class: Class::Unknown,
+                shape: Shape::from_bits(shape),
+                group: Group::from_bits(1),
+                deadline: std::time::Duration::ZERO,
+            };
+            queue.push(ask, Micros(u64::MAX), shape);
+        }
+        assert_eq!(
+            queue.lines[Class::Unknown.index()].buckets.len(),
+            BUCKETS_MAX
+        );
+        let mut served = std::iter::from_fn(|| queue.pop(Micros(0), |_| true, |_| 50.0))
+            .map(|next| next.waiter)
+            .collect::<Vec<_>>();
+        served.sort_unstable();
+        assert_eq!(served, (0..shapes).collect::<Vec<_>>());
+        assert!(queue.is_empty());
+    }
 }

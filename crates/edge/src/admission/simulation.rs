@@ -500,13 +500,13 @@ fn the_limit_finds_the_workers_of_a_wildly_varying_origin() {
             &name,
             |seed| searches(workers, 0.5, seed),
             (1500.0, 10_000.0),
-            (70.0, 55.0),
+            (65.0, 50.0),
         );
         check(
             &format!("{name}, cold"),
             |seed| cold(searches(workers, 0.5, seed)),
             (1500.0, 10_000.0),
-            (70.0, 55.0),
+            (65.0, 50.0),
         );
     }
 }
@@ -534,7 +534,7 @@ fn workers_lost_in_the_middle_of_an_attack_are_noticed() {
             &format!("16 workers, 6 for 4 s, 16 again, deviation {sigma}"),
             back,
             (1000.0, 2000.0),
-            (65.0, 60.0),
+            (65.0, 40.0),
         );
     }
 }
@@ -565,7 +565,7 @@ fn a_slower_origin_is_not_strangled() {
             &format!("three times slower within 10 s, deviation {sigma}"),
             drift,
             (1500.0, 2500.0),
-            (55.0, 45.0),
+            (55.0, 25.0),
         );
     }
 }
@@ -637,8 +637,8 @@ fn invented_sections_do_not_take_an_articles_slot() {
             Source::reader("/news/x", 20.0, 50.0),
         ],
         concurrency_max: 8,
-        // For a second and a half the limit is low, to learn what the two new kinds of page cost.
-        measured_from_s: CALM_S + 2.0,
+        // For a second and a half the limit is low, to learn what the two new kinds of page cost; then who queued is served.
+        measured_from_s: CALM_S + 4.0,
         ..searches(10, 0.3, 1)
     });
     assert!(seen.wait_p99_ms(2) <= 100.0, "{} ms", seen.wait_p99_ms(2));

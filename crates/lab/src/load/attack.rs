@@ -102,10 +102,20 @@ enum Kind {
 impl Attackers {
     pub(super) fn new(scenario: &Scenario, orders: &Orders) -> anyhow::Result<Self> {
         let newsroom = Newsroom::new(orders.seed);
-        let total: usize = scenario.attacks.iter().map(|attack| attack.addresses as usize).sum();
+        let total: usize = scenario
+            .attacks
+            .iter()
+            .map(|attack| attack.addresses as usize)
+            .sum();
         let readers = super::readers::people(scenario);
         let addresses = Addresses::new(orders.seed, addresses::Population::new(readers, total))?;
-        let ground = Ground { host: newsroom.host(), seed: orders.seed, addresses, grade: orders.grade, fill: Fill::new(&newsroom) };
+        let ground = Ground {
+            host: newsroom.host(),
+            seed: orders.seed,
+            addresses,
+            grade: orders.grade,
+            fill: Fill::new(&newsroom),
+        };
         let onset = scenario.phases.calm;
         let mut first = 0;
         let mut attacks = Vec::new();
@@ -119,7 +129,8 @@ impl Attackers {
             let chance = Chance::stream(orders.seed, &format!("attack {n}"));
             attacks.push(match &attack.shape {
                 AttackShape::Requests(flood) => {
-                    let share = CONNECTIONS_MAX / scenario.attacks.len().max(1) - RING_MARGIN.min(CONNECTIONS_MAX / 20);
+                    let share = CONNECTIONS_MAX / scenario.attacks.len().max(1)
+                        - RING_MARGIN.min(CONNECTIONS_MAX / 20);
                     Kind::Flood(Box::new(FloodAttack::new(flood, span, share, chance)))
                 }
                 AttackShape::Slow(slow) => Kind::Slow(SlowAttack::new(*slow, span, chance)),
@@ -190,9 +201,21 @@ impl Field<'_> {
 
 impl Population for Attackers {
     fn fire(&mut self, now: Duration, wire: &mut Wire) {
-        let Self { ground, notes, owners, attacks, .. } = self;
+        let Self {
+            ground,
+            notes,
+            owners,
+            attacks,
+            ..
+        } = self;
         for (me, attack) in attacks.iter_mut().enumerate() {
-            let mut field = Field { ground, notes, wire, owners, me: me as u8 };
+            let mut field = Field {
+                ground,
+                notes,
+                wire,
+                owners,
+                me: me as u8,
+            };
             match attack {
                 Kind::Flood(flood) => flood.fire(now, &mut field),
                 Kind::Slow(slow) => slow.fire(now, &mut field),
@@ -206,9 +229,21 @@ impl Population for Attackers {
         if !wire.has(key) {
             return;
         }
-        let Self { ground, notes, owners, attacks, .. } = self;
+        let Self {
+            ground,
+            notes,
+            owners,
+            attacks,
+            ..
+        } = self;
         let me = owners.get(key.place()).copied().unwrap_or_default();
-        let mut field = Field { ground, notes, wire, owners, me };
+        let mut field = Field {
+            ground,
+            notes,
+            wire,
+            owners,
+            me,
+        };
         match attacks.get_mut(usize::from(me)) {
             Some(Kind::Flood(flood)) => flood.hear(event, &mut field),
             Some(Kind::Slow(slow)) => slow.hear(now, key, &mut field),
@@ -231,7 +266,10 @@ impl Population for Attackers {
     }
 
     fn progress(&mut self) -> Progress {
-        Progress { attack: std::mem::take(&mut self.notes.recent), ..Progress::default() }
+        Progress {
+            attack: std::mem::take(&mut self.notes.recent),
+            ..Progress::default()
+        }
     }
 
     fn close(self: Box<Self>) -> Books {
@@ -294,7 +332,8 @@ struct Seat {
 impl FloodAttack {
     fn new(flood: &Flood, span: Span, connections_max: usize, mut chance: Chance) -> Self {
         let (rate, start) = (flood.rate, span.start);
-        let rate: Box<dyn Fn(Duration) -> f64> = Box::new(move |at: Duration| rate.at(at.saturating_sub(start)));
+        let rate: Box<dyn Fn(Duration) -> f64> =
+            Box::new(move |at: Duration| rate.at(at.saturating_sub(start)));
         let times = Chance::new(chance.draw());
         let mut sum = 0.0;
         let weights = flood.targets.iter().map(|target| {
@@ -304,7 +343,14 @@ impl FloodAttack {
         let seats = span.addresses.min(connections_max).max(1);
         Self {
             span,
-            schedule: Schedule::new(rate, flood.arrivals, flood.burst, span.start, span.end, times),
+            schedule: Schedule::new(
+                rate,
+                flood.arrivals,
+                flood.burst,
+                span.start,
+                span.end,
+                times,
+            ),
             chance,
             weights: weights.collect(),
             targets: flood.targets.clone(),
@@ -322,7 +368,9 @@ impl FloodAttack {
 
     fn fire(&mut self, now: Duration, field: &mut Field<'_>) {
         for _ in 0..FIRED_AT_ONCE {
-            let Some(due) = self.schedule.pop(now) else { return };
+            let Some(due) = self.schedule.pop(now) else {
+                return;
+            };
             field.notes.due += 1;
             self.ask(due, field);
         }
@@ -330,11 +378,13 @@ impl FloodAttack {
 
     fn ask(&mut self, due: Duration, field: &mut Field<'_>) {
         let seat = self.next_seat(field);
-        let Seat { key, requests_left, .. } = &mut self.ring[seat];
-        if *requests_left == 0 {
-            if let Some(key) = key.take() {
-                field.wire.close(key, true);
-            }
+        let Seat {
+            key, requests_left, ..
+        } = &mut self.ring[seat];
+        if *requests_left == 0
+            && let Some(key) = key.take()
+        {
+            field.wire.close(key, true);
         }
         if self.ring[seat].key.is_none() {
             if self.ring[seat].requests_left == 0 {
@@ -343,8 +393,12 @@ impl FloodAttack {
                 self.ring[seat].person = Some(field.ground.person(bot));
                 self.ring[seat].requests_left = self.requests_per_connection;
             }
-            let Some(number) = self.ring[seat].person.as_ref().map(Person::number) else { return };
-            let Some(key) = field.open(field.ground.address(number), Use::Count, due) else { return };
+            let Some(number) = self.ring[seat].person.as_ref().map(Person::number) else {
+                return;
+            };
+            let Some(key) = field.open(field.ground.address(number), Use::Count, due) else {
+                return;
+            };
             if self.seats.len() <= key.place() {
                 self.seats.resize(key.place() + 1, 0);
             }
@@ -352,7 +406,15 @@ impl FloodAttack {
             self.ring[seat].key = Some(key);
         }
         let head_only = self.write_request(seat, field.ground);
-        let Seat { key: Some(key), busy_since, requests_left, .. } = &mut self.ring[seat] else { return };
+        let Seat {
+            key: Some(key),
+            busy_since,
+            requests_left,
+            ..
+        } = &mut self.ring[seat]
+        else {
+            return;
+        };
         *requests_left -= 1;
         *busy_since = Some(due);
         field.notes.note(due, |tally| tally.requests += 1);
@@ -389,24 +451,44 @@ impl FloodAttack {
 
     fn write_request(&mut self, seat: usize, ground: &Ground) -> bool {
         let point = self.chance.unit() * self.weights.last().copied().unwrap_or_default();
-        let target = self.weights.partition_point(|sum| *sum <= point).min(self.targets.len() - 1);
+        let target = self
+            .weights
+            .partition_point(|sum| *sum <= point)
+            .min(self.targets.len() - 1);
         let target = &self.targets[target];
         self.counter += 1;
         self.path.clear();
-        ground.fill.fill(&target.path, self.counter, &mut self.chance, &mut self.path);
+        ground
+            .fill
+            .fill(&target.path, self.counter, &mut self.chance, &mut self.path);
         self.form.clear();
         if let Some(form) = &target.form {
-            ground.fill.fill(form, self.counter, &mut self.chance, &mut self.form);
+            ground
+                .fill
+                .fill(form, self.counter, &mut self.chance, &mut self.form);
         }
         self.request.clear();
-        let Some(person) = &self.ring[seat].person else { return false };
+        let Some(person) = &self.ring[seat].person else {
+            return false;
+        };
         match target.method {
             Method::Get => {
                 let referer = person.referer(&mut self.chance, ground.host);
-                person.write_view(&mut self.request, ground.host, &self.path, referer.as_deref());
+                person.write_view(
+                    &mut self.request,
+                    ground.host,
+                    &self.path,
+                    referer.as_deref(),
+                );
             }
             Method::Head => heads::write_head(&mut self.request, person, ground.host, &self.path),
-            Method::Post => heads::write_post(&mut self.request, person, ground.host, &self.path, &self.form),
+            Method::Post => heads::write_post(
+                &mut self.request,
+                person,
+                ground.host,
+                &self.path,
+                &self.form,
+            ),
         }
         target.method == Method::Head
     }
@@ -414,12 +496,18 @@ impl FloodAttack {
     fn hear(&mut self, event: Event, field: &mut Field<'_>) {
         let (Event::Answered(key) | Event::Ended(key, _)) = event;
         let number = self.seats.get(key.place()).map_or(0, |seat| *seat as usize);
-        let Some(seat) = self.ring.get_mut(number).filter(|seat| seat.key == Some(key)) else {
+        let Some(seat) = self
+            .ring
+            .get_mut(number)
+            .filter(|seat| seat.key == Some(key))
+        else {
             return field.wire.close(key, true);
         };
         match event {
             Event::Answered(_) => {
-                let Some(answer) = field.wire.answer(key) else { return };
+                let Some(answer) = field.wire.answer(key) else {
+                    return;
+                };
                 let (keep_alive, cache) = (answer.keep_alive, answer.cache);
                 let fate = fate_of_refusal(answer);
                 field.notes.cache_status_seen |= cache != CacheStatus::Silent;

@@ -120,8 +120,8 @@ pub struct Progress {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Line {
-    Progress(Progress),
-    Books(Books),
+    Progress(Box<Progress>),
+    Books(Box<Books>),
 }
 
 /// Longer than this is not served, whatever comes.
@@ -146,7 +146,11 @@ impl Stretch {
         self.tally.challenged += u64::from(entry.challenged || entry.fate == Fate::Challenged);
         self.tally.from_cache += u64::from(entry.from_cache);
         self.tally.forwarded += u64::from(entry.forwarded);
-        let latency = if entry.fate == Fate::Served { entry.latency.min(PATIENCE) } else { PATIENCE };
+        let latency = if entry.fate == Fate::Served {
+            entry.latency.min(PATIENCE)
+        } else {
+            PATIENCE
+        };
         self.latencies.push(latency.as_micros() as u32);
     }
 
@@ -161,7 +165,9 @@ impl Stretch {
 /// Of sorted microseconds; nearest rank, so that it is a latency somebody had.
 pub(crate) fn quantile_ms(sorted: &[u32], quantile: f64) -> Option<f64> {
     let rank = (quantile * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.saturating_sub(1)).map(|&micros| f64::from(micros) / 1_000.0)
+    sorted
+        .get(rank.saturating_sub(1))
+        .map(|&micros| f64::from(micros) / 1_000.0)
 }
 
 /// One request of a reader, when it is over.
@@ -243,8 +249,11 @@ mod tests {
 
     #[test]
     fn a_request_counts_where_it_was_due_and_unserved_ones_weigh_ten_seconds() {
-        let phases =
-            Phases { calm: Duration::from_secs(2), attack: Duration::from_secs(2), after: Duration::from_secs(1) };
+        let phases = Phases {
+            calm: Duration::from_secs(2),
+            attack: Duration::from_secs(2),
+            after: Duration::from_secs(1),
+        };
         let mut book = OpenBook::new("readers", phases);
         // due in ms, latency in ms, fate, challenged on the way
         for (due, latency, fate, challenged) in [
@@ -266,14 +275,34 @@ mod tests {
             });
         }
         let book = book.close();
-        let counts = |tally: &Tally| (tally.requests, tally.served, tally.challenged, tally.refused, tally.failed);
+        let counts = |tally: &Tally| {
+            (
+                tally.requests,
+                tally.served,
+                tally.challenged,
+                tally.refused,
+                tally.failed,
+            )
+        };
         assert_eq!(counts(&book.warming), (1, 1, 0, 0, 0));
         assert_eq!(counts(&book.calm), (2, 2, 1, 0, 0));
         assert_eq!(counts(&book.attack), (3, 1, 1, 1, 0));
         assert_eq!(counts(&book.after), (1, 0, 0, 0, 1));
-        assert_eq!(book.seconds.iter().map(|second| second.requests).collect::<Vec<_>>(), [2, 1, 2, 1, 1]);
-        assert_eq!((book.calm.p50_ms, book.calm.p99_ms), (Some(3.0), Some(4_000.0)));
-        assert_eq!((book.attack.p50_ms, book.attack.p99_ms), (Some(10_000.0), Some(10_000.0)));
+        assert_eq!(
+            book.seconds
+                .iter()
+                .map(|second| second.requests)
+                .collect::<Vec<_>>(),
+            [2, 1, 2, 1, 1]
+        );
+        assert_eq!(
+            (book.calm.p50_ms, book.calm.p99_ms),
+            (Some(3.0), Some(4_000.0))
+        );
+        assert_eq!(
+            (book.attack.p50_ms, book.attack.p99_ms),
+            (Some(10_000.0), Some(10_000.0))
+        );
         assert_eq!(book.seconds[2].p50_ms, Some(5.0));
     }
 

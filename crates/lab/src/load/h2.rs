@@ -65,9 +65,24 @@ impl H2Attack {
         let lines = abuse.tricks.iter().cycle().take(abuse.connections as usize);
         Self {
             span,
-            schedule: Schedule::new(rate, Arrivals::Even, 1, span.start, span.end, Chance::new(0)),
+            schedule: Schedule::new(
+                rate,
+                Arrivals::Even,
+                1,
+                span.start,
+                span.end,
+                Chance::new(0),
+            ),
             chance,
-            lines: lines.map(|trick| Line { trick: *trick, key: None, stream: 1, sent: 0, closed_at: None }).collect(),
+            lines: lines
+                .map(|trick| Line {
+                    trick: *trick,
+                    key: None,
+                    stream: 1,
+                    sent: 0,
+                    closed_at: None,
+                })
+                .collect(),
             at: 0,
             turns: 0,
             frames: Vec::new(),
@@ -80,7 +95,9 @@ impl H2Attack {
 
     pub(super) fn fire(&mut self, now: Duration, field: &mut Field<'_>) {
         for _ in 0..FIRED_AT_ONCE {
-            let Some(due) = self.schedule.pop(now) else { return };
+            let Some(due) = self.schedule.pop(now) else {
+                return;
+            };
             field.notes.due += 1;
             self.abuse(due, now, field);
         }
@@ -100,7 +117,9 @@ impl H2Attack {
                 }
                 let bot = self.span.address(self.turns);
                 self.turns += 1;
-                let Some(key) = field.open(field.ground.address(bot), Use::Drain, due) else { return };
+                let Some(key) = field.open(field.ground.address(bot), Use::Drain, due) else {
+                    return;
+                };
                 (line.key, line.stream, line.sent) = (Some(key), 1, 0);
                 self.frames.extend_from_slice(PREFACE);
                 frame(&mut self.frames, SETTINGS, 0, 0, &[]);
@@ -133,7 +152,13 @@ fn play(line: &mut Line, host: &str, chance: &mut Chance, out: &mut Vec<u8>) {
     let stream = line.stream;
     match line.trick {
         H2Trick::RapidReset => {
-            frame(out, HEADERS, END_STREAM | END_HEADERS, stream, &request_block(host));
+            frame(
+                out,
+                HEADERS,
+                END_STREAM | END_HEADERS,
+                stream,
+                &request_block(host),
+            );
             frame(out, RST_STREAM, 0, stream, &CANCEL.to_be_bytes());
             line.stream += 2;
         }
@@ -167,7 +192,13 @@ fn play(line: &mut Line, host: &str, chance: &mut Chance, out: &mut Vec<u8>) {
             line.stream += 2;
         }
         H2Trick::MadeYouReset => {
-            frame(out, HEADERS, END_STREAM | END_HEADERS, stream, &request_block(host));
+            frame(
+                out,
+                HEADERS,
+                END_STREAM | END_HEADERS,
+                stream,
+                &request_block(host),
+            );
             match line.sent % 3 {
                 // No increment; more window than there can be; a body after its end (RFC 9113 §§6.9, 6.9.1, 5.1).
                 0 => frame(out, WINDOW_UPDATE, 0, stream, &0u32.to_be_bytes()),
@@ -224,7 +255,14 @@ mod tests {
 
     #[test]
     fn lengths_are_coded_as_in_rfc_7541() {
-        for (length, coded) in [(0, &[0u8][..]), (126, &[126]), (127, &[127, 0]), (254, &[127, 127]), (255, &[127, 128, 1]), (4_000, &[127, 161, 30])] {
+        for (length, coded) in [
+            (0, &[0u8][..]),
+            (126, &[126]),
+            (127, &[127, 0]),
+            (254, &[127, 127]),
+            (255, &[127, 128, 1]),
+            (4_000, &[127, 161, 30]),
+        ] {
             let mut out = Vec::new();
             string(&mut out, &vec![b'a'; length]);
             assert_eq!(&out[..coded.len()], coded, "{length}");
@@ -234,7 +272,13 @@ mod tests {
 
     #[test]
     fn a_bomb_is_small_on_the_wire() {
-        let mut line = Line { trick: H2Trick::HpackBomb, key: None, stream: 1, sent: 0, closed_at: None };
+        let mut line = Line {
+            trick: H2Trick::HpackBomb,
+            key: None,
+            stream: 1,
+            sent: 0,
+            closed_at: None,
+        };
         let mut out = Vec::new();
         play(&mut line, "qala.example", &mut Chance::new(1), &mut out);
         assert!(out.len() < 5_100, "{}", out.len());

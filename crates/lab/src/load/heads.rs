@@ -19,7 +19,10 @@ pub(super) struct Person {
 
 impl Person {
     pub(super) fn reader(seed: u64, number: usize) -> Self {
-        Self { number, visitor: Corpus::shipped().reader(seed, number as u64) }
+        Self {
+            number,
+            visitor: Corpus::shipped().reader(seed, number as u64),
+        }
     }
 
     /// A reader whose browser is the one inside a messenger.
@@ -32,7 +35,10 @@ impl Person {
     }
 
     pub(super) fn attacker(seed: u64, grade: Grade, number: usize) -> Self {
-        Self { number, visitor: Corpus::shipped().attacker(seed, grade, number as u64) }
+        Self {
+            number,
+            visitor: Corpus::shipped().attacker(seed, grade, number as u64),
+        }
     }
 
     fn with(mut self, client: &str) -> Self {
@@ -58,8 +64,18 @@ impl Person {
         self.visitor.cookie = Some(cookies_after(before, &pairs));
     }
 
-    pub(super) fn write_view(&self, out: &mut Vec<u8>, host: &str, path: &str, referer: Option<&str>) {
-        let Visitor { client, language, cookie } = &self.visitor;
+    pub(super) fn write_view(
+        &self,
+        out: &mut Vec<u8>,
+        host: &str,
+        path: &str,
+        referer: Option<&str>,
+    ) {
+        let Visitor {
+            client,
+            language,
+            cookie,
+        } = &self.visitor;
         client.write_get(out, path, host, referer, cookie.as_deref(), *language);
     }
 }
@@ -76,9 +92,38 @@ pub(super) fn search_term(chance: &mut Chance) -> String {
 
 fn word(chance: &mut Chance) -> &'static str {
     const WORDS: [&str; 32] = [
-        "Алматы", "Астана", "Шымкент", "қала", "мектеп", "су", "жол", "бюджет", "сайлау", "баға", "жаңалық", "спорт",
-        "город", "школа", "вода", "дорога", "бюджет", "выборы", "цены", "новости", "погода", "суд", "врач", "завод",
-        "city", "school", "water", "road", "budget", "prices", "court", "river",
+        "Алматы",
+        "Астана",
+        "Шымкент",
+        "қала",
+        "мектеп",
+        "су",
+        "жол",
+        "бюджет",
+        "сайлау",
+        "баға",
+        "жаңалық",
+        "спорт",
+        "город",
+        "школа",
+        "вода",
+        "дорога",
+        "бюджет",
+        "выборы",
+        "цены",
+        "новости",
+        "погода",
+        "суд",
+        "врач",
+        "завод",
+        "city",
+        "school",
+        "water",
+        "road",
+        "budget",
+        "prices",
+        "court",
+        "river",
     ];
     WORDS[chance.below(WORDS.len())]
 }
@@ -90,7 +135,13 @@ pub(super) fn write_head(out: &mut Vec<u8>, person: &Person, host: &str, path: &
     out.splice(at..at + 3, *b"HEAD");
 }
 
-pub(super) fn write_post_head(out: &mut Vec<u8>, person: &Person, host: &str, path: &str, body_bytes: usize) {
+pub(super) fn write_post_head(
+    out: &mut Vec<u8>,
+    person: &Person,
+    host: &str,
+    path: &str,
+    body_bytes: usize,
+) {
     let at = out.len();
     person.write_view(out, host, path, None);
     out.splice(at..at + 3, *b"POST");
@@ -101,10 +152,22 @@ pub(super) fn write_post_head(out: &mut Vec<u8>, person: &Person, host: &str, pa
 }
 
 pub(super) fn write_post(out: &mut Vec<u8>, person: &Person, host: &str, path: &str, form: &str) {
-    let Visitor { client, language, cookie } = &person.visitor;
+    let Visitor {
+        client,
+        language,
+        cookie,
+    } = &person.visitor;
     let from = format!("https://{host}{path}");
     let referer = client.kind().reads().then_some(from.as_str());
-    client.write_post(out, path, host, referer, cookie.as_deref(), *language, form.as_bytes());
+    client.write_post(
+        out,
+        path,
+        host,
+        referer,
+        cookie.as_deref(),
+        *language,
+        form.as_bytes(),
+    );
 }
 
 /// What a member of staff sends, with the cookies of their session.
@@ -121,7 +184,11 @@ pub(super) struct Fill {
 impl Fill {
     pub(super) fn new(newsroom: &Newsroom) -> Self {
         Self {
-            articles: newsroom.articles().iter().map(|article| article.path.clone()).collect(),
+            articles: newsroom
+                .articles()
+                .iter()
+                .map(|article| article.path.clone())
+                .collect(),
             sections: newsroom.section_paths(),
         }
     }
@@ -130,7 +197,13 @@ impl Fill {
         chance.pick(&self.articles).map_or("/", String::as_str)
     }
 
-    pub(super) fn fill(&self, template: &Template, counter: u64, chance: &mut Chance, out: &mut String) {
+    pub(super) fn fill(
+        &self,
+        template: &Template,
+        counter: u64,
+        chance: &mut Chance,
+        out: &mut String,
+    ) {
         for piece in &template.pieces {
             match piece {
                 Piece::Literal(text) => out.push_str(text),
@@ -149,7 +222,9 @@ impl Fill {
                     letters(chance, out);
                 }
                 Piece::Article => out.push_str(self.article(chance)),
-                Piece::Section => out.push_str(chance.pick(&self.sections).map_or("/", String::as_str)),
+                Piece::Section => {
+                    out.push_str(chance.pick(&self.sections).map_or("/", String::as_str))
+                }
             }
         }
     }

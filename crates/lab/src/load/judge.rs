@@ -51,11 +51,16 @@ impl Judge {
             return mark.holds(&answer.body);
         }
         let key = (page.to_owned(), answer.encoding);
-        if self.right.get(&key).is_some_and(|right| *right == answer.body) {
+        if self
+            .right
+            .get(&key)
+            .is_some_and(|right| *right == answer.body)
+        {
             return true;
         }
         self.unpacked.clear();
-        if !unpack(&answer.body, answer.encoding, &mut self.unpacked) || !mark.holds(&self.unpacked) {
+        if !unpack(&answer.body, answer.encoding, &mut self.unpacked) || !mark.holds(&self.unpacked)
+        {
             return false;
         }
         let before = self.right.get(&key).map_or(0, Vec::len);
@@ -81,8 +86,12 @@ pub(crate) fn fate_of_refusal(answer: &Answer) -> Option<Fate> {
 fn unpack(body: &[u8], encoding: Encoding, out: &mut Vec<u8>) -> bool {
     let unpacked = match encoding {
         Encoding::Identity => body.take(BODY_BYTES_MAX).read_to_end(out),
-        Encoding::Gzip => flate2::read::MultiGzDecoder::new(body).take(BODY_BYTES_MAX).read_to_end(out),
-        Encoding::Brotli => brotli::Decompressor::new(body, 16 * 1024).take(BODY_BYTES_MAX).read_to_end(out),
+        Encoding::Gzip => flate2::read::MultiGzDecoder::new(body)
+            .take(BODY_BYTES_MAX)
+            .read_to_end(out),
+        Encoding::Brotli => brotli::Decompressor::new(body, 16 * 1024)
+            .take(BODY_BYTES_MAX)
+            .read_to_end(out),
         Encoding::Zstd => match zstd::stream::read::Decoder::new(body) {
             Ok(decoder) => decoder.take(BODY_BYTES_MAX).read_to_end(out),
             Err(error) => Err(error),
@@ -100,19 +109,27 @@ mod tests {
     use crate::newsroom::Newsroom;
 
     fn answer(status: u16, encoding: Encoding, body: &[u8]) -> Answer {
-        Answer { status, encoding, body: body.to_vec(), ..Answer::default() }
+        Answer {
+            status,
+            encoding,
+            body: body.to_vec(),
+            ..Answer::default()
+        }
     }
 
     fn packed(encoding: Encoding, body: &[u8]) -> Vec<u8> {
         match encoding {
             Encoding::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                let mut encoder =
+                    flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
                 encoder.write_all(body).unwrap();
                 encoder.finish().unwrap()
             }
             Encoding::Brotli => {
                 let mut out = Vec::new();
-                brotli::CompressorWriter::new(&mut out, 4096, 5, 20).write_all(body).unwrap();
+                brotli::CompressorWriter::new(&mut out, 4096, 5, 20)
+                    .write_all(body)
+                    .unwrap();
                 out
             }
             Encoding::Zstd => zstd::encode_all(body, 3).unwrap(),
@@ -125,14 +142,28 @@ mod tests {
         let newsroom = Newsroom::new(1);
         let path = &newsroom.articles()[0].path;
         let mark = newsroom.mark_for(path).unwrap();
-        let page = newsroom.render(&newsroom.page(path).unwrap(), 0).body.into_bytes();
-        let other = newsroom.render(&newsroom.page(&newsroom.articles()[1].path).unwrap(), 0).body.into_bytes();
+        let page = newsroom
+            .render(&newsroom.page(path).unwrap(), 0)
+            .body
+            .into_bytes();
+        let other = newsroom
+            .render(&newsroom.page(&newsroom.articles()[1].path).unwrap(), 0)
+            .body
+            .into_bytes();
         let cut = &page[..page.len() - 20];
         let foreign = {
             let neighbour = Newsroom::neighbour(1);
-            neighbour.render(&neighbour.page("/").unwrap(), 0).body.into_bytes()
+            neighbour
+                .render(&neighbour.page("/").unwrap(), 0)
+                .body
+                .into_bytes()
         };
-        for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Brotli, Encoding::Zstd] {
+        for encoding in [
+            Encoding::Identity,
+            Encoding::Gzip,
+            Encoding::Brotli,
+            Encoding::Zstd,
+        ] {
             let mut judge = Judge::default();
             // Twice, so that the copy kept for comparison is asked too.
             for _ in 0..2 {
@@ -145,16 +176,27 @@ mod tests {
                     ("right with 500", 500, &page, Fate::Failed),
                     ("right with 404", 404, &page, Fate::Failed),
                 ] {
-                    let judged = judge.judge(&answer(status, encoding, &packed(encoding, body)), path, &mark);
+                    let judged = judge.judge(
+                        &answer(status, encoding, &packed(encoding, body)),
+                        path,
+                        &mark,
+                    );
                     assert_eq!(judged.fate, fate, "{name}, {encoding:?}");
                 }
             }
             let whole = packed(encoding, &page);
             let torn = answer(200, encoding, &whole[..whole.len() / 2]);
-            assert_eq!(judge.judge(&torn, path, &mark).fate, Fate::Failed, "torn, {encoding:?}");
+            assert_eq!(
+                judge.judge(&torn, path, &mark).fate,
+                Fate::Failed,
+                "torn, {encoding:?}"
+            );
         }
         let unknown = answer(200, Encoding::Unknown, &page);
-        assert_eq!(Judge::default().judge(&unknown, path, &mark).fate, Fate::Failed);
+        assert_eq!(
+            Judge::default().judge(&unknown, path, &mark).fate,
+            Fate::Failed
+        );
     }
 
     #[test]
@@ -170,7 +212,12 @@ mod tests {
             (200, OwnAnswer::None, None, None),
             (502, OwnAnswer::None, None, None),
         ] {
-            let answer = Answer { status, own, retry_after_s, ..Answer::default() };
+            let answer = Answer {
+                status,
+                own,
+                retry_after_s,
+                ..Answer::default()
+            };
             assert_eq!(fate_of_refusal(&answer), fate, "{status} {own:?}");
         }
     }

@@ -72,9 +72,18 @@ struct Outlet {
 impl Outlet {
     fn new(newsroom: Newsroom, articles: usize, chance: &mut Chance) -> Option<Self> {
         let page = |path: &str| {
-            newsroom.mark_for(path).map(|mark| Rc::new(Page { path: path.to_owned(), mark }))
+            newsroom.mark_for(path).map(|mark| {
+                Rc::new(Page {
+                    path: path.to_owned(),
+                    mark,
+                })
+            })
         };
-        let mut all: Vec<Rc<Page>> = newsroom.articles().iter().filter_map(|article| page(&article.path)).collect();
+        let mut all: Vec<Rc<Page>> = newsroom
+            .articles()
+            .iter()
+            .filter_map(|article| page(&article.path))
+            .collect();
         chance.shuffle(&mut all);
         let news = all.pop()?;
         let popular = articles.min(all.len().saturating_sub(NEW_ARTICLES)).max(1);
@@ -85,8 +94,20 @@ impl Outlet {
             sum
         });
         let popularity = popularity.collect();
-        let fronts = newsroom.front_paths().iter().filter_map(|path| page(path)).collect();
-        Some(Self { host: newsroom.host(), fronts, articles: all, popularity, unread, news, newsroom })
+        let fronts = newsroom
+            .front_paths()
+            .iter()
+            .filter_map(|path| page(path))
+            .collect();
+        Some(Self {
+            host: newsroom.host(),
+            fronts,
+            articles: all,
+            popularity,
+            unread,
+            news,
+            newsroom,
+        })
     }
 
     /// Zipf with exponent 1: what measurements of news sites find, near enough.
@@ -197,11 +218,17 @@ impl Views {
     }
 
     fn find(&mut self, id: ViewId) -> Option<&mut View> {
-        self.places.get_mut(id.0 as usize).filter(|slot| slot.0 == id.1).and_then(|slot| slot.1.as_mut())
+        self.places
+            .get_mut(id.0 as usize)
+            .filter(|slot| slot.0 == id.1)
+            .and_then(|slot| slot.1.as_mut())
     }
 
     fn remove(&mut self, id: ViewId) -> Option<View> {
-        let slot = self.places.get_mut(id.0 as usize).filter(|slot| slot.0 == id.1)?;
+        let slot = self
+            .places
+            .get_mut(id.0 as usize)
+            .filter(|slot| slot.0 == id.1)?;
         let view = slot.1.take()?;
         slot.0 = slot.0.wrapping_add(1);
         self.free.push(id.0);
@@ -246,7 +273,11 @@ pub(super) struct Readers {
 
 /// How many different people are behind the readers.
 pub(super) fn people(scenario: &Scenario) -> usize {
-    if scenario.crowd.is_some() { CROWD_READERS } else { READERS }
+    if scenario.crowd.is_some() {
+        CROWD_READERS
+    } else {
+        READERS
+    }
 }
 
 impl Readers {
@@ -260,18 +291,40 @@ impl Readers {
             schedule: Schedule::new(rate, Arrivals::Poisson, 1, start, end, stream(purpose)),
             kind,
         };
-        let mut flows = vec![flow(FlowKind::Usual, "readers", Box::new(move |_| rate), Duration::ZERO)];
+        let mut flows = vec![flow(
+            FlowKind::Usual,
+            "readers",
+            Box::new(move |_| rate),
+            Duration::ZERO,
+        )];
         if let Some(crowd) = scenario.crowd {
             let more = rate * (crowd.factor - 1.0);
-            let crowded = move |at| if (onset..attack_end).contains(&at) { more } else { 0.0 };
+            let crowded = move |at| {
+                if (onset..attack_end).contains(&at) {
+                    more
+                } else {
+                    0.0
+                }
+            };
             flows.push(flow(FlowKind::Crowd, "crowd", Box::new(crowded), onset));
         }
         let mut chance = stream("readers' choices");
         let count = scenario.readers.articles as usize;
-        let mut outlets: Vec<Outlet> = Outlet::new(Newsroom::new(seed), count, &mut chance).into_iter().collect();
+        let mut outlets: Vec<Outlet> = Outlet::new(Newsroom::new(seed), count, &mut chance)
+            .into_iter()
+            .collect();
         if let Some(rate) = scenario.neighbour_rate {
-            flows.push(flow(FlowKind::Neighbour, "neighbour", Box::new(move |_| rate), Duration::ZERO));
-            let newsroom = if orders.one_newsroom { Newsroom::new(seed) } else { Newsroom::neighbour(seed) };
+            flows.push(flow(
+                FlowKind::Neighbour,
+                "neighbour",
+                Box::new(move |_| rate),
+                Duration::ZERO,
+            ));
+            let newsroom = if orders.one_newsroom {
+                Newsroom::new(seed)
+            } else {
+                Newsroom::neighbour(seed)
+            };
             outlets.extend(Outlet::new(newsroom, count, &mut chance));
         }
         if let Some(staff) = scenario.staff {
@@ -280,14 +333,27 @@ impl Readers {
                 // Even, so that every drill has as many; not both at once.
                 let start = LOGIN_AT * 2 + staff.publish_every.mul_f64(0.5 * member as f64);
                 let rate: Box<dyn Fn(Duration) -> f64> = Box::new(move |_| rate);
-                let schedule = Schedule::new(rate, Arrivals::Even, 1, start, end, stream("publish"));
-                flows.push(Flow { schedule, kind: FlowKind::Publish(member) });
+                let schedule =
+                    Schedule::new(rate, Arrivals::Even, 1, start, end, stream("publish"));
+                flows.push(Flow {
+                    schedule,
+                    kind: FlowKind::Publish(member),
+                });
             }
         }
-        let attackers = scenario.attacks.iter().map(|attack| attack.addresses as usize).sum();
-        let addresses = Addresses::new(seed, addresses::Population::new(people(scenario), attackers))?;
+        let attackers = scenario
+            .attacks
+            .iter()
+            .map(|attack| attack.addresses as usize)
+            .sum();
+        let addresses = Addresses::new(
+            seed,
+            addresses::Population::new(people(scenario), attackers),
+        )?;
         Ok(Self {
-            articles: outlets.first().map_or(1, |outlet| outlet.newsroom.articles().len().max(1)),
+            articles: outlets
+                .first()
+                .map_or(1, |outlet| outlet.newsroom.articles().len().max(1)),
             scenario: scenario.clone(),
             seed,
             outlets,
@@ -308,7 +374,9 @@ impl Readers {
             staff: [Person::editor(seed, 1), Person::editor(seed, 2)],
             dialect: orders.dialect,
             published: 0,
-            resets: scenario.crowd.is_some_and(|crowd| crowd.factor * rate > ORDERLY_RATE_MAX),
+            resets: scenario
+                .crowd
+                .is_some_and(|crowd| crowd.factor * rate > ORDERLY_RATE_MAX),
             head: Vec::with_capacity(4 * 1024),
         })
     }
@@ -317,7 +385,11 @@ impl Readers {
         self.people += 1;
         // Numbers of a reader and its address go together: who comes back later comes from where they were.
         let from = self.addresses.reader(self.people);
-        let person = if in_app { Person::in_app(self.seed, self.people) } else { Person::reader(self.seed, self.people) };
+        let person = if in_app {
+            Person::in_app(self.seed, self.people)
+        } else {
+            Person::reader(self.seed, self.people)
+        };
         (person, from)
     }
 
@@ -326,14 +398,27 @@ impl Readers {
         if comes_back && !self.visitors.is_empty() {
             let place = self.chance.below(self.visitors.len());
             if self.visitors[place].outlet == outlet {
-                return VisitorId { place, generation: self.visitors[place].generation };
+                return VisitorId {
+                    place,
+                    generation: self.visitors[place].generation,
+                };
             }
         }
         let (person, from) = self.new_person(false);
-        let mut visitor = Visitor { person, from, outlet, idle: None, on: None, generation: 0 };
+        let mut visitor = Visitor {
+            person,
+            from,
+            outlet,
+            idle: None,
+            on: None,
+            generation: 0,
+        };
         if self.visitors.len() < VISITORS_MAX {
             self.visitors.push(visitor);
-            return VisitorId { place: self.visitors.len() - 1, generation: 0 };
+            return VisitorId {
+                place: self.visitors.len() - 1,
+                generation: 0,
+            };
         }
         let place = self.oldest;
         self.oldest = (self.oldest + 1) % VISITORS_MAX;
@@ -342,11 +427,16 @@ impl Readers {
         if let Some(key) = gone.idle {
             self.release(key, wire);
         }
-        VisitorId { place, generation: self.visitors[place].generation }
+        VisitorId {
+            place,
+            generation: self.visitors[place].generation,
+        }
     }
 
     fn find_visitor(&mut self, id: VisitorId) -> Option<&mut Visitor> {
-        self.visitors.get_mut(id.place).filter(|visitor| visitor.generation == id.generation)
+        self.visitors
+            .get_mut(id.place)
+            .filter(|visitor| visitor.generation == id.generation)
     }
 
     fn occupy(&mut self, key: Key, busy: Busy) {
@@ -371,10 +461,16 @@ impl Readers {
                 let id = self.visitor(outlet, wire);
                 let (group, page) = self.choose(outlet, kind);
                 let host = self.outlets[outlet].host;
-                let Some(visitor) = self.find_visitor(id) else { return };
+                let Some(visitor) = self.find_visitor(id) else {
+                    return;
+                };
                 let before = visitor.on.replace(Rc::clone(&page));
                 let (person, from) = (visitor.person.clone(), visitor.from);
-                let kept = if readers.new_connections { None } else { visitor.idle.take() };
+                let kept = if readers.new_connections {
+                    None
+                } else {
+                    visitor.idle.take()
+                };
                 let referer = match before {
                     Some(page) => Some(format!("https://{host}{}", page.path)),
                     None => person.referer(&mut self.chance, host),
@@ -390,7 +486,9 @@ impl Readers {
                 self.start(view, kept, wire);
             }
             FlowKind::Crowd => {
-                let Some(crowd) = self.scenario.crowd else { return };
+                let Some(crowd) = self.scenario.crowd else {
+                    return;
+                };
                 let (person, from) = self.new_person(crowd.clients == CrowdClients::InApp);
                 let (group, page) = if self.chance.happens(crowd.one_article_share) {
                     (READING, Rc::clone(&self.outlets[0].news))
@@ -398,7 +496,12 @@ impl Readers {
                     self.choose(0, kind)
                 };
                 let referer = person.referer(&mut self.chance, self.outlets[0].host);
-                let view = View { group, asked: Asked::Page(page), referer, ..View::new(person, from, due) };
+                let view = View {
+                    group,
+                    asked: Asked::Page(page),
+                    referer,
+                    ..View::new(person, from, due)
+                };
                 self.start(view, None, wire);
             }
             FlowKind::Publish(member) => self.work(Asked::Publish, member, due, wire),
@@ -406,15 +509,27 @@ impl Readers {
     }
 
     fn work(&mut self, asked: Asked, member: usize, due: Duration, wire: &mut Wire) {
-        let from = if member == 0 { self.addresses.staff(0) } else { self.addresses.reader(0) };
+        let from = if member == 0 {
+            self.addresses.staff(0)
+        } else {
+            self.addresses.reader(0)
+        };
         let person = self.staff[member].clone();
-        let view = View { group: STAFF, asked, ..View::new(person, from, due) };
+        let view = View {
+            group: STAFF,
+            asked,
+            ..View::new(person, from, due)
+        };
         self.start(view, None, wire);
     }
 
     fn choose(&mut self, outlet: usize, kind: FlowKind) -> (usize, Rc<Page>) {
         let readers = self.scenario.readers;
-        let reading = if kind == FlowKind::Neighbour { NEIGHBOUR } else { READING };
+        let reading = if kind == FlowKind::Neighbour {
+            NEIGHBOUR
+        } else {
+            READING
+        };
         let point = self.chance.unit();
         let site = &mut self.outlets[outlet];
         if point < readers.search_share && kind == FlowKind::Usual {
@@ -424,15 +539,16 @@ impl Readers {
                 return (SEARCH, Rc::new(Page { path, mark }));
             }
         }
-        if point < readers.search_share + readers.front_share {
-            if let Some(page) = self.chance.pick(&site.fronts) {
-                return (reading, Rc::clone(page));
-            }
+        if point < readers.search_share + readers.front_share
+            && let Some(page) = self.chance.pick(&site.fronts)
+        {
+            return (reading, Rc::clone(page));
         }
-        if kind != FlowKind::Crowd && self.chance.happens(readers.new_url_share) {
-            if let Some(page) = site.unread.pop() {
-                return (reading, page);
-            }
+        if kind != FlowKind::Crowd
+            && self.chance.happens(readers.new_url_share)
+            && let Some(page) = site.unread.pop()
+        {
+            return (reading, page);
         }
         (reading, site.popular(&mut self.chance))
     }
@@ -449,12 +565,15 @@ impl Readers {
 
     /// Sends a view's request over the connection that was kept for it, or over a new one.
     fn send(&mut self, id: ViewId, kept: Option<Key>, now: Duration, wire: &mut Wire) {
-        let Some(view) = self.views.find(id) else { return };
+        let Some(view) = self.views.find(id) else {
+            return;
+        };
         let host = self.outlets[view.outlet].host;
         self.head.clear();
         match &view.asked {
             Asked::Page(page) => {
-                view.person.write_view(&mut self.head, host, &page.path, view.referer.as_deref());
+                view.person
+                    .write_view(&mut self.head, host, &page.path, view.referer.as_deref());
             }
             Asked::Login(_) => {
                 let form = self.dialect.login_form("editor", PASSWORD);
@@ -474,7 +593,9 @@ impl Readers {
             }
             self.release(key, wire);
         }
-        let Some(view) = self.views.find(id) else { return };
+        let Some(view) = self.views.find(id) else {
+            return;
+        };
         view.on_kept = false;
         match wire.open(IpAddr::V4(view.from), Use::Keep) {
             Ok(key) => {
@@ -496,31 +617,55 @@ impl Readers {
         self.finish_as(id, now, fate, false, false);
     }
 
-    fn finish_as(&mut self, id: ViewId, now: Duration, fate: Fate, from_cache: bool, forwarded: bool) {
-        let Some(view) = self.views.remove(id) else { return };
+    fn finish_as(
+        &mut self,
+        id: ViewId,
+        now: Duration,
+        fate: Fate,
+        from_cache: bool,
+        forwarded: bool,
+    ) {
+        let Some(view) = self.views.remove(id) else {
+            return;
+        };
         if matches!(view.asked, Asked::Login(_)) {
             return;
         }
         let latency = now.saturating_sub(view.due);
-        let fate = if fate == Fate::Served && latency > PATIENCE { Fate::Failed } else { fate };
-        let entry = Entry { due: view.due, latency, fate, challenged: view.challenged, from_cache, forwarded };
+        let fate = if fate == Fate::Served && latency > PATIENCE {
+            Fate::Failed
+        } else {
+            fate
+        };
+        let entry = Entry {
+            due: view.due,
+            latency,
+            fate,
+            challenged: view.challenged,
+            from_cache,
+            forwarded,
+        };
         self.books[view.group].note(&entry);
     }
 
     /// The connection is free: kept for its visitor, closed when there is none or it cannot be used again.
     fn put_back(&mut self, key: Key, visitor: Option<VisitorId>, keep: bool, wire: &mut Wire) {
         let keep = keep && !self.scenario.readers.new_connections;
-        if let Some(id) = visitor.filter(|_| keep) {
-            if let Some(visitor) = self.find_visitor(id).filter(|visitor| visitor.idle.is_none()) {
-                visitor.idle = Some(key);
-                return self.occupy(key, Busy::Idle(id));
-            }
+        if let Some(id) = visitor.filter(|_| keep)
+            && let Some(visitor) = self
+                .find_visitor(id)
+                .filter(|visitor| visitor.idle.is_none())
+        {
+            visitor.idle = Some(key);
+            return self.occupy(key, Busy::Idle(id));
         }
         self.release(key, wire);
     }
 
     fn answered(&mut self, now: Duration, key: Key, id: ViewId, wire: &mut Wire) {
-        let (Some(view), Some(answer)) = (self.views.find(id), wire.answer(key)) else { return };
+        let (Some(view), Some(answer)) = (self.views.find(id), wire.answer(key)) else {
+            return;
+        };
         let keep_alive = answer.keep_alive;
         let visitor = view.visitor;
         let cookies = answer.cookies.clone();
@@ -537,7 +682,10 @@ impl Readers {
         };
         view.key = None;
         view.last = Some(judgement.fate);
-        let reload_at = now + answer.retry_after_s.map_or(RELOAD, |s| Duration::from_secs(u64::from(s.max(1))));
+        let reload_at = now
+            + answer
+                .retry_after_s
+                .map_or(RELOAD, |s| Duration::from_secs(u64::from(s.max(1))));
         let reloads = judgement.fate == Fate::Challenged && reload_at < view.due + PATIENCE;
         view.challenged |= judgement.fate == Fate::Challenged;
         if let Some(member) = login {
@@ -552,7 +700,13 @@ impl Readers {
         if reloads {
             self.reloads.push(Reverse((reload_at, id)));
         } else {
-            self.finish_as(id, now, judgement.fate, judgement.from_cache, judgement.forwarded);
+            self.finish_as(
+                id,
+                now,
+                judgement.fate,
+                judgement.from_cache,
+                judgement.forwarded,
+            );
         }
     }
 
@@ -566,7 +720,9 @@ impl Readers {
                 }
             }
             Some(Busy::View(id)) => {
-                let Some(view) = self.views.find(id) else { return };
+                let Some(view) = self.views.find(id) else {
+                    return;
+                };
                 view.key = None;
                 let unread = matches!(ended, Ended::Closed { answering: false });
                 if view.on_kept && unread {
@@ -591,16 +747,20 @@ fn judge_staff(answer: &Answer, asked: &Asked, dialect: Dialect) -> Judgement {
         };
         if done { Fate::Served } else { Fate::Failed }
     });
-    Judgement { fate, from_cache: false, forwarded: true }
+    Judgement {
+        fate,
+        from_cache: false,
+        forwarded: true,
+    }
 }
 
 impl Population for Readers {
     fn fire(&mut self, now: Duration, wire: &mut Wire) {
-        if self.login_due.is_some_and(|due| due <= now) {
-            if let Some(due) = self.login_due.take() {
-                for member in 0..self.staff.len() {
-                    self.work(Asked::Login(member), member, due, wire);
-                }
+        if self.login_due.is_some_and(|due| due <= now)
+            && let Some(due) = self.login_due.take()
+        {
+            for member in 0..self.staff.len() {
+                self.work(Asked::Login(member), member, due, wire);
             }
         }
         let mut fired = 0;
@@ -657,7 +817,11 @@ impl Population for Readers {
         let flows = self.flows.iter().filter_map(|flow| flow.schedule.peek());
         let reload = self.reloads.peek().map(|Reverse((at, _))| *at);
         let deadline = self.deadlines.front().map(|(at, _)| *at);
-        flows.chain(reload).chain(deadline).chain(self.login_due).min()
+        flows
+            .chain(reload)
+            .chain(deadline)
+            .chain(self.login_due)
+            .min()
     }
 
     fn is_over(&self, now: Duration) -> bool {
@@ -667,14 +831,25 @@ impl Population for Readers {
     fn progress(&mut self) -> Progress {
         let [readers, search, staff, neighbour] =
             [READING, SEARCH, STAFF, NEIGHBOUR].map(|group| self.books[group].take_recent());
-        Progress { readers, search, staff, neighbour, ..Progress::default() }
+        Progress {
+            readers,
+            search,
+            staff,
+            neighbour,
+            ..Progress::default()
+        }
     }
 
     fn close(mut self: Box<Self>) -> Books {
         self.lags.sort_unstable();
         Books {
             send_lag_p99_ms: quantile_ms(&self.lags, 0.99).unwrap_or_default(),
-            groups: self.books.into_iter().map(OpenBook::close).filter(|group| !group.seconds.iter().all(|second| second.requests == 0)).collect(),
+            groups: self
+                .books
+                .into_iter()
+                .map(OpenBook::close)
+                .filter(|group| !group.seconds.iter().all(|second| second.requests == 0))
+                .collect(),
             ..Books::default()
         }
     }

@@ -27,8 +27,23 @@ pub(crate) struct Schedule<R> {
 
 impl<R: Fn(Duration) -> f64> Schedule<R> {
     /// `end` is not part of it.
-    pub(crate) fn new(rate: R, arrivals: Arrivals, burst: u32, start: Duration, end: Duration, chance: Chance) -> Self {
-        let mut schedule = Self { rate, arrivals, burst: burst.max(1), chance, next: start, together: 0, end };
+    pub(crate) fn new(
+        rate: R,
+        arrivals: Arrivals,
+        burst: u32,
+        start: Duration,
+        end: Duration,
+        chance: Chance,
+    ) -> Self {
+        let mut schedule = Self {
+            rate,
+            arrivals,
+            burst: burst.max(1),
+            chance,
+            next: start,
+            together: 0,
+            end,
+        };
         schedule.advance();
         schedule
     }
@@ -72,19 +87,37 @@ impl<R: Fn(Duration) -> f64> Schedule<R> {
 mod tests {
     use super::*;
 
-    fn due(arrivals: Arrivals, rate: impl Fn(Duration) -> f64, burst: u32, seconds: u64, seed: u64) -> Vec<Duration> {
+    fn due(
+        arrivals: Arrivals,
+        rate: impl Fn(Duration) -> f64,
+        burst: u32,
+        seconds: u64,
+        seed: u64,
+    ) -> Vec<Duration> {
         let end = Duration::from_secs(seconds);
-        let mut schedule = Schedule::new(rate, arrivals, burst, Duration::ZERO, end, Chance::new(seed));
+        let mut schedule = Schedule::new(
+            rate,
+            arrivals,
+            burst,
+            Duration::ZERO,
+            end,
+            Chance::new(seed),
+        );
         std::iter::from_fn(|| schedule.pop(end)).collect()
     }
 
     #[test]
     fn as_many_are_due_as_the_rate_says() {
-        for (arrivals, rate, burst, tolerance) in
-            [(Arrivals::Even, 1_000.0, 1, 0.001), (Arrivals::Even, 1_000.0, 50, 0.003), (Arrivals::Poisson, 1_000.0, 1, 0.03)]
-        {
+        for (arrivals, rate, burst, tolerance) in [
+            (Arrivals::Even, 1_000.0, 1, 0.001),
+            (Arrivals::Even, 1_000.0, 50, 0.003),
+            (Arrivals::Poisson, 1_000.0, 1, 0.03),
+        ] {
             let count = due(arrivals, |_| rate, burst, 20, 1).len() as f64;
-            assert!((count / 20_000.0 - 1.0).abs() <= tolerance, "{arrivals:?} by {burst}: {count}");
+            assert!(
+                (count / 20_000.0 - 1.0).abs() <= tolerance,
+                "{arrivals:?} by {burst}: {count}"
+            );
         }
     }
 
@@ -96,8 +129,15 @@ mod tests {
             counts[(moment.as_millis() / 100) as usize] += 1;
         }
         let mean = f64::from(counts.iter().sum::<u32>()) / 200.0;
-        let variance = counts.iter().map(|&count| (f64::from(count) - mean).powi(2)).sum::<f64>() / 199.0;
-        assert!((0.7..1.4).contains(&(variance / mean)), "mean {mean}, variance {variance}");
+        let variance = counts
+            .iter()
+            .map(|&count| (f64::from(count) - mean).powi(2))
+            .sum::<f64>()
+            / 199.0;
+        assert!(
+            (0.7..1.4).contains(&(variance / mean)),
+            "mean {mean}, variance {variance}"
+        );
     }
 
     #[test]
@@ -108,20 +148,42 @@ mod tests {
             _ => 1_000.0,
         };
         let moments = due(Arrivals::Even, rate, 1, 10, 1);
-        let between = |from, to| moments.iter().filter(|moment| (from..to).contains(&moment.as_secs())).count();
+        let between = |from, to| {
+            moments
+                .iter()
+                .filter(|moment| (from..to).contains(&moment.as_secs()))
+                .count()
+        };
         assert!((498..=501).contains(&between(0, 5)), "{}", between(0, 5));
         assert!(between(5, 8) <= 1);
-        assert!((1_990..=2_001).contains(&between(8, 10)), "{}", between(8, 10));
+        assert!(
+            (1_990..=2_001).contains(&between(8, 10)),
+            "{}",
+            between(8, 10)
+        );
     }
 
     #[test]
     fn nothing_is_due_early_and_lateness_moves_nothing() {
         let end = Duration::from_secs(1);
-        let mut schedule = Schedule::new(|_| 10.0, Arrivals::Even, 1, Duration::ZERO, end, Chance::new(1));
+        let mut schedule = Schedule::new(
+            |_| 10.0,
+            Arrivals::Even,
+            1,
+            Duration::ZERO,
+            end,
+            Chance::new(1),
+        );
         assert_eq!(schedule.pop(Duration::from_millis(99)), None);
         // Looked at late: both are due, each at its own moment.
-        assert_eq!(schedule.pop(Duration::from_millis(250)), Some(Duration::from_millis(100)));
-        assert_eq!(schedule.pop(Duration::from_millis(250)), Some(Duration::from_millis(200)));
+        assert_eq!(
+            schedule.pop(Duration::from_millis(250)),
+            Some(Duration::from_millis(100))
+        );
+        assert_eq!(
+            schedule.pop(Duration::from_millis(250)),
+            Some(Duration::from_millis(200))
+        );
         assert_eq!(schedule.pop(Duration::from_millis(250)), None);
     }
 

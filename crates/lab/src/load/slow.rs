@@ -42,12 +42,23 @@ pub(super) struct SlowAttack {
 
 impl SlowAttack {
     pub(super) fn new(slow: Slow, span: Span, chance: Chance) -> Self {
-        Self { slow, span, chance, drips: VecDeque::new(), opened: 0, turns: 0, request: Vec::new() }
+        Self {
+            slow,
+            span,
+            chance,
+            drips: VecDeque::new(),
+            opened: 0,
+            turns: 0,
+            request: Vec::new(),
+        }
     }
 
     pub(super) fn next(&self) -> Option<Duration> {
-        let open = (self.opened < self.slow.connections as usize).then(|| self.opening(self.opened));
-        open.into_iter().chain(self.drips.front().map(|(at, ..)| *at)).min()
+        let open =
+            (self.opened < self.slow.connections as usize).then(|| self.opening(self.opened));
+        open.into_iter()
+            .chain(self.drips.front().map(|(at, ..)| *at))
+            .min()
     }
 
     fn opening(&self, n: usize) -> Duration {
@@ -68,7 +79,9 @@ impl SlowAttack {
             self.drips.push_back((now + self.slow.drop_every, key, way));
         }
         for _ in 0..FIRED_AT_ONCE {
-            let Some((at, key, way)) = self.drips.front().copied() else { return };
+            let Some((at, key, way)) = self.drips.front().copied() else {
+                return;
+            };
             if at > now {
                 return;
             }
@@ -88,7 +101,11 @@ impl SlowAttack {
         let bot = self.span.address(self.turns);
         self.turns += 1;
         field.notes.due += 1;
-        let usage = if way == Way::Read { Use::Ignore } else { Use::Drain };
+        let usage = if way == Way::Read {
+            Use::Ignore
+        } else {
+            Use::Drain
+        };
         let key = field.open(field.ground.address(bot), usage, now)?;
         field.notes.note(now, |tally| tally.requests += 1);
         let person = field.ground.person(bot);
@@ -100,7 +117,13 @@ impl SlowAttack {
                 self.request.truncate(self.request.len().saturating_sub(2));
             }
             Way::Body => {
-                super::heads::write_post_head(&mut self.request, &person, field.ground.host, "/wp-comments-post.php", BODY_BYTES);
+                super::heads::write_post_head(
+                    &mut self.request,
+                    &person,
+                    field.ground.host,
+                    "/wp-comments-post.php",
+                    BODY_BYTES,
+                );
                 self.request.extend_from_slice(b"comment=");
             }
             Way::Read => {

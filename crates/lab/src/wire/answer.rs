@@ -96,13 +96,23 @@ pub(super) struct Parser {
 enum State {
     #[default]
     Head,
-    Counted { left: u64 },
-    ChunkSize { size: u64, digits: u8, in_extension: bool },
-    Chunk { left: u64 },
+    Counted {
+        left: u64,
+    },
+    ChunkSize {
+        size: u64,
+        digits: u8,
+        in_extension: bool,
+    },
+    Chunk {
+        left: u64,
+    },
     /// The line break after a chunk.
     ChunkEnd,
     /// Trailer fields, up to an empty line.
-    Trailers { line_empty: bool },
+    Trailers {
+        line_empty: bool,
+    },
     UntilClose,
 }
 
@@ -123,7 +133,6 @@ impl Parser {
         self.head.clear();
         self.answer.clear();
     }
-
 
     /// Some of the answer has come, not all.
     pub(super) fn is_answering(&self) -> bool {
@@ -230,7 +239,11 @@ impl Parser {
             self.state = if self.head_only || matches!(status, 204 | 304) {
                 State::Counted { left: 0 }
             } else if chunked {
-                State::ChunkSize { size: 0, digits: 0, in_extension: false }
+                State::ChunkSize {
+                    size: 0,
+                    digits: 0,
+                    in_extension: false,
+                }
             } else if let Some(left) = length {
                 State::Counted { left: left? }
             } else {
@@ -261,8 +274,14 @@ impl Parser {
                     bytes = &bytes[take as usize..];
                     break;
                 }
-                State::ChunkSize { size, digits, in_extension } => {
-                    let Some((&byte, rest)) = bytes.split_first() else { return Parsed::More };
+                State::ChunkSize {
+                    size,
+                    digits,
+                    in_extension,
+                } => {
+                    let Some((&byte, rest)) = bytes.split_first() else {
+                        return Parsed::More;
+                    };
                     bytes = rest;
                     self.state = match (byte, char::from(byte).to_digit(16)) {
                         (b'\n', _) if digits == 0 => return Parsed::Broken,
@@ -273,8 +292,16 @@ impl Parser {
                             digits: digits + 1,
                             in_extension,
                         },
-                        (b';' | b'\r' | b' ' | b'\t', _) => State::ChunkSize { size, digits, in_extension: true },
-                        _ if in_extension => State::ChunkSize { size, digits, in_extension },
+                        (b';' | b'\r' | b' ' | b'\t', _) => State::ChunkSize {
+                            size,
+                            digits,
+                            in_extension: true,
+                        },
+                        _ if in_extension => State::ChunkSize {
+                            size,
+                            digits,
+                            in_extension,
+                        },
                         _ => return Parsed::Broken,
                     };
                 }
@@ -289,16 +316,26 @@ impl Parser {
                     self.state = State::ChunkEnd;
                 }
                 State::ChunkEnd => {
-                    let Some((&byte, rest)) = bytes.split_first() else { return Parsed::More };
+                    let Some((&byte, rest)) = bytes.split_first() else {
+                        return Parsed::More;
+                    };
                     bytes = rest;
                     match byte {
                         b'\r' => {}
-                        b'\n' => self.state = State::ChunkSize { size: 0, digits: 0, in_extension: false },
+                        b'\n' => {
+                            self.state = State::ChunkSize {
+                                size: 0,
+                                digits: 0,
+                                in_extension: false,
+                            }
+                        }
                         _ => return Parsed::Broken,
                     }
                 }
                 State::Trailers { line_empty } => {
-                    let Some((&byte, rest)) = bytes.split_first() else { return Parsed::More };
+                    let Some((&byte, rest)) = bytes.split_first() else {
+                        return Parsed::More;
+                    };
                     bytes = rest;
                     match byte {
                         b'\r' => {}
@@ -334,9 +371,15 @@ fn read_field(
     let (name, value) = (field.name, field.value);
     // By length first: most fields are none of ours.
     match name.len() {
-        14 if name.eq_ignore_ascii_case("content-length") => *length = Some(decimal(value).ok_or(NotHttp)),
-        17 if name.eq_ignore_ascii_case("transfer-encoding") => *chunked = contains(value, b"chunked"),
-        10 if name.eq_ignore_ascii_case("connection") => answer.keep_alive &= !contains(value, b"close"),
+        14 if name.eq_ignore_ascii_case("content-length") => {
+            *length = Some(decimal(value).ok_or(NotHttp))
+        }
+        17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+            *chunked = contains(value, b"chunked")
+        }
+        10 if name.eq_ignore_ascii_case("connection") => {
+            answer.keep_alive &= !contains(value, b"close")
+        }
         12 if name.eq_ignore_ascii_case("cache-status") => answer.cache = cache_status(value),
         12 if name.eq_ignore_ascii_case("saqta-answer") => {
             answer.own = if contains(value, b"waiting") {
@@ -348,7 +391,8 @@ fn read_field(
             }
         }
         11 if name.eq_ignore_ascii_case("retry-after") => {
-            answer.retry_after_s = Some(decimal(value).map_or(1, |seconds| seconds.min(86_400) as u32));
+            answer.retry_after_s =
+                Some(decimal(value).map_or(1, |seconds| seconds.min(86_400) as u32));
         }
         16 if keep && name.eq_ignore_ascii_case("content-encoding") => {
             answer.encoding = match value.trim_ascii() {
@@ -377,7 +421,10 @@ fn read_field(
 
 /// RFC 9211: the cache nearest to us is the last of the list.
 fn cache_status(value: &[u8]) -> CacheStatus {
-    let nearest = value.rsplit(|&byte| byte == b',').next().unwrap_or_default();
+    let nearest = value
+        .rsplit(|&byte| byte == b',')
+        .next()
+        .unwrap_or_default();
     let mut status = CacheStatus::Other;
     for parameter in nearest.split(|&byte| byte == b';').skip(1) {
         let parameter = parameter.trim_ascii();
@@ -396,11 +443,17 @@ fn cache_status(value: &[u8]) -> CacheStatus {
 fn decimal(value: &[u8]) -> Option<u64> {
     let value = value.trim_ascii();
     let digits = !value.is_empty() && value.len() <= 18 && value.iter().all(u8::is_ascii_digit);
-    digits.then(|| value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+    digits.then(|| {
+        value
+            .iter()
+            .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
+    })
 }
 
 fn contains(value: &[u8], lower_word: &[u8]) -> bool {
-    value.windows(lower_word.len()).any(|window| window.eq_ignore_ascii_case(lower_word))
+    value
+        .windows(lower_word.len())
+        .any(|window| window.eq_ignore_ascii_case(lower_word))
 }
 
 #[cfg(test)]
@@ -408,7 +461,10 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8], piece: usize, head_only: bool) -> (Parsed, Parser) {
-        let mut parser = Parser { keeps: true, ..Parser::default() };
+        let mut parser = Parser {
+            keeps: true,
+            ..Parser::default()
+        };
         parser.expect(head_only);
         for piece in bytes.chunks(piece) {
             match parser.parse(piece) {
@@ -416,7 +472,11 @@ mod tests {
                 end => return (end, parser),
             }
         }
-        let end = if parser.close() { Parsed::Answer } else { Parsed::More };
+        let end = if parser.close() {
+            Parsed::Answer
+        } else {
+            Parsed::More
+        };
         (end, parser)
     }
 
@@ -424,12 +484,48 @@ mod tests {
     #[test]
     fn answers_are_read_whatever_pieces_they_come_in() {
         for (wire, end, status, body, keep_alive) in [
-            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", Parsed::Answer, 200, "hello", true),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello", Parsed::Answer, 200, "hello", false),
-            ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", Parsed::Answer, 200, "", false),
-            ("HTTP/1.1 204 No Content\r\n\r\n", Parsed::Answer, 204, "", true),
-            ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", Parsed::Answer, 304, "", true),
-            ("HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", Parsed::Answer, 200, "ok", true),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+                Parsed::Answer,
+                200,
+                "hello",
+                true,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
+                Parsed::Answer,
+                200,
+                "hello",
+                false,
+            ),
+            (
+                "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+                Parsed::Answer,
+                200,
+                "",
+                false,
+            ),
+            (
+                "HTTP/1.1 204 No Content\r\n\r\n",
+                Parsed::Answer,
+                204,
+                "",
+                true,
+            ),
+            (
+                "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+                Parsed::Answer,
+                304,
+                "",
+                true,
+            ),
+            (
+                "HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+                Parsed::Answer,
+                200,
+                "ok",
+                true,
+            ),
             (
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;name=1\r\nhello\r\n1\r\n!\r\n0\r\nDigest: x\r\n\r\n",
                 Parsed::Answer,
@@ -437,40 +533,122 @@ mod tests {
                 "hello!",
                 true,
             ),
-            ("HTTP/1.1 200 OK\r\n\r\nuntil the end", Parsed::Answer, 200, "until the end", false),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello", Parsed::More, 200, "hello", true),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello", Parsed::More, 200, "hello", true),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", Parsed::Broken, 200, "", true),
-            ("HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\n", Parsed::Broken, 200, "", true),
+            (
+                "HTTP/1.1 200 OK\r\n\r\nuntil the end",
+                Parsed::Answer,
+                200,
+                "until the end",
+                false,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello",
+                Parsed::More,
+                200,
+                "hello",
+                true,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello",
+                Parsed::More,
+                200,
+                "hello",
+                true,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+                Parsed::Broken,
+                200,
+                "",
+                true,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\n",
+                Parsed::Broken,
+                200,
+                "",
+                true,
+            ),
             ("<html>", Parsed::Broken, 0, "", false),
         ] {
             for piece in [1, 2, 7, 1_000] {
                 let (ended, parser) = read(wire.as_bytes(), piece, false);
-                assert_eq!((&ended, parser.answer.status), (&end, status), "{wire} by {piece}");
+                assert_eq!(
+                    (&ended, parser.answer.status),
+                    (&end, status),
+                    "{wire} by {piece}"
+                );
                 assert_eq!(parser.answer.body, body.as_bytes(), "{wire} by {piece}");
                 assert_eq!(parser.answer.keep_alive, keep_alive, "{wire} by {piece}");
             }
         }
         let (end, parser) = read(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", 3, true);
-        assert_eq!((end, parser.answer.keep_alive), (Parsed::Answer, true), "an answer to HEAD");
+        assert_eq!(
+            (end, parser.answer.keep_alive),
+            (Parsed::Answer, true),
+            "an answer to HEAD"
+        );
     }
 
     #[test]
     fn fields_say_who_answered() {
         for (field, cache, own, retry_after_s) in [
-            ("Cache-Status: Saqta; hit; ttl=40", CacheStatus::Hit, OwnAnswer::None, None),
-            ("Cache-Status: Varnish; hit, Saqta; fwd=uri-miss; stored", CacheStatus::Forwarded, OwnAnswer::None, None),
-            ("Cache-Status: Saqta; fwd=uri-miss; collapsed", CacheStatus::Collapsed, OwnAnswer::None, None),
-            ("Cache-Status: Saqta; detail=waiting", CacheStatus::Other, OwnAnswer::None, None),
-            ("Saqta-Answer: waiting\r\nRetry-After: 3", CacheStatus::Silent, OwnAnswer::Waiting, Some(3)),
-            ("saqta-answer: Challenge", CacheStatus::Silent, OwnAnswer::Challenge, None),
-            ("Saqta-Answer: refused", CacheStatus::Silent, OwnAnswer::Refused, None),
-            ("Retry-After: Fri, 31 Dec 1999 23:59:59 GMT", CacheStatus::Silent, OwnAnswer::None, Some(1)),
+            (
+                "Cache-Status: Saqta; hit; ttl=40",
+                CacheStatus::Hit,
+                OwnAnswer::None,
+                None,
+            ),
+            (
+                "Cache-Status: Varnish; hit, Saqta; fwd=uri-miss; stored",
+                CacheStatus::Forwarded,
+                OwnAnswer::None,
+                None,
+            ),
+            (
+                "Cache-Status: Saqta; fwd=uri-miss; collapsed",
+                CacheStatus::Collapsed,
+                OwnAnswer::None,
+                None,
+            ),
+            (
+                "Cache-Status: Saqta; detail=waiting",
+                CacheStatus::Other,
+                OwnAnswer::None,
+                None,
+            ),
+            (
+                "Saqta-Answer: waiting\r\nRetry-After: 3",
+                CacheStatus::Silent,
+                OwnAnswer::Waiting,
+                Some(3),
+            ),
+            (
+                "saqta-answer: Challenge",
+                CacheStatus::Silent,
+                OwnAnswer::Challenge,
+                None,
+            ),
+            (
+                "Saqta-Answer: refused",
+                CacheStatus::Silent,
+                OwnAnswer::Refused,
+                None,
+            ),
+            (
+                "Retry-After: Fri, 31 Dec 1999 23:59:59 GMT",
+                CacheStatus::Silent,
+                OwnAnswer::None,
+                Some(1),
+            ),
         ] {
             let wire = format!("HTTP/1.1 503 X\r\nContent-Length: 0\r\n{field}\r\n\r\n");
             let (end, Parser { answer, .. }) = read(wire.as_bytes(), 1_000, false);
             assert_eq!(end, Parsed::Answer, "{field}");
-            assert_eq!((answer.cache, answer.own, answer.retry_after_s), (cache, own, retry_after_s), "{field}");
+            assert_eq!(
+                (answer.cache, answer.own, answer.retry_after_s),
+                (cache, own, retry_after_s),
+                "{field}"
+            );
         }
     }
 
@@ -483,6 +661,9 @@ mod tests {
     #[test]
     fn bytes_nobody_asked_for_are_a_fault() {
         let mut parser = Parser::default();
-        assert_eq!(parser.parse(b"HTTP/1.1 408 Request Timeout\r\n\r\n"), Parsed::Broken);
+        assert_eq!(
+            parser.parse(b"HTTP/1.1 408 Request Timeout\r\n\r\n"),
+            Parsed::Broken
+        );
     }
 }

@@ -1,0 +1,96 @@
+//! The right to use the origin, of one kind or the other, and the meter that runs with it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use saqta_detect::facts::OriginUse;
+use tokio::time::Instant;
+
+use crate::admission::{Outcome, Slot, Starved, Stream, StreamsFull};
+use crate::asked::Asked;
+use crate::plan::SiteId;
+use crate::shard::Shard;
+
+pub(crate) struct Place {
+    right: Right,
+    shard: Rc<Shard>,
+    site: SiteId,
+    began: Instant,
+    waited: Duration,
+}
+
+enum Right {
+    Slot(Slot),
+    Stream(#[expect(dead_code, reason = "held until it is dropped")] Stream),
+    /// Bypassed: nobody is asked.
+    Free,
+}
+
+impl Place {
+    /// Waits for a slot, as long as the ask allows.
+    pub(crate) async fn enter(shard: &Rc<Shard>, asked: &Asked) -> Result<Self, Starved> {
+        let arrived = Instant::now();
+        let right = if shard.shared.bypassed() {
+            Right::Free
+        } else {
+            Right::Slot(asked.state().admission.enter(asked.ask()).await?)
+        };
+        let began = Instant::now();
+        Ok(Self {
+            right,
+            shard: Rc::clone(shard),
+            site: asked.site_id,
+            began,
+            waited: began - arrived,
+        })
+    }
+
+    /// For what has no end, or is too long to be taken in.
+    pub(crate) fn stream(shard: &Rc<Shard>, asked: &Asked) -> Result<Self, StreamsFull> {
+        let right = if shard.shared.bypassed() {
+            Right::Free
+        } else {
+            Right::Stream(asked.state().admission.enter_stream(asked.class)?)
+        };
+        Ok(Self {
+            right,
+            shard: Rc::clone(shard),
+            site: asked.site_id,
+            began: Instant::now(),
+            waited: Duration::ZERO,
+        })
+    }
+
+    /// Gives the slot back and goes on as a stream.
+    pub(crate) fn into_stream(self, asked: &Asked, outcome: Outcome) -> Result<Self, StreamsFull> {
+        if !matches!(self.right, Right::Slot(_)) {
+            return Ok(self);
+        }
+        let stream = Self::stream(&self.shard, asked)?;
+        self.finish(outcome);
+        Ok(stream)
+    }
+
+    pub(crate) fn is_slot(&self) -> bool {
+        matches!(self.right, Right::Slot(_))
+    }
+
+    /// The origin is done. Dropped without, a slot counts as abandoned.
+    pub(crate) fn finish(self, outcome: Outcome) {
+        let used = OriginUse {
+            site: self.site,
+            origin_us: micros(self.began.elapsed()),
+            waited_us: micros(self.waited),
+            failed: outcome.failed,
+        };
+        self.shard
+            .tally(|tally, second| tally.origin_used(second, &used));
+        if let Right::Slot(slot) = self.right {
+            slot.finish(outcome);
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
