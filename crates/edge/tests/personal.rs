@@ -15,10 +15,11 @@ mod kit;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Barrier, Mutex};
 
-use kit::{Answer, Asked, Client, Origin, page, plan};
+use kit::{Answer, Asked, Client, Origin, PATIENCE, page, plan};
 use saqta_edge::Edge;
 
 const MARK: &str = "marker-";
@@ -104,6 +105,8 @@ fn kind_of(line: &str) -> &str {
 }
 
 fn answer(asked: &Asked, stream: &mut TcpStream) -> Vec<u8> {
+    // Several writes for one answer wait for each other's ACK otherwise.
+    stream.set_nodelay(true).unwrap();
     let kind = kind_of(&asked.line);
     let mark = mark_of(asked);
     if let Some((_, fields)) = SHARED.iter().find(|(name, _)| *name == kind) {
@@ -366,6 +369,68 @@ fn nobody_gets_anothers_answer_when_the_origin_takes_one_at_a_time() {
     assert!(own > 0);
 }
 
+/// The only place is taken and stays so: everybody waits, in vain, and then the same readers ask again on the same connections.
+#[test]
+fn nobody_gets_anothers_answer_after_waiting_in_vain() {
+    let (arrived, arrivals) = sync_channel(1);
+    let (release, released) = sync_channel::<()>(1);
+    let released = Mutex::new(released);
+    let origin = Origin::start(move |asked, stream| {
+        if kind_of(&asked.line) == "slow" {
+            arrived.send(()).unwrap();
+            let _released = released.lock().unwrap().recv_timeout(PATIENCE);
+        }
+        answer(asked, stream)
+    });
+    let mut plan = plan(origin.address);
+    plan.sites[0].origin.concurrency_max = 1;
+    plan.sites[0].origin.response_timeout = PATIENCE;
+    let edge = Edge::start(plan).unwrap();
+    let mut slow = Client::connect(&edge);
+    slow.send(request("slow", 0, &mark(0)));
+    arrivals.recv_timeout(PATIENCE).unwrap();
+
+    let seen = Seen::default();
+    let kinds: Vec<_> = kinds().collect();
+    let ask = |clients: Vec<(usize, Client)>| -> Vec<(usize, Client)> {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = clients
+                .into_iter()
+                .map(|(reader, mut client)| {
+                    let kind = kinds[reader % kinds.len()];
+                    let seen = &seen;
+                    scope.spawn(move || {
+                        let own = mark(reader);
+                        let answer = client.send(request(kind, 0, &own)).answer().unwrap();
+                        seen.note(&answer, &own);
+                        (reader, client)
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        })
+    };
+    let clients = (1..=READERS)
+        .map(|reader| (reader, Client::connect(&edge)))
+        .collect();
+    let clients = ask(clients);
+    assert_eq!(totals(&seen), [0, 0, READERS, 0]);
+    release.send(()).unwrap();
+    assert_eq!(
+        marks(&slow.answer().unwrap().text()),
+        BTreeSet::from([mark(0)])
+    );
+    ask(clients);
+    let [own, foreign, waiting, neither] = totals(&seen);
+    assert_eq!((foreign, neither), (0, 0));
+    assert_eq!(own + waiting, 2 * READERS);
+    assert!(own > 0);
+}
+
+/// Their own, foreign, waiting pages, neither.
 fn totals(seen: &Seen) -> [usize; 4] {
     [&seen.own, &seen.foreign, &seen.waiting, &seen.neither]
         .map(|count| count.load(Ordering::Relaxed))
