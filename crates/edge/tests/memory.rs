@@ -6,8 +6,12 @@
 //! - responses on their way to the cache: a quarter of that, 16 MiB at least and 256 MiB at most, and past it
 //!   [`WINDOW_BYTES_SCARCE`] for each fetch;
 //! - keys remembered as not storable: [`REFUSED_MAX`] of [`REFUSED_BYTES`];
-//! - idle connections: `connections_max` of [`IDLE_CONNECTION_BYTES_MAX`];
+//! - idle connections: `connections_max` of [`IDLE_CONNECTION_BYTES_MAX`] and of the longest head each has sent, whose buffer it
+//!   keeps: `header_bytes_max`;
 //! - fetches waiting for the origin: [`FLIGHTS_MAX`] of [`WAITING_FETCH_BYTES`].
+//!
+//! On top of it come exchanges under way: up to 1 MiB of a request's body taken in before the origin is asked, and up to 2 MiB of
+//! an answer whose reader is slower than the origin. Neither has a sum of its own yet but the connections and their streams.
 //!
 //! What it learns by address, shape or session lies in tables of fixed size, which [`STRANGERS_BYTES_MAX`] covers. The first test
 //! holds the sum that strangers reach without holding connections open; the second, what a connection costs that is held.
@@ -269,10 +273,11 @@ fn an_idle_connection_costs_little() {
         + 16 * MIB
         + (FLIGHTS_MAX * WINDOW_BYTES_SCARCE) as u64
         + REFUSED_MAX as u64 * REFUSED_BYTES
-        + limits.connections_max as u64 * IDLE_CONNECTION_BYTES_MAX
+        + limits.connections_max as u64
+            * (IDLE_CONNECTION_BYTES_MAX + limits.header_bytes_max as u64)
         + FLIGHTS_MAX as u64 * WAITING_FETCH_BYTES;
     println!(
-        "{each} bytes each for {} idle connections; an edge of {} MiB of cache: {} MiB at worst",
+        "{each} bytes each for {} idle connections; an edge with {} MiB of cache and no exchange under way: {} MiB at worst",
         idle.len(),
         CACHE_BYTES_MAX / MIB,
         edge_bytes_max / MIB

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -103,10 +104,12 @@ fn forms(plant: &str) -> Vec<(String, Vec<u8>)> {
         ("percent-encoded".into(), percent(bytes, true)),
         (
             "plus for space".into(),
-            percent(bytes, false)
-                .split(|byte| *byte == b'+')
-                .collect::<Vec<_>>()
-                .join(&b' '),
+            percent(plant.replace(' ', "+").as_bytes(), false)
+                .into_iter()
+                .map(char::from)
+                .collect::<String>()
+                .replace("%2B", "+")
+                .into(),
         ),
         (
             "bytes escaped".into(),
@@ -868,10 +871,12 @@ impl Drop for Folder {
 struct Running {
     child: Child,
     address: SocketAddr,
+    /// Its standard output into a file, until it ends.
+    copying: Option<JoinHandle<()>>,
 }
 
 impl Running {
-    /// Standard output and standard error go to files in the folder, as a service's do.
+    /// What it says goes to files in its folder, as a service's may.
     fn start(folder: &Folder) -> Self {
         let mut child = folder
             .saqta("run -c newsroom.toml --data data")
@@ -888,15 +893,21 @@ impl Running {
         let address = address.trim_end().parse().unwrap();
         let mut file = fs::File::create(folder.0.join("stdout")).unwrap();
         file.write_all(first.as_bytes()).unwrap();
-        std::thread::spawn(move || std::io::copy(&mut stdout, &mut file));
-        Self { child, address }
+        let copying = std::thread::spawn(move || {
+            std::io::copy(&mut stdout, &mut file).unwrap();
+        });
+        Self {
+            child,
+            address,
+            copying: Some(copying),
+        }
     }
 
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Files it has open to write.
+    /// Files it has open.
     fn open_files(&self) -> Vec<PathBuf> {
         let folder = PathBuf::from(format!("/proc/{}/fd", self.child.id()));
         fs::read_dir(folder)
@@ -981,6 +992,7 @@ fn nothing_about_a_reader_is_written() {
     running.signal(Signal::TERM);
     let _reset = last.read_to_end(&mut Vec::new());
     assert!(running.child.wait().unwrap().success());
+    running.copying.take().unwrap().join().unwrap();
 
     for name in FORWARDED {
         assert!(
