@@ -13,6 +13,7 @@ use saqta_detect::tally::Tally;
 use tokio::time::Instant;
 
 use crate::admission::{Admission, Config};
+use crate::budget::Budget;
 use crate::cache::Cache;
 use crate::clock::UnixMillis;
 use crate::head::{self, ClientFault};
@@ -22,6 +23,13 @@ use crate::pages::Pages;
 use crate::plan::{Plan, SiteId};
 use crate::staff::StaffSessions;
 use crate::stats::Counters;
+
+/// A hundred and twenty-eight full-size comments or articles at the same moment; what comes beyond is not taken in but streamed, and
+/// streams are few.
+const UPLOADS_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// A thousand pages of 256 KB that slow clients have not read; beyond, origins wait for their clients.
+const RELAYED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// The plan and what grows around it. Swapped whole on reload; sites that stay keep their state.
 pub(crate) struct Running {
@@ -45,6 +53,10 @@ pub(crate) struct Shared {
     pub occupancy: Arc<Occupancy>,
     pub cache: Arc<Cache>,
     pub pages: Pages,
+    /// Request bodies taken in before admission.
+    pub uploads: Arc<Budget>,
+    /// Responses drained from an origin and not yet taken by their clients.
+    pub relayed: Arc<Budget>,
     pub bypass: AtomicBool,
     pub started: Instant,
     exchanges: AtomicUsize,
@@ -129,6 +141,8 @@ impl Shared {
             occupancy: Arc::default(),
             cache,
             pages: Pages::new(),
+            uploads: Budget::new(UPLOADS_BYTES_MAX),
+            relayed: Budget::new(RELAYED_BYTES_MAX),
             started: Instant::now(),
             exchanges: AtomicUsize::new(0),
         }
