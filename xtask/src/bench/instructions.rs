@@ -1,7 +1,7 @@
 //! Instructions of one hot hit, counted by callgrind and held below a ceiling by the test command.
 //!
-//! Time a request needs the machine to itself; instructions don't: ten runs on a machine with both cores busy were within 0.1 % of each
-//! other. The program is run twice under callgrind and asked for a few and for many hits; the difference between the two
+//! Time a request needs the machine to itself; instructions don't: ten runs on a machine with both cores busy lay
+//! within ten instructions. The program is run twice under callgrind and asked for a few and for many hits; the difference between the two
 //! totals is those hits alone, without start, settings and shutdown. What the kernel does is not counted.
 
 use std::fs;
@@ -16,9 +16,9 @@ use super::server::{self, Server};
 use super::{ARTICLES, PRIMED, SERVER_CORE, body, built};
 use crate::{root, tools};
 
-/// What the hit measured, 15,820, and a tenth more: another processor takes other paths through memory routines. Whoever
+/// What the hit measured with everything counted that ships, 17,250, and a tenth more: another processor takes other paths through memory routines. Whoever
 /// raises it says in the commit what readers get for it.
-pub(crate) const CEILING: u64 = 17_400;
+pub(crate) const CEILING: u64 = 19_000;
 
 const FEW: u64 = 200;
 const MANY: u64 = 2_200;
