@@ -31,7 +31,7 @@ pub(super) const GRACE: Duration = Duration::from_millis(50);
 /// For the last answers.
 const LINGER: Duration = Duration::from_secs(1);
 /// Left for what is being closed and opened.
-const RING_MARGIN: usize = 500;
+const RING_MARGIN: usize = 400;
 
 /// What every kind of attack writes its results into.
 pub(super) struct Notes {
@@ -132,8 +132,7 @@ impl Attackers {
             let chance = Chance::stream(orders.seed, &format!("attack {n}"));
             attacks.push(match &attack.shape {
                 AttackShape::Requests(flood) => {
-                    let share = CONNECTIONS_MAX / scenario.attacks.len().max(1)
-                        - RING_MARGIN.min(CONNECTIONS_MAX / 20);
+                    let share = (CONNECTIONS_MAX - RING_MARGIN) / scenario.attacks.len();
                     Kind::Flood(Box::new(FloodAttack::new(flood, span, share, chance)))
                 }
                 AttackShape::Slow(slow) => Kind::Slow(SlowAttack::new(*slow, span, chance)),
