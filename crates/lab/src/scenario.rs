@@ -1462,6 +1462,24 @@ mod tests {
         }
     }
 
+    /// The example in the documentation is a scenario with everything in it.
+    #[test]
+    fn the_documented_example_reads() {
+        let text = include_str!("../../../docs/drills.md");
+        let example = text
+            .split("```toml\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next())
+            .unwrap();
+        let scenario = parse(example).unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(scenario.expectations.len(), MEASURES.len());
+        assert!(
+            scenario.crowd.is_some()
+                && scenario.staff.is_some()
+                && scenario.neighbour_rate.is_some()
+        );
+    }
+
     #[test]
     fn broken_toml_is_one_line_a_fault() {
         let problems = parse("name = \nsays = \"").unwrap_err();

@@ -1,11 +1,12 @@
 //! The crowd that does not read.
 //!
 //! Requests are due at the scenario's rate whatever happens to those before. The attack's addresses take turns on a ring of
-//! connections: each in turn asks once, so that no address ever asks faster than the attack it is taken from; an address whose
-//! connection has had its requests makes room for the next one. When a connection that is due is still waiting for its last
-//! answer, and so are its neighbours on the ring, the attacker gives up the old request and asks anew: that is what bots do, and
-//! it keeps the load offered when the server is slow.
+//! connections: each in turn asks once, so that no address asks much faster than in the attack it is taken from; an address
+//! whose connection has had its requests makes room for the next one. When every connection on the ring waits for an answer,
+//! the request that has waited longest is given up and its bot asks anew: that is what bots do, and it keeps the load offered
+//! when the server is slow.
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -21,18 +22,16 @@ use crate::chance::Chance;
 use crate::corpus::Grade;
 use crate::newsroom::Newsroom;
 use crate::scenario::{AttackShape, Flood, Method, Phases, Scenario};
-use crate::wire::{CacheStatus, Ended, Event, Key, OpenError, Use, Wire};
+use crate::wire::{CacheStatus, Event, Key, OpenError, Use, Wire};
 
 /// Sent before the wire is heard again: about 5 ms of work.
 const FIRED_AT_ONCE: usize = 256;
-/// Connections on the ring looked at before one is given up.
-const RING_STEPS_MAX: usize = 16;
 /// What was due just before the end may be sent just after it; what is later than this was not offered.
 pub(super) const GRACE: Duration = Duration::from_millis(50);
 /// For the last answers.
 const LINGER: Duration = Duration::from_secs(1);
 /// Left for what is being closed and opened.
-const RING_MARGIN: usize = 500;
+const RING_MARGIN: usize = 400;
 
 /// What every kind of attack writes its results into.
 pub(super) struct Notes {
@@ -133,8 +132,7 @@ impl Attackers {
             let chance = Chance::stream(orders.seed, &format!("attack {n}"));
             attacks.push(match &attack.shape {
                 AttackShape::Requests(flood) => {
-                    let share = CONNECTIONS_MAX / scenario.attacks.len().max(1)
-                        - RING_MARGIN.min(CONNECTIONS_MAX / 20);
+                    let share = (CONNECTIONS_MAX - RING_MARGIN) / scenario.attacks.len();
                     Kind::Flood(Box::new(FloodAttack::new(flood, span, share, chance)))
                 }
                 AttackShape::Slow(slow) => Kind::Slow(SlowAttack::new(*slow, span, chance)),
@@ -312,7 +310,12 @@ struct FloodAttack {
     weights: Vec<f64>,
     requests_per_connection: u32,
     ring: Vec<Seat>,
-    at: usize,
+    /// Seats without a request under way, each once, the longest idle first.
+    idle: VecDeque<u32>,
+    /// Seats and the requests they sent, the oldest first; what was answered since is passed over.
+    waiting: VecDeque<(u32, u64)>,
+    /// Sent so far.
+    requests: u64,
     /// Addresses that have had their turn.
     turns: usize,
     counter: u64,
@@ -328,9 +331,17 @@ struct FloodAttack {
 struct Seat {
     person: Option<Person>,
     key: Option<Key>,
-    /// The request under way was due then.
-    busy_since: Option<Duration>,
+    busy: Option<Busy>,
     requests_left: u32,
+}
+
+/// A request under way.
+#[derive(Debug, Clone, Copy)]
+struct Busy {
+    /// When it was due.
+    since: Duration,
+    /// Which of the attack's requests it is.
+    turn: u64,
 }
 
 impl FloodAttack {
@@ -360,7 +371,9 @@ impl FloodAttack {
             targets: flood.targets.clone(),
             requests_per_connection: flood.requests_per_connection,
             ring: (0..seats).map(|_| Seat::default()).collect(),
-            at: 0,
+            idle: (0..seats as u32).collect(),
+            waiting: VecDeque::new(),
+            requests: 0,
             turns: 0,
             counter: 0,
             seats: Vec::new(),
@@ -384,74 +397,78 @@ impl FloodAttack {
     }
 
     fn ask(&mut self, due: Duration, field: &mut Field<'_>) {
-        let seat = self.next_seat(field);
-        let Seat {
-            key, requests_left, ..
-        } = &mut self.ring[seat];
-        if *requests_left == 0
-            && let Some(key) = key.take()
-        {
-            field.wire.close(key, true);
-        }
-        if self.ring[seat].key.is_none() {
-            if self.ring[seat].requests_left == 0 {
-                let bot = self.span.address(self.turns);
-                self.turns += 1;
-                self.ring[seat].person = Some(field.ground.person(bot));
-                self.ring[seat].requests_left = self.requests_per_connection;
-            }
-            let Some(number) = self.ring[seat].person.as_ref().map(Person::number) else {
-                return;
-            };
-            let Some(key) = field.open(field.ground.address(number), Use::Count, due) else {
-                return;
-            };
-            if self.seats.len() <= key.place() {
-                self.seats.resize(key.place() + 1, 0);
-            }
-            self.seats[key.place()] = seat as u32;
-            self.ring[seat].key = Some(key);
-        }
-        let head_only = self.write_request(seat, field.ground);
-        let Seat {
-            key: Some(key),
-            busy_since,
-            requests_left,
-            ..
-        } = &mut self.ring[seat]
-        else {
+        let Some(seat) = self.next_seat(field) else {
             return;
         };
-        *requests_left -= 1;
-        *busy_since = Some(due);
+        if self.ring[seat].requests_left == 0 {
+            self.disconnect(seat, field);
+            let bot = self.span.address(self.turns);
+            self.turns += 1;
+            self.ring[seat].person = Some(field.ground.person(bot));
+            self.ring[seat].requests_left = self.requests_per_connection;
+        }
+        let Some(number) = self.ring[seat].person.as_ref().map(Person::number) else {
+            return;
+        };
+        let key = match self.ring[seat].key {
+            Some(key) => key,
+            None => match field.open(field.ground.address(number), Use::Count, due) {
+                Some(key) => {
+                    if self.seats.len() <= key.place() {
+                        self.seats.resize(key.place() + 1, 0);
+                    }
+                    self.seats[key.place()] = seat as u32;
+                    self.ring[seat].key = Some(key);
+                    key
+                }
+                None => return self.idle.push_back(seat as u32),
+            },
+        };
+        let head_only = self.write_request(seat, field.ground);
+        self.ring[seat].requests_left -= 1;
+        self.requests += 1;
         field.notes.note(due, |tally| tally.requests += 1);
-        if !field.wire.send(*key, &self.request, head_only) {
+        if field.wire.send(key, &self.request, head_only) {
+            self.ring[seat].busy = Some(Busy {
+                since: due,
+                turn: self.requests,
+            });
+            self.waiting.push_back((seat as u32, self.requests));
+        } else {
             field.notes.note(due, |tally| tally.refused += 1);
-            self.give_up(seat, field);
+            self.disconnect(seat, field);
+            self.idle.push_back(seat as u32);
         }
     }
 
-    /// The next seat whose bot has nothing under way; if all near ones have, the next one gives up.
-    fn next_seat(&mut self, field: &mut Field<'_>) -> usize {
-        let mut seat = self.at;
-        for _ in 0..RING_STEPS_MAX.min(self.ring.len()) {
-            seat = self.at;
-            self.at = (self.at + 1) % self.ring.len();
-            if self.ring[seat].busy_since.is_none() {
-                return seat;
+    /// The seat that has been idle longest; when none is, the one that has waited longest for its answer gives up.
+    fn next_seat(&mut self, field: &mut Field<'_>) -> Option<usize> {
+        if let Some(seat) = self.idle.pop_front() {
+            // Answered ones at the front are of no use any more, or the list would grow with the attack.
+            while let Some((old, turn)) = self.waiting.front().copied()
+                && self.ring[old as usize]
+                    .busy
+                    .is_none_or(|busy| busy.turn != turn)
+            {
+                self.waiting.pop_front();
+            }
+            return Some(seat as usize);
+        }
+        while let Some((seat, turn)) = self.waiting.pop_front() {
+            let seat = seat as usize;
+            if let Some(Busy { since, .. }) = self.ring[seat].busy.filter(|busy| busy.turn == turn)
+            {
+                field.notes.note(since, |tally| tally.abandoned += 1);
+                self.ring[seat].busy = None;
+                self.disconnect(seat, field);
+                return Some(seat);
             }
         }
-        if let Some(since) = self.ring[seat].busy_since {
-            field.notes.note(since, |tally| tally.abandoned += 1);
-        }
-        self.give_up(seat, field);
-        seat
+        None
     }
 
-    fn give_up(&mut self, seat: usize, field: &mut Field<'_>) {
-        let seat = &mut self.ring[seat];
-        seat.busy_since = None;
-        if let Some(key) = seat.key.take() {
+    fn disconnect(&mut self, seat: usize, field: &mut Field<'_>) {
+        if let Some(key) = self.ring[seat].key.take() {
             field.wire.close(key, true);
         }
     }
@@ -510,7 +527,9 @@ impl FloodAttack {
         else {
             return field.wire.close(key, true);
         };
-        match event {
+        let busy = seat.busy.take();
+        let used_up = seat.requests_left == 0;
+        let keep = match event {
             Event::Answered(_) => {
                 let Some(answer) = field.wire.answer(key) else {
                     return;
@@ -518,7 +537,7 @@ impl FloodAttack {
                 let (keep_alive, cache) = (answer.keep_alive, answer.cache);
                 let fate = fate_of_refusal(answer);
                 field.notes.cache_status_seen |= cache != CacheStatus::Silent;
-                if let Some(since) = seat.busy_since.take() {
+                if let Some(Busy { since, .. }) = busy {
                     field.notes.note(since, |tally| match (fate, cache) {
                         (Some(Fate::Challenged), _) => tally.challenged += 1,
                         (Some(_), _) => tally.refused += 1,
@@ -526,18 +545,20 @@ impl FloodAttack {
                         (None, _) => tally.forwarded += 1,
                     });
                 }
-                if !keep_alive || seat.requests_left == 0 {
-                    self.give_up(number, field);
-                }
+                keep_alive && !used_up
             }
-            Event::Ended(_, ended) => {
-                if let Some(since) = seat.busy_since.take() {
-                    // A kept connection may close at any moment; the request was lost, not refused, but nobody answered it either.
-                    let _: Ended = ended;
+            Event::Ended(..) => {
+                if let Some(Busy { since, .. }) = busy {
                     field.notes.note(since, |tally| tally.refused += 1);
                 }
-                self.give_up(number, field);
+                false
             }
+        };
+        if !keep {
+            self.disconnect(number, field);
+        }
+        if busy.is_some() {
+            self.idle.push_back(number as u32);
         }
     }
 }

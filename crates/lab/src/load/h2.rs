@@ -29,8 +29,6 @@ const CANCEL: u32 = 8;
 const FIRED_AT_ONCE: usize = 256;
 /// A connection whose server does not read is not fed more than this.
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
-/// A connection that the server closed is opened again after this.
-const REOPENED_AFTER: Duration = Duration::from_millis(200);
 /// Of the field that a bomb puts into the table, just below the table's usual 4,096 bytes.
 const BOMB_FIELD_BYTES: usize = 4_000;
 /// One byte each, 4,000 when unpacked.
@@ -55,7 +53,6 @@ struct Line {
     stream: u32,
     /// Frames sent on this connection.
     sent: u32,
-    closed_at: Option<Duration>,
 }
 
 impl H2Attack {
@@ -80,7 +77,6 @@ impl H2Attack {
                     key: None,
                     stream: 1,
                     sent: 0,
-                    closed_at: None,
                 })
                 .collect(),
             at: 0,
@@ -106,11 +102,11 @@ impl H2Attack {
                 return;
             };
             field.notes.due += 1;
-            self.abuse(due, now, field);
+            self.abuse(due, field);
         }
     }
 
-    fn abuse(&mut self, due: Duration, now: Duration, field: &mut Field<'_>) {
+    fn abuse(&mut self, due: Duration, field: &mut Field<'_>) {
         let line = self.at;
         self.at = (self.at + 1) % self.lines.len();
         let line = &mut self.lines[line];
@@ -119,9 +115,6 @@ impl H2Attack {
         let key = match line.key {
             Some(key) => key,
             None => {
-                if line.closed_at.is_some_and(|at| now < at + REOPENED_AFTER) {
-                    return field.notes.note(due, |tally| tally.refused += 1);
-                }
                 let bot = self.span.address(self.turns);
                 self.turns += 1;
                 let Some(key) = field.open(field.ground.address(bot), Use::Drain, due) else {
@@ -146,10 +139,12 @@ impl H2Attack {
         }
     }
 
+    /// The server closed it; it is opened again when its next turn comes.
     pub(super) fn hear(&mut self, now: Duration, key: Key, field: &mut Field<'_>) {
+        field.notes.note(now, |tally| tally.refused += 1);
         field.wire.close(key, true);
         if let Some(line) = self.lines.iter_mut().find(|line| line.key == Some(key)) {
-            (line.key, line.closed_at) = (None, Some(now));
+            line.key = None;
         }
     }
 }
@@ -284,7 +279,6 @@ mod tests {
             key: None,
             stream: 1,
             sent: 0,
-            closed_at: None,
         };
         let mut out = Vec::new();
         play(&mut line, "qala.example", &mut Chance::new(1), &mut out);
