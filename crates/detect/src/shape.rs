@@ -5,7 +5,7 @@
 //! nobody can make shapes up: whoever invents a new shape for every request would be a new kind of page every time, first in
 //! every queue, and would fill every table keyed by shape.
 //!
-//! A shape therefore has five coordinates, each from a short list:
+//! A shape therefore has six coordinates, each from a short list:
 //!
 //! | coordinate | values |
 //! |---|---|
@@ -13,10 +13,12 @@
 //! | section | the first segment itself if this site answered 200 under it often enough ([`ShapeBook`], at most [`SECTIONS_MAX`]), else its kind: none, `{n}` digits and dates, `{x}` hex and UUIDs, `{s}` anything else |
 //! | tail | how many segments follow (0, 1, 2, more) and the kind of the last one |
 //! | form | page, feed, script or style, media, other file, by extension |
+//! | spelling | as links are written, or *odd*: `//`, `/./`, `;a=1`, an escaped letter |
 //! | query | which roles its keys play: search, select, turn, language, format, action, unknown (`*`); more than two roles are `*` alone |
 //!
-//! Values never count, spelling does not either: percent-encoding is undone, empty segments (`//`), `.` and path parameters
-//! (`;a=1`) are skipped. Without a book there are [`SHAPES_UNKNOWN_MAX`] shapes in the world, with a full one [`SHAPES_MAX`].
+//! Values never count, and how an odd address is spelt does not either: percent-encoding is undone, empty segments (`//`), `.` and
+//! path parameters (`;a=1`) are skipped. *That* it is odd counts: no link says `/news/2024/fire;a=1`, so a flood of such addresses is a
+//! kind of its own and not the article's. Without a book there are [`SHAPES_UNKNOWN_MAX`] shapes in the world, with a full one [`SHAPES_MAX`].
 //!
 //! Query keys are named by role instead of literally because a key is free to invent: `/?anything=1` is a 200 on every CMS, so
 //! 200s prove nothing about keys. What a site calls its search key matters less than that it is one.
@@ -46,6 +48,7 @@ const KEYS_MAX: usize = 16;
 /// Longer keys are unknown anyway: the longest we know has 15 bytes.
 const KEY_BYTES_MAX: usize = 16;
 
+const SPELLINGS: usize = 2;
 const LANGUAGES: usize = 2;
 const KINDS: usize = 4;
 const TAILS: usize = 1 + 3 * 3;
@@ -54,22 +57,24 @@ const FORMS: usize = 5;
 const QUERIES: usize = 1 + 7 + 21;
 
 /// Shapes a stranger can invent on a site whose sections are unknown.
-pub const SHAPES_UNKNOWN_MAX: usize = LANGUAGES * KINDS * TAILS * FORMS * QUERIES;
+pub const SHAPES_UNKNOWN_MAX: usize = SPELLINGS * LANGUAGES * KINDS * TAILS * FORMS * QUERIES;
 /// Shapes of a site with a full book.
-pub const SHAPES_MAX: usize = LANGUAGES * (KINDS + SECTIONS_MAX) * TAILS * FORMS * QUERIES;
+pub const SHAPES_MAX: usize =
+    SPELLINGS * LANGUAGES * (KINDS + SECTIONS_MAX) * TAILS * FORMS * QUERIES;
 
 /// What kind of page a target asks for. Coordinates packed into 64 bits; equal shapes are equal numbers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shape(u64);
 
 // Layout, from the lowest bit: section name hash 32, kind of the section 3, language 1, tail count 2, tail kind 2, form 3,
-// query roles 7.
+// query roles 7, odd 1.
 const SECTION_SHIFT: u32 = 32;
 const LANGUAGE_SHIFT: u32 = 35;
 const TAIL_COUNT_SHIFT: u32 = 36;
 const TAIL_KIND_SHIFT: u32 = 38;
 const FORM_SHIFT: u32 = 40;
 const QUERY_SHIFT: u32 = 43;
+const ODD_SHIFT: u32 = 50;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -163,6 +168,9 @@ impl Shape {
                 .copied()
                 .unwrap_or_default(),
         )?;
+        if field(ODD_SHIFT, 1) == 1 {
+            out.write_str("{odd}")?;
+        }
         let roles = field(QUERY_SHIFT, 7);
         let mut mark = '?';
         for (bit, name) in ROLE_NAMES.iter().enumerate() {
@@ -308,6 +316,7 @@ struct Parts {
     tail_count: u8,
     tail_kind: Kind,
     form: Form,
+    odd: bool,
     roles: u8,
 }
 
@@ -320,6 +329,7 @@ impl Parts {
             tail_count: 0,
             tail_kind: Kind::Slug,
             form: Form::Page,
+            odd: is_odd(path),
             roles: query.map_or(0, roles),
         };
         let mut seen_section = false;
@@ -375,9 +385,29 @@ impl Parts {
                 | u64::from(self.tail_count) << TAIL_COUNT_SHIFT
                 | tail_kind << TAIL_KIND_SHIFT
                 | (form as u64) << FORM_SHIFT
-                | u64::from(self.roles) << QUERY_SHIFT,
+                | u64::from(self.roles) << QUERY_SHIFT
+                | u64::from(self.odd) << ODD_SHIFT,
         )
     }
+}
+
+/// Spelt as no link on a site is.
+fn is_odd(path: &[u8]) -> bool {
+    let dots = |segment: &[u8]| matches!(segment, b"." | b"..");
+    path.contains(&b';')
+        || path.windows(2).any(|two| two == b"//")
+        || path.split(|byte| *byte == b'/').any(dots)
+        || path.windows(3).any(|three| match three {
+            [b'%', high, low] => {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                // Letters, digits and `-._~` have no reason to be escaped (RFC 3986 §2.3); Cyrillic ones have.
+                digit(*high)
+                    .zip(digit(*low))
+                    .and_then(|(high, low)| u8::try_from(high * 16 + low).ok())
+                    .is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-._~;/".contains(&byte))
+            }
+            _ => false,
+        })
 }
 
 /// Path and query. An absolute-form target (`http://host/path`) loses its scheme and authority.
@@ -709,11 +739,39 @@ mod tests {
         ] {
             for variant in variants {
                 assert_eq!(
-                    book.shape(variant.as_bytes()),
+                    plainly(book.shape(variant.as_bytes())),
                     book.shape(plain.as_bytes()),
                     "{variant} beside {plain}"
                 );
             }
+        }
+    }
+
+    /// The same, spelt as links are.
+    fn plainly(shape: Shape) -> Shape {
+        Shape(shape.0 & !(1 << ODD_SHIFT))
+    }
+
+    #[test]
+    fn odd_spelling_is_a_kind_of_its_own() {
+        for (target, odd) in [
+            ("/news/title/", false),
+            ("/", false),
+            ("/news/%D2%9B%D0%B0%D0%BB%D0%B0", false),
+            ("/news/100%25", false),
+            ("/news/title?u=//;a=1/../%61", false),
+            ("/news/title;a=1", true),
+            ("/news;a=1/title", true),
+            ("//news/title", true),
+            ("/news//title", true),
+            ("/./news/title", true),
+            ("/news/../title", true),
+            ("/news/titl%65", true),
+            ("/news%2ftitle", true),
+            ("/news/title%3Ba=1", true),
+        ] {
+            let shape = Shape::of(target.as_bytes());
+            assert_eq!(shape != plainly(shape), odd, "{target}");
         }
     }
 
@@ -789,7 +847,7 @@ mod tests {
             && field(TAIL_KIND_SHIFT, 2) < 3
             && field(FORM_SHIFT, 3) < FORMS
             && field(QUERY_SHIFT, 7).count_ones() <= 2
-            && shape.0 >> (QUERY_SHIFT + 7) == 0
+            && shape.0 >> (ODD_SHIFT + 1) == 0
     }
 
     proptest! {
@@ -816,7 +874,7 @@ mod tests {
                 .bytes()
                 .map(|byte| if byte == b'/' { "/".to_owned() } else { format!("%{byte:02X}") })
                 .collect::<String>();
-            prop_assert_eq!(book.shape(encoded.as_bytes()), book.shape(target.as_bytes()));
+            prop_assert_eq!(plainly(book.shape(encoded.as_bytes())), book.shape(target.as_bytes()));
         }
     }
 }

@@ -6,12 +6,15 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header, request};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use saqta_detect::facts::Served;
+
+use tokio::time::timeout;
 
 use crate::admission::{Class, Outcome, Starved};
 use crate::asked::Asked;
@@ -33,6 +36,10 @@ use crate::shard::Shard;
 
 /// A response chosen by fields we learn of only when it arrives makes a follower join once more; after this often it asks alone.
 const JOINS_MAX: usize = 3;
+
+/// How long a reader waits for a page we have a stale copy of. A page of a healthy origin takes 10 to 50 ms and is worth the
+/// wait; whoever asks next gets what arrives later. So an origin that hangs is not noticed.
+const STALE_PATIENCE: Duration = Duration::from_millis(60);
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -231,32 +238,50 @@ async fn shared(
                 )
             }
         };
-        match reader.arrival(&parts.headers).await {
-            Arrival::Stored(stored) => {
+        // A copy at hand is better than a slow answer or none.
+        let copy = stale
+            .as_ref()
+            .filter(|stale| stale.on_error && !client.shard.shared.bypassed());
+        let arrival = match copy {
+            Some(_) if asked.class != Class::Staff => {
+                timeout(STALE_PATIENCE, reader.arrival(&parts.headers)).await
+            }
+            _ => Ok(reader.arrival(&parts.headers).await),
+        };
+        let fault = match arrival {
+            Ok(Arrival::Stored(stored)) => {
                 let status = CacheStatus {
                     stored: true,
                     ..status
                 };
                 return Ok(answer(cache, &stored, parts, UnixMillis::now(), status));
             }
-            Arrival::Streaming(streaming) => return Ok(stream(parts, streaming, status)),
-            Arrival::Alone(Alone::OtherVariant { flight: other }) => flight = other,
-            Arrival::Alone(_) => break,
-            Arrival::Failed(fault) => {
-                if let Some(stale) = stale.filter(|stale| stale.on_error) {
-                    counters.stale.add(1);
-                    let now = UnixMillis::now();
-                    return Ok(answer(
-                        cache,
-                        &stale.stored,
-                        parts,
-                        now,
-                        stale_status(&stale, now, detail(fault)),
-                    ));
+            Ok(Arrival::Streaming(streaming)) => {
+                if copy.is_none() || !freshness::is_origin_failure(streaming.status) {
+                    return Ok(stream(parts, streaming, status));
                 }
-                return Err(failure(fault));
+                FetchFault::Failed(streaming.status)
             }
-        }
+            Ok(Arrival::Alone(Alone::OtherVariant { flight: other })) => {
+                flight = other;
+                continue;
+            }
+            Ok(Arrival::Alone(_)) => break,
+            Ok(Arrival::Failed(fault)) => fault,
+            Err(_) => FetchFault::TimedOut,
+        };
+        let Some(stale) = copy else {
+            return Err(failure(fault));
+        };
+        counters.stale.add(1);
+        let now = UnixMillis::now();
+        return Ok(answer(
+            cache,
+            &stale.stored,
+            parts,
+            now,
+            stale_status(stale, now, detail(fault)),
+        ));
     }
     alone(client, asked, parts.clone(), why).await
 }
@@ -292,7 +317,7 @@ fn detail(fault: FetchFault) -> &'static str {
 fn failure(fault: FetchFault) -> Failure {
     match fault {
         FetchFault::Shed => Failure::Starved(Starved {
-            waited: std::time::Duration::ZERO,
+            waited: Duration::ZERO,
         }),
         FetchFault::TimedOut => Failure::Pass(PassError::Origin(OriginError::ResponseTimedOut)),
         FetchFault::Unreachable => Failure::Pass(PassError::Origin(OriginError::BreakerOpen)),

@@ -427,9 +427,12 @@ impl Frame {
         let (from, to) = (self.x(self.onset), self.x(self.attack_end));
         let bottom = HEIGHT - BOTTOM;
         svg.push_str(&format!(
-            "<rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"var(--band)\"/>",
+            "<rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"var(--band)\"/>\
+             <text x=\"{:.1}\" y=\"{:.1}\">attack</text>",
             (to - from).max(0.0),
-            bottom - TOP
+            bottom - TOP,
+            from + 4.0,
+            bottom - 5.0,
         ));
         for value in scale.lines() {
             let y = scale.y(value);
@@ -466,29 +469,20 @@ impl Frame {
         svg
     }
 
+    /// Steps: each second as high as it was.
     fn area(&self, below: &[u64], above: &[u64], scale: &Scale, colour: &str) -> String {
-        let point = |second: usize, value: u64| {
-            format!(
-                "{:.1},{:.1} ",
-                self.x(second as f64 + 0.5),
-                scale.y(value as f64)
-            )
+        let step = |(second, value): (usize, &u64)| {
+            let y = scale.y(*value as f64);
+            let (from, to) = (self.x(second as f64), self.x(second as f64 + 1.0));
+            [format!("{from:.1},{y:.1} "), format!("{to:.1},{y:.1} ")]
         };
-        let mut points: String = above
-            .iter()
-            .enumerate()
-            .map(|(second, value)| point(second, *value))
-            .collect();
-        points.extend(
-            below
-                .iter()
-                .enumerate()
-                .rev()
-                .map(|(second, value)| point(second, *value)),
-        );
+        let mut points: Vec<String> = above.iter().enumerate().flat_map(step).collect();
+        let mut back: Vec<String> = below.iter().enumerate().flat_map(step).collect();
+        back.reverse();
+        points.append(&mut back);
         format!(
             "<polygon points=\"{}\" fill=\"var(--{colour})\"/>",
-            points.trim_end()
+            points.concat().trim_end()
         )
     }
 

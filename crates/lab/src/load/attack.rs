@@ -27,6 +27,10 @@ use crate::wire::{CacheStatus, Ended, Event, Key, OpenError, Use, Wire};
 const FIRED_AT_ONCE: usize = 256;
 /// Connections on the ring looked at before one is given up.
 const RING_STEPS_MAX: usize = 16;
+/// What was due just before the end may be sent just after it; what is later than this was not offered.
+pub(super) const GRACE: Duration = Duration::from_millis(50);
+/// For the last answers.
+const LINGER: Duration = Duration::from_secs(1);
 /// Left for what is being closed and opened.
 const RING_MARGIN: usize = 500;
 
@@ -258,11 +262,11 @@ impl Population for Attackers {
             Kind::Slow(slow) => slow.next(),
             Kind::H2(abuse) => abuse.next(),
         });
-        Some(due.min().unwrap_or(self.end).min(self.end))
+        Some(due.min().unwrap_or(self.end + LINGER))
     }
 
     fn is_over(&self, now: Duration) -> bool {
-        now >= self.end
+        now >= self.end + LINGER
     }
 
     fn progress(&mut self) -> Progress {
@@ -275,12 +279,12 @@ impl Population for Attackers {
     fn close(self: Box<Self>) -> Books {
         let mut due = self.notes.due;
         for attack in self.attacks {
-            if let Kind::Flood(mut flood) = attack {
-                // What was due and not sent when time was up.
-                while flood.schedule.pop(flood.span.end).is_some() {
-                    due += 1;
-                }
-            }
+            // What was due and not sent when time was up.
+            due += match attack {
+                Kind::Flood(mut flood) => flood.schedule.left(),
+                Kind::H2(mut abuse) => abuse.left(),
+                Kind::Slow(_) => 0,
+            };
         }
         Books {
             attack: Some(AttackBook {
@@ -367,6 +371,9 @@ impl FloodAttack {
     }
 
     fn fire(&mut self, now: Duration, field: &mut Field<'_>) {
+        if now > self.span.end + GRACE {
+            return;
+        }
         for _ in 0..FIRED_AT_ONCE {
             let Some(due) = self.schedule.pop(now) else {
                 return;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::attack::{Field, Span};
+use super::attack::{Field, GRACE, Span};
 use super::schedule::Schedule;
 use crate::chance::Chance;
 use crate::scenario::{Arrivals, H2Abuse, H2Trick};
@@ -93,7 +93,14 @@ impl H2Attack {
         self.schedule.peek()
     }
 
+    pub(super) fn left(&mut self) -> u64 {
+        self.schedule.left()
+    }
+
     pub(super) fn fire(&mut self, now: Duration, field: &mut Field<'_>) {
+        if now > self.span.end + GRACE {
+            return;
+        }
         for _ in 0..FIRED_AT_ONCE {
             let Some(due) = self.schedule.pop(now) else {
                 return;

@@ -63,6 +63,11 @@ impl<R: Fn(Duration) -> f64> Schedule<R> {
         Some(due)
     }
 
+    /// How many are still due; none after this.
+    pub(crate) fn left(&mut self) -> u64 {
+        std::iter::from_fn(|| self.pop(self.end)).count() as u64
+    }
+
     fn advance(&mut self) {
         self.together = self.burst;
         while self.next < self.end {

@@ -1,0 +1,281 @@
+//! Memory does not grow with attackers: measured on the resident set of a process that holds an edge.
+//!
+//! At worst an edge holds the sum of these, each a number somebody chose:
+//!
+//! - stored responses: `cache_bytes_max`;
+//! - responses on their way to the cache: a quarter of that, 16 MiB at least and 256 MiB at most, and past it
+//!   [`WINDOW_BYTES_SCARCE`] for each fetch;
+//! - keys remembered as not storable: [`REFUSED_MAX`] of [`REFUSED_BYTES`];
+//! - idle connections: `connections_max` of [`IDLE_CONNECTION_BYTES_MAX`];
+//! - fetches waiting for the origin: [`FLIGHTS_MAX`] of [`WAITING_FETCH_BYTES`].
+//!
+//! What it learns by address, shape or session lies in tables of fixed size, which [`STRANGERS_BYTES_MAX`] covers. The first test
+//! holds the sum that strangers reach without holding connections open; the second, what a connection costs that is held.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests say so when they fail"
+)]
+
+mod kit;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use kit::{PATIENCE, plan};
+use saqta_edge::Edge;
+use saqta_edge::cache::REFUSED_MAX;
+use saqta_edge::cache::flight::{FLIGHTS_MAX, WINDOW_BYTES_SCARCE};
+use socket2::{Domain, Protocol, Socket, Type};
+
+const MIB: u64 = 1024 * 1024;
+
+const CACHE_BYTES_MAX: u64 = 32 * MIB;
+
+/// One request each. Ten thousand fill the cache twice over and every table that is small.
+const STRANGERS: u32 = 100_000;
+const STRANGERS_FIRST: u32 = 10_000;
+
+/// What the other ninety thousand may add. The refusals alone have 4 MiB to fill; the rest is the allocator's, whose arenas
+/// fragment while 32 MiB are replaced again and again. A table with 180 bytes for each address would break it.
+const STRANGERS_BYTES_MAX: u64 = 16 * MIB;
+
+/// The table says 40; with its index and the slack of doubling it comes to this.
+const REFUSED_BYTES: u64 = 64;
+
+/// A fetch that waits for the origin, with its reader's request: some 20 fields.
+const WAITING_FETCH_BYTES: u64 = 16 * 1024;
+
+/// Kept connections that wait for their reader's next click.
+const IDLE_CONNECTIONS: u64 = 5_000;
+
+/// 3.8 KB measured: the task, its timer, its seat and its socket's registration. The read buffer lies on the stack, so that an
+/// idle connection has none.
+const IDLE_CONNECTION_BYTES_MAX: u64 = 6 * 1024;
+
+/// Both tests measure the one process they share.
+static MEASURING: Mutex<()> = Mutex::new(());
+
+/// Unlike the kit's, it remembers nothing.
+fn origin() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut reader = BufReader::new(stream);
+                while let Some(line) = next_head(&mut reader) {
+                    let answer = answer_to(&line);
+                    if reader.get_mut().write_all(&answer).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+/// The request line; a body, if one is announced, is read and dropped.
+fn next_head(reader: &mut BufReader<TcpStream>) -> Option<String> {
+    let mut first = String::new();
+    let mut body = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        if let Some(length) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            body = length.trim().parse().ok()?;
+        }
+        match line.trim_end() {
+            "" => break,
+            line if first.is_empty() => first = line.to_owned(),
+            _ => {}
+        }
+    }
+    let mut dropped = vec![0; body];
+    reader.read_exact(&mut dropped).ok()?;
+    Some(first)
+}
+
+fn answer_to(line: &str) -> Vec<u8> {
+    let cached = line.starts_with("GET /news/");
+    let (fields, paragraphs) = if cached {
+        ("Cache-Control: public, max-age=600\r\n", 120)
+    } else if line.contains("/wp-login.php") {
+        (
+            "Cache-Control: no-store\r\nSet-Cookie: wordpress_test_cookie=1\r\n",
+            4,
+        )
+    } else {
+        ("Cache-Control: no-store\r\n", 20)
+    };
+    let body = format!("<p>{line}, {}</p>\n", "and so on".repeat(6)).repeat(paragraphs);
+    format!(
+        "HTTP/1.1 200 OK\r\n{fields}Content-Type: text/html\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// Never the same for two numbers below 2^24, and never 127.0.x.y.
+fn address_of(number: u32) -> Ipv4Addr {
+    let [_, a, b, c] = number.to_be_bytes();
+    Ipv4Addr::new(127, 64 + a, b, c)
+}
+
+fn connect_from(address: Ipv4Addr, edge: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+    socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
+    socket.connect(&edge.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Numbers that look like chance and are the same in every run.
+fn mixed(number: u32) -> u32 {
+    let number = (number ^ (number >> 16)).wrapping_mul(0x7feb_352d);
+    let number = (number ^ (number >> 15)).wrapping_mul(0x846c_a68b);
+    number ^ (number >> 16)
+}
+
+fn request_of(number: u32) -> String {
+    let chance = mixed(number);
+    let fields = format!(
+        "Host: a.kz\r\nUser-Agent: Agent/{chance}\r\nCookie: visitor={chance:x}; PHPSESSID={chance:032x}\r\nAccept-Encoding: gzip, br\r\nConnection: close\r\n"
+    );
+    let get = |target: String| format!("GET {target} HTTP/1.1\r\n{fields}\r\n");
+    match number % 20 {
+        0..4 => get(format!("/news/{}", chance % 50)),
+        4..8 => get(format!("/news/{chance}.html")),
+        8..12 => get(format!("/?s=%D2%9B{chance:x}")),
+        12..15 => get(format!("/news/7.html?fbclid={chance:x}")),
+        15 => get(format!("/{chance:x}/{number}/{chance}/page")),
+        16 => get("/wp-login.php".into()),
+        17 => format!(
+            "POST /wp-comments-post.php HTTP/1.1\r\n{fields}Content-Length: 8\r\n\r\n{chance:08x}"
+        ),
+        18 => format!("GET /news/1 HTTP/1.1\r\nHost: {chance:x}.example\r\n\r\n"),
+        _ => format!("{chance:x} nonsense\r\n\r\n"),
+    }
+}
+
+/// Each number is one client at an address of its own, with one request.
+fn send(edge: &Edge, numbers: std::ops::Range<u32>) -> u32 {
+    const CLIENTS_AT_ONCE: usize = 8;
+    let next = AtomicU32::new(numbers.start);
+    let answered = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS_AT_ONCE {
+            scope.spawn(|| {
+                let mut answer = Vec::new();
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= numbers.end {
+                        return;
+                    }
+                    let mut stream = connect_from(address_of(number), edge.addresses()[0]);
+                    // The edge hangs up on a host it does not serve, perhaps before it has read all.
+                    let _hung_up = stream.write_all(request_of(number).as_bytes());
+                    answer.clear();
+                    let _hung_up = stream.read_to_end(&mut answer);
+                    if answer.starts_with(b"HTTP/1.1 ") {
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    answered.into_inner()
+}
+
+/// Of this whole process: the edge, and clients and origin that keep nothing.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn a_hundred_thousand_strangers_leave_no_more_than_ten_thousand() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut plan = plan(origin());
+    plan.cache_bytes_max = CACHE_BYTES_MAX;
+    let edge = Edge::start(plan).unwrap();
+    let first = send(&edge, 0..STRANGERS_FIRST);
+    let before = resident_bytes();
+    let rest = send(&edge, STRANGERS_FIRST..STRANGERS);
+    let after = resident_bytes();
+    let stats = edge.stats();
+    println!(
+        "{} MiB after {STRANGERS_FIRST} addresses, {} MiB after {STRANGERS}; {} of {} answered; {stats:?}",
+        before / MIB,
+        after / MIB,
+        first + rest,
+        STRANGERS
+    );
+    // One in twenty asks for a host that is not served.
+    assert_eq!(first + rest, STRANGERS / 20 * 19);
+    assert!(stats.cache_bytes <= CACHE_BYTES_MAX, "{stats:?}");
+    // Full, or nothing was shown.
+    assert!(stats.cache_bytes > CACHE_BYTES_MAX / 2, "{stats:?}");
+    assert!(
+        after < before + STRANGERS_BYTES_MAX,
+        "{} KiB more",
+        (after - before) / 1024
+    );
+}
+
+#[test]
+fn an_idle_connection_costs_little() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut plan = plan(origin());
+    plan.limits.keep_alive_timeout = PATIENCE * 6;
+    let edge = Edge::start(plan).unwrap();
+    let request = "GET /news/1 HTTP/1.1\r\nHost: a.kz\r\n\r\n";
+    let open = |number: u32| {
+        let mut stream = connect_from(address_of(number), edge.addresses()[0]);
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = [0; 1024];
+        let mut left = answer_to("GET /news/1 HTTP/1.1").len();
+        while left > 0 {
+            let bytes = stream.read(&mut answer).unwrap();
+            assert!(bytes > 0, "the edge hung up");
+            left = left.saturating_sub(bytes);
+        }
+        stream
+    };
+    // What the first ones set up stays for all: runtimes, registrations, the stored page.
+    let warm: Vec<_> = (0..200).map(open).collect();
+    let before = resident_bytes();
+    let idle: Vec<_> = (200..200 + IDLE_CONNECTIONS as u32).map(open).collect();
+    let after = resident_bytes();
+    assert_eq!(
+        edge.stats().connections as u64,
+        IDLE_CONNECTIONS + warm.len() as u64
+    );
+    let each = after.saturating_sub(before) / IDLE_CONNECTIONS;
+    let limits = saqta_edge::plan::Limits::default();
+    let edge_bytes_max = CACHE_BYTES_MAX
+        + 16 * MIB
+        + (FLIGHTS_MAX * WINDOW_BYTES_SCARCE) as u64
+        + REFUSED_MAX as u64 * REFUSED_BYTES
+        + limits.connections_max as u64 * IDLE_CONNECTION_BYTES_MAX
+        + FLIGHTS_MAX as u64 * WAITING_FETCH_BYTES;
+    println!(
+        "{each} bytes each for {} idle connections; an edge of {} MiB of cache: {} MiB at worst",
+        idle.len(),
+        CACHE_BYTES_MAX / MIB,
+        edge_bytes_max / MIB
+    );
+    assert!(each < IDLE_CONNECTION_BYTES_MAX, "{each}");
+}
