@@ -6,6 +6,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// A hundred and twenty-eight full-size comments or articles at the same moment; what comes beyond is not taken in but streamed, and
+/// streams are few.
+pub const UPLOADS_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// A thousand pages of 256 KB that slow clients have not read; beyond, origins wait for their clients.
+pub const RELAYED_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
 #[derive(Debug)]
 pub(crate) struct Budget {
     held: AtomicU64,

@@ -10,7 +10,7 @@
 pub mod admission;
 mod asked;
 pub mod body;
-mod budget;
+pub mod budget;
 pub mod cache;
 pub mod clock;
 pub mod compress;

@@ -17,7 +17,7 @@ use crate::body::BodyError;
 use crate::budget::{Budget, Held};
 
 /// Drained at full speed: larger than any page of a newsroom, small beside the memory of a phone. All of them
-/// together: `RELAYED_BYTES_MAX` in `shard`.
+/// together: [`RELAYED_BYTES_MAX`](crate::budget::RELAYED_BYTES_MAX).
 pub(crate) const WINDOW_BYTES: usize = 2 * 1024 * 1024;
 
 /// The same when all responses together hold more than they may.

@@ -13,7 +13,7 @@ use saqta_detect::tally::Tally;
 use tokio::time::Instant;
 
 use crate::admission::{Admission, Config};
-use crate::budget::Budget;
+use crate::budget::{Budget, RELAYED_BYTES_MAX, UPLOADS_BYTES_MAX};
 use crate::cache::Cache;
 use crate::clock::UnixMillis;
 use crate::head::{self, ClientFault};
@@ -23,13 +23,6 @@ use crate::pages::Pages;
 use crate::plan::{Plan, SiteId};
 use crate::staff::StaffSessions;
 use crate::stats::Counters;
-
-/// A hundred and twenty-eight full-size comments or articles at the same moment; what comes beyond is not taken in but streamed, and
-/// streams are few.
-const UPLOADS_BYTES_MAX: u64 = 128 * 1024 * 1024;
-
-/// A thousand pages of 256 KB that slow clients have not read; beyond, origins wait for their clients.
-const RELAYED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// The plan and what grows around it. Swapped whole on reload; sites that stay keep their state.
 pub(crate) struct Running {

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use crate::body::{Body, BodyError};
 use crate::budget::{Budget, Held};
 
-/// A comment, a login, an article with its pictures as links. All of them together: `UPLOADS_BYTES_MAX` in `shard`.
+/// A comment, a login, an article with its pictures as links. All of them together: [`UPLOADS_BYTES_MAX`](crate::budget::UPLOADS_BYTES_MAX).
 pub(crate) const BUFFERED_BYTES_MAX: usize = 1024 * 1024;
 
 pub(crate) enum Upload {
