@@ -42,7 +42,7 @@ const SERVER_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
 
 /// How long a measurement waits for others to leave the server's core, before it is taken all the same and says so.
-const QUIET_SECONDS_MAX: u64 = 10;
+const QUIET_SECONDS_MAX: u64 = 4;
 /// A core that others use less is quiet.
 const QUIET: f64 = 0.1;
 

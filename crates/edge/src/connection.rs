@@ -4,7 +4,7 @@
 //! for one exchange with the tap in between, or, when the client opens with the HTTP/2 preface, for good. Everything that ends
 //! a connection early is a [`ClientFault`] and gets a short answer where one still makes sense.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -34,6 +34,9 @@ use crate::wire::Wire;
 /// After an answer to a fault we read and drop this much, this long, so that the answer arrives before the reset.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// A kept connection that waits holds no larger buffer than a usual head needs.
+const IDLE_BYTES_MAX: usize = 4 * 1024;
 
 /// hyper's read and write buffers for one exchange; the response streams through.
 const EXCHANGE_BUFFER_BYTES: usize = 64 * 1024;
@@ -154,6 +157,9 @@ impl Connection {
                     Step::Incomplete => {}
                     step => return Ok(step),
                 }
+            }
+            if wire.inbound.is_empty() && wire.inbound.capacity() > IDLE_BYTES_MAX {
+                wire.inbound = BytesMut::new();
             }
             let patience = self.client.shard.patience();
             let deadline = match head_deadline {
@@ -359,15 +365,15 @@ struct Tracked<T> {
 }
 
 trait Track {
-    /// The next frame is asked for.
-    fn frame(&self);
+    /// hyper asked for a frame and was given one, or was not.
+    fn polled(&self, given: bool);
 }
 
 /// Tells the tap, on drop, that hyper has taken the whole answer.
 struct Ended(Rc<Exchange>);
 
 impl Track for Ended {
-    fn frame(&self) {}
+    fn polled(&self, _given: bool) {}
 }
 
 impl Drop for Ended {
@@ -384,8 +390,10 @@ impl<T: Track + Unpin> http_body::Body for Tracked<T> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
-        self.tracker.frame();
-        Pin::new(&mut self.body).poll_frame(cx)
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.tracker
+            .polled(matches!(polled, Poll::Ready(Some(Ok(_)))));
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -397,56 +405,76 @@ impl<T: Track + Unpin> http_body::Body for Tracked<T> {
     }
 }
 
-/// When an HTTP/2 connection last did something useful.
+/// What an HTTP/2 connection's streams are doing.
 struct Activity {
-    streams: Cell<u32>,
+    /// As many as `h2_streams_max` allows.
+    streams: RefCell<Vec<Rc<Flow>>>,
     last: Cell<Instant>,
+}
+
+/// One answer on its way.
+struct Flow {
+    /// When hyper last took or asked for something.
+    moved: Cell<Instant>,
+    /// hyper has a frame that the client leaves no room for. While we wait for the origin, the client owes nothing.
+    owed_by_client: Cell<bool>,
 }
 
 struct Stream {
     activity: Rc<Activity>,
+    flow: Rc<Flow>,
 }
 
 impl Activity {
     fn new() -> Self {
         Self {
-            streams: Cell::new(0),
+            streams: RefCell::default(),
             last: Cell::new(Instant::now()),
         }
     }
 
     fn stream(self: &Rc<Self>) -> Stream {
-        self.streams.set(self.streams.get() + 1);
-        self.touch();
+        let flow = Rc::new(Flow {
+            moved: Cell::new(Instant::now()),
+            owed_by_client: Cell::new(false),
+        });
+        self.streams.borrow_mut().push(Rc::clone(&flow));
         Stream {
             activity: Rc::clone(self),
+            flow,
         }
     }
 
-    fn touch(&self) {
-        self.last.set(Instant::now());
-    }
-
+    /// When this connection will have been of no use for too long. A stalled stream counts whatever the others do, or one small
+    /// request a minute would keep a hundred unread pages in memory.
     fn deadline(&self, limits: &Limits) -> Instant {
-        let patience = if self.streams.get() == 0 {
-            limits.keep_alive_timeout
-        } else {
-            H2_STALL
-        };
-        self.last.get() + patience
+        let streams = self.streams.borrow();
+        if streams.is_empty() {
+            return self.last.get() + limits.keep_alive_timeout;
+        }
+        streams
+            .iter()
+            .filter(|flow| flow.owed_by_client.get())
+            .map(|flow| flow.moved.get() + H2_STALL)
+            .min()
+            .unwrap_or_else(|| Instant::now() + H2_STALL)
     }
 }
 
 impl Track for Stream {
-    fn frame(&self) {
-        self.activity.touch();
+    fn polled(&self, given: bool) {
+        self.flow.moved.set(Instant::now());
+        self.flow.owed_by_client.set(given);
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.activity.streams.set(self.activity.streams.get() - 1);
-        self.activity.touch();
+        self.activity.last.set(Instant::now());
+        self.activity
+            .streams
+            .borrow_mut()
+            .retain(|flow| !Rc::ptr_eq(flow, &self.flow));
     }
 }
 

@@ -10,6 +10,7 @@
 pub mod admission;
 mod asked;
 pub mod body;
+pub mod budget;
 pub mod cache;
 pub mod clock;
 pub mod compress;

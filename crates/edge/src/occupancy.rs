@@ -1,6 +1,6 @@
 //! Who holds a connection, and how patient we can afford to be.
 //!
-//! Generous in calm: a dormitory or a mobile carrier shares one address, and an idle connection costs 2 KB. Only when
+//! Generous in calm: a dormitory or a mobile carrier shares one address, and an idle connection costs under 4 KB. Only when
 //! sockets run short does patience shrink, for everybody alike, so that slow connections make room for readers who arrive.
 //! The table holds an address only while it is connected: it is bounded by [`Limits::connections_max`].
 

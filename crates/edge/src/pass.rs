@@ -171,7 +171,7 @@ async fn relay_response(
         let _left = head.send(Ok(Response::from_parts(parts, Body::Empty)));
         return;
     }
-    let (feeder, relayed) = relay::pipe(exact);
+    let (feeder, relayed) = relay::pipe(exact, &place.shard().shared.relayed);
     if head
         .send(Ok(Response::from_parts(parts, Body::stream(relayed))))
         .is_err()

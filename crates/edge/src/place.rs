@@ -71,6 +71,10 @@ impl Place {
         Ok(stream)
     }
 
+    pub(crate) fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
     pub(crate) fn is_slot(&self) -> bool {
         matches!(self.right, Right::Slot(_))
     }

@@ -14,22 +14,47 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::body::BodyError;
+use crate::budget::{Budget, Held};
 
-/// Drained at full speed: larger than any page of a newsroom, small beside the memory of a phone. Times the admission limit, this
-/// is what responses under way can hold.
+/// Drained at full speed: larger than any page of a newsroom, small beside the memory of a phone. All of them
+/// together: [`RELAYED_BYTES_MAX`](crate::budget::RELAYED_BYTES_MAX).
 pub(crate) const WINDOW_BYTES: usize = 2 * 1024 * 1024;
 
-#[derive(Default)]
+/// The same when all responses together hold more than they may.
+const WINDOW_BYTES_SCARCE: usize = 64 * 1024;
+
 struct State {
     frames: VecDeque<Frame<Bytes>>,
     buffered: usize,
+    held: Held,
     ended: Option<Result<(), BodyError>>,
     reader_gone: bool,
     reader: Option<Waker>,
     feeder: Option<Waker>,
 }
 
-#[derive(Clone, Default)]
+impl State {
+    fn is_full(&self) -> bool {
+        let window = if self.held.is_spent() {
+            WINDOW_BYTES_SCARCE
+        } else {
+            WINDOW_BYTES
+        };
+        self.buffered >= window
+    }
+
+    fn came(&mut self, bytes: usize) {
+        self.buffered += bytes;
+        self.held.add(bytes);
+    }
+
+    fn went(&mut self, bytes: usize) {
+        self.buffered -= bytes;
+        self.held.sub(bytes);
+    }
+}
+
+#[derive(Clone)]
 struct Pipe(Arc<Mutex<State>>);
 
 impl Pipe {
@@ -56,8 +81,16 @@ pub(crate) struct Relayed {
 pub(crate) struct ReaderGone;
 
 /// `exact`: the length the response declares.
-pub(crate) fn pipe(exact: Option<u64>) -> (Feeder, Relayed) {
-    let pipe = Pipe::default();
+pub(crate) fn pipe(exact: Option<u64>, budget: &Arc<Budget>) -> (Feeder, Relayed) {
+    let pipe = Pipe(Arc::new(Mutex::new(State {
+        frames: VecDeque::new(),
+        buffered: 0,
+        held: budget.hold(),
+        ended: None,
+        reader_gone: false,
+        reader: None,
+        feeder: None,
+    })));
     (
         Feeder {
             pipe: pipe.clone(),
@@ -70,7 +103,7 @@ pub(crate) fn pipe(exact: Option<u64>) -> (Feeder, Relayed) {
 impl Feeder {
     /// True when the next frame would wait for the client.
     pub(crate) fn is_full(&self) -> bool {
-        self.pipe.state().buffered >= WINDOW_BYTES
+        self.pipe.state().is_full()
     }
 
     /// Waits while the window is full.
@@ -84,12 +117,12 @@ impl Feeder {
             if state.reader_gone {
                 return Poll::Ready(Err(ReaderGone));
             }
-            if state.buffered >= WINDOW_BYTES {
+            if state.is_full() {
                 state.feeder = Some(cx.waker().clone());
                 return Poll::Pending;
             }
             if let Some(frame) = frame.take() {
-                state.buffered += frame.data_ref().map_or(0, Bytes::len);
+                state.came(frame.data_ref().map_or(0, Bytes::len));
                 state.frames.push_back(frame);
             }
             let reader = state.reader.take();
@@ -137,7 +170,7 @@ impl HttpBody for Relayed {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut state = self.pipe.state();
         if let Some(frame) = state.frames.pop_front() {
-            state.buffered -= frame.data_ref().map_or(0, Bytes::len);
+            state.went(frame.data_ref().map_or(0, Bytes::len));
             let feeder = state.feeder.take();
             drop(state);
             if let Some(feeder) = feeder {
@@ -175,7 +208,8 @@ impl Drop for Relayed {
             let mut state = self.pipe.state();
             state.reader_gone = true;
             state.frames.clear();
-            state.buffered = 0;
+            let left = state.buffered;
+            state.went(left);
             state.feeder.take()
         };
         if let Some(feeder) = feeder {
@@ -195,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_origin_runs_ahead_by_one_window_and_no_more() {
-        let (feeder, mut relayed) = pipe(None);
+        let (feeder, mut relayed) = pipe(None, &Budget::new(u64::MAX));
         feeder.push(megabyte()).await.unwrap();
         assert!(!feeder.is_full());
         feeder.push(megabyte()).await.unwrap();
@@ -223,7 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_feeder_that_vanishes_breaks_the_response_off() {
-        let (feeder, mut relayed) = pipe(Some(5));
+        let (feeder, mut relayed) = pipe(Some(5), &Budget::new(u64::MAX));
         feeder
             .push(Frame::data(Bytes::from_static(b"hel")))
             .await
@@ -242,7 +276,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_leaves_lets_the_feeder_know() {
-        let (feeder, relayed) = pipe(None);
+        let (feeder, relayed) = pipe(None, &Budget::new(u64::MAX));
         feeder.push(megabyte()).await.unwrap();
         feeder.push(megabyte()).await.unwrap();
         let pushing = feeder.push(megabyte());

@@ -329,7 +329,7 @@ async fn ask_origin(
 ) -> Result<Response<Body>, Failure> {
     let bytes_max = asked.running.plan.limits.body_bytes_max;
     let (parts, incoming) = request.into_parts();
-    let upload = upload::take(incoming, bytes_max)
+    let upload = upload::take(incoming, bytes_max, &client.shard.shared.uploads)
         .await
         .map_err(Failure::Upload)?;
     let (place, body) = match upload {

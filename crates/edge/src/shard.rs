@@ -13,6 +13,7 @@ use saqta_detect::tally::Tally;
 use tokio::time::Instant;
 
 use crate::admission::{Admission, Config};
+use crate::budget::{Budget, RELAYED_BYTES_MAX, UPLOADS_BYTES_MAX};
 use crate::cache::Cache;
 use crate::clock::UnixMillis;
 use crate::head::{self, ClientFault};
@@ -45,6 +46,10 @@ pub(crate) struct Shared {
     pub occupancy: Arc<Occupancy>,
     pub cache: Arc<Cache>,
     pub pages: Pages,
+    /// Request bodies taken in before admission.
+    pub uploads: Arc<Budget>,
+    /// Responses drained from an origin and not yet taken by their clients.
+    pub relayed: Arc<Budget>,
     pub bypass: AtomicBool,
     pub started: Instant,
     exchanges: AtomicUsize,
@@ -129,6 +134,8 @@ impl Shared {
             occupancy: Arc::default(),
             cache,
             pages: Pages::new(),
+            uploads: Budget::new(UPLOADS_BYTES_MAX),
+            relayed: Budget::new(RELAYED_BYTES_MAX),
             started: Instant::now(),
             exchanges: AtomicUsize::new(0),
         }

@@ -4,6 +4,7 @@
 //! does not fit is a stream.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -12,14 +13,15 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::body::{Body, BodyError};
+use crate::budget::{Budget, Held};
 
-/// A comment, a login, an article with its pictures as links. Times the connections that may send one, this is what uploads can hold.
+/// A comment, a login, an article with its pictures as links. All of them together: [`UPLOADS_BYTES_MAX`](crate::budget::UPLOADS_BYTES_MAX).
 pub(crate) const BUFFERED_BYTES_MAX: usize = 1024 * 1024;
 
 pub(crate) enum Upload {
     /// All of it is here.
     Buffered(Body),
-    /// Longer than [`BUFFERED_BYTES_MAX`], declared or found out.
+    /// Longer than [`BUFFERED_BYTES_MAX`], declared or found out, or more than all may hold together.
     Streaming(Body),
 }
 
@@ -27,7 +29,11 @@ pub(crate) enum Upload {
 ///
 /// # Errors
 /// When the client breaks off, is too slow, or declares more than `bytes_max`.
-pub(crate) async fn take(mut incoming: Incoming, bytes_max: u64) -> Result<Upload, BodyError> {
+pub(crate) async fn take(
+    mut incoming: Incoming,
+    bytes_max: u64,
+    budget: &Arc<Budget>,
+) -> Result<Upload, BodyError> {
     if incoming.is_end_stream() {
         return Ok(Upload::Buffered(Body::Empty));
     }
@@ -38,22 +44,20 @@ pub(crate) async fn take(mut incoming: Incoming, bytes_max: u64) -> Result<Uploa
     if declared.is_some_and(|bytes| bytes > BUFFERED_BYTES_MAX as u64) {
         return Ok(Upload::Streaming(rest(Bytes::new(), incoming, bytes_max)));
     }
+    let mut held = budget.hold();
     let mut buffered = BytesMut::new();
+    let mut trailers = None;
     while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(|_| BodyError::ClientBrokeOff)?;
         match frame.into_data() {
-            Ok(data) => buffered.extend_from_slice(&data),
-            Err(frame) => {
-                // Trailers end a body; with them it is a sequence of frames again.
-                return Ok(Upload::Buffered(Body::stream(Rest {
-                    first: Some(buffered.freeze()),
-                    trailers: frame.into_trailers().ok(),
-                    incoming: None,
-                    left: bytes_max,
-                })));
+            Ok(data) => {
+                held.add(data.len());
+                buffered.extend_from_slice(&data);
             }
+            Err(frame) => trailers = frame.into_trailers().ok(),
         }
-        if buffered.len() > BUFFERED_BYTES_MAX {
+        if buffered.len() > BUFFERED_BYTES_MAX || held.is_spent() {
+            drop(held);
             return Ok(Upload::Streaming(rest(
                 buffered.freeze(),
                 incoming,
@@ -61,7 +65,13 @@ pub(crate) async fn take(mut incoming: Incoming, bytes_max: u64) -> Result<Uploa
             )));
         }
     }
-    Ok(Upload::Buffered(Body::full(buffered.freeze())))
+    Ok(Upload::Buffered(Body::stream(Rest {
+        first: Some(buffered.freeze()),
+        trailers,
+        incoming: None,
+        left: bytes_max,
+        held: Some(held),
+    })))
 }
 
 fn rest(first: Bytes, incoming: Incoming, bytes_max: u64) -> Body {
@@ -72,6 +82,7 @@ fn rest(first: Bytes, incoming: Incoming, bytes_max: u64) -> Body {
         trailers: None,
         incoming: Some(incoming),
         left,
+        held: None,
     })
 }
 
@@ -80,6 +91,8 @@ struct Rest {
     trailers: Option<http::HeaderMap>,
     incoming: Option<Incoming>,
     left: u64,
+    #[expect(dead_code, reason = "held until the body is dropped")]
+    held: Option<Held>,
 }
 
 impl HttpBody for Rest {
@@ -90,7 +103,7 @@ impl HttpBody for Rest {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(first) = self.first.take() {
+        if let Some(first) = self.first.take().filter(|first| !first.is_empty()) {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         let Some(incoming) = &mut self.incoming else {
@@ -117,9 +130,18 @@ impl HttpBody for Rest {
         }
     }
 
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_none()
+            && self.trailers.is_none()
+            && self.first.as_ref().is_none_or(Bytes::is_empty)
+    }
+
     fn size_hint(&self) -> SizeHint {
-        match &self.incoming {
-            Some(incoming) if self.first.is_none() => incoming.size_hint(),
+        match (&self.incoming, &self.first) {
+            (Some(incoming), None) => incoming.size_hint(),
+            (None, first) if self.trailers.is_none() => {
+                SizeHint::with_exact(first.as_ref().map_or(0, |first| first.len() as u64))
+            }
             _ => SizeHint::default(),
         }
     }

@@ -6,12 +6,12 @@
 //! - responses on their way to the cache: a quarter of that, 16 MiB at least and 256 MiB at most, and past it
 //!   [`WINDOW_BYTES_SCARCE`] for each fetch;
 //! - keys remembered as not storable: [`REFUSED_MAX`] of [`REFUSED_BYTES`];
-//! - idle connections: `connections_max` of [`IDLE_CONNECTION_BYTES_MAX`] and of the longest head each has sent, whose buffer it
-//!   keeps: `header_bytes_max`;
-//! - fetches waiting for the origin: [`FLIGHTS_MAX`] of [`WAITING_FETCH_BYTES`].
+//! - connections: `connections_max` of [`IDLE_CONNECTION_BYTES_MAX`], and `header_bytes_max` of a head that is on its way;
+//! - fetches waiting for the origin: [`FLIGHTS_MAX`] of [`WAITING_FETCH_BYTES`];
+//! - request bodies taken in before the origin is asked, all together: [`UPLOADS_BYTES_MAX`];
+//! - answers drained from an origin and not yet read by slow clients, all together: [`RELAYED_BYTES_MAX`].
 //!
-//! On top of it come exchanges under way: up to 1 MiB of a request's body taken in before the origin is asked, and up to 2 MiB of
-//! an answer whose reader is slower than the origin. Neither has a sum of its own yet but the connections and their streams.
+//! On top of it come the buffers of exchanges under way: what hyper and HTTP/2's flow control let a client send ahead.
 //!
 //! What it learns by address, shape or session lies in tables of fixed size, which [`STRANGERS_BYTES_MAX`] covers. The first test
 //! holds the sum that strangers reach without holding connections open; the second, what a connection costs that is held.
@@ -31,6 +31,7 @@ use std::sync::{Mutex, PoisonError};
 
 use kit::{PATIENCE, plan};
 use saqta_edge::Edge;
+use saqta_edge::budget::{RELAYED_BYTES_MAX, UPLOADS_BYTES_MAX};
 use saqta_edge::cache::REFUSED_MAX;
 use saqta_edge::cache::flight::{FLIGHTS_MAX, WINDOW_BYTES_SCARCE};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -275,7 +276,9 @@ fn an_idle_connection_costs_little() {
         + REFUSED_MAX as u64 * REFUSED_BYTES
         + limits.connections_max as u64
             * (IDLE_CONNECTION_BYTES_MAX + limits.header_bytes_max as u64)
-        + FLIGHTS_MAX as u64 * WAITING_FETCH_BYTES;
+        + FLIGHTS_MAX as u64 * WAITING_FETCH_BYTES
+        + UPLOADS_BYTES_MAX
+        + RELAYED_BYTES_MAX;
     println!(
         "{each} bytes each for {} idle connections; an edge with {} MiB of cache and no exchange under way: {} MiB at worst",
         idle.len(),
@@ -283,4 +286,51 @@ fn an_idle_connection_costs_little() {
         edge_bytes_max / MIB
     );
     assert!(each < IDLE_CONNECTION_BYTES_MAX, "{each}");
+}
+
+/// Each holds back its last byte.
+const UPLOADERS: u32 = 400;
+const UPLOAD_BYTES: usize = 1024 * 1024;
+
+/// Beside the budget: hyper's buffers of 400 exchanges, and bodies past the budget, which are cut off or streamed.
+const UPLOADS_EXTRA_BYTES_MAX: u64 = 96 * MIB;
+
+#[test]
+fn bodies_that_never_end_share_one_budget() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
+    let edge = Edge::start(plan(origin())).unwrap();
+    let before = resident_bytes();
+    let body = vec![b'x'; UPLOAD_BYTES - 1];
+    let held: Vec<_> = (0..UPLOADERS)
+        .map(|number| {
+            let mut stream = connect_from(address_of(number), edge.addresses()[0]);
+            let head = format!(
+                "POST /comment HTTP/1.1\r\nHost: a.kz\r\nContent-Length: {UPLOAD_BYTES}\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            // Past the budget the edge may answer and hang up.
+            let _refused = stream.write_all(&body);
+            stream
+        })
+        .collect();
+    let after = resident_bytes();
+    let more = after.saturating_sub(before);
+    println!("{} MiB for {} bodies of 1 MiB", more / MIB, held.len());
+    // The budget was reached, or nothing was shown.
+    assert!(more > UPLOADS_BYTES_MAX / 2, "{} MiB", more / MIB);
+    assert!(
+        more < UPLOADS_BYTES_MAX + UPLOADS_EXTRA_BYTES_MAX,
+        "{} MiB",
+        more / MIB
+    );
+    let mut reader = connect_from(address_of(UPLOADERS + 1), edge.addresses()[0]);
+    reader
+        .write_all(b"GET /news/1 HTTP/1.1\r\nHost: a.kz\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    reader.read_to_string(&mut answer).unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200"),
+        "readers are served meanwhile: {answer}"
+    );
 }

@@ -54,6 +54,8 @@ impl Server {
         let output = fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
         let child = Command::new("taskset")
             .args(["--cpu-list", &core.to_string()])
+            // Whatever ends us ends the server too.
+            .args(["setpriv", "--pdeathsig", "TERM"])
             .args(command.iter().map(|word| fill(word)))
             .current_dir(folder)
             .stdin(Stdio::null())

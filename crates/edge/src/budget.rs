@@ -1,0 +1,90 @@
+//! Bytes that many may hold together.
+//!
+//! A bound on each of ten thousand connections is no bound on memory: what one client may hold times all clients is more than any
+//! machine has. So what clients can make us hold is counted in one sum for each kind, and past it everybody gets less.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A hundred and twenty-eight full-size comments or articles at the same moment; what comes beyond is not taken in but streamed, and
+/// streams are few.
+pub const UPLOADS_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// A thousand pages of 256 KB that slow clients have not read; beyond, origins wait for their clients.
+pub const RELAYED_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Budget {
+    held: AtomicU64,
+    bytes_max: u64,
+}
+
+/// One holder's part, given back on drop.
+#[derive(Debug)]
+pub(crate) struct Held {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(bytes_max: u64) -> Arc<Self> {
+        Arc::new(Self {
+            held: AtomicU64::new(0),
+            bytes_max,
+        })
+    }
+
+    pub(crate) fn is_spent(&self) -> bool {
+        self.held.load(Ordering::Relaxed) >= self.bytes_max
+    }
+
+    pub(crate) fn hold(self: &Arc<Self>) -> Held {
+        Held {
+            budget: Arc::clone(self),
+            bytes: 0,
+        }
+    }
+}
+
+impl Held {
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        self.budget.held.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sub(&mut self, bytes: usize) {
+        self.bytes -= bytes as u64;
+        self.budget.held.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_spent(&self) -> bool {
+        self.budget.is_spent()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_counts_until_it_is_given_back() {
+        let budget = Budget::new(10);
+        let mut first = budget.hold();
+        let mut second = budget.hold();
+        first.add(6);
+        assert!(!budget.is_spent());
+        second.add(4);
+        assert!(first.is_spent());
+        second.sub(1);
+        assert!(!budget.is_spent());
+        drop(first);
+        drop(second);
+        assert_eq!(budget.held.load(Ordering::Relaxed), 0);
+    }
+}
