@@ -199,13 +199,16 @@ async fn feed(asked: &Asked, body: &mut Body, feeder: Feeder, mut place: Place, 
         }
         drained += frame.data_ref().map_or(0, Bytes::len);
         if gone {
+            if place.is_long_held() {
+                return;
+            }
             // Small enough to finish for the connection's sake; more than that is cut off.
             if drained > WINDOW_BYTES {
                 return;
             }
             continue;
         }
-        if feeder.is_full() {
+        if feeder.is_full() || place.is_long_held() {
             place = match place.into_stream(asked, outcome) {
                 Ok(place) => place,
                 Err(_) => return,

@@ -11,6 +11,10 @@ use crate::asked::Asked;
 use crate::plan::SiteId;
 use crate::shard::Shard;
 
+/// From admission to the end of an answer that is on its way. A page takes a second; a download by a slow script takes minutes, and two of
+/// them must not hold the only two slots.
+const SLOT_HELD_MAX: Duration = Duration::from_secs(5);
+
 pub(crate) struct Place {
     right: Right,
     shard: Rc<Shard>,
@@ -73,6 +77,11 @@ impl Place {
 
     pub(crate) fn shard(&self) -> &Shard {
         &self.shard
+    }
+
+    /// A response that goes on and on keeps a connection of the origin rather than a worker: time to call it a stream.
+    pub(crate) fn is_long_held(&self) -> bool {
+        self.is_slot() && self.began.elapsed() > SLOT_HELD_MAX
     }
 
     pub(crate) fn is_slot(&self) -> bool {

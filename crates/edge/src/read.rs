@@ -437,6 +437,12 @@ async fn receive(
                 let Ok(chunk) = frame.into_data() else {
                     continue;
                 };
+                if place.is_long_held() {
+                    place = match place.into_stream(asked, outcome) {
+                        Ok(place) => place,
+                        Err(_) => return receiving.fail(FetchFault::Shed),
+                    };
+                }
                 if receiving.chunk(chunk).await.is_err() {
                     // Nobody wants the rest. Its slot stays taken for the learned cost: the origin does not know.
                     return;

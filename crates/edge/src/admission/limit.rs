@@ -36,6 +36,10 @@ use super::cost::Ease;
 /// Where an origin nobody has measured starts: PHP hosting for small sites gives 4 to 10 workers.
 pub(super) const LEVEL_START: usize = 4;
 
+/// With one place, whatever is in it is all there is: nothing at a higher level is ever seen, and one slow answer closes the origin
+/// for everybody. An origin that cannot work on two requests at once has no readers.
+const LEVEL_MIN: usize = 2;
+
 /// The factor of one step up; the reason is above.
 const STEP: f64 = 1.4;
 
@@ -520,7 +524,7 @@ impl Limit {
     }
 
     fn set_level(&mut self, level: usize) {
-        self.level = level.clamp(1, self.ceiling);
+        self.level = level.clamp(LEVEL_MIN.min(self.ceiling), self.ceiling);
         self.window = self.window.wrapping_add(1);
         self.seen = Window::default();
     }

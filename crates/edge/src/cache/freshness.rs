@@ -196,7 +196,9 @@ pub fn judge(
     }
 
     let explicit = explicit_lifetime(&control, headers, times);
-    let heuristic_allowed = control.public || is_heuristically_cacheable(status);
+    // A guess must not share what a cookie may have made personal. Which cookies do not matter, a site's profile will say.
+    let guess_is_safe = control.public || !asked.headers.contains_key(COOKIE);
+    let heuristic_allowed = (control.public || is_heuristically_cacheable(status)) && guess_is_safe;
     let heuristic = if heuristic_allowed {
         heuristic_lifetime(headers, times)
     } else {
