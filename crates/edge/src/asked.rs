@@ -23,7 +23,7 @@ use crate::shard::{Running, SiteState};
 pub(crate) struct Asked {
     pub running: Arc<Running>,
     pub site_id: SiteId,
-    /// Host and port the reader asked for.
+    /// Host and port the reader asked for, in their normal form.
     pub authority: Authority,
     pub target: PathAndQuery,
     pub client: IpAddr,
@@ -63,6 +63,7 @@ impl Asked {
             &running.plan.trust_forwarded,
             Scheme::Http,
         );
+        let authority = normal(authority, scheme);
         let state = &running.sites[site_id];
         let class = class_of(&running.plan.sites[site_id], state, address, fields);
         let shape = state.shapes.shape(target.as_str().as_bytes());
@@ -195,6 +196,26 @@ fn authority<B>(running: &Running, request: &Request<B>) -> Result<Authority, Un
     }
 }
 
+/// Lower case, no root's dot, no port that the scheme has anyway (RFC 3986 §6.2.3). Spellings that share a cache entry must be one for
+/// the origin too, or the first of them would be in everybody's links.
+fn normal(authority: Authority, scheme: Scheme) -> Authority {
+    let host = authority.host();
+    let mut text = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let default = match scheme {
+        Scheme::Http => 80,
+        Scheme::Https => 443,
+    };
+    if let Some(port) = authority.port_u16().filter(|port| *port != default) {
+        text.push(':');
+        text.push_str(itoa::Buffer::new().format(port));
+    }
+    if text == authority.as_str() {
+        return authority;
+    }
+    // A name that is nothing but a dot stays as it is.
+    Authority::try_from(text).unwrap_or(authority)
+}
+
 /// Fields only HTTP/1.1 has, in an HTTP/2 request (RFC 9113 §8.2.2): a downgrade to the origin's HTTP/1.1 is where they bite.
 pub(crate) fn http2_fault(method: &Method, fields: &HeaderMap) -> Option<ClientFault> {
     if matches!(*method, Method::CONNECT | Method::TRACE) {
@@ -213,4 +234,27 @@ pub(crate) fn http2_fault(method: &Method, fields: &HeaderMap) -> Option<ClientF
     }
     let odd_te = fields.get_all(header::TE).iter().any(|te| te != "trailers");
     odd_te.then_some(ClientFault::ConnectionField)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_spelling_for_each_host() {
+        let table = [
+            ("a.kz", Scheme::Http, "a.kz"),
+            ("A.KZ.:80", Scheme::Http, "a.kz"),
+            ("a.kz:", Scheme::Http, "a.kz"),
+            ("a.kz:80", Scheme::Https, "a.kz:80"),
+            ("a.kz:443", Scheme::Https, "a.kz"),
+            ("A.kz.:8080", Scheme::Http, "a.kz:8080"),
+            ("[::1]:8080", Scheme::Http, "[::1]:8080"),
+            ("[::1]:80", Scheme::Http, "[::1]"),
+            (".", Scheme::Http, "."),
+        ];
+        for (given, scheme, expected) in table {
+            assert_eq!(normal(given.parse().unwrap(), scheme), expected);
+        }
+    }
 }

@@ -44,6 +44,26 @@ impl Budget {
             bytes: 0,
         }
     }
+
+    /// `None`: so much is not left.
+    pub(crate) fn try_hold(self: &Arc<Self>, bytes: usize) -> Option<Held> {
+        let bytes = bytes as u64;
+        self.held
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+                held.checked_add(bytes)
+                    .filter(|held| *held <= self.bytes_max)
+            })
+            .ok()?;
+        Some(Held {
+            budget: Arc::clone(self),
+            bytes,
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
 }
 
 impl Held {
@@ -83,8 +103,10 @@ mod tests {
         assert!(first.is_spent());
         second.sub(1);
         assert!(!budget.is_spent());
-        drop(first);
-        drop(second);
-        assert_eq!(budget.held.load(Ordering::Relaxed), 0);
+        assert!(budget.try_hold(2).is_none());
+        let third = budget.try_hold(1);
+        assert!(third.is_some() && budget.is_spent());
+        drop((first, second, third));
+        assert_eq!(budget.held(), 0);
     }
 }

@@ -75,7 +75,7 @@ pub enum Lookup {
     HitForMiss(Unstorable),
     /// This request must not share a fetch: it carries credentials, or asks for `no-store`. Fetch alone.
     Bypass(Forward),
-    /// The client wants nothing from the origin and there is nothing else: 504.
+    /// The client wants nothing from the origin (`only-if-cached`) and there is nothing else: 504.
     NotCached,
 }
 
@@ -90,6 +90,8 @@ pub struct Stale {
     pub on_error: bool,
     /// The last response for this key could not be stored: fetch alone, at once.
     pub refused: Option<Unstorable>,
+    /// The client wants nothing from the origin: send it, and ask nobody.
+    pub only_if_cached: bool,
     /// For [`Cache::join`].
     pub flight: u64,
 }
@@ -224,10 +226,19 @@ impl Cache {
                 count(&self.counts.misses)
             }
         }
-        match (wishes, found) {
-            (_, Lookup::Fresh(stored)) => Lookup::Fresh(stored),
-            (Some(wishes), _) if wishes.only_if_cached => Lookup::NotCached,
-            (_, found) => found,
+        match found {
+            Lookup::Fresh(stored) => Lookup::Fresh(stored),
+            // Of all a stranger may wish, this one spares the origin.
+            found if Control::of(request).only_if_cached => match found {
+                Lookup::Stale(stale) if stale.while_revalidating || stale.on_error => {
+                    Lookup::Stale(Stale {
+                        only_if_cached: true,
+                        ..stale
+                    })
+                }
+                _ => Lookup::NotCached,
+            },
+            found => found,
         }
     }
 
@@ -326,6 +337,7 @@ impl Cache {
                 && freshness.serves_while_revalidating(now),
             on_error: freshness.serves_on_error(now),
             refused: self.refusal(key, now),
+            only_if_cached: false,
             flight,
             stored,
         })
@@ -433,11 +445,7 @@ impl Cache {
                 .get(name)
                 .and_then(|value| same_host_target(key, value.as_bytes()))
             {
-                self.invalidate(
-                    &self
-                        .keyring
-                        .key(key.site(), key.scheme(), key.host(), &target),
-                );
+                self.invalidate(&self.keyring.key_beside(key, key.scheme(), &target));
             }
         }
     }
@@ -445,14 +453,17 @@ impl Cache {
     /// Both schemes: they are one resource to whoever changed it.
     fn invalidate(&self, key: &KeyRef<'_>) {
         for scheme in [Scheme::Http, Scheme::Https] {
-            let key = self
-                .keyring
-                .key(key.site(), scheme, key.host(), key.target());
+            let key = self.keyring.key_beside(key, scheme, key.target());
             self.flights.forget(&key);
             if self.store(&key).invalidate(&key) {
                 count(&self.counts.invalidated);
             }
         }
+    }
+
+    /// Blocks until every coding asked for so far has been made, or found not worth it: for whoever measures or tests coded answers.
+    pub fn settle(&self) {
+        self.compressor.settle();
     }
 
     pub fn stats(&self) -> CacheStats {
@@ -489,13 +500,15 @@ impl Cache {
         self.store(&key.as_ref())
     }
 
-    fn insert(&self, key: &Key, stored: &Arc<Stored>) {
+    /// False: too heavy.
+    fn insert(&self, key: &Key, stored: &Arc<Stored>) -> bool {
         let taken = self.store_of(key).insert(&key.as_ref(), Arc::clone(stored));
         count(if taken {
             &self.counts.stored
         } else {
             &self.counts.too_heavy
         });
+        taken
     }
 
     /// `fresh` takes the place of `stale`, whatever each was chosen by.
@@ -592,20 +605,25 @@ fn accepts(wishes: &Control, stored: &Stored, now: UnixMillis) -> bool {
 /// `Location` and `Content-Location` as a target on the key's own host; `None` for another host, or what is no reference.
 fn same_host_target(key: &KeyRef<'_>, reference: &[u8]) -> Option<Vec<u8>> {
     let reference = reference.split(|byte| *byte == b'#').next()?;
-    let after_scheme = ["http://", "https://", "//"].iter().find_map(|prefix| {
-        let (scheme, rest) = reference.split_at_checked(prefix.len())?;
-        scheme
+    let prefixes = [
+        ("http://", Scheme::Http),
+        ("https://", Scheme::Https),
+        ("//", key.scheme()),
+    ];
+    let after_scheme = prefixes.iter().find_map(|(prefix, scheme)| {
+        let (start, rest) = reference.split_at_checked(prefix.len())?;
+        start
             .eq_ignore_ascii_case(prefix.as_bytes())
-            .then_some(rest)
+            .then_some((*scheme, rest))
     });
     let reference = match after_scheme {
-        Some(rest) => {
+        Some((scheme, rest)) => {
             let end = rest
                 .iter()
                 .position(|byte| matches!(byte, b'/' | b'?'))
                 .unwrap_or(rest.len());
             let (authority, target) = rest.split_at(end);
-            if !key::without_port(authority).eq_ignore_ascii_case(key.host()) {
+            if !key.is_of_host(scheme, authority) {
                 return None;
             }
             if target.is_empty() { b"/" } else { target }

@@ -30,7 +30,7 @@ const BROTLI_WINDOW_BITS: u32 = 20;
 const ZSTD_LEVEL: i32 = 9;
 const GZIP_LEVEL: u32 = 6;
 
-/// What `Accept-Encoding` comes to, and what a form of a page is coded in.
+/// What a form of a page is coded in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Coding {
@@ -64,82 +64,75 @@ impl Coding {
         }
     }
 
-    /// What the origin is told instead of the client's own words, so that what `Vary: Accept-Encoding` selects by is exactly what
-    /// was sent. `None`: no field.
-    pub fn for_origin(self) -> Option<&'static str> {
-        match self {
-            Self::Identity => None,
-            Self::Gzip => Some("gzip"),
-            Self::Zstd => Some("zstd, gzip"),
-            Self::Brotli => Some("br, gzip"),
-        }
-    }
-
-    /// The best of [`CODINGS`] a request accepts; one of four classes.
-    pub fn preferred<F: Fields + ?Sized>(request: &F) -> Self {
-        Accepted::of(request).best()
-    }
-
     pub(crate) fn index(self) -> usize {
         self as usize
     }
 }
 
-/// Codings with a quality above 0.
+/// What a request says of each coding (RFC 9110 §12.5.3), in thousandths; 0 is "not this one".
+///
+/// A client that accepts nothing we have, not even identity, gets identity: a page it may be able to read is better than a 406.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Accepted {
-    codings: u8,
+    qualities: [u16; 4],
 }
+
+/// Codings nobody named are worth less than any that was.
+const UNNAMED_IDENTITY: u16 = 1;
 
 impl Accepted {
     pub fn of<F: Fields + ?Sized>(request: &F) -> Self {
-        let mut named = 0u8;
-        let mut accepted = 0u8;
-        let mut any = false;
+        let mut named: [Option<u16>; 4] = [None; 4];
+        let mut any = None;
         request.each_line("accept-encoding", &mut |line| {
             for item in line.split(|byte| *byte == b',') {
                 let mut parts = item.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
                 let name = parts.next().unwrap_or_default();
-                let wanted = parts.all(|part| match part {
-                    [b'q' | b'Q', b'=', value @ ..] => {
-                        quality(value).is_some_and(|thousandths| thousandths > 0)
-                    }
-                    _ => true,
-                });
-                let coding = if name.eq_ignore_ascii_case(b"br") {
-                    Coding::Brotli
+                let place = if name.eq_ignore_ascii_case(b"br") {
+                    &mut named[Coding::Brotli.index()]
                 } else if name.eq_ignore_ascii_case(b"zstd") {
-                    Coding::Zstd
+                    &mut named[Coding::Zstd.index()]
                 } else if name.eq_ignore_ascii_case(b"gzip") || name.eq_ignore_ascii_case(b"x-gzip")
                 {
-                    Coding::Gzip
+                    &mut named[Coding::Gzip.index()]
+                } else if name.eq_ignore_ascii_case(b"identity") {
+                    &mut named[Coding::Identity.index()]
                 } else if name == b"*" {
-                    any = wanted;
-                    continue;
+                    &mut any
                 } else {
                     continue;
                 };
-                named |= 1 << coding.index();
-                if wanted {
-                    accepted |= 1 << coding.index();
+                let mut thousandths = 1000;
+                for part in parts {
+                    if let [b'q' | b'Q', b'=', value @ ..] = part {
+                        thousandths = quality(value).unwrap_or(0);
+                    }
                 }
+                // Named twice: the kinder one.
+                *place = Some(place.map_or(thousandths, |other| thousandths.max(other)));
             }
         });
-        if any {
-            accepted |= !named;
+        let mut qualities = named.map(|quality| quality.or(any).unwrap_or(0));
+        if named[Coding::Identity.index()].or(any).is_none() {
+            qualities[Coding::Identity.index()] = UNNAMED_IDENTITY;
         }
-        Self { codings: accepted }
+        Self { qualities }
     }
 
-    pub fn contains(self, coding: Coding) -> bool {
-        coding == Coding::Identity || self.codings & (1 << coding.index()) != 0
+    /// The best of what there is: by what the client thinks of it, then in the order of [`CODINGS`].
+    pub fn best_of(self, there_is: impl Fn(Coding) -> bool) -> Coding {
+        let mut best = (0, Coding::Identity);
+        for coding in CODINGS.into_iter().chain([Coding::Identity]) {
+            let quality = self.qualities[coding.index()];
+            if quality > best.0 && there_is(coding) {
+                best = (quality, coding);
+            }
+        }
+        best.1
     }
 
     pub fn best(self) -> Coding {
-        CODINGS
-            .into_iter()
-            .find(|coding| self.contains(*coding))
-            .unwrap_or(Coding::Identity)
+        self.best_of(|_| true)
     }
 }
 
@@ -231,8 +224,14 @@ pub trait Compressible: Send + Sync + 'static {
 
 /// The thread. Dropping it lets the thread finish the job in its hands and end.
 pub struct Compressor<T> {
-    jobs: SyncSender<(Weak<T>, Coding)>,
+    jobs: SyncSender<Job<T>>,
     dropped: AtomicU64,
+}
+
+enum Job<T> {
+    /// The queue keeps nothing alive that the cache has let go.
+    Compress(Weak<T>, Coding),
+    Tell(SyncSender<()>),
 }
 
 impl<T: Compressible> Compressor<T> {
@@ -250,12 +249,21 @@ impl<T: Compressible> Compressor<T> {
     }
 
     pub fn ask(&self, item: &Arc<T>, coding: Coding) {
-        // The queue keeps nothing alive that the cache has let go.
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
-            self.jobs.try_send((Arc::downgrade(item), coding))
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self
+            .jobs
+            .try_send(Job::Compress(Arc::downgrade(item), coding))
         {
             item.refused(coding);
             self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Blocks until everything asked for so far is done.
+    pub fn settle(&self) {
+        let (tell, told) = sync_channel(1);
+        if self.jobs.send(Job::Tell(tell)).is_ok() {
+            // An error: the thread is gone, and nothing more will be made.
+            let _gone = told.recv();
         }
     }
 
@@ -265,10 +273,18 @@ impl<T: Compressible> Compressor<T> {
     }
 }
 
-fn work<T: Compressible>(queue: &Receiver<(Weak<T>, Coding)>) {
-    while let Ok((item, coding)) = queue.recv() {
-        if let Some(item) = item.upgrade() {
-            item.compress(coding);
+fn work<T: Compressible>(queue: &Receiver<Job<T>>) {
+    while let Ok(job) = queue.recv() {
+        match job {
+            Job::Compress(item, coding) => {
+                if let Some(item) = item.upgrade() {
+                    item.compress(coding);
+                }
+            }
+            Job::Tell(who) => {
+                // Whoever asked may have stopped waiting.
+                let _gone = who.send(());
+            }
         }
     }
 }
@@ -289,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn four_classes() {
+    fn what_a_client_likes_best() {
         use Coding::{Brotli, Gzip, Identity, Zstd};
         let table: &[(&[&str], Coding)] = &[
             (&[], Identity),
@@ -298,20 +314,55 @@ mod tests {
             (&["gzip, deflate"], Gzip),
             (&["X-GZip"], Gzip),
             (&["gzip", "BR"], Brotli),
-            (&["zstd;q=0.2, gzip"], Zstd),
+            (&["zstd;q=0.2, gzip"], Gzip),
+            (&["gzip;q=0.5, br;q=0.4, zstd;q=0.5"], Zstd),
+            (&["*;q=0.5, gzip"], Gzip),
+            (&["gzip;q=0.8, *"], Brotli),
             (&["br;q=0, gzip"], Gzip),
             (&["br;q=0.000, gzip;Q=0.0"], Identity),
             (&["br; q=0.001"], Brotli),
+            (&["br; q=0.01; x=y"], Brotli),
             (&["br;q=x"], Identity),
             (&["*"], Brotli),
             (&["br;q=0, *"], Zstd),
             (&["*;q=0"], Identity),
             (&["identity"], Identity),
+            (&["identity, br"], Brotli),
+            (&["identity, br;q=0.9"], Identity),
+            (&["identity;q=0.5, gzip;q=0.4, br;q=0"], Identity),
+            (&["identity;q=0, gzip;q=0.001"], Gzip),
+            (&["br;q=0, br"], Brotli),
+            // Nothing we have is wanted.
+            (&["identity;q=0"], Identity),
+            (&["*;q=0, identity;q=0, br;q=0"], Identity),
             (&["deflate, compress"], Identity),
             (&["brotli"], Identity),
         ];
         for (lines, expected) in table {
-            assert_eq!(Coding::preferred(&request(lines)), *expected, "{lines:?}");
+            assert_eq!(Accepted::of(&request(lines)).best(), *expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_best_of_what_there_is() {
+        use Coding::{Brotli, Gzip, Identity, Zstd};
+        let table: &[(&str, &[Coding], Coding)] = &[
+            ("gzip, br, zstd", &[Gzip, Identity], Gzip),
+            ("gzip, br, zstd", &[Identity], Identity),
+            ("br;q=0, gzip", &[Brotli, Identity], Identity),
+            ("identity;q=0.9, gzip;q=0.5", &[Gzip, Identity], Identity),
+            (
+                "identity;q=0, gzip;q=0.5, zstd",
+                &[Gzip, Zstd, Identity],
+                Zstd,
+            ),
+        ];
+        for (line, there_is, expected) in table {
+            assert_eq!(
+                Accepted::of(&request(&[line])).best_of(|coding| there_is.contains(&coding)),
+                *expected,
+                "{line}"
+            );
         }
     }
 
@@ -404,7 +455,7 @@ mod tests {
         fn any_bytes_are_a_class(line in proptest::collection::vec(32u8..127, 0..60)) {
             let mut map = HeaderMap::new();
             map.insert("accept-encoding", http::HeaderValue::from_bytes(&line).unwrap());
-            Coding::preferred(&map);
+            Accepted::of(&map).best();
         }
     }
 }

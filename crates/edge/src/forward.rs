@@ -556,7 +556,8 @@ fn remove_all(fields: &mut HeaderMap, names: &[HeaderName]) {
     }
 }
 
-fn is_dropped(name: &str) -> bool {
+/// Taken from no client, by [`DROPPED`].
+pub(crate) fn is_dropped(name: &str) -> bool {
     // CGI turns `-` and `_` into the same letter, so `X_Forwarded_For` would stand in for the field dropped above.
     name.contains('_')
         || DROPPED

@@ -1,15 +1,17 @@
 //! GET and HEAD: from the store, from a fetch under way, or by a fetch of our own.
 //!
 //! A fetch for the cache runs as a task that belongs to nobody: the client that caused it may leave, everybody else who wants the page
-//! reads along, and the origin's slot is free as soon as its last byte is here. When the origin fails, or has no room, a copy that may be
-//! served stale is.
+//! reads along, and the origin's slot is free as soon as its last byte is here. When the origin fails, breaks off or has no room, a copy
+//! that may be served stale is; so a client whose page has one waits for all of the new one.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header, request};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request,
+};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use saqta_detect::facts::Served;
@@ -21,7 +23,7 @@ use crate::asked::Asked;
 use crate::body::Body;
 use crate::cache::fetch::{Fetch, Reception};
 use crate::cache::flight::{Alone, Arrival, FetchFault, Streaming};
-use crate::cache::freshness::{self, Times};
+use crate::cache::freshness::{self, Times, Unstorable};
 use crate::cache::key::{KeyRef, Scheme};
 use crate::cache::status::{CacheStatus, Forward};
 use crate::cache::stored::Stored;
@@ -37,8 +39,8 @@ use crate::shard::Shard;
 /// A response chosen by fields we learn of only when it arrives makes a follower join once more; after this often it asks alone.
 const JOINS_MAX: usize = 3;
 
-/// How long a reader waits for a page we have a stale copy of. A page of a healthy origin takes 10 to 50 ms and is worth the
-/// wait; whoever asks next gets what arrives later. So an origin that hangs is not noticed.
+/// How long a reader waits for a page we have a stale copy of, to its last byte. A page of a healthy origin takes 10 to 50 ms and is
+/// worth the wait; whoever asks next gets what arrives later. So an origin that hangs is not noticed.
 const STALE_PATIENCE: Duration = Duration::from_millis(60);
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -47,7 +49,7 @@ pub(crate) fn key<'a>(cache: &Cache, asked: &'a Asked) -> KeyRef<'a> {
     cache.key(
         asked.site_id,
         scheme(asked.scheme),
-        asked.authority.host().as_bytes(),
+        asked.authority.as_str().as_bytes(),
         asked.target.as_str().as_bytes(),
     )
 }
@@ -87,13 +89,23 @@ pub(crate) async fn read(
                 &parts,
                 now,
                 CacheStatus::hit(stored.freshness().ttl_secs(now)),
+                Served::Hit,
             ))
         }
-        Lookup::Stale(stale) if stale.while_revalidating => {
+        Lookup::Stale(stale) if stale.only_if_cached || stale.while_revalidating => {
             counters.stale.add(1);
-            revalidate(client, asked, &key, &parts, &stale);
+            if !stale.only_if_cached {
+                revalidate(client, asked, &key, &parts, &stale);
+            }
             let status = CacheStatus::hit(stale.stored.freshness().ttl_secs(now));
-            Ok(answer(cache, &stale.stored, &parts, now, status))
+            Ok(answer(
+                cache,
+                &stale.stored,
+                &parts,
+                now,
+                status,
+                Served::Stale,
+            ))
         }
         Lookup::Stale(stale) => {
             let starved = stale.on_error
@@ -107,7 +119,8 @@ pub(crate) async fn read(
                     &stale.stored,
                     &parts,
                     now,
-                    stale_status(&stale, now, "starved"),
+                    stale_status(&stale, now, FetchFault::Shed),
+                    Served::Stale,
                 ));
             }
             let (why, flight) = (stale.why, stale.flight);
@@ -117,19 +130,35 @@ pub(crate) async fn read(
         Lookup::Miss(_)
             if parts.method == Method::HEAD || parts.headers.contains_key(header::RANGE) =>
         {
-            alone(client, asked, parts, Forward::UriMiss).await
+            alone(client, asked, parts, CacheStatus::forward(Forward::UriMiss)).await
         }
         Lookup::Miss(miss) => {
             shared(client, asked, &key, miss.flight, &parts, miss.why, None).await
         }
-        Lookup::HitForMiss(_) => alone(client, asked, parts, Forward::Miss).await,
-        Lookup::Bypass(why) => alone(client, asked, parts, why).await,
-        Lookup::NotCached => {
-            let mut response = Response::new(Body::Empty);
-            *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
-            Ok(response)
+        Lookup::HitForMiss(why) => {
+            let status = CacheStatus::forward(Forward::Miss).with_detail(why.as_token());
+            alone(client, asked, parts, status).await
         }
+        Lookup::Bypass(why) => alone(client, asked, parts, CacheStatus::forward(why)).await,
+        Lookup::NotCached => Ok(not_cached()),
     }
+}
+
+/// RFC 9111 §5.2.1.7. Whoever sends this is a program, and reads English.
+fn not_cached() -> Response<Body> {
+    let mut response = Response::new(Body::full(
+        "There is no stored copy of this page, and the request asked for nothing else (only-if-cached).\n",
+    ));
+    *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+    let status = CacheStatus::default().with_detail("only-if-cached");
+    let fields = response.headers_mut();
+    fields.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(CACHE_STATUS, status.to_value());
+    serve::served(response, Served::Refused)
 }
 
 /// From a stored response: whole, not modified, or parts.
@@ -139,13 +168,9 @@ fn answer(
     parts: &request::Parts,
     now: UnixMillis,
     status: CacheStatus,
+    served: Served,
 ) -> Response<Body> {
     let shape = cache.shape(stored, &parts.method, &parts.headers);
-    let served = match status.forward {
-        None if stored.is_fresh(now) => Served::Hit,
-        None => Served::Stale,
-        Some(_) => Served::Coalesced,
-    };
     serve::served(
         stored
             .answer(&shape, &parts.method, now, &status)
@@ -154,8 +179,22 @@ fn answer(
     )
 }
 
-fn stale_status(stale: &Stale, now: UnixMillis, detail: &'static str) -> CacheStatus {
-    CacheStatus::hit(stale.stored.freshness().ttl_secs(now)).with_detail(detail)
+/// Of a copy that stands in for the origin's answer (RFC 9211 §2): a hit when the origin was never asked.
+fn stale_status(stale: &Stale, now: UnixMillis, fault: FetchFault) -> CacheStatus {
+    let ttl_secs = stale.stored.freshness().ttl_secs(now);
+    let (detail, forward_status) = match fault {
+        FetchFault::Shed => return CacheStatus::hit(ttl_secs).with_detail("starved"),
+        FetchFault::TimedOut => ("origin-slow", None),
+        FetchFault::Failed(status) => ("origin-error", Some(status)),
+        FetchFault::Unreachable | FetchFault::BrokeOff | FetchFault::Abandoned => {
+            ("origin-down", None)
+        }
+    };
+    CacheStatus {
+        ttl_secs: Some(ttl_secs),
+        forward_status,
+        ..CacheStatus::forward(stale.why).with_detail(detail)
+    }
 }
 
 /// Behind the client's back; one at a time for each page.
@@ -177,7 +216,7 @@ async fn alone(
     client: &Client,
     asked: &Asked,
     parts: request::Parts,
-    why: Forward,
+    status: CacheStatus,
 ) -> Result<Response<Body>, Failure> {
     client.shard.counters.passed.add(1);
     let place = Place::enter(&client.shard, asked).await?;
@@ -185,7 +224,7 @@ async fn alone(
     let mut response = pass::pass(client, asked.clone(), request, place).await?;
     response
         .headers_mut()
-        .append(CACHE_STATUS, CacheStatus::forward(why).to_value());
+        .append(CACHE_STATUS, status.to_value());
     Ok(response)
 }
 
@@ -220,7 +259,14 @@ async fn shared(
                     collapsed: true,
                     ..CacheStatus::forward(why)
                 };
-                return Ok(answer(cache, &stored, parts, now, status));
+                return Ok(answer(
+                    cache,
+                    &stored,
+                    parts,
+                    now,
+                    status,
+                    Served::Coalesced,
+                ));
             }
             Join::Lead(fetch, reader) => {
                 counters.misses.add(1);
@@ -243,10 +289,14 @@ async fn shared(
             .as_ref()
             .filter(|stale| stale.on_error && !client.shard.shared.bypassed());
         let arrival = match copy {
-            Some(_) if asked.class != Class::Staff => {
-                timeout(STALE_PATIENCE, reader.arrival(&parts.headers)).await
-            }
-            _ => Ok(reader.arrival(&parts.headers).await),
+            Some(_) if asked.class == Class::Staff => Ok(reader.whole(&parts.headers).await),
+            Some(_) => timeout(STALE_PATIENCE, reader.whole(&parts.headers)).await,
+            None => Ok(reader.arrival(&parts.headers).await),
+        };
+        let served = if status.collapsed {
+            Served::Coalesced
+        } else {
+            Served::Miss
         };
         let fault = match arrival {
             Ok(Arrival::Stored(stored)) => {
@@ -254,11 +304,20 @@ async fn shared(
                     stored: true,
                     ..status
                 };
-                return Ok(answer(cache, &stored, parts, UnixMillis::now(), status));
+                let now = UnixMillis::now();
+                return Ok(answer(cache, &stored, parts, now, status, served));
+            }
+            Ok(Arrival::Freshened(stored)) => {
+                let status = CacheStatus {
+                    forward_status: Some(StatusCode::NOT_MODIFIED),
+                    ..status
+                };
+                let now = UnixMillis::now();
+                return Ok(answer(cache, &stored, parts, now, status, served));
             }
             Ok(Arrival::Streaming(streaming)) => {
                 if copy.is_none() || !freshness::is_origin_failure(streaming.status) {
-                    return Ok(stream(parts, streaming, status));
+                    return Ok(stream(parts, streaming, status, served));
                 }
                 FetchFault::Failed(streaming.status)
             }
@@ -280,38 +339,31 @@ async fn shared(
             &stale.stored,
             parts,
             now,
-            stale_status(stale, now, detail(fault)),
+            stale_status(stale, now, fault),
+            Served::Stale,
         ));
     }
-    alone(client, asked, parts.clone(), why).await
+    alone(client, asked, parts.clone(), CacheStatus::forward(why)).await
 }
 
-fn stream(parts: &request::Parts, streaming: Streaming, mut status: CacheStatus) -> Response<Body> {
-    status.stored = streaming.stored.is_ok();
+/// Whether it will be stored is not known before its last byte, so nothing is said of that; why it will not, is.
+fn stream(
+    parts: &request::Parts,
+    streaming: Streaming,
+    mut status: CacheStatus,
+    served: Served,
+) -> Response<Body> {
+    status.detail = streaming.stored.err().map(Unstorable::as_token);
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = streaming.status;
     *response.headers_mut() = streaming.headers;
     response
         .headers_mut()
         .append(CACHE_STATUS, status.to_value());
-    let served = if streaming.is_leader {
-        Served::Miss
-    } else {
-        Served::Coalesced
-    };
     if parts.method != Method::HEAD && !streaming.body.is_end_stream() {
         *response.body_mut() = Body::stream(streaming.body);
     }
     serve::served(response, served)
-}
-
-fn detail(fault: FetchFault) -> &'static str {
-    match fault {
-        FetchFault::Shed => "starved",
-        FetchFault::TimedOut => "origin-slow",
-        FetchFault::Failed(_) => "origin-error",
-        FetchFault::Unreachable | FetchFault::BrokeOff | FetchFault::Abandoned => "origin-down",
-    }
 }
 
 fn failure(fault: FetchFault) -> Failure {

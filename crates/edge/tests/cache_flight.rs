@@ -245,7 +245,14 @@ async fn what_only_the_leader_may_have() {
     assert_eq!(cache.stats().flight_bytes, 0);
 }
 
-#[tokio::test(start_paused = true)]
+/// Once.
+macro_rules! poll {
+    ($future:ident) => {
+        std::future::poll_fn(|cx| std::task::Poll::Ready($future.as_mut().poll(cx))).await
+    };
+}
+
+#[tokio::test]
 async fn a_body_that_outgrows_the_store_slides() {
     let cache = cache();
     let (fetch, leader) = lead(&cache, "/film");
@@ -253,7 +260,7 @@ async fn a_body_that_outgrows_the_store_slides() {
     let mut receiving = head(fetch, 200, CACHEABLE, &HeaderMap::new());
     let (leader, follower) = (streaming(leader).await, streaming(follower).await);
     let chunks = 12 * MIB / 65_536;
-    let write = async {
+    let mut write = std::pin::pin!(async {
         for number in 0..chunks {
             receiving
                 .chunk(Bytes::from(vec![number as u8; 65_536]))
@@ -262,12 +269,15 @@ async fn a_body_that_outgrows_the_store_slides() {
         }
         assert!(!receiving.is_kept());
         receiving.done();
-    };
-    let slow = async {
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        all(follower.body).await.unwrap()
-    };
-    let ((), fast, slow) = tokio::join!(write, all(leader.body), slow);
+    });
+    let mut fast = std::pin::pin!(all(leader.body));
+    // The slow one has not begun when the fast one has read a window's worth.
+    for _ in 0..3 {
+        assert!(poll!(write).is_pending());
+        assert!(poll!(fast).is_pending());
+    }
+    let ((), fast, slow) = tokio::join!(write, fast, all(follower.body));
+    let slow = slow.unwrap();
     let expected: Vec<u8> = (0..chunks)
         .flat_map(|number| vec![number as u8; 65_536])
         .collect();

@@ -102,9 +102,8 @@ fn next_head(reader: &mut BufReader<TcpStream>) -> Option<String> {
             _ => {}
         }
     }
-    let mut dropped = vec![0; body];
-    reader.read_exact(&mut dropped).ok()?;
-    Some(first)
+    let dropped = std::io::copy(&mut reader.take(body), &mut std::io::sink()).ok()?;
+    (dropped == body).then_some(first)
 }
 
 fn answer_to(line: &str) -> Vec<u8> {

@@ -13,7 +13,7 @@ use super::Cache;
 use super::flight::{Alone, FetchFault, FlightReader, FlightWriter, Head, Unread};
 use super::freshness::{Asked, Freshness, Times, Unstorable, is_origin_failure, judge};
 use super::key::Key;
-use super::stored::{Draft, Stored, end_to_end, merged, shared_fields};
+use super::stored::{Draft, Stored, add_vary, end_to_end, may_be_coded, merged, shared_fields};
 use super::vary::Selection;
 use crate::clock::UnixMillis;
 
@@ -118,7 +118,13 @@ impl Fetch {
         let fault =
             (verdict.is_err() && is_origin_failure(status)).then_some(FetchFault::Failed(status));
         let shared = shared_fields(&headers);
+        let mut leader = end_to_end(&headers);
         let mut followers = shared.clone();
+        // The next reader may get another form of it.
+        if verdict.is_ok() && may_be_coded(status, &headers, length) {
+            add_vary(&mut leader);
+            add_vary(&mut followers);
+        }
         if let Ok(freshness) = &verdict {
             followers.insert(
                 header::AGE,
@@ -127,7 +133,7 @@ impl Fetch {
         }
         self.writer.head(Head {
             status,
-            leader: end_to_end(&headers),
+            leader,
             shared: followers,
             length,
             share,
@@ -254,22 +260,19 @@ impl Receiving {
         if length.is_some_and(|length| length != writer.received()) {
             return writer.fail(FetchFault::BrokeOff);
         }
-        let stored =
-            draft
-                .zip(writer.whole())
-                .map(|((status, headers, selection, freshness), body)| {
-                    Arc::new(Stored::new(Draft {
-                        status,
-                        headers,
-                        body,
-                        selection,
-                        freshness,
-                        serial: cache.serial(),
-                    }))
-                });
-        if let Some(stored) = &stored {
-            cache.insert(&key, stored);
-        }
+        let stored = draft
+            .zip(writer.whole())
+            .map(|((status, headers, selection, freshness), body)| {
+                Arc::new(Stored::new(Draft {
+                    status,
+                    headers,
+                    body,
+                    selection,
+                    freshness,
+                    serial: cache.serial(),
+                }))
+            })
+            .filter(|stored| cache.insert(&key, stored));
         writer.done(stored, Ok(()));
     }
 

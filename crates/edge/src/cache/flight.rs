@@ -76,8 +76,10 @@ pub enum Alone {
 /// What a reader of a flight gets.
 #[derive(Debug)]
 pub enum Arrival {
-    /// Complete: answer from it as from a hit.
+    /// Complete and stored: answer from it as from a hit.
     Stored(Arc<Stored>),
+    /// The origin vouched for the copy with a 304: answer from it as from a hit.
+    Freshened(Arc<Stored>),
     Streaming(Streaming),
     Alone(Alone),
     Failed(FetchFault),
@@ -615,29 +617,51 @@ impl FlightReader {
         self.is_leader
     }
 
-    /// Waits for the head. `request`: this client's fields, as they would be sent to the origin.
+    /// Waits for the head.
     pub async fn arrival<F: Fields + ?Sized>(self, request: &F) -> Arrival {
-        let head = std::future::poll_fn(|cx| self.poll_head(cx)).await;
-        let head = match head {
+        match self.head(request).await {
+            Ok(head) => self.streaming(&head),
+            Err(arrival) => arrival,
+        }
+    }
+
+    /// Waits for all of a response that is being kept; of any other, for the head. For who has a copy to fall back on: what breaks off
+    /// must not take its place.
+    pub async fn whole<F: Fields + ?Sized>(self, request: &F) -> Arrival {
+        let head = match self.head(request).await {
             Ok(head) => head,
             Err(arrival) => return arrival,
         };
+        match std::future::poll_fn(|cx| self.poll_whole(cx)).await {
+            Some(Ok(stored)) => Arrival::Stored(stored),
+            Some(Err(fault)) => Arrival::Failed(fault),
+            None => self.streaming(&head),
+        }
+    }
+
+    /// The head, when this reader may have what follows it and it is not stored yet.
+    async fn head<F: Fields + ?Sized>(&self, request: &F) -> Result<Arc<Head>, Arrival> {
+        let head = std::future::poll_fn(|cx| self.poll_head(cx)).await?;
         if !self.is_leader {
             if let Some(fault) = head.fault {
-                return Arrival::Failed(fault);
+                return Err(Arrival::Failed(fault));
             }
             if let Err(alone) = head.share {
-                return Arrival::Alone(alone);
+                return Err(Arrival::Alone(alone));
             }
             if !head.selection.matches(request) {
                 let flight = head.selection.flight(&self.flight.flights.keyring, request);
-                return Arrival::Alone(Alone::OtherVariant { flight });
+                return Err(Arrival::Alone(Alone::OtherVariant { flight }));
             }
             // Complete by now: ranges, conditions and codings work as for any hit.
             if let Some(stored) = self.flight.lock().stored.clone() {
-                return Arrival::Stored(stored);
+                return Err(Arrival::Stored(stored));
             }
         }
+        Ok(head)
+    }
+
+    fn streaming(self, head: &Head) -> Arrival {
         let headers = if self.is_leader {
             head.leader.clone()
         } else {
@@ -665,7 +689,7 @@ impl FlightReader {
             // After a 304 there is no head, only what it freshened.
             (Stage::Done, Some(stored)) => Poll::Ready(Err(match state.stored_share {
                 Err(alone) if !self.is_leader => Arrival::Alone(alone),
-                _ => Arrival::Stored(Arc::clone(stored)),
+                _ => Arrival::Freshened(Arc::clone(stored)),
             })),
             (Stage::Done | Stage::BrokeOff, _) => Poll::Ready(Err(Arrival::Failed(
                 state.fault.unwrap_or(FetchFault::Abandoned),
@@ -674,6 +698,20 @@ impl FlightReader {
                 state.wait(self.place, cx);
                 Poll::Pending
             }
+        }
+    }
+
+    /// `None`: it is not being kept, so that only a reader moves it on.
+    fn poll_whole(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Arc<Stored>, FetchFault>>> {
+        let mut state = self.flight.lock();
+        match state.stage {
+            Stage::Done => Poll::Ready(state.stored.clone().map(Ok)),
+            Stage::BrokeOff => Poll::Ready(Some(Err(state.fault.unwrap_or(FetchFault::Abandoned)))),
+            Stage::Waiting | Stage::Streaming if state.keeps_all => {
+                state.wait(self.place, cx);
+                Poll::Pending
+            }
+            Stage::Waiting | Stage::Streaming => Poll::Ready(None),
         }
     }
 

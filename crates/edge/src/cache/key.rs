@@ -1,8 +1,9 @@
 //! What a stored response is found by: site, scheme, host and the exact target.
 //!
-//! The host is compared in lower case and without its port; the target byte for byte, because `/a` and `/A` are two pages and
-//! re-writing a path is how one reader's page becomes another's. `HEAD` is answered from what `GET` stored, so the method is no
-//! part of it.
+//! The host is compared in lower case, without the root's dot and without its scheme's own port: `A.kz.:80` is `a.kz`. Any other port
+//! stays, because the origin hears of it and may write it into the page's links; left out of the key, a stranger's `a.kz:1` would
+//! be everybody's link. The target is compared byte for byte, because `/a` and `/A` are two pages and re-writing a path is how one
+//! reader's page becomes another's. `HEAD` is answered from what `GET` stored, so the method is no part of it.
 //!
 //! Strangers choose targets, so the hash is SipHash with a secret key, made once per request and carried along: tables here never
 //! hash twice and nobody outside can make keys collide.
@@ -25,15 +26,20 @@ pub struct KeyRef<'a> {
     hash: u64,
     site: u32,
     scheme: Scheme,
+    port: Port,
     host: &'a [u8],
     target: &'a [u8],
 }
+
+/// 0: the scheme's own.
+type Port = u32;
 
 #[derive(Debug, Clone)]
 pub struct Key {
     hash: u64,
     site: u32,
     scheme: Scheme,
+    port: Port,
     host_bytes: u32,
     /// Host in lower case, then target.
     text: Box<[u8]>,
@@ -46,7 +52,7 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// `host` as in the `Host` field (a port is cut off), `target` in origin form with its query.
+    /// `host` as in the `Host` field, `target` in origin form with its query.
     pub fn key<'a>(
         &self,
         site: SiteId,
@@ -54,7 +60,28 @@ impl Keyring {
         host: &'a [u8],
         target: &'a [u8],
     ) -> KeyRef<'a> {
-        let host = without_port(host);
+        let (host, port) = host_and_port(scheme, host);
+        self.keyed(site, scheme, host, port, target)
+    }
+
+    /// Another target of the same host, over one scheme or the other.
+    pub(super) fn key_beside<'a>(
+        &self,
+        key: &KeyRef<'a>,
+        scheme: Scheme,
+        target: &'a [u8],
+    ) -> KeyRef<'a> {
+        self.keyed(key.site(), scheme, key.host, key.port, target)
+    }
+
+    fn keyed<'a>(
+        &self,
+        site: SiteId,
+        scheme: Scheme,
+        host: &'a [u8],
+        port: Port,
+        target: &'a [u8],
+    ) -> KeyRef<'a> {
         let site = u32::try_from(site).unwrap_or(u32::MAX);
         let mut hasher = self.secret.build_hasher();
         hasher.write_u32(site);
@@ -68,11 +95,13 @@ impl Keyring {
             hasher.write(lower);
         }
         hasher.write_u8(0xff);
+        hasher.write_u32(port);
         hasher.write(target);
         KeyRef {
             hash: hasher.finish(),
             site,
             scheme,
+            port,
             host,
             target,
         }
@@ -93,9 +122,15 @@ impl<'a> KeyRef<'a> {
         self.scheme
     }
 
-    /// As given, without port.
+    /// As given, without port and root's dot.
     pub fn host(&self) -> &'a [u8] {
         self.host
+    }
+
+    /// Would a URI of this scheme and authority have the same host and port?
+    pub(super) fn is_of_host(&self, scheme: Scheme, authority: &[u8]) -> bool {
+        let (host, port) = host_and_port(scheme, authority);
+        host.eq_ignore_ascii_case(self.host) && port == self.port
     }
 
     pub fn target(&self) -> &'a [u8] {
@@ -114,6 +149,7 @@ impl<'a> KeyRef<'a> {
             hash: self.hash,
             site: self.site,
             scheme: self.scheme,
+            port: self.port,
             host_bytes: u32::try_from(self.host.len()).unwrap_or(u32::MAX),
             text: text.into_boxed_slice(),
         }
@@ -127,6 +163,7 @@ impl Key {
             hash: self.hash,
             site: self.site,
             scheme: self.scheme,
+            port: self.port,
             host,
             target,
         }
@@ -161,6 +198,7 @@ impl PartialEq for KeyRef<'_> {
         self.hash == other.hash
             && self.site == other.site
             && self.scheme == other.scheme
+            && self.port == other.port
             && self.target == other.target
             && self.host.eq_ignore_ascii_case(other.host)
     }
@@ -203,18 +241,28 @@ impl Hasher for Hashed {
     }
 }
 
-/// `[::1]:80` loses `:80`, `[::1]` nothing.
-pub(super) fn without_port(host: &[u8]) -> &[u8] {
-    let Some(colon) = host.iter().rposition(|byte| *byte == b':') else {
-        return host;
+/// `[::1]:80` is `[::1]`, `a.kz.:8080` is `a.kz` and 8080. What is no port stays part of the name.
+pub(super) fn host_and_port(scheme: Scheme, host: &[u8]) -> (&[u8], Port) {
+    let (name, port) = split_port(host).unwrap_or((host, 0));
+    let port = match (scheme, port) {
+        (Scheme::Http, 80) | (Scheme::Https, 443) => 0,
+        (_, port) => port,
     };
-    let is_port = host[colon + 1..].iter().all(u8::is_ascii_digit);
-    let in_brackets = host.first() == Some(&b'[') && host[..colon].last() != Some(&b']');
-    if is_port && !in_brackets {
-        &host[..colon]
-    } else {
-        host
-    }
+    (name.strip_suffix(b".").unwrap_or(name), port)
+}
+
+fn split_port(host: &[u8]) -> Option<(&[u8], Port)> {
+    const DIGITS_MAX: usize = 5;
+    let colon = host.iter().rposition(|byte| *byte == b':')?;
+    let (name, digits) = (&host[..colon], &host[colon + 1..]);
+    let in_brackets = host.first() == Some(&b'[') && name.last() != Some(&b']');
+    let is_port = digits.len() <= DIGITS_MAX && digits.iter().all(u8::is_ascii_digit);
+    (is_port && !in_brackets).then(|| {
+        let port = digits
+            .iter()
+            .fold(0, |port, digit| port * 10 + Port::from(digit - b'0'));
+        (name, port)
+    })
 }
 
 #[cfg(test)]
@@ -231,7 +279,10 @@ mod tests {
             (0, Http, b"kaztag.kz", b"/a?b=1", true),
             (0, Http, b"KazTAG.kz", b"/a?b=1", true),
             (0, Http, b"kaztag.kz:80", b"/a?b=1", true),
-            (0, Http, b"kaztag.kz:8080", b"/a?b=1", true),
+            (0, Http, b"KazTAG.kz.", b"/a?b=1", true),
+            (0, Http, b"kaztag.kz.:080", b"/a?b=1", true),
+            (0, Http, b"kaztag.kz:8080", b"/a?b=1", false),
+            (0, Http, b"kaztag.kz:443", b"/a?b=1", false),
             (0, Http, b"kaztag.kz", b"/a?b=2", false),
             (0, Http, b"kaztag.kz", b"/A?b=1", false),
             (0, Http, b"kaztag.kz", b"/a", false),
@@ -250,17 +301,22 @@ mod tests {
 
     #[test]
     fn ports_and_literals() {
-        let table: &[(&[u8], &[u8])] = &[
-            (b"a.kz", b"a.kz"),
-            (b"a.kz:", b"a.kz"),
-            (b"a.kz:443", b"a.kz"),
-            (b"[::1]", b"[::1]"),
-            (b"[::1]:443", b"[::1]"),
-            (b"a.kz:x", b"a.kz:x"),
-            (b"", b""),
+        let table: &[(Scheme, &[u8], &[u8], Port)] = &[
+            (Scheme::Http, b"a.kz", b"a.kz", 0),
+            (Scheme::Http, b"a.kz:", b"a.kz", 0),
+            (Scheme::Http, b"a.kz.", b"a.kz", 0),
+            (Scheme::Http, b"a.kz:80", b"a.kz", 0),
+            (Scheme::Http, b"a.kz:443", b"a.kz", 443),
+            (Scheme::Https, b"a.kz:443", b"a.kz", 0),
+            (Scheme::Https, b"a.kz.:00443", b"a.kz", 0),
+            (Scheme::Http, b"[::1]", b"[::1]", 0),
+            (Scheme::Http, b"[::1]:8080", b"[::1]", 8080),
+            (Scheme::Http, b"a.kz:x", b"a.kz:x", 0),
+            (Scheme::Http, b"a.kz:123456", b"a.kz:123456", 0),
+            (Scheme::Http, b"", b"", 0),
         ];
-        for (host, without) in table {
-            assert_eq!(without_port(host), *without);
+        for (scheme, host, name, port) in table {
+            assert_eq!(host_and_port(*scheme, host), (*name, *port));
         }
     }
 

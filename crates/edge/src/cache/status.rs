@@ -34,10 +34,13 @@ impl Forward {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CacheStatus {
-    /// `None`: a hit.
+    /// Answered from the store, and nobody was asked.
+    pub hit: bool,
+    /// The origin was asked, or was to be. Without either, the answer is our own.
     pub forward: Option<Forward>,
     /// The origin's status, where it differs from the one sent.
     pub forward_status: Option<StatusCode>,
+    /// It is in the store by now, whole. Never said of a response whose body is still on its way: that may break off.
     pub stored: bool,
     pub collapsed: bool,
     /// Seconds; negative for a stale answer.
@@ -49,6 +52,7 @@ pub struct CacheStatus {
 impl CacheStatus {
     pub fn hit(ttl_secs: i64) -> Self {
         Self {
+            hit: true,
             ttl_secs: Some(ttl_secs),
             ..Self::default()
         }
@@ -70,12 +74,12 @@ impl CacheStatus {
     /// The value alone.
     pub fn write(&self, out: &mut BytesMut) {
         out.put_slice(b"saqta");
-        match self.forward {
-            None => out.put_slice(b"; hit"),
-            Some(why) => {
-                out.put_slice(b"; fwd=");
-                out.put_slice(why.as_token().as_bytes());
-            }
+        if self.hit {
+            out.put_slice(b"; hit");
+        }
+        if let Some(why) = self.forward {
+            out.put_slice(b"; fwd=");
+            out.put_slice(why.as_token().as_bytes());
         }
         let mut number = itoa::Buffer::new();
         if let Some(status) = self.forward_status {
@@ -136,6 +140,10 @@ mod tests {
             (
                 CacheStatus::forward(Forward::Bypass).with_detail("private"),
                 "saqta; fwd=bypass; detail=private",
+            ),
+            (
+                CacheStatus::default().with_detail("only-if-cached"),
+                "saqta; detail=only-if-cached",
             ),
         ];
         for (status, value) in table {

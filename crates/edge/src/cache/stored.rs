@@ -174,12 +174,9 @@ impl Stored {
             serial,
         } = draft;
         let control = Control::of_response(&headers);
-        let coded = is_compressible(status, &headers, &control, body.len());
-        if coded
-            && !super::vary::names(&headers)
-                .is_some_and(|names| names.contains(&header::ACCEPT_ENCODING))
-        {
-            headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        let coded = may_be_coded(status, &headers, Some(body.len() as u64));
+        if coded {
+            add_vary(&mut headers);
         }
         if has_length(status) {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -344,12 +341,10 @@ impl Stored {
             return (Shape::Whole(Coding::Identity), None);
         }
         let accepted = Accepted::of(request);
-        let made = CODINGS
-            .into_iter()
-            .find(|coding| accepted.contains(*coding) && self.form(*coding).is_some());
+        let made = accepted.best_of(|coding| self.form(coding).is_some());
         let best = accepted.best();
-        let wanted = (best != Coding::Identity && made != Some(best)).then_some(best);
-        (Shape::Whole(made.unwrap_or(Coding::Identity)), wanted)
+        let wanted = (best != Coding::Identity && made != best).then_some(best);
+        (Shape::Whole(made), wanted)
     }
 
     /// True once for each coding, until [`Compressible::refused`].
@@ -590,16 +585,15 @@ impl Compressible for Stored {
     }
 }
 
-fn is_compressible(
-    status: StatusCode,
-    headers: &HeaderMap,
-    control: &Control,
-    length: usize,
-) -> bool {
+/// Will it be compressed for who likes that, once it is stored? `length`: where it is known.
+pub(super) fn may_be_coded(status: StatusCode, headers: &HeaderMap, length: Option<u64>) -> bool {
     const CHECKSUMS: [&str; 4] = ["content-md5", "digest", "content-digest", "repr-digest"];
+    let fits = |length| {
+        (compress::BODY_BYTES_MIN as u64..=compress::BODY_BYTES_MAX as u64).contains(&length)
+    };
     status == StatusCode::OK
-        && (compress::BODY_BYTES_MIN..=compress::BODY_BYTES_MAX).contains(&length)
-        && !control.no_transform
+        && length.is_none_or(fits)
+        && !Control::of_response(headers).no_transform
         && !Control::of(headers).no_transform
         && !headers.contains_key(header::CONTENT_ENCODING)
         && !headers.contains_key(header::CONTENT_RANGE)
@@ -607,6 +601,15 @@ fn is_compressible(
         && headers
             .get(header::CONTENT_TYPE)
             .is_some_and(|value| compress::is_text(value.as_bytes()))
+}
+
+/// Says, on every form of a page, that there are others.
+pub(super) fn add_vary(headers: &mut HeaderMap) {
+    let says_so =
+        super::vary::names(headers).is_some_and(|names| names.contains(&header::ACCEPT_ENCODING));
+    if !says_so {
+        headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
 }
 
 fn coded_fields(headers: &mut HeaderMap, coding: Coding, etag: Option<&Tag>, length: usize) {

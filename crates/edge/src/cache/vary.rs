@@ -1,21 +1,50 @@
 //! Which of several stored responses a request may have (RFC 9111 §4.1).
 //!
 //! A response keeps the values its `Vary` names had in the request it answered, in a normal form: lines joined, blanks around commas
-//! gone. `Accept-Encoding` shrinks to the one coding we would pick, because browsers spell it in hundreds of ways and mean four;
-//! `Accept-Language` also matches when only order or case differ, or when the stored page's own language is what the client likes
-//! best. Absent and empty are different values. Comparing walks the request's bytes and allocates nothing but for languages.
+//! gone. `Accept-Language` also matches when only order or case differ, or when the stored page's own language is what the client
+//! likes best. Absent and empty are different values. Comparing walks the request's bytes and allocates nothing but for languages.
+//!
+//! What the origin was sent is not always what the client said. `Accept-Encoding` is `identity` for every fetch, because we compress
+//! ourselves; `X-Forwarded-Proto` is ours and in the key. Such a field is the same in all requests for one key, so it selects nothing:
+//! compared with the client's own words, a page that varies by one would never be found again.
 
 use http::{HeaderMap, HeaderName};
 
 use super::key::Keyring;
-use crate::compress::Coding;
 use crate::fields::Fields;
+use crate::forward;
 
 /// A response that varies on more is not worth storing: hardly two clients agree on so many fields.
 const NAMES_MAX: usize = 16;
 
 /// Languages a client is taken to ask for; browsers send two to six.
 const LANGUAGES_MAX: usize = 16;
+
+/// What the edge says of the client's address: a response chosen by it is one client's.
+const NEVER_ALIKE: [&str; 2] = ["x-forwarded-for", "x-real-ip"];
+
+/// Beside what no client may say, the fields a fetch for the cache does not take from the client.
+const ALWAYS_ALIKE: [&str; 14] = [
+    "accept-encoding",
+    "cache-control",
+    "connection",
+    "expect",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "pragma",
+    "range",
+    "te",
+    "upgrade",
+];
+
+/// The same in every fetch for one key, whatever the client sent.
+fn is_always_alike(name: &HeaderName) -> bool {
+    ALWAYS_ALIKE.contains(&name.as_str()) || forward::is_dropped(name.as_str())
+}
 
 /// The names in `Vary`, sorted, each once. `None`: `*`, or nothing one could ever match.
 pub fn names(response: &HeaderMap) -> Option<Vec<HeaderName>> {
@@ -27,10 +56,11 @@ pub fn names(response: &HeaderMap) -> Option<Vec<HeaderName>> {
             .map(<[u8]>::trim_ascii)
             .filter(|name| !name.is_empty())
         {
-            if name == b"*" {
+            let name = HeaderName::from_bytes(name).ok()?;
+            if name == "*" || NEVER_ALIKE.contains(&name.as_str()) {
                 return None;
             }
-            names.push(HeaderName::from_bytes(name).ok()?);
+            names.push(name);
         }
     }
     names.sort_by(|one, two| one.as_str().cmp(two.as_str()));
@@ -47,7 +77,6 @@ pub struct Selection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Value {
     Absent,
-    Coding(Coding),
     Text(Box<[u8]>),
     Language {
         text: Box<[u8]>,
@@ -61,6 +90,7 @@ impl Selection {
     pub fn of<F: Fields + ?Sized>(response: &HeaderMap, request: &F) -> Option<Self> {
         let chosen_by = names(response)?
             .into_iter()
+            .filter(|name| !is_always_alike(name))
             .map(|name| {
                 let value = value_of(&name, request, response);
                 (name, value)
@@ -76,7 +106,6 @@ impl Selection {
     pub fn matches<F: Fields + ?Sized>(&self, request: &F) -> bool {
         self.chosen_by.iter().all(|(name, value)| match value {
             Value::Absent => request.field(name.as_str()).is_none(),
-            Value::Coding(coding) => Coding::preferred(request) == *coding,
             Value::Text(text) => text_equals(request, name.as_str(), text),
             Value::Language {
                 text,
@@ -95,12 +124,8 @@ impl Selection {
         let mut text = Vec::new();
         for (name, _) in &self.chosen_by {
             text.extend_from_slice(name.as_str().as_bytes());
-            if *name == http::header::ACCEPT_ENCODING {
-                text.push(Coding::preferred(request) as u8);
-            } else {
-                let present = normalise(request, name.as_str(), &mut |byte| text.push(byte));
-                text.push(u8::from(present));
-            }
+            let present = normalise(request, name.as_str(), &mut |byte| text.push(byte));
+            text.push(u8::from(present));
             text.push(0);
         }
         keyring.hash_of(text).max(1)
@@ -113,7 +138,7 @@ impl Selection {
             .map(|(_, value)| {
                 size_of::<(HeaderName, Value)>()
                     + match value {
-                        Value::Absent | Value::Coding(_) => 0,
+                        Value::Absent => 0,
                         Value::Text(text) => text.len(),
                         Value::Language {
                             text,
@@ -131,9 +156,6 @@ impl Selection {
 }
 
 fn value_of<F: Fields + ?Sized>(name: &HeaderName, request: &F, response: &HeaderMap) -> Value {
-    if *name == http::header::ACCEPT_ENCODING {
-        return Value::Coding(Coding::preferred(request));
-    }
     let mut text = Vec::new();
     if !normalise(request, name.as_str(), &mut |byte| text.push(byte)) {
         return Value::Absent;
@@ -361,20 +383,26 @@ mod tests {
             ),
             (
                 "accept-encoding",
+                &[("accept-encoding", "identity")],
                 &[("accept-encoding", "gzip, br")],
-                &[("accept-encoding", "br;q=0.1,deflate")],
                 true,
             ),
             (
-                "accept-encoding",
-                &[("accept-encoding", "gzip")],
-                &[("accept-encoding", "br")],
+                "X-Forwarded-Proto, Accept-Encoding",
+                &[("x-forwarded-proto", "http")],
+                &[],
+                true,
+            ),
+            (
+                "Accept-Encoding, X-Forwarded-Host, foo",
+                &[("x-forwarded-host", "a.kz"), ("foo", "1")],
+                &[("foo", "2")],
                 false,
             ),
             (
-                "accept-encoding",
+                "Range, If-None-Match, Cache-Control",
                 &[],
-                &[("accept-encoding", "deflate")],
+                &[("range", "bytes=0-1"), ("cache-control", "no-cache")],
                 true,
             ),
             (
