@@ -300,6 +300,8 @@ impl Seen {
         } else if seen.contains(own) {
             &self.own
         } else if answer.field("saqta-answer").is_some() {
+            // Our own page: no cache had a part in it.
+            assert_eq!(answer.cache(), "");
             &self.waiting
         } else {
             &self.neither
