@@ -13,11 +13,11 @@ use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::time::Instant;
 
 use kit::{Asked, Client, Origin, PATIENCE, page, plan};
 use saqta_edge::Edge;
 use saqta_edge::plan::Networks;
+use tokio::time::Instant;
 
 /// What the origin says the first time and from then on: status, fields, body; `cut` breaks off, `-` says nothing at all.
 const PAGES: &[(&str, [&str; 3], [&str; 3])] = &[

@@ -134,6 +134,13 @@ fn a_body_over_the_limit_is_refused_before_it_is_sent() {
         "POST /a HTTP/1.1\r\nHost: a.kz\r\nContent-Length: 101\r\nExpect: 100-continue\r\n\r\n",
     );
     assert_eq!(client.answer().unwrap().status, 413);
+    // Found out, not declared.
+    let mut client = Client::connect(&edge);
+    client.send(format!(
+        "POST /a HTTP/1.1\r\nHost: a.kz\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n{}\r\n0\r\n\r\n",
+        "x".repeat(0x65)
+    ));
+    assert_eq!(client.answer().unwrap().status, 413);
     assert!(origin.asked().is_empty());
 }
 

@@ -291,7 +291,7 @@ fn an_idle_connection_costs_little() {
 /// Until nothing that was sent to the edge, or by it, lies in the kernel any more.
 fn wait_until_read(edge: SocketAddr) {
     let port = format!(":{:04X}", edge.port());
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
         let lies_unread = table.lines().skip(1).any(|line| {
@@ -303,7 +303,7 @@ fn wait_until_read(edge: SocketAddr) {
             return;
         }
         assert!(
-            std::time::Instant::now() < deadline,
+            tokio::time::Instant::now() < deadline,
             "the edge stopped reading"
         );
         std::thread::yield_now();

@@ -42,7 +42,7 @@ const ALWAYS_ALIKE: [&str; 14] = [
 ];
 
 /// The same in every fetch for one key, whatever the client sent.
-fn is_always_alike(name: &HeaderName) -> bool {
+pub fn is_always_alike(name: &HeaderName) -> bool {
     ALWAYS_ALIKE.contains(&name.as_str()) || forward::is_dropped(name.as_str())
 }
 
