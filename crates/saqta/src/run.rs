@@ -8,6 +8,7 @@
 //! back. It ends with `bypass off` or with the process, so that nobody forgets it for good.
 
 use std::io::{self, IsTerminal, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -172,7 +173,10 @@ impl Running {
         if let (Source::Flags, Some(_)) = (&self.source, plan.any_host) {
             tracing::info!(
                 "without --host every host is answered as this one site: open {} in a browser",
-                self.listening.first().map_or("it", String::as_str)
+                self.edge
+                    .addresses()
+                    .first()
+                    .map_or_else(String::new, browsable)
             );
         }
         if plan.listen.iter().all(|address| address.ip().is_loopback()) {
@@ -340,6 +344,17 @@ fn say_which_origins_are_silent(sites: &[Site]) {
     }
 }
 
+/// How a browser on this machine reaches a listener: nobody can go to "every address".
+fn browsable(listener: &SocketAddr) -> String {
+    let mut address = *listener;
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V4(_) | IpAddr::V6(_) => {}
+    }
+    format!("http://{address}/")
+}
+
 fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Observe => "observe",
@@ -378,4 +393,21 @@ fn log_to_standard_error() {
     };
     // Only a second call in one process could fail, and then the first one's lines go on.
     let _already_logging = started;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_is_sent_to_an_address_it_can_open() {
+        for (listener, said) in [
+            ("127.0.0.1:8080", "http://127.0.0.1:8080/"),
+            ("0.0.0.0:80", "http://127.0.0.1:80/"),
+            ("[::]:80", "http://[::1]:80/"),
+            ("192.0.2.1:80", "http://192.0.2.1:80/"),
+        ] {
+            assert_eq!(browsable(&listener.parse().unwrap()), said);
+        }
+    }
 }

@@ -149,10 +149,12 @@ mod tests {
         }
     }
 
-    /// (second, what the edge says of the origin, what we say)
+    /// (second, what the edge says of each origin, what we say)
+    type Row<'t> = (u64, &'t [(&'t str, &'t str)], &'t [&'t str]);
+
     #[test]
     fn an_origin_is_told_of_when_it_changes() {
-        let table: &[(u64, &[(&str, &str)], &[&str])] = &[
+        let table: &[Row<'_>] = &[
             (0, &[("a", "up"), ("b", "up")], &[]),
             (
                 1,
