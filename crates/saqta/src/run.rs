@@ -30,7 +30,7 @@ use crate::control::{Answer, Control, Order};
 use crate::folder::Folder;
 use crate::machine;
 use crate::status::{self, Recent, SiteStatus, Status};
-use crate::watch::{self, Noticed, Watch};
+use crate::watch::{self, Watch};
 
 /// A page takes the origin seconds at worst; systemd gives a stopping service 90.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
@@ -194,20 +194,13 @@ impl Running {
     }
 
     fn look(&self, now: Instant) {
-        let stats = self.edge.stats();
-        let origins: Vec<(&str, &str)> = stats
-            .sites
-            .iter()
-            .map(|site| (site.name.as_str(), site.origin))
-            .collect();
+        let totals = self.edge.stats().totals;
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        for noticed in watch.look(now, &stats.totals, &origins) {
-            match noticed {
-                Noticed::OriginUp { .. } => tracing::info!("{noticed}"),
-                Noticed::OriginDown { .. } | Noticed::UnknownHosts { .. } => {
-                    tracing::warn!("{noticed}");
-                }
-            }
+        if let Some(count) = watch.look(now, &totals) {
+            tracing::warn!(
+                "{} for a host that no site names, and so no answer; if readers see this, add the name to `hosts`, or any_host = true to one site",
+                counted(usize::try_from(count).unwrap_or(usize::MAX), "request")
+            );
         }
     }
 
@@ -336,7 +329,7 @@ fn say_which_origins_are_silent(sites: &[Site]) {
         let authority = &site.origin.authority;
         if let Err(error) = check::reach(authority.as_str(), site.origin.connect_timeout) {
             tracing::warn!(
-                "the origin {authority} of {} does not answer yet: {}; readers get a page that says so until it does",
+                "{}: its origin http://{authority} does not answer yet: {}; readers get a page that says so until it does",
                 site.name,
                 machine::plainly(&error)
             );

@@ -1,16 +1,15 @@
 //! What a running Saqta notices about itself from one second to the next.
 //!
-//! Nobody looks at `saqta status` in a quiet week, so what an administrator must hear of comes into the log by itself: an origin
-//! that went down and came up, and requests for hosts no site names, which are closed without an answer and would otherwise look
-//! like a broken network. The log must not become the flood: an origin changes once a look at most, unknown hosts are told of ever
-//! more rarely. The host that was asked for is a client's word and stays out; a count is enough to know that `hosts` lacks one.
+//! Nobody looks at `saqta status` in a quiet week, so what an administrator must hear of comes into the log by itself: here, requests
+//! for hosts no site names, which are closed without an answer and would otherwise look like a broken network. The log must not
+//! become the flood, so they are told of ever more rarely. The host that was asked for is a client's word and stays out; a count is
+//! enough to know that `hosts` lacks one.
 //!
 //! The same seconds answer "and now?" for `saqta status`: sums since the start say little about an attack that began a minute ago.
 //!
 //! Pure: time and figures are arguments.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::time::Duration;
 
 use saqta_edge::stats::Totals;
@@ -26,115 +25,58 @@ const RECENT_LOOKS: usize = 10;
 const UNKNOWN_HOSTS_WAIT_MIN: Duration = Duration::from_secs(60);
 const UNKNOWN_HOSTS_WAIT_MAX: Duration = Duration::from_secs(3600);
 
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Noticed {
-    OriginDown { site: String },
-    OriginUp { site: String, down_for: Duration },
-    UnknownHosts { count: u64 },
-}
-
-impl fmt::Display for Noticed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OriginDown { site } => write!(
-                f,
-                "the origin of {site} is down: stored pages are served, everything else gets a page that says so"
-            ),
-            Self::OriginUp { site, down_for } => {
-                write!(
-                    f,
-                    "the origin of {site} is up again after {} s",
-                    down_for.as_secs()
-                )
-            }
-            Self::UnknownHosts { count } => write!(
-                f,
-                "{count} requests were for hosts that no site names and got no answer; if readers see this, add the name to `hosts`, or any_host = true to one site"
-            ),
-        }
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Watch {
     /// The oldest first.
     looks: VecDeque<(Instant, Totals)>,
-    down: Vec<(String, Instant)>,
-    unknown_hosts_told: u64,
-    unknown_hosts_again_at: Instant,
-    unknown_hosts_wait: Duration,
+    unknown_hosts: UnknownHosts,
 }
 
 impl Watch {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             looks: VecDeque::with_capacity(RECENT_LOOKS),
-            down: Vec::new(),
-            unknown_hosts_told: 0,
-            unknown_hosts_again_at: now,
-            unknown_hosts_wait: UNKNOWN_HOSTS_WAIT_MIN,
+            unknown_hosts: UnknownHosts {
+                told: 0,
+                again_at: now,
+                wait: UNKNOWN_HOSTS_WAIT_MIN,
+            },
         }
     }
 
-    /// Once every [`LOOK_EVERY`]. `origins`: each site with the edge's word for its origin: up, recovering or down.
-    pub(crate) fn look(
-        &mut self,
-        now: Instant,
-        totals: &Totals,
-        origins: &[(&str, &str)],
-    ) -> Vec<Noticed> {
+    /// Once every [`LOOK_EVERY`]. How many requests for unknown hosts came since they were last told of, when it is time to.
+    pub(crate) fn look(&mut self, now: Instant, totals: &Totals) -> Option<u64> {
         if self.looks.len() == RECENT_LOOKS {
             self.looks.pop_front();
         }
         self.looks.push_back((now, totals.clone()));
-        let mut noticed = self.origins(now, origins);
-        noticed.extend(self.unknown_hosts(now, totals.unknown_hosts));
-        noticed
-    }
-
-    fn origins(&mut self, now: Instant, origins: &[(&str, &str)]) -> Vec<Noticed> {
-        let mut noticed = Vec::new();
-        // A reload may have taken a site away or renamed it.
-        self.down
-            .retain(|(name, _)| origins.iter().any(|(site, _)| site == name));
-        for (site, origin) in origins {
-            let known = self.down.iter().position(|(name, _)| name == site);
-            match (*origin, known) {
-                ("down", None) => {
-                    self.down.push(((*site).into(), now));
-                    noticed.push(Noticed::OriginDown {
-                        site: (*site).into(),
-                    });
-                }
-                ("up", Some(at)) => {
-                    let (site, since) = self.down.swap_remove(at);
-                    noticed.push(Noticed::OriginUp {
-                        site,
-                        down_for: now.saturating_duration_since(since),
-                    });
-                }
-                // Recovering: one request is on its way to find out.
-                _ => {}
-            }
-        }
-        noticed
-    }
-
-    fn unknown_hosts(&mut self, now: Instant, sum: u64) -> Option<Noticed> {
-        let count = sum.saturating_sub(self.unknown_hosts_told);
-        if count == 0 || now < self.unknown_hosts_again_at {
-            return None;
-        }
-        self.unknown_hosts_told = sum;
-        self.unknown_hosts_again_at = now + self.unknown_hosts_wait;
-        self.unknown_hosts_wait = (2 * self.unknown_hosts_wait).min(UNKNOWN_HOSTS_WAIT_MAX);
-        Some(Noticed::UnknownHosts { count })
+        self.unknown_hosts.due(now, totals.unknown_hosts)
     }
 
     /// The oldest sums still remembered, and how long ago they were taken.
     pub(crate) fn before(&self, now: Instant) -> Option<(Duration, &Totals)> {
         let (at, totals) = self.looks.front()?;
         Some((now.saturating_duration_since(*at), totals))
+    }
+}
+
+#[derive(Debug)]
+struct UnknownHosts {
+    told: u64,
+    again_at: Instant,
+    wait: Duration,
+}
+
+impl UnknownHosts {
+    fn due(&mut self, now: Instant, sum: u64) -> Option<u64> {
+        let count = sum.saturating_sub(self.told);
+        if count == 0 || now < self.again_at {
+            return None;
+        }
+        self.told = sum;
+        self.again_at = now + self.wait;
+        self.wait = (2 * self.wait).min(UNKNOWN_HOSTS_WAIT_MAX);
+        Some(count)
     }
 }
 
@@ -149,97 +91,34 @@ mod tests {
         }
     }
 
-    /// (second, what the edge says of each origin, what we say)
-    type Row<'t> = (u64, &'t [(&'t str, &'t str)], &'t [&'t str]);
-
     #[test]
-    fn an_origin_is_told_of_when_it_changes() {
-        let table: &[Row<'_>] = &[
-            (0, &[("a", "up"), ("b", "up")], &[]),
-            (
-                1,
-                &[("a", "down"), ("b", "up")],
-                &["the origin of a is down"],
-            ),
-            (2, &[("a", "down"), ("b", "up")], &[]),
-            (3, &[("a", "recovering"), ("b", "up")], &[]),
-            (
-                4,
-                &[("a", "down"), ("b", "down")],
-                &["the origin of b is down"],
-            ),
-            (
-                9,
-                &[("a", "up"), ("b", "up")],
-                &[
-                    "the origin of a is up again after 8 s",
-                    "the origin of b is up again after 5 s",
-                ],
-            ),
-            (
-                10,
-                &[("a", "down"), ("b", "up")],
-                &["the origin of a is down"],
-            ),
-            // A reload renamed it: the new one is told of anew, and the old name never comes up again.
-            (
-                11,
-                &[("c", "down"), ("b", "up")],
-                &["the origin of c is down"],
-            ),
-            (
-                12,
-                &[("c", "up"), ("b", "up")],
-                &["the origin of c is up again after 1 s"],
-            ),
-            (13, &[("a", "up"), ("b", "up")], &[]),
-        ];
+    fn unknown_hosts_are_counted_and_ever_more_rarely_told() {
+        // A request every second for a day.
         let start = Instant::now();
         let mut watch = Watch::new(start);
-        for (second, origins, said) in table {
-            let noticed = watch.look(start + Duration::from_secs(*second), &unknown(0), origins);
-            let heard: Vec<String> = noticed.iter().map(ToString::to_string).collect();
-            assert_eq!(heard.len(), said.len(), "{second}: {heard:?}");
-            for (heard, said) in heard.iter().zip(*said) {
-                assert!(heard.starts_with(said), "{second}: {heard}");
-            }
-        }
+        let told: Vec<(u64, u64)> = (0..86_400)
+            .filter_map(|second| {
+                let count =
+                    watch.look(start + Duration::from_secs(second), &unknown(second + 1))?;
+                Some((second, count))
+            })
+            .collect();
+        assert_eq!(told[..4], [(0, 1), (60, 60), (180, 120), (420, 240)]);
+        assert!(told.len() <= 30, "{} lines a day", told.len());
+        let sum: u64 = told.iter().map(|(_, count)| count).sum();
+        assert_eq!(told.last().map(|(second, _)| second + 1), Some(sum));
     }
 
     #[test]
-    fn unknown_hosts_are_counted_and_ever_more_rarely_told() {
-        // A request every second for a day, and a line for each wait that passed: 1, 2, 4 … 60 minutes.
+    fn silence_is_not_told() {
         let start = Instant::now();
         let mut watch = Watch::new(start);
-        let mut told = Vec::new();
-        for second in 0..86_400 {
-            let noticed = watch.look(
-                start + Duration::from_secs(second),
-                &unknown(second + 1),
-                &[],
-            );
-            told.extend(noticed.into_iter().map(|noticed| (second, noticed)));
-        }
-        let counts = |count| Noticed::UnknownHosts { count };
+        assert_eq!(watch.look(start, &unknown(0)), None);
+        assert_eq!(watch.look(start, &unknown(3)), Some(3));
         assert_eq!(
-            told[..4],
-            [
-                (0, counts(1)),
-                (60, counts(60)),
-                (180, counts(120)),
-                (420, counts(240))
-            ]
+            watch.look(start + Duration::from_secs(3600), &unknown(3)),
+            None
         );
-        assert!(told.len() < 31, "{}", told.len());
-        let last = told.last().map(|(second, _)| *second + 1);
-        let sum: u64 = told
-            .iter()
-            .map(|(_, noticed)| match noticed {
-                Noticed::UnknownHosts { count } => *count,
-                _ => 0,
-            })
-            .sum();
-        assert_eq!(Some(sum), last, "every one is in one line");
     }
 
     #[test]
@@ -248,7 +127,7 @@ mod tests {
         let mut watch = Watch::new(start);
         assert!(watch.before(start).is_none());
         for second in 0..100 {
-            watch.look(start + Duration::from_secs(second), &unknown(second), &[]);
+            watch.look(start + Duration::from_secs(second), &unknown(second));
         }
         let (ago, totals) = watch.before(start + Duration::from_secs(99)).unwrap();
         assert_eq!((ago.as_secs(), totals.unknown_hosts), (9, 90));
