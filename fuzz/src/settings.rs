@@ -1,4 +1,5 @@
-//! The settings file: a plan that can run, or every problem with its line and its remedy.
+//! The settings file: a plan that can run, and that a reload of the same file changes nothing of; or every problem with its line
+//! and its remedy.
 
 use std::path::Path;
 
@@ -22,6 +23,11 @@ pub fn check(input: &[u8]) {
                 settings::read(text, file).as_ref(),
                 Ok(&plan),
                 "read differently again"
+            );
+            assert_eq!(
+                settings::read_again(text, file, &plan).as_ref(),
+                Ok(&plan),
+                "a file that did not change needs a restart"
             );
         }
         Err(problems) => {

@@ -154,7 +154,7 @@ fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// What a program prints first, to either of its outputs (nginx and HAProxy differ), if it starts and prints anything.
-fn first_line(command: &mut Command) -> Option<String> {
+pub(crate) fn first_line(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok()?;
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&text)

@@ -205,6 +205,18 @@ fn origin(site: &Site, plan: &Plan) -> Finding {
     }
 }
 
+/// Whether anything takes a connection there.
+pub(crate) fn reach(authority: &str, within: Duration) -> io::Result<()> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
+    for address in authority.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, within) {
+            Ok(_) => return Ok(()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
 /// The status the origin answers with.
 fn ask_origin(address: SocketAddr, host: &str, path: &str) -> io::Result<u16> {
     let deadline = Instant::now() + ORIGIN_WITHIN;

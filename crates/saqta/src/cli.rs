@@ -31,7 +31,7 @@ use crate::run::{self, Source};
 use crate::screen;
 use crate::settings;
 
-const DATA_DEFAULT: &str = "./saqta-data";
+pub(crate) const DATA_DEFAULT: &str = "./saqta-data";
 
 /// Bad input, or no Saqta to give an order to.
 const EXIT_BAD_INPUT: u8 = 2;
@@ -425,13 +425,34 @@ fn scenarios() -> String {
         .collect()
 }
 
-pub(crate) fn read_file(file: &Path) -> Result<Plan, Failure> {
+fn read_file(file: &Path) -> Result<Plan, Failure> {
+    settings::read(&text_of(file)?, file).map_err(Failure::Problems)
+}
+
+/// For a Saqta that runs `running`.
+pub(crate) fn read_file_again(file: &Path, running: &Plan) -> Result<Plan, Failure> {
+    settings::read_again(&text_of(file)?, file, running).map_err(Failure::Problems)
+}
+
+fn text_of(file: &Path) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let read =
         File::open(file).and_then(|opened| opened.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
     read.map_err(|error| {
-        let said = machine::plainly(&error);
-        anyhow::anyhow!("cannot read the settings file {}: {said}\n`saqta settings > {0}` makes one to begin with", file.display())
+        let shown = file.display();
+        let remedy = match error.kind() {
+            io::ErrorKind::NotFound => {
+                format!("`saqta settings > {shown}` makes one to begin with")
+            }
+            io::ErrorKind::PermissionDenied => {
+                "let the user that runs Saqta read it and enter its folder (chown, chmod)".into()
+            }
+            _ => "give the settings file itself with -c FILE".into(),
+        };
+        anyhow::anyhow!(
+            "cannot read the settings file {shown}: {}\n{remedy}",
+            machine::plainly(&error)
+        )
     })?;
     let text = String::from_utf8(bytes).with_context(|| {
         format!(
@@ -439,7 +460,7 @@ pub(crate) fn read_file(file: &Path) -> Result<Plan, Failure> {
             file.display()
         )
     })?;
-    settings::read(&text, file).map_err(Failure::Problems)
+    Ok(text)
 }
 
 /// To standard output. A reader who has left (`saqta settings | head`) has seen enough.

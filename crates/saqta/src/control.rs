@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::folder::{self, Folder};
+use crate::machine::{plainly, writing_remedy};
 use crate::status::Status;
 
 /// The longest order is thirty bytes.
@@ -62,11 +63,11 @@ pub enum ControlError {
         path.display()
     )]
     PathTooLong { path: PathBuf },
-    #[error("cannot listen on {}", path.display())]
-    Listen { path: PathBuf, source: io::Error },
-    #[error("no Saqta runs on the data folder {}: start one with `saqta run`, or give its folder with --data DIR", data.display())]
+    #[error("cannot make {} for orders: {}\n{}", path.display(), plainly(cause), writing_remedy(cause))]
+    Listen { path: PathBuf, cause: io::Error },
+    #[error("no Saqta runs on the data folder {}\nstart one with `saqta run`, or give its folder with --data DIR", data.display())]
     NotRunning { data: PathBuf },
-    #[error("the Saqta on {} belongs to another user: give the order as that user, or with sudo", data.display())]
+    #[error("the Saqta on {} belongs to another user\ngive the order as that user, or with sudo", data.display())]
     NotOurs { data: PathBuf },
     #[error("the Saqta on {} did not answer within {} s: see its log", data.display(), ANSWER_WITHIN.as_secs())]
     Silent { data: PathBuf, source: io::Error },
@@ -96,9 +97,9 @@ impl Control {
         if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
             return Err(ControlError::PathTooLong { path });
         }
-        let failed = |source| ControlError::Listen {
+        let failed = |cause| ControlError::Listen {
             path: path.clone(),
-            source,
+            cause,
         };
         // The folder's lock is ours, so whoever left a socket here is gone.
         match std::fs::remove_file(&path) {

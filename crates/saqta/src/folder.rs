@@ -11,14 +11,16 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
+use crate::machine::{plainly, writing_remedy};
+
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    #[error("cannot make the data folder {}: choose another with --data DIR, or make it writable", path.display())]
-    Make { path: PathBuf, source: io::Error },
-    #[error("cannot open {}: choose another folder with --data DIR, or make it writable", path.display())]
-    Lock { path: PathBuf, source: io::Error },
+    #[error("cannot make the data folder {}: {}\n{}", path.display(), plainly(cause), writing_remedy(cause))]
+    Make { path: PathBuf, cause: io::Error },
+    #[error("cannot write {}: {}\n{}", path.display(), plainly(cause), writing_remedy(cause))]
+    Lock { path: PathBuf, cause: io::Error },
     #[error(
-        "another saqta runs on the data folder {}: `saqta status` shows it; give this one a folder of its own with --data DIR",
+        "another saqta runs on the data folder {0}\n`saqta status --data {0}` shows it; give this one a folder of its own with --data DIR",
         path.display()
     )]
     Taken { path: PathBuf },
@@ -41,9 +43,9 @@ impl Folder {
             .recursive(true)
             .mode(0o700)
             .create(path);
-        made.map_err(|source| FolderError::Make {
+        made.map_err(|cause| FolderError::Make {
             path: path.into(),
-            source,
+            cause,
         })?;
         let lock_path = path.join("lock");
         let lock = File::options()
@@ -52,9 +54,9 @@ impl Folder {
             .write(true)
             .mode(0o600)
             .open(&lock_path);
-        let lock = lock.map_err(|source| FolderError::Lock {
+        let lock = lock.map_err(|cause| FolderError::Lock {
             path: lock_path.clone(),
-            source,
+            cause,
         })?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self {
@@ -64,7 +66,7 @@ impl Folder {
             Err(rustix::io::Errno::WOULDBLOCK) => Err(FolderError::Taken { path: path.into() }),
             Err(errno) => Err(FolderError::Lock {
                 path: lock_path,
-                source: errno.into(),
+                cause: errno.into(),
             }),
         }
     }

@@ -15,3 +15,4 @@ mod run;
 mod screen;
 pub mod settings;
 pub mod status;
+mod watch;

@@ -92,13 +92,46 @@ pub(crate) fn listening_remedy(address: SocketAddr, error: &io::Error) -> String
             "ports below 1024 need a privilege: sudo setcap cap_net_bind_service=+ep $(command -v saqta), or choose another than {}",
             address.port()
         ),
-        io::ErrorKind::AddrNotAvailable => format!(
-            "{} is not an address of this machine (ip address shows them); 0.0.0.0:{} listens on all",
+        io::ErrorKind::AddrNotAvailable if !address.ip().is_unspecified() => format!(
+            "{} is not an address of this machine (ip address shows them); 0.0.0.0:{port} listens on all its IPv4 addresses, [::]:{port} on all its IPv6 addresses",
             address.ip(),
+            port = address.port()
+        ),
+        _ if address.is_ipv6() => format!(
+            "this machine may have no IPv6 (ip -6 address shows it): choose an IPv4 address, such as 0.0.0.0:{}",
             address.port()
         ),
         _ => "choose another address or port".into(),
     }
+}
+
+/// What to do when something cannot be written into the data folder.
+pub(crate) fn writing_remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room there (df -h and df -i show where none is left), or choose another folder with --data DIR"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "give the folder to the user that runs Saqta (chown), or choose another with --data DIR"
+        }
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            "a file has that name: choose a folder with --data DIR"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "nothing can be written there at all: choose another folder with --data DIR"
+        }
+        _ => "choose another folder with --data DIR",
+    }
+}
+
+/// What the kernel says of the memory this process has now, in bytes; `None` where it does not say.
+pub(crate) fn memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = resident.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 /// The kernel's words without its number.

@@ -30,6 +30,7 @@ const SITES_MAX: usize = 100;
 const HOSTS_PER_SITE_MAX: usize = 100;
 /// Searched one by one for every connection.
 const NETWORKS_MAX: usize = 256;
+const NETWORKS_TOO_MANY: &str = "join neighbours into larger networks; a list of thousands belongs in the firewall (nft), which searches it faster";
 const SHARDS_MAX: i64 = 256;
 /// A quarter of a small server with 1 GiB; the articles of a month fit ten times over.
 const CACHE_MB_DEFAULT: u64 = 256;
@@ -49,10 +50,17 @@ const IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 /// Apache has 150 to 400 workers unless told otherwise, PHP pools far fewer; what is learned stays below.
 const CONCURRENCY_MAX_DEFAULT: usize = 256;
 
+/// `running`: the plan that runs now, for a reload; what only a restart can change is then a problem among the others.
+///
 /// # Errors
 /// All problems, those found while reading included. Never empty.
-pub(crate) fn plan(settings: Settings, mut problems: Problems) -> Result<Plan, Vec<Problem>> {
+pub(crate) fn plan(
+    settings: Settings,
+    running: Option<&Plan>,
+    mut problems: Problems,
+) -> Result<Plan, Vec<Problem>> {
     let problems_found = &mut problems;
+    let places = RestartPlaces::of(&settings);
     let listen = listen(settings.listen, problems_found);
     let shards = count(
         problems_found,
@@ -67,11 +75,26 @@ pub(crate) fn plan(settings: Settings, mut problems: Problems) -> Result<Plan, V
     loops(&sites, &listen, problems_found);
     let cache_mb = cache_mb(settings.cache_mb, sites.len(), problems_found);
     let limits = limits(settings.limits, problems_found);
+    let mut listen: Vec<SocketAddr> = listen.into_iter().map(|(address, _)| address).collect();
+    if let Some(running) = running {
+        if same_addresses(&listen, &running.listen) {
+            // Another order is no change, and the edge compares word for word.
+            listen.clone_from(&running.listen);
+        } else if listen.len() == places.listen_entries {
+            places.listen_changed(&listen, &running.listen, problems_found);
+        }
+        places.counts_changed(
+            [shards, cache_mb as usize],
+            [running.shards, (running.cache_bytes_max / MIB) as usize],
+            problems_found,
+        );
+        places.sites_changed(sites.len(), running.sites.len(), problems_found);
+    }
     if !problems.is_empty() {
         return Err(problems.into_list());
     }
     Ok(Plan {
-        listen: listen.into_iter().map(|(address, _)| address).collect(),
+        listen,
         shards,
         any_host: sites.iter().position(|site| site.any_host.is_some()),
         sites: sites
@@ -84,6 +107,91 @@ pub(crate) fn plan(settings: Settings, mut problems: Problems) -> Result<Plan, V
         cache_bytes_max: cache_mb * MIB,
         bypass: false,
     })
+}
+
+/// Where a file says what only a restart can change: sockets, threads and the cache's parts are made once.
+struct RestartPlaces {
+    listen: Place,
+    /// Fewer were understood: those that were not are problems already, and what is meant is unknown.
+    listen_entries: usize,
+    shards: Place,
+    cache_mb: Place,
+    sites: Vec<Place>,
+}
+
+impl RestartPlaces {
+    fn of(settings: &Settings) -> Self {
+        fn place<T>(written: Option<&Written<T>>) -> Place {
+            written.map_or(Place::Whole, |written| written.place)
+        }
+        Self {
+            listen: place(settings.listen.as_ref()),
+            listen_entries: settings
+                .listen
+                .as_ref()
+                .map_or(1, |texts| texts.value.len()),
+            shards: place(settings.shards.as_ref()),
+            cache_mb: place(settings.cache_mb.as_ref()),
+            sites: settings.sites.iter().map(|site| site.place).collect(),
+        }
+    }
+
+    fn listen_changed(&self, new: &[SocketAddr], running: &[SocketAddr], problems: &mut Problems) {
+        let quoted = |addresses: &[SocketAddr]| {
+            let quoted: Vec<String> = addresses.iter().map(|one| format!("\"{one}\"")).collect();
+            quoted.join(", ")
+        };
+        let running = quoted(running);
+        restart_only(
+            self.listen,
+            format!("`listen` is now {}; what runs has {running}", quoted(new)),
+            &format!("write listen = [{running}]"),
+            problems,
+        );
+    }
+
+    /// `[shards, cache_mb]`.
+    fn counts_changed(&self, new: [usize; 2], running: [usize; 2], problems: &mut Problems) {
+        let keys = [("shards", self.shards), ("cache_mb", self.cache_mb)];
+        for ((key, place), (new, running)) in keys.into_iter().zip(new.into_iter().zip(running)) {
+            if new != running {
+                restart_only(
+                    place,
+                    format!("`{key}` is now {new}; what runs has {running}"),
+                    &format!("write {key} = {running}"),
+                    problems,
+                );
+            }
+        }
+    }
+
+    /// At the first site too many, where there is one: each site has its part of the cache.
+    fn sites_changed(&self, new: usize, running: usize, problems: &mut Problems) {
+        if new == running || new == 0 {
+            return;
+        }
+        restart_only(
+            self.sites.get(running).copied().unwrap_or(Place::Whole),
+            format!("the file has {new} [[site]]; what runs has {running}"),
+            &format!("keep to {running}"),
+            problems,
+        );
+    }
+}
+
+fn restart_only(place: Place, what: String, or_else: &str, problems: &mut Problems) {
+    if problems.speak_of(place) {
+        return;
+    }
+    problems.add(
+        place,
+        what,
+        format!("restart Saqta to change it, or {or_else} and reload"),
+    );
+}
+
+fn same_addresses(one: &[SocketAddr], other: &[SocketAddr]) -> bool {
+    one.len() == other.len() && one.iter().all(|address| other.contains(address))
 }
 
 /// One for each processor we may use.
@@ -102,7 +210,7 @@ fn listen(written: Option<Texts>, problems: &mut Problems) -> Vec<(SocketAddr, P
             format!("write listen = \"{LISTEN_DEFAULT}\", or leave it out"),
         );
     }
-    at_most(&texts, "listen", LISTEN_MAX, problems);
+    at_most(&texts, "listen", LISTEN_MAX, "shorten the list", problems);
     let mut addresses: Vec<(SocketAddr, Place)> = Vec::new();
     for text in texts.value.into_iter().take(LISTEN_MAX) {
         match text.value.parse::<SocketAddr>() {
@@ -133,18 +241,23 @@ fn listen(written: Option<Texts>, problems: &mut Problems) -> Vec<(SocketAddr, P
 
 fn how_to_listen(text: &str) -> String {
     let text = text
+        .trim()
         .strip_prefix("http://")
-        .unwrap_or(text)
+        .unwrap_or(text.trim())
         .trim_end_matches('/');
     if let Ok(address) = text.parse::<SocketAddr>() {
         return format!("write {address}");
     }
-    if let Ok(address) = text.parse::<IpAddr>() {
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    // `::1:80` is an IPv6 address by the letter and an address with a port by what people mean.
+    if let (Ok(address), Ok(port)) = (host.parse::<Ipv6Addr>(), port.parse::<u16>()) {
+        return format!("IPv6 stands in brackets: write [{address}]:{port}");
+    }
+    if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
         return format!("write the port as well: {}", SocketAddr::new(address, 8080));
     }
-    let port = text.rsplit_once(':').map_or(text, |(_, port)| port);
     match port.parse::<u16>() {
-        Ok(port) if text.len() <= port.to_string().len() + 1 => {
+        Ok(port) if matches!(host, "" | "*") => {
             format!(
                 "write 0.0.0.0:{port} to be reachable from everywhere, 127.0.0.1:{port} from this machine only"
             )
@@ -184,53 +297,19 @@ fn networks(
     let Some(texts) = written else {
         return Vec::new();
     };
-    at_most(&texts, list.key, NETWORKS_MAX, problems);
+    at_most(&texts, list.key, NETWORKS_MAX, NETWORKS_TOO_MANY, problems);
     let mut networks: Vec<(IpNet, Place)> = Vec::new();
     for Written { value, place } in texts.value.into_iter().take(NETWORKS_MAX) {
-        let network = match (value.parse::<IpNet>(), value.parse::<IpAddr>()) {
-            (Ok(network), _) => network,
-            (_, Ok(address)) => IpNet::from(address),
-            _ => {
-                problems.add(
-                    place,
-                    format!("{} in `{}` is not a network", shown(&value), list.key),
-                    "write an address, such as 203.0.113.7, or a network, such as 203.0.113.0/24 or 2001:db8::/32",
-                );
-                continue;
-            }
+        let Some(network) = network(&value) else {
+            problems.add(
+                place,
+                format!("{} in `{}` is not a network", shown(&value), list.key),
+                how_to_write_a_network(&value),
+            );
+            continue;
         };
-        if network.addr() != network.network() {
-            problems.add(
-                place,
-                format!("{network} in `{}` is an address inside a network", list.key),
-                format!(
-                    "write {} for the network, or {} for the one address",
-                    network.trunc(),
-                    network.addr()
-                ),
-            );
-            continue;
-        }
-        if let Some(v4) = mapped(&network) {
-            problems.add(
-                place,
-                format!(
-                    "{network} in `{}` is IPv4 written as IPv6, and clients are compared as IPv4",
-                    list.key
-                ),
-                format!("write {v4}"),
-            );
-            continue;
-        }
-        if network.prefix_len() == 0 {
-            problems.add(
-                place,
-                format!(
-                    "{network} in `{}` is the whole Internet: {}",
-                    list.key, list.whole_world
-                ),
-                "write the networks that are meant",
-            );
+        if let Some((what, remedy)) = fault_of(&network, list) {
+            problems.add(place, what, remedy);
             continue;
         }
         match networks.iter().find(|(other, _)| overlap(other, &network)) {
@@ -261,6 +340,57 @@ fn networks(
         }
     }
     networks
+}
+
+/// What is wrong with a network by itself, and what to write.
+fn fault_of(network: &IpNet, list: &NetworksUse) -> Option<(String, String)> {
+    let key = list.key;
+    if network.addr() != network.network() {
+        return Some((
+            format!("{network} in `{key}` is an address inside a network"),
+            format!(
+                "write {} for the network, or {} for the one address",
+                network.trunc(),
+                network.addr()
+            ),
+        ));
+    }
+    if let Some(v4) = mapped(network) {
+        return Some((
+            format!(
+                "{network} in `{key}` is IPv4 written as IPv6, and clients are compared as IPv4"
+            ),
+            format!("write {v4}"),
+        ));
+    }
+    (network.prefix_len() == 0).then(|| {
+        (
+            format!(
+                "{network} in `{key}` is the whole Internet: {}",
+                list.whole_world
+            ),
+            "write the networks that are meant".into(),
+        )
+    })
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    text.parse()
+        .or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)))
+        .ok()
+}
+
+fn how_to_write_a_network(text: &str) -> String {
+    if let Some(network) = network(text.trim()) {
+        return format!("write {network} without spaces");
+    }
+    let with_mask = text.split_once('/').and_then(|(address, mask)| {
+        IpNet::with_netmask(address.parse().ok()?, mask.parse().ok()?).ok()
+    });
+    match with_mask {
+        Some(network) => format!("write {}", network.trunc()),
+        None => "write an address, such as 203.0.113.7, or a network, such as 203.0.113.0/24 or 2001:db8::/32".into(),
+    }
 }
 
 /// The IPv4 network inside `::ffff:0:0/96` that it stands for.
@@ -504,7 +634,13 @@ fn hosts(
     let Some(texts) = written else {
         return Vec::new();
     };
-    at_most(&texts, "hosts", HOSTS_PER_SITE_MAX, problems);
+    at_most(
+        &texts,
+        "hosts",
+        HOSTS_PER_SITE_MAX,
+        "shorten the list",
+        problems,
+    );
     let mut hosts: Vec<PlacedHost> = Vec::new();
     for text in texts.value.into_iter().take(HOSTS_PER_SITE_MAX) {
         match host::parse(&text.value) {
@@ -557,7 +693,7 @@ fn authority(origin: &Written<String>, problems: &mut Problems) -> Option<Author
     let text = origin.value.trim();
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    if authority.contains('@') {
+    if text.contains('@') {
         return wrong(
             "has a user name or password in it",
             "write it without: whoever may use the origin is the origin's own affair".into(),
@@ -571,15 +707,20 @@ fn authority(origin: &Written<String>, problems: &mut Problems) -> Option<Author
                 "for now let it listen without TLS on this machine or a private network, and write http:// and that address".into(),
             );
         }
-        "" if host_and_port(authority).is_some() && path.is_empty() => {
-            return wrong(
-                "has no scheme",
-                format!("write http://{}", shown_plain(authority)),
-            );
+        "" => {
+            let port = authority.trim_start_matches(':').parse::<u16>();
+            let remedy = match port {
+                Ok(port) if path.is_empty() => format!("write http://127.0.0.1:{port}"),
+                _ if path.is_empty() && host_and_port(authority).is_ok() => {
+                    format!("write http://{}", shown_plain(authority))
+                }
+                _ => EXAMPLE.into(),
+            };
+            return wrong("does not begin with http://", remedy);
         }
         _ => {
             return wrong(
-                &format!("{} is not an http:// address", shown(scheme)),
+                &format!("begins with {}://, not with http://", shown_plain(scheme)),
                 EXAMPLE.into(),
             );
         }
@@ -593,32 +734,48 @@ fn authority(origin: &Written<String>, problems: &mut Problems) -> Option<Author
             ),
         );
     }
-    let Some((host, port)) = host_and_port(authority) else {
-        return wrong(
-            &format!("{} is not a host with a port", shown(authority)),
-            EXAMPLE.into(),
-        );
+    let remedy = match host_and_port(authority) {
+        Ok((host, port)) => match format!("{host}:{port}").parse() {
+            Ok(authority) => return Some(authority),
+            Err(_) => EXAMPLE.into(),
+        },
+        Err(remedy) => remedy.unwrap_or_else(|| EXAMPLE.into()),
     };
-    match format!("{host}:{port}").parse() {
-        Ok(authority) => Some(authority),
-        Err(_) => wrong(
-            &format!("{} is not a host with a port", shown(authority)),
-            EXAMPLE.into(),
-        ),
-    }
+    wrong(
+        &format!("{} is not a host with a port", shown(authority)),
+        remedy,
+    )
 }
 
-/// Port 80 when none is written. `None`: not an authority we could connect to.
-fn host_and_port(authority: &str) -> Option<(String, u16)> {
+/// Port 80 when none is written.
+///
+/// # Errors
+/// Not an authority we could connect to; what to write, where that can be guessed.
+fn host_and_port(authority: &str) -> Result<(String, u16), Option<String>> {
     let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
-        _ => (authority, 80),
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
     };
     // Without brackets the last group of an IPv6 address would be taken for a port.
-    if port == 0 || (host.contains(':') && !host.starts_with('[')) {
-        return None;
+    if host.contains(':') && !host.starts_with('[') {
+        let bracketed = host.parse::<Ipv6Addr>().ok().zip(port);
+        return Err(bracketed.map(|(address, port)| {
+            format!("IPv6 stands in brackets: write http://[{address}]:{port}")
+        }));
     }
-    Some((host::parse(host).ok()?, port))
+    let port = match port.map(str::parse::<u16>) {
+        None => 80,
+        Some(Ok(port)) if port > 0 => port,
+        Some(_) => {
+            return Err(Some(
+                "write a port from 1 to 65535 after the last colon".into(),
+            ));
+        }
+    };
+    let undotted = host.strip_suffix('.');
+    host::parse(host)
+        .map(|host| (host, port))
+        .map_err(|_| undotted.map(|host| format!("write http://{}:{port}", shown_plain(host))))
 }
 
 /// An origin that is ourselves answers every request by asking itself, until no connection is left.
@@ -880,7 +1037,7 @@ fn choice<T: Copy + Default>(
     T::default()
 }
 
-fn at_most(texts: &Texts, key: &str, most: usize, problems: &mut Problems) {
+fn at_most(texts: &Texts, key: &str, most: usize, remedy: &str, problems: &mut Problems) {
     if texts.value.len() > most {
         problems.add(
             texts.place,
@@ -888,7 +1045,7 @@ fn at_most(texts: &Texts, key: &str, most: usize, problems: &mut Problems) {
                 "`{key}` has {} entries; at most {most} are read",
                 texts.value.len()
             ),
-            "shorten the list",
+            remedy,
         );
     }
 }

@@ -73,6 +73,11 @@ impl Problems {
         });
     }
 
+    /// Whether this line or flag is among them: what a wrong value would change need not be asked then.
+    pub(crate) fn speak_of(&self, place: Place) -> bool {
+        place != Place::Whole && self.found.iter().any(|problem| problem.place == place)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }

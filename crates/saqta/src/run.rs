@@ -8,26 +8,29 @@
 //! back. It ends with `bypass off` or with the process, so that nobody forgets it for good.
 
 use std::io::{self, IsTerminal, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use saqta_edge::Edge;
-use saqta_edge::plan::{Mode, Plan};
+use saqta_edge::plan::{Mode, Plan, Site};
+use saqta_edge::stats::Totals;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::check::counted;
+use crate::check::{self, counted};
 use crate::cli::{self, Failure};
 use crate::control::{Answer, Control, Order};
 use crate::folder::Folder;
 use crate::machine;
-use crate::status::{SiteStatus, Status};
+use crate::status::{self, Recent, SiteStatus, Status};
+use crate::watch::{self, Watch};
 
 /// A page takes the origin seconds at worst; systemd gives a stopping service 90.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
@@ -58,6 +61,10 @@ pub(crate) fn run(source: Source, plan: Plan, data: &Path) -> Result<ExitCode, F
         })?;
     }
     let started = Instant::now();
+    let data_flag = match data {
+        data if data == Path::new(cli::DATA_DEFAULT) => String::new(),
+        data => format!(" --data {}", data.display()),
+    };
     let edge = Edge::start(plan.clone())?;
     let listening: Vec<String> = edge
         .addresses()
@@ -70,6 +77,7 @@ pub(crate) fn run(source: Source, plan: Plan, data: &Path) -> Result<ExitCode, F
         started,
         listening,
         now: Mutex::new(plan),
+        watch: Mutex::new(Watch::new(started)),
     });
     let obeying = Arc::clone(&running);
     let control = Control::serve(&folder, move |order| obeying.obey(order))?;
@@ -82,11 +90,14 @@ pub(crate) fn run(source: Source, plan: Plan, data: &Path) -> Result<ExitCode, F
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         };
-        running.announce()?;
+        running.announce(&data_flag)?;
+        let mut looks = tokio::time::interval(watch::LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = ends.told_to_end() => break,
                 _ = hangup.recv() => running.reload_and_log(),
+                now = looks.tick() => running.look(now),
             }
         }
         drop(control);
@@ -113,7 +124,7 @@ impl Ends {
 
 async fn finish(running: Arc<Running>, ends: &mut Ends) {
     tracing::info!(
-        "finishing requests in flight, up to {} s; Ctrl-C again ends at once",
+        "finishing requests in flight, up to {} s, then open streams are cut; Ctrl-C again ends at once",
         FINISH_WITHIN.as_secs()
     );
     let stopping = tokio::task::spawn_blocking(move || {
@@ -139,10 +150,12 @@ struct Running {
     listening: Vec<String>,
     /// The plan that runs, bypass included. Held while an order changes it, so that two reloads do not interleave.
     now: Mutex<Plan>,
+    watch: Mutex<Watch>,
 }
 
 impl Running {
-    fn announce(&self) -> io::Result<()> {
+    /// `data_flag`: what other commands need to find this one.
+    fn announce(&self, data_flag: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
         for address in &self.listening {
             writeln!(out, "listening {address}")?;
@@ -158,12 +171,48 @@ impl Running {
             );
         }
         if let (Source::Flags, Some(_)) = (&self.source, plan.any_host) {
-            tracing::info!("without --host every host is answered as this one site");
+            tracing::info!(
+                "without --host every host is answered as this one site: open {} in a browser",
+                self.edge
+                    .addresses()
+                    .first()
+                    .map_or_else(String::new, browsable)
+            );
         }
         if plan.listen.iter().all(|address| address.ip().is_loopback()) {
             tracing::info!("reachable from this machine only; listen on 0.0.0.0:80 to change that");
         }
+        if let Source::Flags = self.source {
+            tracing::info!(
+                "`saqta status{data_flag}` shows what it does; to keep it: `saqta settings > newsroom.toml`, edit, `saqta run -c newsroom.toml`"
+            );
+        }
+        let sites = plan.sites.clone();
+        // Names are looked up and connections tried for seconds: nobody waits for it, and nobody need hear of its end.
+        std::thread::spawn(move || say_which_origins_are_silent(&sites));
         Ok(())
+    }
+
+    fn look(&self, now: Instant) {
+        let totals = self.edge.stats().totals;
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = watch.look(now, &totals) {
+            tracing::warn!(
+                "{} for a host that no site names, and so no answer; if readers see this, add the name to `hosts`, or any_host = true to one site",
+                counted(usize::try_from(count).unwrap_or(usize::MAX), "request")
+            );
+        }
+    }
+
+    /// What was counted lately.
+    fn recent(&self, totals: &Totals) -> Option<Recent> {
+        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let (ago, before) = watch.before(Instant::now())?;
+        let (now, before) = (serde_json::to_value(totals), serde_json::to_value(before));
+        Some(Recent {
+            seconds: ago.as_secs_f64(),
+            counts: status::difference(now.ok()?, &before.ok()?),
+        })
     }
 
     fn obey(&self, order: Order) -> Answer {
@@ -186,7 +235,8 @@ impl Running {
                     .into(),
             );
         };
-        let mut plan = match cli::read_file(file) {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut plan = match cli::read_file_again(file, &now) {
             Ok(plan) => plan,
             Err(Failure::Problems(problems)) => {
                 return Answer::Refused {
@@ -196,7 +246,6 @@ impl Running {
             Err(Failure::Refused(problems)) => return Answer::Refused { problems },
             Err(Failure::Other(error)) => return refused(format!("{error:#}")),
         };
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         plan.bypass = now.bypass;
         if let Err(error) = self.edge.reload(plan.clone()) {
             return refused(format!("{:#}", anyhow::Error::new(error)));
@@ -244,6 +293,7 @@ impl Running {
 
     fn status(&self) -> Status {
         let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let stats = self.edge.stats();
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             process: std::process::id(),
@@ -264,9 +314,38 @@ impl Running {
                     mode: mode(site.mode).into(),
                 })
                 .collect(),
-            edge: serde_json::to_value(self.edge.stats()).unwrap_or_default(),
+            memory_bytes: machine::memory_bytes(),
+            connections_max: Some(now.limits.connections_max as u64),
+            recent: self.recent(&stats.totals),
+            edge: serde_json::to_value(stats).unwrap_or_default(),
         }
     }
+}
+
+/// A silent origin is no reason not to start: stored pages and a page that says so are better than nothing. But whoever starts
+/// us wants to know before the first reader does.
+fn say_which_origins_are_silent(sites: &[Site]) {
+    for site in sites {
+        let authority = &site.origin.authority;
+        if let Err(error) = check::reach(authority.as_str(), site.origin.connect_timeout) {
+            tracing::warn!(
+                "{}: its origin http://{authority} does not answer yet: {}; readers get a page that says so until it does",
+                site.name,
+                machine::plainly(&error)
+            );
+        }
+    }
+}
+
+/// How a browser on this machine reaches a listener: nobody can go to "every address".
+fn browsable(listener: &SocketAddr) -> String {
+    let mut address = *listener;
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V4(_) | IpAddr::V6(_) => {}
+    }
+    format!("http://{address}/")
 }
 
 fn mode(mode: Mode) -> &'static str {
@@ -307,4 +386,21 @@ fn log_to_standard_error() {
     };
     // Only a second call in one process could fail, and then the first one's lines go on.
     let _already_logging = started;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_is_sent_to_an_address_it_can_open() {
+        for (listener, said) in [
+            ("127.0.0.1:8080", "http://127.0.0.1:8080/"),
+            ("0.0.0.0:80", "http://127.0.0.1:80/"),
+            ("[::]:80", "http://[::1]:80/"),
+            ("192.0.2.1:80", "http://192.0.2.1:80/"),
+        ] {
+            assert_eq!(browsable(&listener.parse().unwrap()), said);
+        }
+    }
 }

@@ -189,11 +189,23 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
 /// # Errors
 /// All problems, in the order of the file. Never empty.
 pub fn read(text: &str, file: &Path) -> Result<Plan, Vec<Problem>> {
+    read_beside(text, file, None)
+}
+
+/// As [`read`], for a Saqta that runs: what only a restart can change is a problem among the others.
+///
+/// # Errors
+/// All problems, in the order of the file. Never empty.
+pub fn read_again(text: &str, file: &Path, running: &Plan) -> Result<Plan, Vec<Problem>> {
+    read_beside(text, file, Some(running))
+}
+
+fn read_beside(text: &str, file: &Path, running: Option<&Plan>) -> Result<Plan, Vec<Problem>> {
     let mut problems = Problems::of_file(file);
     let Some(settings) = walk(text, &mut problems) else {
         return Err(problems.into_list());
     };
-    planning::plan(settings, problems)
+    planning::plan(settings, running, problems)
 }
 
 /// What `run --origin URL` without a file serves: one site, in mode `protect`, since whoever tries Saqta wants to see it work.
@@ -226,7 +238,7 @@ pub fn of_flags(origin: &str, listen: &[String], hosts: &[String]) -> Result<Pla
         sites: vec![site],
         ..Settings::default()
     };
-    planning::plan(settings, Problems::of_command_line())
+    planning::plan(settings, None, Problems::of_command_line())
 }
 
 /// `None`: not TOML, or not a file one could mean; the problems say why.
@@ -254,10 +266,17 @@ fn walk(text: &str, problems: &mut Problems) -> Option<Settings> {
             if !lines_told.insert(place) {
                 continue;
             }
+            let line = match place {
+                Place::Line(number) => text.lines().nth(number - 1).unwrap_or_default(),
+                Place::Whole | Place::Flag(_) => "",
+            };
             problems.add(
                 place,
                 format!("not TOML: {}", error.message().replace('\n', ", ")),
-                "mend this line; the rest is checked once the file can be read",
+                format!(
+                    "{}; the rest is checked once the file can be read",
+                    how_to_mend(line, error.message())
+                ),
             );
         }
         return None;
@@ -269,6 +288,37 @@ fn walk(text: &str, problems: &mut Problems) -> Option<Settings> {
         &lines,
         problems,
     )))
+}
+
+/// What people usually mean by a line that is no TOML. The parser's words are for those who know its grammar.
+fn how_to_mend(line: &str, said: &str) -> String {
+    const SHOWN_CHARS_MAX: usize = 60;
+    let (key, value) = line.split_once('=').unwrap_or((line, ""));
+    let (key, value) = (key.trim(), value.trim());
+    let a_text = |value: &str| {
+        value.chars().count() <= SHOWN_CHARS_MAX
+            && !value.is_empty()
+            && value
+                .chars()
+                .all(|c| c.is_alphanumeric() || "-._:/[]".contains(c))
+    };
+    if line.contains(['“', '”', '„', '«', '»', '‘', '’']) {
+        "write straight quotes: \"…\"".into()
+    } else if said.contains("duplicate key") {
+        format!(
+            "`{key}` stands twice in its section: take one out, or begin a new [[site]] above it"
+        )
+    } else if line.trim_start().starts_with('[') && value.is_empty() {
+        "a section is [limits] or [[site]], with as many brackets behind as before".into()
+    } else if line.trim_end().ends_with(['{', ';']) || line.trim_start().starts_with('{') {
+        "this is another program's notation; `saqta settings` prints how a file looks".into()
+    } else if said.contains("array") {
+        "close the list with ] and put a comma between two entries".into()
+    } else if a_text(value) && !value.starts_with('[') {
+        format!("put quotes round a text: {key} = \"{value}\"")
+    } else {
+        "mend this line: key = \"text\", key = 8 or key = [\"one\", \"two\"]".into()
+    }
 }
 
 fn settings(mut top: Section<'_, '_>) -> Settings {

@@ -1,8 +1,16 @@
 //! What a running Saqta says of itself: for `saqta status`, never with anything that names a reader.
+//!
+//! Written for somebody under attack with one terminal of 80 columns and 24 lines: what comes in now beside what came since the
+//! start, then for each site what its origin has to bear. The figures arrive as JSON by name, so that a `status` of another version
+//! shows what it knows and leaves out the rest.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::screen::{self, Tone};
+
+/// Of a site with dozens of hosts the first tell which it is.
+const HOSTS_SHOWN_MAX: usize = 3;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -15,8 +23,34 @@ pub struct Status {
     pub settings: Option<String>,
     pub bypass: bool,
     pub sites: Vec<SiteStatus>,
+    /// What the process occupies now.
+    pub memory_bytes: Option<u64>,
+    pub connections_max: Option<u64>,
+    /// `None` in the first second.
+    pub recent: Option<Recent>,
     /// The edge's counters since the start.
-    pub edge: serde_json::Value,
+    pub edge: Value,
+}
+
+/// How much the edge's counters grew lately.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recent {
+    pub seconds: f64,
+    /// Named as the counters in `edge`.
+    pub counts: Value,
+}
+
+/// What every whole number of `now` grew by since `before`.
+pub(crate) fn difference(now: Value, before: &Value) -> Value {
+    let Value::Object(now) = now else {
+        return Value::Null;
+    };
+    now.into_iter()
+        .filter_map(|(name, count)| {
+            let grown = count.as_u64()?.saturating_sub(before[&name].as_u64()?);
+            Some((name, Value::from(grown)))
+        })
+        .collect()
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,62 +67,30 @@ impl Status {
         self.edge[key].as_u64()
     }
 
-    fn requests(&self) -> Option<String> {
-        let all = self.count("requests")?;
-        let from_cache = self.count("hits")? + self.count("stale")? + self.count("collapsed")?;
-        let share = if all == 0 {
-            0.0
-        } else {
-            100.0 * from_cache as f64 / all as f64
-        };
-        Some(format!(
-            "{}, {share:.1} % of them from the cache; {} waiting pages, {} refused, {} failed at the origin",
-            thousands(all),
-            thousands(self.count("waiting")?),
-            thousands(self.count("refused")?),
-            thousands(self.count("origin_failures")?),
-        ))
-    }
-
-    /// For a person, in 80 columns.
+    /// For a person, in 80 columns; in 24 lines with one site.
     pub(crate) fn screen(&self) -> String {
         let row = |subject: &str, text: &str| screen::row("", Tone::Plain, subject, text, false);
+        let memory = self.memory_bytes.map_or(String::new(), |bytes| {
+            format!(", {} MiB of memory", thousands(bytes >> 20))
+        });
         let mut screen = format!(
-            "Saqta {}, process {}, up {}\n",
+            "Saqta {}, process {}, up {}{memory}\n",
             self.version,
             self.process,
             up_time(self.up_seconds)
         );
-        for address in &self.listening {
-            screen += &row("listening", address);
-        }
         screen += &row(
             "settings",
             self.settings.as_deref().unwrap_or("none (run --origin)"),
         );
-        screen += &row(
-            "bypass",
-            if self.bypass {
-                "ON: the origin is not protected"
-            } else {
-                "off"
-            },
-        );
-        if let Some(said) = self.requests() {
-            screen += &row("requests", &said);
+        if !self.listening.is_empty() {
+            screen += &row("listening", &self.listening.join(" "));
         }
-        if let (Some(open), Some(turned_away)) = (
-            self.count("connections"),
-            self.count("turned_away_connections"),
-        ) {
-            screen += &row(
-                "connections",
-                &format!(
-                    "{} open, {} turned away",
-                    thousands(open),
-                    thousands(turned_away)
-                ),
-            );
+        if let Some(open) = self.count("connections") {
+            let most = self
+                .connections_max
+                .map_or(String::new(), |most| format!(" of {}", thousands(most)));
+            screen += &row("connections", &format!("{}{most} open", thousands(open)));
         }
         if let (Some(pages), Some(bytes), Some(most)) = (
             self.count("cache_entries"),
@@ -105,42 +107,107 @@ impl Status {
                 ),
             );
         }
-        for site in &self.sites {
-            let hosts = if site.hosts.is_empty() {
-                "every other host".into()
+        screen += &row(
+            "bypass",
+            if self.bypass {
+                "ON: the origin is not protected"
             } else {
-                site.hosts.join(" ")
-            };
-            let figures = self.edge["sites"]
-                .as_array()
-                .and_then(|all| all.iter().find(|one| one["name"] == site.name));
-            let at_origin = figures
-                .and_then(at_origin)
-                .map(|said| format!("\n{said}"))
-                .unwrap_or_default();
-            screen += &row(
-                "site",
-                &format!(
-                    "{}, mode {}\n{hosts}\norigin {}{at_origin}",
-                    site.name, site.mode, site.origin
-                ),
-            );
+                "off"
+            },
+        );
+        screen += &self.traffic();
+        for site in &self.sites {
+            screen += &row("site", &self.site(site));
         }
         screen
     }
-}
 
-/// What stands between a site and its origin now.
-fn at_origin(figures: &serde_json::Value) -> Option<String> {
-    let count = |key: &str| figures[key].as_u64().map(thousands);
-    let state = figures["origin"].as_str().unwrap_or("unknown");
-    Some(format!(
-        "{state}, {} of {} places taken, {} waiting, {} turned away",
-        count("in_flight")?,
-        count("limit")?,
-        count("queued")?,
-        count("turned_away")?
-    ))
+    /// Two columns: now, and since the start.
+    fn traffic(&self) -> String {
+        /// (counter, what it is called)
+        const ROWS: &[(&str, &str)] = &[
+            ("requests", "requests"),
+            (FROM_CACHE, "  from the cache"),
+            ("waiting", "  waiting page"),
+            ("refused", "  refused network"),
+            ("origin_failures", "  origin failed"),
+            ("client_faults", "unreadable"),
+            ("unknown_hosts", "host of no site"),
+            ("turned_away_connections", "connections refused"),
+            ("bytes_out", "sent, KiB"),
+        ];
+        const FROM_CACHE: &str = "from_cache";
+        let cell = |counts: &Value, seconds: f64, key: &str| -> Option<String> {
+            let count = |key: &str| counts[key].as_u64();
+            Some(match key {
+                FROM_CACHE => {
+                    let from_cache = count("hits")? + count("stale")? + count("collapsed")?;
+                    match count("requests")? {
+                        0 => "-".into(),
+                        all => format!("{:.1} %", 100.0 * from_cache as f64 / all as f64),
+                    }
+                }
+                "bytes_out" => thousands((count(key)? as f64 / seconds / 1024.0).round() as u64),
+                key => thousands((count(key)? as f64 / seconds).round() as u64),
+            })
+        };
+        let mut table = String::new();
+        for (key, called) in ROWS {
+            let Some(since_start) = cell(&self.edge, 1.0, key) else {
+                continue;
+            };
+            let now = self
+                .recent
+                .as_ref()
+                .filter(|recent| recent.seconds > 0.0)
+                .and_then(|recent| cell(&recent.counts, recent.seconds, key))
+                .unwrap_or_else(|| "-".into());
+            table += &format!("{called:<20}{now:>18}{since_start:>18}\n");
+        }
+        if table.is_empty() {
+            return table;
+        }
+        format!(
+            "\n{:<20}{:>18}{:>18}\n{table}\n",
+            "", "now, a second", "since the start"
+        )
+    }
+
+    fn site(&self, site: &SiteStatus) -> String {
+        let hosts = match site.hosts.as_slice() {
+            [] => "every other host".into(),
+            hosts if hosts.len() > HOSTS_SHOWN_MAX => format!(
+                "{} and {} more",
+                hosts[..HOSTS_SHOWN_MAX].join(" "),
+                hosts.len() - HOSTS_SHOWN_MAX
+            ),
+            hosts => hosts.join(" "),
+        };
+        let mut said = format!("{}, mode {}: {hosts}", site.name, site.mode);
+        let figures = self.edge["sites"]
+            .as_array()
+            .and_then(|all| all.iter().find(|one| one["name"] == site.name))
+            .unwrap_or(&Value::Null);
+        let count = |key: &str| figures[key].as_u64().map(thousands);
+        if let (Some(requests), Some(sources)) = (count("requests_per_s"), count("sources_per_s")) {
+            said += &format!("\n{requests} requests from {sources} addresses in the last second");
+        }
+        said += &format!("\norigin {}", site.origin);
+        if let Some(state) = figures["origin"].as_str() {
+            said += &format!(" is {state}");
+        }
+        if let (Some(taken), Some(places), Some(waiting), Some(turned_away)) = (
+            count("in_flight"),
+            count("limit"),
+            count("queued"),
+            count("turned_away"),
+        ) {
+            said += &format!(
+                "\n{taken} of {places} places at it taken, {waiting} waiting; {turned_away} turned away so far"
+            );
+        }
+        said
+    }
 }
 
 /// 1234567 as 1,234,567.
@@ -209,31 +276,54 @@ mod tests {
                 origin: "http://127.0.0.1:8081".into(),
                 mode: "protect".into(),
             }],
+            memory_bytes: Some(96 << 20),
+            connections_max: Some(10_000),
+            recent: Some(Recent {
+                seconds: 10.0,
+                counts: serde_json::json!({
+                    "requests": 98_120, "hits": 97_000, "stale": 500, "collapsed": 31, "waiting": 520, "refused": 0,
+                    "origin_failures": 4, "client_faults": 0, "unknown_hosts": 26, "turned_away_connections": 0,
+                    "bytes_out": 104_857_600,
+                }),
+            }),
             edge: serde_json::json!({
                 "requests": 1_234_567, "hits": 1_000_000, "stale": 1000, "collapsed": 0, "waiting": 12, "refused": 3,
                 "origin_failures": 4, "connections": 200, "turned_away_connections": 0, "cache_entries": 4321,
-                "cache_bytes": 90_000_000, "cache_bytes_max": 268_435_456,
-                "sites": [{"name": "news", "limit": 24, "in_flight": 3, "queued": 0, "turned_away": 1000, "origin": "up"}],
+                "client_faults": 7, "unknown_hosts": 811,
+                "bytes_out": 10_485_760_000_u64, "cache_bytes": 90_000_000, "cache_bytes_max": 268_435_456,
+                "sites": [{"name": "news", "limit": 24, "in_flight": 3, "queued": 0, "turned_away": 1000, "origin": "up",
+                    "requests_per_s": 9_800, "sources_per_s": 5_000}],
             }),
         };
         let screen = status.screen();
         assert_eq!(
             screen,
             "\
-Saqta 1.2.3, process 42, up 1 min 1 s
-listening      http://127.0.0.1:8080
+Saqta 1.2.3, process 42, up 1 min 1 s, 96 MiB of memory
 settings       newsroom.toml
-bypass         off
-requests       1,234,567, 81.1 % of them from the cache; 12 waiting pages, 3
-               refused, 4 failed at the origin
-connections    200 open, 0 turned away
+listening      http://127.0.0.1:8080
+connections    200 of 10,000 open
 cache          4,321 stored, 85 of 256 MiB
-site           news, mode protect
-               news.example www.news.example
-               origin http://127.0.0.1:8081
-               up, 3 of 24 places taken, 0 waiting, 1,000 turned away
+bypass         off
+
+                         now, a second   since the start
+requests                         9,812         1,234,567
+  from the cache                99.4 %            81.1 %
+  waiting page                      52                12
+  refused network                    0                 3
+  origin failed                      0                 4
+unreadable                           0                 7
+host of no site                      3               811
+connections refused                  0                 0
+sent, KiB                       10,240        10,240,000
+
+site           news, mode protect: news.example www.news.example
+               9,800 requests from 5,000 addresses in the last second
+               origin http://127.0.0.1:8081 is up
+               3 of 24 places at it taken, 0 waiting; 1,000 turned away so far
 "
         );
+        assert!(screen.lines().count() <= 24);
         assert!(screen.lines().all(|line| line.chars().count() <= 80));
     }
 
@@ -251,10 +341,23 @@ site           news, mode protect
 Saqta 1, process 1, up 0 s
 settings       none (run --origin)
 bypass         ON: the origin is not protected
-site           a, mode observe
-               every other host
+
+                         now, a second   since the start
+requests                             -                 1
+
+site           a, mode observe: every other host
                origin http://b:80
 "
+        );
+    }
+
+    #[test]
+    fn a_difference_is_of_the_numbers_both_have() {
+        let now = serde_json::json!({"a": 5, "b": 3, "new": 1, "name": "x"});
+        let before = serde_json::json!({"a": 2, "b": 4, "gone": 9, "name": "y"});
+        assert_eq!(
+            difference(now, &before),
+            serde_json::json!({"a": 3, "b": 0})
         );
     }
 }

@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -128,19 +128,20 @@ impl Drop for Running {
 fn origin() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let head = BufReader::new(&stream).lines();
-            let _head = head
-                .take_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty()))
-                .count();
-            let _client_left = stream.write_all(
-                b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nfront",
-            );
-        }
-    });
+    std::thread::spawn(move || answer_all(&listener));
     address
+}
+
+fn answer_all(listener: &TcpListener) {
+    for stream in listener.incoming() {
+        let mut stream = stream.unwrap();
+        let head = BufReader::new(&stream).lines();
+        let _head = head
+            .take_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty()))
+            .count();
+        let _client_left = stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nfront");
+    }
 }
 
 fn fetch(address: SocketAddr, host: &str) -> String {
@@ -219,8 +220,8 @@ bad.toml:3: `hots` is not a setting of [[site]]
 3 problems
 ";
     let no_saqta = "\
-saqta: no Saqta runs on the data folder ./saqta-data: start one with `saqta
-    run`, or give its folder with --data DIR
+saqta: no Saqta runs on the data folder ./saqta-data
+    start one with `saqta run`, or give its folder with --data DIR
 ";
     let table = [
         ("check -c bad.toml", bad),
@@ -230,8 +231,16 @@ saqta: no Saqta runs on the data folder ./saqta-data: start one with `saqta
             "saqta: cannot read the settings file none.toml: no such file or directory\n    `saqta settings > none.toml` makes one to begin with\n",
         ),
         (
+            "check -c .",
+            "saqta: cannot read the settings file .: is a directory\n    give the settings file itself with -c FILE\n",
+        ),
+        (
+            "run --origin http://127.0.0.1:1 --data bad.toml",
+            "saqta: cannot make the data folder bad.toml: file exists\n    a file has that name: choose a folder with --data DIR\n",
+        ),
+        (
             "run --origin 127.0.0.1:1",
-            "--origin: the origin has no scheme\n    write http://127.0.0.1:1\n\n1 problem\n",
+            "--origin: the origin does not begin with http://\n    write http://127.0.0.1:1\n\n1 problem\n",
         ),
         ("reload", no_saqta),
         ("bypass on", no_saqta),
@@ -368,7 +377,7 @@ fn a_run_serves_obeys_and_ends() {
         )
     };
     folder.write("f.toml", &site("a.example"));
-    let running = folder.run("run -c f.toml");
+    let mut running = folder.run("run -c f.toml");
     let address = running.address();
     assert_ne!(address.port(), 0);
     assert!(fetch(address, "a.example").ends_with("front"));
@@ -395,13 +404,28 @@ fn a_run_serves_obeys_and_ends() {
         "{said}"
     );
     assert!(
-        said.contains("bypass         off\n") && said.contains("a.example, mode observe\n"),
+        said.contains("bypass         off\n")
+            && said.contains("a.example, mode observe: a.example\n"),
         "{said}"
     );
     let json = |folder: &Folder| -> serde_json::Value {
         serde_json::from_str(&folder.say("status --json").1).unwrap()
     };
     assert_eq!(json(&folder)["bypass"], false);
+    assert!(json(&folder)["memory_bytes"].as_u64().unwrap() > 1 << 20);
+
+    // A host of no site: closed without a word to the client, counted, and told of without its name.
+    assert_eq!(fetch(address, "nowhere.example"), "");
+    assert_eq!(json(&folder)["edge"]["unknown_hosts"], 1);
+    let mut log = BufReader::new(running.child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("1 request for a host that no site names") {
+        assert!(!line.contains("nowhere.example"), "{line}");
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "the log ended");
+    }
+    assert!(!line.contains("nowhere.example"), "{line}");
+    running.child.stderr = Some(log.into_inner());
 
     // Bypass is an order: a reload does not take it back.
     assert_eq!(folder.say("bypass on").0, 0);
@@ -423,27 +447,34 @@ fn a_run_serves_obeys_and_ends() {
     assert_eq!(json(&folder)["edge"]["bypass"], false);
 
     // A bad file changes nothing and every problem is heard by whoever asked.
-    folder.write("f.toml", "cache_mb = 0\nx = 1\n");
+    folder.write("f.toml", "cache_mb = 0\nx = 1\nshards = 2\n");
     let (code, stdout, said) = folder.say("reload");
     assert_eq!((code, stdout.as_str()), (2, ""));
     for heard in [
         "f.toml: there is no site",
         "f.toml:1: `cache_mb` is 0",
         "f.toml:2: `x` is not a setting",
-        "3 problems; the running Saqta goes on as before",
+        "f.toml: `listen` is now",
+        "f.toml:3: `shards` is now 2; what runs has 1",
+        "5 problems; the running Saqta goes on as before",
     ] {
         assert!(unfolded(&said).contains(heard), "{said}");
     }
     folder.write(
         "f.toml",
-        &site("b.example").replace("127.0.0.1:0", "127.0.0.2:0"),
+        &site("b.example")
+            .replace("127.0.0.1:0", "127.0.0.2:0")
+            .replace("shards = 1", "shards = 2"),
     );
     let (code, _, said) = folder.say("reload");
     assert_eq!(code, 2);
-    assert!(
-        unfolded(&said).contains("`listen` cannot change while running"),
-        "{said}"
-    );
+    for heard in [
+        "f.toml:1: `listen` is now \"127.0.0.2:0\"; what runs has \"127.0.0.1:0\"",
+        "f.toml:2: `shards` is now 2; what runs has 1",
+        "2 problems; the running Saqta goes on as before",
+    ] {
+        assert!(unfolded(&said).contains(heard), "{said}");
+    }
     assert!(fetch(address, "b.example").ends_with("front"));
 
     // A second one on the same folder is turned away.
@@ -468,6 +499,7 @@ fn a_run_serves_obeys_and_ends() {
     let (code, stdout, stderr) = running.end_with(Signal::TERM);
     assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
     assert!(stderr.contains("ended"), "{stderr}");
+    assert!(!stderr.contains("nowhere.example"), "{stderr}");
     assert!(!folder.0.join("saqta-data/control.sock").exists());
     assert_eq!(folder.say("status").0, 2);
 }
@@ -481,8 +513,15 @@ fn what_is_in_flight_is_finished() {
     let (asked, was_asked) = sync_channel(1);
     let (answer, may_answer) = sync_channel::<()>(1);
     std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let _part_of_head = stream.read(&mut [0; 4096]).unwrap();
+        // Whoever only looks whether we listen sends nothing.
+        let mut stream = listener
+            .incoming()
+            .map(Result::unwrap)
+            .find_map(|mut stream| {
+                let asks = stream.read(&mut [0; 4096]).is_ok_and(|bytes| bytes > 0);
+                asks.then_some(stream)
+            })
+            .unwrap();
         asked.send(()).unwrap();
         may_answer.recv().unwrap();
         stream
@@ -508,6 +547,82 @@ fn what_is_in_flight_is_finished() {
     answer.send(()).unwrap();
     assert!(client.join().unwrap().ends_with("slow"));
     assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}
+
+/// Answers with the head of a stream that never ends, and says when it did.
+fn streaming_origin() -> (SocketAddr, Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (streaming, is_streaming) = sync_channel(1);
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // Whoever only looks whether we listen sends nothing.
+            if stream.read(&mut [0; 4096]).unwrap_or(0) > 0 {
+                stream
+                    .write_all(
+                        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n",
+                    )
+                    .unwrap();
+                open.push(stream);
+                streaming.send(()).unwrap();
+            }
+        }
+    });
+    (address, is_streaming)
+}
+
+#[test]
+fn an_open_stream_does_not_keep_it_from_ending() {
+    let folder = Folder::new();
+    let (origin, is_streaming) = streaming_origin();
+    let mut running = folder.run(&format!(
+        "run --origin http://{origin} --listen 127.0.0.1:0"
+    ));
+    let mut client = TcpStream::connect(running.address()).unwrap();
+    client
+        .write_all(b"GET /live HTTP/1.1\r\nHost: a.example\r\nAccept: text/event-stream\r\n\r\n")
+        .unwrap();
+    is_streaming.recv().unwrap();
+    let mut head = [0; 15];
+    client.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+
+    // Told once it gives the stream ten seconds; told twice it ends.
+    kill_process(Pid::from_child(&running.child), Signal::INT).unwrap();
+    let mut said = BufReader::new(running.child.stderr.take().unwrap()).lines();
+    said.find(|line| line.as_ref().unwrap().contains("Ctrl-C again ends at once"))
+        .unwrap()
+        .unwrap();
+    kill_process(Pid::from_child(&running.child), Signal::INT).unwrap();
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+    assert!(said.any(|line| line.unwrap().contains("ended at once")));
+}
+
+/// The first minute: the origin is not there yet, and comes.
+#[test]
+fn an_origin_that_is_not_there_is_told_of() {
+    let folder = Folder::new();
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut running = folder.run(&format!(
+        "run --origin http://{closed} --listen 127.0.0.1:0 --data d"
+    ));
+    let address = running.address();
+    let mut said = BufReader::new(running.child.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let mut hear = |words: &str| said.find(|line| line.contains(words)).unwrap();
+    hear("every host is answered as this one site: open http://127.0.0.1:");
+    hear("`saqta status --data d` shows what it does");
+    hear("does not answer yet: connection refused; readers get a page that says so");
+    assert!(fetch(address, "a.example").starts_with("HTTP/1.1 50"));
+    let listener = TcpListener::bind(closed).unwrap();
+    std::thread::spawn(move || answer_all(&listener));
+    assert!((0..100_000).any(|_| fetch(address, "a.example").ends_with("front")));
 }
 
 #[test]

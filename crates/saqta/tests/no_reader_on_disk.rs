@@ -741,6 +741,9 @@ fn websocket(edge: SocketAddr) {
     }
 }
 
+/// Everybody before us holds a place for a second at most.
+const ASKED_AGAIN_MAX: usize = 50;
+
 /// All that one reader and the others do. Returns how many requests there were.
 fn everything(edge: SocketAddr) -> usize {
     let requests = requests();
@@ -749,8 +752,15 @@ fn everything(edge: SocketAddr) -> usize {
         for (status, request) in requests {
             // Those that are told to wait do so beside each other.
             scope.spawn(move || {
-                let answer = say(READER, edge, &request);
+                let mut answer = say(READER, edge, &request);
                 if status != 0 {
+                    // The waiting page asks again by itself, and so do we: the origin has few places and all come at once.
+                    for _ in 0..ASKED_AGAIN_MAX {
+                        if !answer.starts_with("HTTP/1.1 503") {
+                            break;
+                        }
+                        answer = say(READER, edge, &request);
+                    }
                     let line = String::from_utf8_lossy(&request)
                         .lines()
                         .next()

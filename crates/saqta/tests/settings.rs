@@ -222,6 +222,22 @@ const ABOVE_THE_SITE: &[(&str, &str)] = &[
         "f:1: \"::1\" is not an address with a port\n    write the port as well: [::1]:8080\n",
     ),
     (
+        "listen = \"::1:80\"",
+        "f:1: \"::1:80\" is not an address with a port\n    IPv6 stands in brackets: write [::1]:80\n",
+    ),
+    (
+        "listen = \":::80\"",
+        "f:1: \":::80\" is not an address with a port\n    IPv6 stands in brackets: write [::]:80\n",
+    ),
+    (
+        "listen = \"[::]\"",
+        "f:1: \"[::]\" is not an address with a port\n    write the port as well: [::]:8080\n",
+    ),
+    (
+        "listen = \"*:80\"",
+        "f:1: \"*:80\" is not an address with a port\n    write 0.0.0.0:80 to be reachable from everywhere, 127.0.0.1:80 from this machine only\n",
+    ),
+    (
         "listen = \"localhost:80\"",
         "f:1: \"localhost:80\" is not an address with a port\n    write 127.0.0.1:80\n",
     ),
@@ -242,6 +258,14 @@ const ABOVE_THE_SITE: &[(&str, &str)] = &[
         "f:3: 0.0.0.0:80 is listened on twice\n    take one out; the other is line 2\n",
     ),
     // Networks.
+    (
+        "refuse = \"10.1.0.0/255.255.0.0\"",
+        "f:1: \"10.1.0.0/255.255.0.0\" in `refuse` is not a network\n    write 10.1.0.0/16\n",
+    ),
+    (
+        "refuse = \" 10.0.0.1\"",
+        "f:1: \" 10.0.0.1\" in `refuse` is not a network\n    write 10.0.0.1/32 without spaces\n",
+    ),
     (
         "refuse = \"10.1.2.3/8\"",
         "f:1: 10.1.2.3/8 in `refuse` is an address inside a network\n    write 10.0.0.0/8 for the network, or 10.1.2.3 for the one address\n",
@@ -336,7 +360,39 @@ const UNDER_THE_SITE: &[(&str, &str)] = &[
     // The origin.
     (
         "any_host = true\norigin = \"127.0.0.1:81\"",
-        "f:3: the origin has no scheme\n    write http://127.0.0.1:81\n",
+        "f:3: the origin does not begin with http://\n    write http://127.0.0.1:81\n",
+    ),
+    (
+        "any_host = true\norigin = \"8081\"",
+        "f:3: the origin does not begin with http://\n    write http://127.0.0.1:8081\n",
+    ),
+    (
+        "any_host = true\norigin = \":8081\"",
+        "f:3: the origin does not begin with http://\n    write http://127.0.0.1:8081\n",
+    ),
+    (
+        "any_host = true\norigin = \"http:/a.kz\"",
+        "f:3: the origin does not begin with http://\n    write http:// and where the newsroom's own server listens, such as http://127.0.0.1:8081\n",
+    ),
+    (
+        "any_host = true\norigin = \"http://a.kz.:81\"",
+        "f:3: the origin \"a.kz.:81\" is not a host with a port\n    write http://a.kz:81\n",
+    ),
+    (
+        "any_host = true\norigin = \"http://a.kz:99999\"",
+        "f:3: the origin \"a.kz:99999\" is not a host with a port\n    write a port from 1 to 65535 after the last colon\n",
+    ),
+    (
+        "any_host = true\norigin = \"http://::1:81\"",
+        "f:3: the origin \"::1:81\" is not a host with a port\n    IPv6 stands in brackets: write http://[::1]:81\n",
+    ),
+    (
+        "any_host = true\norigin = \"http://u:pass/word@a\"",
+        "f:3: the origin has a user name or password in it\n    write it without: whoever may use the origin is the origin's own affair\n",
+    ),
+    (
+        "any_host = true\norigin = \"http://a\"\nbackend = \"http://a\"",
+        "f:4: `backend` is not a setting of [[site]]\n    did you mean `origin` under [[site]]?\n",
     ),
     (
         "any_host = true\norigin = \"https://a\"",
@@ -352,11 +408,11 @@ const UNDER_THE_SITE: &[(&str, &str)] = &[
     ),
     (
         "any_host = true\norigin = \"http://a:0\"",
-        "f:3: the origin \"a:0\" is not a host with a port\n    write http:// and where the newsroom's own server listens, such as http://127.0.0.1:8081\n",
+        "f:3: the origin \"a:0\" is not a host with a port\n    write a port from 1 to 65535 after the last colon\n",
     ),
     (
         "any_host = true\norigin = \"unix:/run/php.sock\"",
-        "f:3: the origin \"\" is not an http:// address\n    write http:// and where the newsroom's own server listens, such as http://127.0.0.1:8081\n",
+        "f:3: the origin does not begin with http://\n    write http:// and where the newsroom's own server listens, such as http://127.0.0.1:8081\n",
     ),
     (
         "any_host = true\norigin = \"http://localhost:8080\"",
@@ -388,12 +444,32 @@ const FILES: &[(&str, &str)] = &[
     // Not TOML: its syntax, all of it, and nothing guessed about the rest.
     (
         "listen = \nshards = 2\ncache_mb = = 1\n",
-        "f:1: not TOML: string values must be quoted, expected literal string\n    mend this line; the rest is checked once the file can be read\n\
-         f:3: not TOML: extra `=`, expected nothing\n    mend this line; the rest is checked once the file can be read\n",
+        "f:1: not TOML: string values must be quoted, expected literal string\n    mend this line: key = \"text\", key = 8 or key = [\"one\", \"two\"]; the rest is checked once the file can be read\n\
+         f:3: not TOML: extra `=`, expected nothing\n    mend this line: key = \"text\", key = 8 or key = [\"one\", \"two\"]; the rest is checked once the file can be read\n",
     ),
     (
         "shards = 1\nshards = 2\n",
-        "f:2: not TOML: duplicate key\n    mend this line; the rest is checked once the file can be read\n",
+        "f:2: not TOML: duplicate key\n    `shards` stands twice in its section: take one out, or begin a new [[site]] above it; the rest is checked once the file can be read\n",
+    ),
+    (
+        "listen = 0.0.0.0:80\n",
+        "f:1: not TOML: invalid float, expected nothing\n    put quotes round a text: listen = \"0.0.0.0:80\"; the rest is checked once the file can be read\n",
+    ),
+    (
+        "listen = “0.0.0.0:80”\n",
+        "f:1: not TOML: string values must be quoted, expected literal string\n    write straight quotes: \"…\"; the rest is checked once the file can be read\n",
+    ),
+    (
+        "[[site]\n",
+        "f:1: not TOML: unclosed array table, expected `]`\n    a section is [limits] or [[site]], with as many brackets behind as before; the rest is checked once the file can be read\n",
+    ),
+    (
+        "[[site]]\nhosts = [\"a.kz\"\n",
+        "f:2: not TOML: unclosed array, expected `]`\n    close the list with ] and put a comma between two entries; the rest is checked once the file can be read\n",
+    ),
+    (
+        "server {\n",
+        "f:1: not TOML: key with no value, expected `=`\n    this is another program's notation; `saqta settings` prints how a file looks; the rest is checked once the file can be read\n",
     ),
     // Sites beside each other.
     (
@@ -486,7 +562,7 @@ fn flags_are_read_as_strictly_as_a_file() {
             "127.0.0.1:81",
             &[],
             &[],
-            "--origin: the origin has no scheme\n    write http://127.0.0.1:81\n",
+            "--origin: the origin does not begin with http://\n    write http://127.0.0.1:81\n",
         ),
         (
             "http://a",
@@ -509,6 +585,64 @@ fn flags_are_read_as_strictly_as_a_file() {
             .map(|problem| format!("{problem}\n"))
             .collect();
         assert_eq!(heard, *said, "{origin}");
+    }
+}
+
+/// What runs, what the file says now, and everything that is said about what only a restart can change.
+const AGAIN: &[(&str, &str, &str)] = &[
+    ("", "", ""),
+    (
+        "listen = [\"127.0.0.1:0\", \"127.0.0.2:0\"]\n",
+        "listen = [\"127.0.0.2:0\", \"127.0.0.1:0\"]\n",
+        "",
+    ),
+    (
+        "shards = 2\ncache_mb = 64\nlisten = \"127.0.0.1:81\"\n",
+        "listen = [\"127.0.0.1:82\",\n  \"127.0.0.1:83\"]\nshards = 3\ncache_mb = 65\n[[site]]\nhosts = \"b.example\"\norigin = \"http://b\"\n",
+        "f:1: `listen` is now \"127.0.0.1:82\", \"127.0.0.1:83\"; what runs has \"127.0.0.1:81\"\n    restart Saqta to change it, or write listen = [\"127.0.0.1:81\"] and reload\n\
+         f:3: `shards` is now 3; what runs has 2\n    restart Saqta to change it, or write shards = 2 and reload\n\
+         f:4: `cache_mb` is now 65; what runs has 64\n    restart Saqta to change it, or write cache_mb = 64 and reload\n\
+         f:8: the file has 2 [[site]]; what runs has 1\n    restart Saqta to change it, or keep to 1 and reload\n",
+    ),
+    // Left out, a setting has its default, which is a change as well.
+    (
+        "cache_mb = 64\nlisten = \"127.0.0.1:81\"\n",
+        "",
+        "f: `listen` is now \"127.0.0.1:8080\"; what runs has \"127.0.0.1:81\"\n    restart Saqta to change it, or write listen = [\"127.0.0.1:81\"] and reload\n\
+         f: `cache_mb` is now 256; what runs has 64\n    restart Saqta to change it, or write cache_mb = 64 and reload\n",
+    ),
+    (
+        "[[site]]\nhosts = \"b.example\"\norigin = \"http://b\"\n",
+        "",
+        "f: the file has 1 [[site]]; what runs has 2\n    restart Saqta to change it, or keep to 2 and reload\n",
+    ),
+    // A value that is wrong is said to be wrong, and not to be another one besides.
+    (
+        "cache_mb = 64\nshards = 2\n",
+        "cache_mb = 0\nlisten = [\"80\",\n  \"127.0.0.1:81\"]\nshards = 3\nx = 1\n",
+        "f:1: `cache_mb` is 0; it goes from 1 to 1048576\n    write cache_mb = 1, or leave it out\n\
+         f:2: \"80\" is not an address with a port\n    write 0.0.0.0:80 to be reachable from everywhere, 127.0.0.1:80 from this machine only\n\
+         f:4: `shards` is now 3; what runs has 2\n    restart Saqta to change it, or write shards = 2 and reload\n\
+         f:5: `x` is not a setting of the top of the file\n    take it out; the top of the file knows: listen, shards, refuse, trust_forwarded, cache_mb, limits, site\n",
+    ),
+];
+
+#[test]
+fn what_only_a_restart_changes_is_said_all_at_once() {
+    for (runs, says_now, said) in AGAIN {
+        let running = read(&format!("{runs}{SITE}")).unwrap();
+        let heard =
+            match settings::read_again(&format!("{says_now}{SITE}"), Path::new(FILE), &running) {
+                Ok(plan) => {
+                    assert_eq!(plan.listen, running.listen, "{says_now}");
+                    String::new()
+                }
+                Err(problems) => problems
+                    .iter()
+                    .map(|problem| format!("{problem}\n"))
+                    .collect(),
+            };
+        assert_eq!(heard, *said, "{says_now}");
     }
 }
 

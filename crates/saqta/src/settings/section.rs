@@ -113,15 +113,11 @@ impl<'a, 'i> Section<'a, 'i> {
             DeValue::Integer(digits) => {
                 match i64::from_str_radix(digits.as_str(), digits.radix()) {
                     Ok(number) => Some(self.written(number, span)),
-                    Err(_) => {
-                        let place = self.lines.place(span.start);
-                        self.problems.add(
-                            place,
-                            format!("`{key}` is too large to count"),
-                            format!("write fewer digits after {key} ="),
-                        );
-                        None
-                    }
+                    Err(_) => self.fault(
+                        &span,
+                        format!("`{key}` is too large to count"),
+                        format!("write fewer digits after {key} ="),
+                    ),
                 }
             }
             other => {
@@ -152,15 +148,11 @@ impl<'a, 'i> Section<'a, 'i> {
         match value {
             DeValue::String(text) => match duration::parse(&text) {
                 Ok(duration) => Some(self.written(duration, span)),
-                Err(how) => {
-                    let place = self.lines.place(span.start);
-                    self.problems.add(
-                        place,
-                        format!("`{key}` is {text:?}, which is not a span of time"),
-                        how,
-                    );
-                    None
-                }
+                Err(how) => self.fault(
+                    &span,
+                    format!("`{key}` is {text:?}, which is not a span of time"),
+                    how,
+                ),
             },
             other => self.wrong_kind(
                 key,
@@ -209,9 +201,8 @@ impl<'a, 'i> Section<'a, 'i> {
                 .collect(),
             table @ DeValue::Table(_) => {
                 // `[site]` for `[[site]]`: the meaning is plain, but a second one would be a syntax error, so it is said now.
-                let place = self.lines.place(span.start);
-                self.problems.add(
-                    place,
+                self.fault::<()>(
+                    &span,
                     format!("`[{key}]` has single brackets"),
                     format!("write {name}: there may be several"),
                 );
@@ -258,10 +249,13 @@ impl<'a, 'i> Section<'a, 'i> {
             let elsewhere = sections
                 .iter()
                 .find(|(name, keys)| *name != self.name && keys.contains(&key));
-            let remedy = match (nearest(key, self.known), elsewhere) {
-                (_, Some((section, _))) => format!("`{key}` belongs to {section}; move it there"),
-                (Some(meant), None) => format!("did you mean `{meant}`?"),
-                (None, None) => format!(
+            let remedy = match (nearest(key, self.known), elsewhere, elsewhere_called(key)) {
+                (_, Some((section, _)), _) => {
+                    format!("`{key}` belongs to {section}; move it there")
+                }
+                (Some(meant), _, _) => format!("did you mean `{meant}`?"),
+                (None, _, Some(ours)) => format!("did you mean {ours}?"),
+                (None, _, None) => format!(
                     "take it out; {} knows: {}",
                     self.name,
                     self.known.join(", ")
@@ -309,12 +303,17 @@ impl<'a, 'i> Section<'a, 'i> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a section",
         };
-        let place = self.lines.place(span.start);
-        self.problems.add(
-            place,
+        self.fault(
+            span,
             format!("`{key}` cannot be {kind}"),
             format!("write {right}"),
-        );
+        )
+    }
+
+    /// Notes a problem there; nothing was read.
+    fn fault<T>(&mut self, span: &Range<usize>, what: String, remedy: String) -> Option<T> {
+        let place = self.lines.place(span.start);
+        self.problems.add(place, what, remedy);
         None
     }
 }
@@ -336,6 +335,27 @@ fn plain<'v>(value: &'v DeValue<'_>) -> Option<&'v str> {
 /// Keys are the operator's own words, but a terminal is not shown their control characters.
 fn shown(key: &str) -> String {
     key.chars().take(64).flat_map(char::escape_debug).collect()
+}
+
+/// What nginx, HAProxy, Caddy and their kin call it, and what it is called here.
+fn elsewhere_called(key: &str) -> Option<&'static str> {
+    Some(match key.to_lowercase().as_str() {
+        "backend" | "backends" | "upstream" | "proxy_pass" | "reverse_proxy" | "target" => {
+            "`origin` under [[site]]"
+        }
+        "server_name" | "server_names" | "domain" | "domains" | "vhost" => "`hosts` under [[site]]",
+        "bind" | "address" | "addresses" => "`listen` at the top of the file",
+        "deny" | "block" | "blocklist" | "blacklist" | "ban" => "`refuse` at the top of the file",
+        "real_ip_from" | "set_real_ip_from" | "trusted_proxies" => {
+            "`trust_forwarded` at the top of the file"
+        }
+        "threads" | "workers" | "worker_processes" | "nbthread" => {
+            "`shards` at the top of the file"
+        }
+        "maxconn" | "worker_connections" | "max_connections" => "`connections_max` under [limits]",
+        "client_max_body_size" => "`body_mb_max` under [limits]",
+        _ => return None,
+    })
 }
 
 /// The known key that was probably meant: at most a third of its letters apart.
