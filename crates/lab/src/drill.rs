@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,8 +13,12 @@ use crate::guard::Target;
 use crate::origin::Dialect;
 use crate::referee::{self, Evidence, Outcome, millis, thousands};
 use crate::scenario::Written;
+use crate::load::PATIENCE;
 use crate::stage::{self, ATTACKERS_NICE, Live, Play, Who};
 use crate::{chart, report};
+
+/// On loopback an answer takes microseconds; a server that is busy starting gets a moment.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What `saqta drill` is told.
 #[derive(Debug, Clone)]
@@ -26,7 +30,7 @@ pub struct DrillOptions {
     pub against: Option<Target>,
     /// Where that server expects the origin.
     pub origin_listen: Option<SocketAddr>,
-    /// All phases together, 3 to 120 s; as the scenario says when `None`.
+    /// All phases together, 3 to 120 s; as the scenario says when `None`. Starting and the last answers are not part of it.
     pub lasting: Option<Duration>,
     pub seed: u64,
     /// Print one JSON object instead of a table.
@@ -42,7 +46,10 @@ pub struct DrillOptions {
 /// Runs a drill; progress goes to standard error, the result to standard output.
 pub fn run_drill(options: &DrillOptions) -> anyhow::Result<Outcome> {
     let against = match (options.against, options.origin_listen) {
-        (Some(target), Some(listen)) => Some((target, listen)),
+        (Some(target), Some(listen)) => {
+            answers(target)?;
+            Some((target, listen))
+        }
         (None, None) => None,
         (Some(_), None) => {
             bail!("--against needs --origin ADDR: where that server expects its origin")
@@ -61,6 +68,7 @@ pub fn run_drill(options: &DrillOptions) -> anyhow::Result<Outcome> {
         seed: options.seed,
         against,
         exe: options.saqta_exe.clone(),
+        ends_at: None,
         data: None,
     };
     let mut ticker = Ticker::new(&play);
@@ -102,6 +110,14 @@ pub fn run_drill(options: &DrillOptions) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
+/// A drill against nobody would run to its end and show that nobody was served.
+fn answers(target: Target) -> anyhow::Result<()> {
+    TcpStream::connect_timeout(&target.address(), CONNECT_TIMEOUT).with_context(|| {
+        format!("nobody answers at {target}: start that server first, or leave out --against to drill Saqta")
+    })?;
+    Ok(())
+}
+
 /// A reader who has left has seen enough.
 fn say(out: &mut impl Write, text: &str) -> io::Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -139,12 +155,17 @@ impl Ticker {
                 " Attackers run at priority +{ATTACKERS_NICE}, so that they take nothing from the edge."
             )
         };
+        let phases = play.scenario.phases;
         // Progress that cannot be shown stops nothing.
         drop(writeln!(
             io::stderr(),
-            "{}: {}{attackers}",
+            "{}: {}{attackers}\n{:.0} s calm, {:.0} s attack, {:.0} s after, then up to {:.0} s for the last answers.",
             play.scenario.name,
-            play.scenario.says
+            play.scenario.says,
+            phases.calm.as_secs_f64(),
+            phases.attack.as_secs_f64(),
+            phases.after.as_secs_f64(),
+            PATIENCE.as_secs_f64(),
         ));
     }
 
@@ -160,6 +181,10 @@ impl Ticker {
             _ => "after ",
         };
         let (readers, attack) = (&live.readers.readers, &live.attackers.attack);
+        if readers.requests == 0 {
+            // Nobody is due any more; some still wait for searches.
+            return;
+        }
         let attack = if live.at > self.onset && live.at <= self.attack_end + Duration::from_secs(1)
         {
             format!("  flood {:>6}/s", thousands(attack.requests))

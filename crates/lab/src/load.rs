@@ -24,6 +24,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use books::PATIENCE;
 pub use books::{AttackBook, AttackTally, Books, GroupBook, Line, Progress, Tally};
 
 use crate::clock;
@@ -59,6 +60,8 @@ pub struct Orders {
     pub starts_at_us: u64,
     /// The neighbour's readers visit the same newsroom: there is one origin only.
     pub one_newsroom: bool,
+    /// How long answers are waited for after the last phase.
+    pub patience_s: f64,
     /// Added to the priority number of the process: 0 as others, 10 after everybody else.
     pub nice: i32,
 }
@@ -103,7 +106,8 @@ trait Population {
     fn is_over(&self, now: Duration) -> bool;
     fn progress(&mut self) -> Progress;
     fn close(self: Box<Self>) -> Books;
-    /// Sends that fall into one stretch of this length go out together.
+    /// Sends that fall into one stretch of this length go out together: each batch wakes the server once, which costs the kernel as
+    /// much as the sending.
     fn grain(&self) -> Duration;
 }
 
@@ -132,6 +136,7 @@ pub fn run(orders: &Orders, stop: &AtomicBool, out: &mut impl Write) -> anyhow::
     };
     let cpu_before = cpu_seconds();
     let mut events = Vec::new();
+    let mut next_fire = Duration::ZERO;
     loop {
         let clock = clock::monotonic();
         let now = clock.saturating_sub(start);
@@ -141,8 +146,9 @@ pub fn run(orders: &Orders, stop: &AtomicBool, out: &mut impl Write) -> anyhow::
         {
             break;
         }
-        if clock >= start {
+        if clock >= start && now >= next_fire {
             population.fire(now, &mut wire);
+            next_fire = now + population.grain();
         }
         if now >= next_second {
             let progress = Progress {
@@ -156,7 +162,7 @@ pub fn run(orders: &Orders, stop: &AtomicBool, out: &mut impl Write) -> anyhow::
         let due = population
             .next()
             .unwrap_or(Duration::MAX)
-            .max(now + population.grain())
+            .max(next_fire)
             .min(next_second);
         wire.poll(start + due, &mut events)
             .context("cannot wait for the network")?;

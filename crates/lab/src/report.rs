@@ -4,7 +4,7 @@
 //! chosen to be told apart by most people, in light and in dark, and every chart says in words what it shows.
 
 use crate::load::AttackTally;
-use crate::referee::{CLAIM_REQUESTS_MIN, Outcome, millis, percent, thousands};
+use crate::referee::{Outcome, millis, percent, plain, thousands};
 
 /// Of a chart's own coordinates; the page scales them.
 const WIDTH: f64 = 420.0;
@@ -99,21 +99,13 @@ pub fn html(outcome: &Outcome) -> String {
 
 fn figures(page: &mut String, outcome: &Outcome) {
     let readers = &outcome.readers;
-    let claim = if readers.requests >= CLAIM_REQUESTS_MIN {
-        format!(
-            "at least {} (95 % confidence)",
-            percent(readers.served_share_lower)
-        )
-    } else {
-        "too few requests for a claim".to_owned()
-    };
     page.push_str("<dl class=\"figures\">\n");
     let mut figure = |name: &str, value: String, more: String| {
         page.push_str(&format!(
             "<div><dt>{name}</dt><dd>{value}<small>{more}</small></dd></div>\n"
         ));
     };
-    figure("Readers served", percent(readers.served_share), claim);
+    figure("Readers served", percent(readers.served_share), outcome.claim());
     figure(
         "Readers waited",
         millis(readers.p50_ms),
@@ -288,7 +280,7 @@ fn expectations(page: &mut String, outcome: &Outcome) {
     }
     page.push_str("<section><h2>Expectations</h2><div class=\"wide\"><table><tr><th>What<th>Measured<th>Bound<th></tr>\n");
     for expectation in &outcome.expectations {
-        let value = expectation.value.map_or("nothing".to_owned(), number);
+        let value = expectation.value.map_or("nothing".to_owned(), plain);
         let (class, word) = if expectation.ok {
             ("good", "met")
         } else {
@@ -297,7 +289,7 @@ fn expectations(page: &mut String, outcome: &Outcome) {
         page.push_str(&format!(
             "<tr><td>{}<td>{value}<td>{}<td class=\"{class}\">{word}</tr>\n",
             expectation.name,
-            number(expectation.bound)
+            plain(expectation.bound)
         ));
     }
     page.push_str("</table></div></section>\n");
@@ -342,14 +334,6 @@ fn groups(page: &mut String, outcome: &Outcome) {
         );
     }
     page.push_str("</table></div></section>\n");
-}
-
-fn number(value: f64) -> String {
-    if value >= 1_000.0 {
-        return thousands(value as u64);
-    }
-    let text = format!("{value:.4}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Where seconds lie on a chart.

@@ -25,7 +25,7 @@ use crate::addresses::STAFF_NETWORK;
 use crate::clock;
 use crate::corpus::Grade;
 use crate::guard::Target;
-use crate::load::{Books, Line, Orders, Progress, Role};
+use crate::load::{Books, Line, Orders, PATIENCE, Progress, Role};
 use crate::newsroom::Newsroom;
 use crate::origin::{self, Dialect, OriginSpec, OriginStats};
 use crate::referee::{EdgeBook, OriginBook, OriginLine};
@@ -65,6 +65,8 @@ pub(crate) struct Play {
     /// A server that is there already, and where it expects the origin.
     pub(crate) against: Option<(Target, SocketAddr)>,
     pub(crate) exe: PathBuf,
+    /// Of [`clock::monotonic`]: who is still waiting for an answer then has waited in vain. `None`: everybody's patience is waited out.
+    pub(crate) ends_at: Option<Duration>,
     /// Where the edge keeps its files; a temporary folder when `None`.
     pub(crate) data: Option<PathBuf>,
 }
@@ -366,6 +368,10 @@ impl Stage<'_> {
             seed: play.seed,
             starts_at_us: start.as_micros() as u64,
             one_newsroom,
+            patience_s: match play.ends_at {
+                Some(ends_at) => ends_at.saturating_sub(start + phases.total()).as_secs_f64(),
+                None => PATIENCE.as_secs_f64(),
+            },
             nice,
         };
         self.load(Who::Readers, &orders(Role::Readers, 0))?;

@@ -82,7 +82,7 @@ Examples:
   saqta demo --for 90s"
     )]
     Demo {
-        /// All of it together, 3s to 2m [default: 40s]
+        /// From the first picture to the last word, 3s to 2m [default: 40s]
         #[arg(long = "for", value_name = "TIME", value_parser = drill_time)]
         lasting: Option<Duration>,
     },
@@ -209,7 +209,7 @@ struct Drill {
     /// Where that server expects its origin
     #[arg(long, value_name = "ADDR", requires = "against")]
     origin: Option<SocketAddr>,
-    /// All of it together, 3s to 2m; as the scenario says when left out
+    /// Calm, attack and after together, 3s to 2m, as the scenario says when left out; the last answers may take 10s more
     #[arg(long = "for", value_name = "TIME", value_parser = drill_time)]
     lasting: Option<Duration>,
     /// The same seed draws the same readers and attackers
