@@ -67,6 +67,7 @@ pub fn run_demo(options: &DemoOptions) -> anyhow::Result<()> {
         against: None,
         exe: options.saqta_exe.clone(),
         ends_at: Some(ends_at),
+        netns: false,
         data: options.data.clone(),
     };
     let mut screen = Screen::new(&scenario);

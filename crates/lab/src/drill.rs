@@ -10,10 +10,10 @@ use anyhow::{Context, bail};
 
 use crate::corpus::Grade;
 use crate::guard::Target;
+use crate::load::PATIENCE;
 use crate::origin::Dialect;
 use crate::referee::{self, Evidence, Outcome, millis, thousands};
 use crate::scenario::Written;
-use crate::load::PATIENCE;
 use crate::stage::{self, ATTACKERS_NICE, Live, Play, Who};
 use crate::{chart, report};
 
@@ -30,6 +30,8 @@ pub struct DrillOptions {
     pub against: Option<Target>,
     /// Where that server expects the origin.
     pub origin_listen: Option<SocketAddr>,
+    /// In network namespaces of the drill's own, with IPv6 and a cable, instead of on loopback.
+    pub netns: bool,
     /// All phases together, 3 to 120 s; as the scenario says when `None`. Starting and the last answers are not part of it.
     pub lasting: Option<Duration>,
     pub seed: u64,
@@ -56,6 +58,9 @@ pub fn run_drill(options: &DrillOptions) -> anyhow::Result<Outcome> {
         }
         (None, Some(_)) => bail!("--origin is for --against URL"),
     };
+    if options.netns && against.is_some() {
+        bail!("--netns has no way to another server: leave out --against or --netns");
+    }
     let mut scenario = options.scenario.scenario.clone();
     if let Some(lasting) = options.lasting {
         scenario = scenario.lasting(lasting);
@@ -69,6 +74,7 @@ pub fn run_drill(options: &DrillOptions) -> anyhow::Result<Outcome> {
         against,
         exe: options.saqta_exe.clone(),
         ends_at: None,
+        netns: options.netns,
         data: None,
     };
     let mut ticker = Ticker::new(&play);
@@ -156,10 +162,19 @@ impl Ticker {
             )
         };
         let phases = play.scenario.phases;
+        let network = match (play.netns, play.scenario.link_mbit_per_s) {
+            (false, _) => String::new(),
+            (true, None) => {
+                " In network namespaces of its own, half of the networks IPv6.".to_owned()
+            }
+            (true, Some(mbit)) => format!(
+                " In network namespaces of its own, half of the networks IPv6, over a link of {mbit:.0} Mbit/s."
+            ),
+        };
         // Progress that cannot be shown stops nothing.
         drop(writeln!(
             io::stderr(),
-            "{}: {}{attackers}\n{:.0} s calm, {:.0} s attack, {:.0} s after, then up to {:.0} s for the last answers.",
+            "{}: {}{attackers}{network}\n{:.0} s calm, {:.0} s attack, {:.0} s after, then up to {:.0} s for the last answers.",
             play.scenario.name,
             play.scenario.says,
             phases.calm.as_secs_f64(),

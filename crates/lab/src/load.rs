@@ -30,6 +30,7 @@ pub use books::{AttackBook, AttackTally, Books, GroupBook, Line, Progress, Tally
 use crate::clock;
 use crate::corpus::Grade;
 use crate::guard::Target;
+use crate::network::Range;
 use crate::origin::Dialect;
 use crate::scenario;
 use crate::wire::{Event, Wire};
@@ -50,8 +51,8 @@ pub struct Orders {
     pub scenario: String,
     /// All phases together.
     pub seconds: f64,
-    /// `127.0.0.1:8080`
-    pub target: String,
+    /// `127.0.0.1:8080`; `None`: the other end of the cable of the drill's own network.
+    pub target: Option<String>,
     pub grade: Grade,
     /// How staff log in and publish.
     pub dialect: Dialect,
@@ -71,6 +72,15 @@ pub struct Orders {
 pub enum Role {
     Readers,
     Attackers,
+}
+
+impl Orders {
+    fn range(&self) -> Range {
+        match self.target {
+            Some(_) => Range::Loopback,
+            None => Range::Cable,
+        }
+    }
 }
 
 /// The generator process: orders on standard input, [`Line`]s on standard output.
@@ -122,8 +132,12 @@ pub fn run(orders: &Orders, stop: &AtomicBool, out: &mut impl Write) -> anyhow::
             None => bail!("the scenario cannot be read"),
         },
     };
-    let target = Target::parse(&orders.target).context("cannot attack this address")?;
-    let mut wire = Wire::new(&target, CONNECTIONS_MAX).context("cannot make an event queue")?;
+    let targets = match &orders.target {
+        Some(target) => Target::parse(target).map(|target| vec![target]),
+        None => Target::across_the_cable(),
+    };
+    let targets = targets.context("cannot attack this address")?;
+    let mut wire = Wire::new(&targets, CONNECTIONS_MAX).context("cannot make an event queue")?;
     let mut population: Box<dyn Population> = match orders.role {
         Role::Readers => Box::new(readers::Readers::new(&scenario, orders)?),
         Role::Attackers => Box::new(attack::Attackers::new(&scenario, orders)?),

@@ -134,6 +134,21 @@ pub struct GroupResult {
     pub refused: u64,
 }
 
+impl From<&ReadersResult> for GroupResult {
+    fn from(readers: &ReadersResult) -> Self {
+        Self {
+            name: "readers".to_owned(),
+            requests: readers.requests,
+            served: readers.served,
+            served_share: readers.served_share,
+            served_share_lower: readers.served_share_lower,
+            p99_ms: readers.p99_ms,
+            challenged: readers.challenged,
+            refused: readers.refused,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Serialize)]
 pub struct AttackResult {
     pub requests: u64,
@@ -242,7 +257,13 @@ pub fn judge(evidence: &Evidence<'_>) -> Outcome {
     };
     let origin = origin_result(&evidence.origin, phases);
     let cache_status_seen = attack_book.is_some_and(|book| book.cache_status_seen);
-    let expectations = expectations(evidence, &origin);
+    let reached = reached_origin(evidence).min(attack.requests);
+    let measures = Measures {
+        readers: evidence.readers,
+        over_capacity_ms: origin.over_capacity_ms,
+        attack_share: share(reached, attack.requests),
+    };
+    let expectations = expectations(evidence, &measures);
     let attackers_bytes_in = evidence.attackers.map_or(0, |books| books.bytes_in);
     Outcome {
         scenario: scenario.name.clone(),
@@ -265,7 +286,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Outcome {
             from_cache: cache_status_seen.then_some(attack.from_cache),
             challenged: attack.challenged,
             refused: attack.refused,
-            reached_origin: cache_status_seen.then(|| reached_origin(evidence).min(attack.requests)),
+            reached_origin: cache_status_seen.then_some(reached),
         },
         origin,
         detection: DetectionResult::default(),
@@ -359,14 +380,14 @@ fn reached_origin(evidence: &Evidence<'_>) -> u64 {
     reached.saturating_sub(not_attackers)
 }
 
-fn expectations(evidence: &Evidence<'_>, origin: &OriginResult) -> Vec<ExpectationResult> {
+fn expectations(evidence: &Evidence<'_>, measures: &Measures<'_>) -> Vec<ExpectationResult> {
     evidence
         .scenario
         .expectations
         .iter()
         .filter(|expectation| !(evidence.untimed && expectation.measure.is_timed()))
         .map(|expectation| {
-            let value = measured(expectation.measure, evidence.readers, origin);
+            let value = measures.of(expectation.measure);
             ExpectationResult {
                 name: expectation.measure.name(),
                 ok: value.is_some_and(|value| expectation.measure.holds(value, expectation.bound)),
@@ -447,29 +468,39 @@ fn group_result(group: &GroupBook) -> GroupResult {
     }
 }
 
-fn measured(measure: Measure, readers: &Books, origin: &OriginResult) -> Option<f64> {
-    if measure.figure == Figure::OverCapacity {
-        return Some(origin.over_capacity_ms as f64);
-    }
-    let book = group(readers, measure.of)?;
-    let whole_drill = |count: fn(&Tally) -> u64| {
-        let stretches = [&book.warming, &book.calm, &book.attack, &book.after];
-        Some(stretches.into_iter().map(count).sum::<u64>() as f64)
-    };
-    match measure.figure {
-        Figure::ServedShare => share(book.attack.served, book.attack.requests),
-        Figure::P99 => book.attack.p99_ms,
-        Figure::P99Ratio => {
-            let calm = book.calm.p99_ms.filter(|calm| *calm > 0.0)?;
-            Some(book.attack.p99_ms? / calm)
+/// What expectations are compared with.
+struct Measures<'a> {
+    readers: &'a Books,
+    over_capacity_ms: u64,
+    /// Of the attack's requests, how many the origin was asked. What a server does not say counts as the attackers'.
+    attack_share: Option<f64>,
+}
+
+impl Measures<'_> {
+    fn of(&self, measure: Measure) -> Option<f64> {
+        if measure.figure == Figure::OverCapacity {
+            return Some(self.over_capacity_ms as f64);
         }
-        Figure::Challenged => whole_drill(|tally| tally.challenged),
-        Figure::Refused => whole_drill(|tally| tally.refused),
-        Figure::CalmUnserved => {
-            let unserved = |tally: &Tally| tally.requests - tally.served;
-            Some((unserved(&book.warming) + unserved(&book.calm)) as f64)
+        let book = group(self.readers, measure.of)?;
+        let served_share = share(book.attack.served, book.attack.requests);
+        let sum = |stretches: &[&Tally], count: fn(&Tally) -> u64| {
+            Some(stretches.iter().map(|tally| count(tally)).sum::<u64>() as f64)
+        };
+        let calm = [&book.warming, &book.calm];
+        let whole = [&book.warming, &book.calm, &book.attack, &book.after];
+        match measure.figure {
+            Figure::ServedShare => served_share,
+            Figure::P99 => book.attack.p99_ms,
+            Figure::P99Ratio => {
+                let calm = book.calm.p99_ms.filter(|calm| *calm > 0.0)?;
+                Some(book.attack.p99_ms? / calm)
+            }
+            Figure::Challenged => sum(&whole, |tally| tally.challenged),
+            Figure::Refused => sum(&whole, |tally| tally.refused),
+            Figure::CalmUnserved => sum(&calm, |tally| tally.requests - tally.served),
+            Figure::FairRatio => Some(served_share? / self.attack_share.filter(|s| *s > 0.0)?),
+            Figure::OverCapacity => None,
         }
-        Figure::OverCapacity => None,
     }
 }
 

@@ -150,6 +150,8 @@ pub struct Scenario {
     /// Readers of a second outlet on the same edge, a second.
     pub neighbour_rate: Option<f64>,
     pub attacks: Vec<Attack>,
+    /// What the cable carries each way, in a network of the drill's own; loopback has no limit.
+    pub link_mbit_per_s: Option<f64>,
     pub expectations: Vec<Expectation>,
 }
 
@@ -397,6 +399,8 @@ pub enum Figure {
     Refused,
     /// Requests of the calm phase that did not get their page.
     CalmUnserved,
+    /// How many times likelier than an attacker's request one of these got its answer.
+    FairRatio,
     /// Of the origin, from onset on.
     OverCapacity,
 }
@@ -404,18 +408,52 @@ pub enum Figure {
 /// What may be expected, as it is written in a scenario and in the results; the ending says whether the bound is a floor or a
 /// ceiling.
 const MEASURES: &[(&str, Measure)] = &[
-    ("readers.served_share_min", Measure::new("readers", Figure::ServedShare)),
+    (
+        "readers.served_share_min",
+        Measure::new("readers", Figure::ServedShare),
+    ),
     ("readers.p99_ms_max", Measure::new("readers", Figure::P99)),
-    ("readers.challenged_max", Measure::new("readers", Figure::Challenged)),
-    ("readers.refused_max", Measure::new("readers", Figure::Refused)),
-    ("news.challenged_max", Measure::new("news", Figure::Challenged)),
+    (
+        "readers.challenged_max",
+        Measure::new("readers", Figure::Challenged),
+    ),
+    (
+        "readers.refused_max",
+        Measure::new("readers", Figure::Refused),
+    ),
+    (
+        "news.challenged_max",
+        Measure::new("news", Figure::Challenged),
+    ),
     ("news.refused_max", Measure::new("news", Figure::Refused)),
-    ("search.served_share_min", Measure::new("search", Figure::ServedShare)),
-    ("search.calm_unserved_max", Measure::new("search", Figure::CalmUnserved)),
-    ("origin.over_capacity_ms_max", Measure::new("origin", Figure::OverCapacity)),
-    ("staff.served_share_min", Measure::new("staff", Figure::ServedShare)),
-    ("neighbour.served_share_min", Measure::new("neighbour", Figure::ServedShare)),
-    ("neighbour.p99_ratio_max", Measure::new("neighbour", Figure::P99Ratio)),
+    (
+        "search.served_share_min",
+        Measure::new("search", Figure::ServedShare),
+    ),
+    (
+        "search.calm_unserved_max",
+        Measure::new("search", Figure::CalmUnserved),
+    ),
+    (
+        "search.fair_ratio_min",
+        Measure::new("search", Figure::FairRatio),
+    ),
+    (
+        "origin.over_capacity_ms_max",
+        Measure::new("origin", Figure::OverCapacity),
+    ),
+    (
+        "staff.served_share_min",
+        Measure::new("staff", Figure::ServedShare),
+    ),
+    (
+        "neighbour.served_share_min",
+        Measure::new("neighbour", Figure::ServedShare),
+    ),
+    (
+        "neighbour.p99_ratio_max",
+        Measure::new("neighbour", Figure::P99Ratio),
+    ),
 ];
 
 impl Measure {
@@ -440,7 +478,7 @@ impl Measure {
     }
 
     pub fn holds(self, value: f64, bound: f64) -> bool {
-        if self.is_share() {
+        if matches!(self.figure, Figure::ServedShare | Figure::FairRatio) {
             value >= bound
         } else {
             value <= bound
@@ -662,6 +700,12 @@ fn scenario(reading: &mut Reading<'_>, root: &DeTable<'_>) -> Scenario {
         fields.finish();
         rate
     });
+    let link_mbit_per_s = top.table("link").map(|(table, at)| {
+        let mut fields = Fields::new(top.reading, table, at, "[link]");
+        let rate = fields.number("mbit_per_s", 1.0..=100_000.0, None);
+        fields.finish();
+        rate
+    });
     let attacks = top.tables("attack");
     let attacks: Vec<Attack> = attacks
         .into_iter()
@@ -712,6 +756,7 @@ fn scenario(reading: &mut Reading<'_>, root: &DeTable<'_>) -> Scenario {
         staff,
         neighbour_rate,
         attacks,
+        link_mbit_per_s,
         expectations,
     }
 }
@@ -1406,7 +1451,7 @@ mod tests {
             (
                 "name = 'x'\nnmae = 1",
                 &[
-                    "line 2: the file: `nmae` is not known; known are name, says, phases, origin, readers, crowd, staff, neighbour, attack, expect",
+                    "line 2: the file: `nmae` is not known; known are name, says, phases, origin, readers, crowd, staff, neighbour, link, attack, expect",
                 ],
             ),
             (

@@ -138,7 +138,8 @@ pub struct Wire {
     /// `epoll` counts in milliseconds; latencies of a tenth of one need a finer alarm.
     alarm: OwnedFd,
     alarm_at: Duration,
-    target: SocketAddr,
+    /// One for each family of addresses that can be spoken.
+    targets: Vec<SocketAddr>,
     places: Vec<Place>,
     free: Vec<u32>,
     /// Buffers of closed connections, so that a connection a request does not allocate.
@@ -150,7 +151,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    pub fn new(target: &Target, connections_max: usize) -> io::Result<Self> {
+    pub fn new(targets: &[Target], connections_max: usize) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let alarm = timerfd_create(
             TimerfdClockId::Monotonic,
@@ -167,7 +168,7 @@ impl Wire {
             epoll,
             alarm,
             alarm_at: Duration::ZERO,
-            target: target.address(),
+            targets: targets.iter().map(|target| target.address()).collect(),
             places: Vec::new(),
             free: Vec::new(),
             spare: Vec::new(),
@@ -197,8 +198,16 @@ impl Wire {
                 io::ErrorKind::QuotaExceeded,
             )));
         }
+        let target = self
+            .targets
+            .iter()
+            .find(|to| to.is_ipv4() == from.is_ipv4());
+        let Some(target) = target.copied() else {
+            let unreachable = io::Error::from(io::ErrorKind::NetworkUnreachable);
+            return Err(OpenError::Exhausted(unreachable));
+        };
         let socket = Socket::new(
-            Domain::for_address(self.target),
+            Domain::for_address(target),
             Type::STREAM.nonblocking(),
             Some(Protocol::TCP),
         )
@@ -209,10 +218,14 @@ impl Wire {
                 .set_recv_buffer_size(1)
                 .map_err(OpenError::Exhausted)?;
         }
+        if from.is_ipv6() {
+            // A whole range is local there; IPv6 lets only what an interface has be bound without asking.
+            socket.set_freebind_v6(true).map_err(OpenError::Exhausted)?;
+        }
         socket
             .bind(&SocketAddr::new(from, 0).into())
             .map_err(OpenError::Exhausted)?;
-        if let Err(error) = socket.connect(&self.target.into()) {
+        if let Err(error) = socket.connect(&target.into()) {
             match Errno::from_io_error(&error) {
                 Some(Errno::INPROGRESS) => {}
                 Some(
@@ -459,8 +472,7 @@ impl Connection {
             if failed {
                 return hear(Heard::End(Ended::Refused));
             }
-            self.open =
-                flags.intersects(epoll::EventFlags::OUT | epoll::EventFlags::IN);
+            self.open = flags.intersects(epoll::EventFlags::OUT | epoll::EventFlags::IN);
         }
         if self.open && self.unsent_at < self.unsent.len() {
             // What fails here fails below too, where it is reported.

@@ -26,7 +26,7 @@ fn orders(role: Role, scenario: &str, target: SocketAddr) -> Orders {
         role,
         scenario: format!("{PHASES}{scenario}"),
         seconds: 3.0,
-        target: target.to_string(),
+        target: Some(target.to_string()),
         grade: Grade::Perfect,
         dialect: Dialect::Generic,
         seed: 1,

@@ -7,7 +7,7 @@
 //! when the server is slow.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::books::{AttackBook, AttackTally, Books, Fate, Progress};
@@ -20,6 +20,7 @@ use super::{CONNECTIONS_MAX, Orders, Population};
 use crate::addresses::{self, Addresses};
 use crate::chance::Chance;
 use crate::corpus::Grade;
+use crate::network::Range;
 use crate::newsroom::Newsroom;
 use crate::scenario::{AttackShape, Flood, Method, Phases, Scenario};
 use crate::wire::{CacheStatus, Event, Key, OpenError, Use, Wire};
@@ -67,6 +68,7 @@ pub(super) struct Ground {
     pub(super) host: &'static str,
     seed: u64,
     addresses: Addresses,
+    range: Range,
     grade: Grade,
     fill: Fill,
 }
@@ -116,6 +118,7 @@ impl Attackers {
             host: newsroom.host(),
             seed: orders.seed,
             addresses,
+            range: orders.range(),
             grade: orders.grade,
             fill: Fill::new(&newsroom),
         };
@@ -178,7 +181,7 @@ pub(super) struct Field<'a> {
 impl Field<'_> {
     /// Opens a connection for the attack; counts what this machine could not do.
     pub(super) fn open(&mut self, from: Ipv4Addr, usage: Use, at: Duration) -> Option<Key> {
-        match self.wire.open(IpAddr::V4(from), usage) {
+        match self.wire.open(self.ground.range.place(from), usage) {
             Ok(key) => {
                 if self.owners.len() <= key.place() {
                     self.owners.resize(key.place() + 1, 0);

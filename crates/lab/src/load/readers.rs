@@ -9,7 +9,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::schedule::Schedule;
 use super::{Orders, Population};
 use crate::addresses::{self, Addresses};
 use crate::chance::Chance;
+use crate::network::Range;
 use crate::newsroom::{Mark, Newsroom};
 use crate::origin::{Dialect, PASSWORD};
 use crate::scenario::{Arrivals, CrowdClients, Scenario};
@@ -263,6 +264,7 @@ pub(super) struct Readers {
     seed: u64,
     outlets: Vec<Outlet>,
     addresses: Addresses,
+    range: Range,
     chance: Chance,
     flows: Vec<Flow>,
     visitors: Vec<Visitor>,
@@ -378,6 +380,7 @@ impl Readers {
             seed,
             outlets,
             addresses,
+            range: orders.range(),
             chance,
             flows,
             visitors: Vec::with_capacity(VISITORS_MAX),
@@ -620,7 +623,7 @@ impl Readers {
             return;
         };
         view.on_kept = false;
-        match wire.open(IpAddr::V4(view.from), Use::Keep) {
+        match wire.open(self.range.place(view.from), Use::Keep) {
             Ok(key) => {
                 view.key = Some(key);
                 // What fails here is heard as the connection's end.
