@@ -649,12 +649,13 @@ impl Outcome {
     }
 }
 
-/// As short as it can be without losing what bounds are compared in.
+/// As short as it can be without losing what bounds are compared in: shares in hundredths of a per cent.
 pub(crate) fn plain(value: f64) -> String {
     if value >= 1_000.0 {
         return thousands(value as u64);
     }
-    let text = format!("{value:.4}");
+    let decimals = if value > 1.0 { 2 } else { 4 };
+    let text = format!("{value:.decimals$}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
@@ -956,6 +957,15 @@ mod tests {
             (1_234_567, "1,234,567"),
         ] {
             assert_eq!(thousands(number), text);
+        }
+        for (value, text) in [
+            (0.0, "0"),
+            (0.9995, "0.9995"),
+            (7.962, "7.96"),
+            (375.0, "375"),
+            (1_000.0, "1,000"),
+        ] {
+            assert_eq!(plain(value), text);
         }
         for (share, text) in [
             (None, "–"),

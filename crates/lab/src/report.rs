@@ -51,7 +51,9 @@ th:first-child,td:first-child{text-align:left;white-space:normal;overflow-wrap:a
 th{color:var(--soft);font-weight:500;font-size:.85rem}
 tr:last-child td{border-bottom:0}
 section{margin-top:12px}
+section p{max-width:none;columns:2 340px;column-gap:32px}
 @media(max-width:700px){
+svg text{font-size:13px}
 .groups tr:first-child{display:none}
 .groups tr{display:grid;grid-template-columns:1fr 1fr;gap:2px 16px;padding:8px 0;border-bottom:1px solid var(--line)}
 .groups tr:last-child{border:0;padding-bottom:0}
@@ -114,17 +116,27 @@ pub fn html(outcome: &Outcome) -> String {
 
 fn measured(outcome: &Outcome) -> String {
     format!(
-        "<section><h2>How it was measured</h2>\n<p class=\"soft\">{} attackers, {} origin, {:.0} seconds on one machine. Readers and \
+        "<section><h2>How it was measured</h2>\n<p class=\"soft\">{:.0} seconds on one machine; the attackers' grade is {}, the origin's dialect {}. Readers and \
          attackers come from the same networks and nothing in a request tells them apart; each reader knows what they asked for, and \
          <em>served</em> means that page, complete, within ten seconds. Times count from the moment a request was due, whether or not \
-         it could be sent, and one that was not served weighs as ten seconds. Figures are of the attack, {:.0} s to {:.0} s; starting and the last answers are not among the {:.0} seconds.</p></section>\n",
+         it could be sent, and one that was not served weighs as ten seconds. Figures are of the {}, {:.0} s to {:.0} s; starting and the last answers are not among the {:.0} seconds.</p></section>\n",
+        outcome.seconds,
         outcome.grade,
         outcome.dialect,
-        outcome.seconds,
+        what_happens(outcome),
         outcome.timeline.onset_s,
         outcome.timeline.attack_end_s,
         outcome.seconds,
     )
+}
+
+/// Between onset and end.
+fn what_happens(outcome: &Outcome) -> &'static str {
+    if outcome.attack.requests > 0 {
+        "attack"
+    } else {
+        "event"
+    }
 }
 
 fn figures(page: &mut String, outcome: &Outcome) {
@@ -181,6 +193,7 @@ fn charts(page: &mut String, outcome: &Outcome) {
     let timeline = &outcome.timeline;
     let frame = Frame {
         seconds: outcome.seconds.max(1.0),
+        what_happens: what_happens(outcome),
         onset: timeline.onset_s,
         attack_end: timeline.attack_end_s,
     };
@@ -321,7 +334,8 @@ fn expectations(page: &mut String, outcome: &Outcome) {
         };
         page.push_str(&format!(
             "<tr><td>{}<td>{value}<td>{}<td class=\"{class}\">{word}</tr>\n",
-            expectation.name,
+            // A phone breaks the name where its words end.
+            expectation.name.replace('_', "_<wbr>"),
             plain(expectation.bound)
         ));
     }
@@ -367,6 +381,7 @@ fn groups(page: &mut String, outcome: &Outcome) {
 /// Where seconds lie on a chart.
 struct Frame {
     seconds: f64,
+    what_happens: &'static str,
     onset: f64,
     attack_end: f64,
 }
@@ -440,11 +455,12 @@ impl Frame {
         let bottom = HEIGHT - BOTTOM;
         svg.push_str(&format!(
             "<rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"var(--band)\"/>\
-             <text x=\"{:.1}\" y=\"{:.1}\">attack</text>",
+             <text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
             (to - from).max(0.0),
             bottom - TOP,
             from + 4.0,
             bottom - 5.0,
+            self.what_happens,
         ));
         for value in scale.lines() {
             let y = scale.y(value);
@@ -591,6 +607,7 @@ mod tests {
     fn gaps_stay_gaps() {
         let frame = Frame {
             seconds: 10.0,
+            what_happens: "attack",
             onset: 2.0,
             attack_end: 6.0,
         };
