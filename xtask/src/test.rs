@@ -135,6 +135,7 @@ fn tests(tally: &mut Tally) -> Step {
 }
 
 fn tests_counted(tally: &mut Tally) -> Result<bool> {
+    tools::IPROUTE2.have()?;
     let mut cargo = root::cargo()
         .args([
             "test",

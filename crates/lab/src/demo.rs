@@ -15,7 +15,7 @@ use crate::corpus::Grade;
 use crate::load::{AttackTally, Tally};
 use crate::newsroom::Newsroom;
 use crate::origin::Dialect;
-use crate::referee::{self, Evidence, Outcome, millis, percent, thousands};
+use crate::referee::{self, Evidence, Outcome, millis, percent, thousands, wrapped};
 use crate::scenario::{self, Phases, Scenario};
 use crate::stage::{self, Interrupted, Live, Play, Who};
 
@@ -137,27 +137,9 @@ fn summary(outcome: &Outcome, scenario: &Scenario) -> String {
         staff.map_or(0, |staff| staff.requests),
     );
     format!(
-        "{}{offered}\nNext, before your own site:  saqta run --origin http://127.0.0.1:8081\nOr another attack:           saqta drill meduza-search --report .\n",
+        "\n{}{offered}\nNext, before your own site:  saqta run --origin http://127.0.0.1:8081\nOr another attack:           saqta drill meduza-search --report .\n",
         wrapped(&text, 78)
     )
-}
-
-fn wrapped(text: &str, width: usize) -> String {
-    let mut out = String::new();
-    let mut column = 0;
-    for word in text.split_whitespace() {
-        let length = word.chars().count();
-        if column > 0 && column + 1 + length > width {
-            out.push('\n');
-            column = 0;
-        } else if column > 0 {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += length;
-    }
-    format!("\n{out}\n")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -538,10 +520,5 @@ mod tests {
                 .concat()
                 .contains("\x1b[1;31m")
         );
-    }
-
-    #[test]
-    fn sentences_are_wrapped_at_words() {
-        assert_eq!(wrapped("one two three", 7), "\none two\nthree\n");
     }
 }

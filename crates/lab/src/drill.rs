@@ -12,13 +12,16 @@ use crate::corpus::Grade;
 use crate::guard::Target;
 use crate::load::PATIENCE;
 use crate::origin::Dialect;
-use crate::referee::{self, Evidence, Outcome, millis, thousands};
+use crate::referee::{self, Evidence, Outcome, millis, thousands, wrapped};
 use crate::scenario::Written;
 use crate::stage::{self, ATTACKERS_NICE, Live, Play, Who};
 use crate::{chart, report};
 
 /// On loopback an answer takes microseconds; a server that is busy starting gets a moment.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Of a terminal's 80.
+const COLUMNS: usize = 78;
 
 /// What `saqta drill` is told.
 #[derive(Debug, Clone)]
@@ -172,16 +175,16 @@ impl Ticker {
             ),
         };
         // Progress that cannot be shown stops nothing.
-        drop(writeln!(
-            io::stderr(),
-            "{}: {}{attackers}{network}\n{:.0} s calm, {:.0} s attack, {:.0} s after, then up to {:.0} s for the last answers.",
+        let says = format!(
+            "{}: {}{attackers}{network} {:.0} s calm, {:.0} s attack, {:.0} s after, then up to {:.0} s for the last answers.",
             play.scenario.name,
             play.scenario.says,
             phases.calm.as_secs_f64(),
             phases.attack.as_secs_f64(),
             phases.after.as_secs_f64(),
             PATIENCE.as_secs_f64(),
-        ));
+        );
+        drop(io::stderr().write_all(wrapped(&says, COLUMNS).as_bytes()));
     }
 
     fn show(&mut self, live: &Live) {

@@ -688,6 +688,26 @@ pub(crate) fn thousands(number: u64) -> String {
     text
 }
 
+/// At words, with a line break at the end.
+pub(crate) fn wrapped(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width {
+            out.push('\n');
+            column = 0;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out.push('\n');
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -975,6 +995,11 @@ mod tests {
         ] {
             assert_eq!(percent(share), text);
         }
+    }
+
+    #[test]
+    fn sentences_are_wrapped_at_words() {
+        assert_eq!(wrapped("one two three", 7), "one two\nthree\n");
     }
 
     #[test]

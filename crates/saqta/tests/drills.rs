@@ -2,6 +2,7 @@
 //!
 //! Nothing here asserts a time: what else the machine does would decide it. `saqta drill` run by itself asserts times too.
 
+use std::net::TcpListener;
 use std::process::Command;
 
 /// Each as long as its attack takes to show, and all of them together a few minutes.
@@ -77,4 +78,27 @@ fn readers_are_served_through_every_drill() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn a_server_that_is_not_there_is_not_drilled() {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|closed| closed.local_addr());
+    let closed = free.expect("loopback has ports").to_string();
+    let drilled = Command::new(env!("CARGO_BIN_EXE_saqta"))
+        .args([
+            "drill",
+            "slow",
+            "--against",
+            &closed,
+            "--origin",
+            "127.0.0.1:0",
+        ])
+        .output()
+        .expect("saqta runs");
+    let said = String::from_utf8_lossy(&drilled.stderr);
+    assert_eq!(drilled.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("nobody answers") && said.contains("start that server"),
+        "{said}"
+    );
 }
