@@ -53,7 +53,7 @@ tr:last-child td{border-bottom:0}
 section{margin-top:12px}
 section p{max-width:none;columns:2 340px;column-gap:32px}
 @media(max-width:700px){
-svg text{font-size:13px}
+svg text{font-size:12px}
 .groups tr:first-child{display:none}
 .groups tr{display:grid;grid-template-columns:1fr 1fr;gap:2px 16px;padding:8px 0;border-bottom:1px solid var(--line)}
 .groups tr:last-child{border:0;padding-bottom:0}
