@@ -205,6 +205,10 @@ fn tests(tally: &mut Tally) -> Step {
     let name = "tests";
     heading(name);
     let begun = root::now();
+    let network = match tools::IPROUTE2.have() {
+        Ok(tool) => tool.version,
+        Err(error) => return Step::failed(name, &error),
+    };
     let ran = streamed(
         root::cargo().args([
             "test",
@@ -223,7 +227,7 @@ fn tests(tally: &mut Tally) -> Step {
                 // A run in which nothing was tested says nothing.
                 ok && tally.passed > 0,
                 format!(
-                    "{} s, {} passed, {} failed",
+                    "{} s, {} passed, {} failed, {network}",
                     begun.elapsed().as_secs(),
                     tally.passed,
                     tally.failed

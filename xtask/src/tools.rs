@@ -44,6 +44,13 @@ pub(crate) const VALGRIND: Debian = Debian {
     version: &["--version"],
 };
 
+/// `ip` and `tc`: one drill makes a network of its own.
+pub(crate) const IPROUTE2: Debian = Debian {
+    program: "ip",
+    package: "iproute2",
+    version: &["-V"],
+};
+
 /// libFuzzer is C++.
 pub(crate) const GXX: Debian = Debian {
     program: "g++",

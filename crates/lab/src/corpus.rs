@@ -137,6 +137,23 @@ struct Blanks<'a> {
     language: Lang,
 }
 
+impl<'a> Blanks<'a> {
+    fn page(
+        host: &'a str,
+        referer: Option<&'a str>,
+        cookie: Option<&'a str>,
+        language: Lang,
+    ) -> Self {
+        Self {
+            wanted: Wanted::Page,
+            host,
+            referer,
+            cookie,
+            language,
+        }
+    }
+}
+
 impl Client {
     pub fn name(&self) -> &str {
         &self.name
@@ -156,18 +173,8 @@ impl Client {
         cookie: Option<&str>,
         language: Lang,
     ) {
-        self.write_head(
-            out,
-            "GET",
-            target,
-            &Blanks {
-                wanted: Wanted::Page,
-                host,
-                referer,
-                cookie,
-                language,
-            },
-        );
+        let blanks = Blanks::page(host, referer, cookie, language);
+        self.write_head(out, "GET", target, &blanks);
         out.extend_from_slice(b"\r\n");
     }
 
@@ -217,18 +224,8 @@ impl Client {
         language: Lang,
         body: &[u8],
     ) {
-        self.write_head(
-            out,
-            "POST",
-            target,
-            &Blanks {
-                wanted: Wanted::Page,
-                host,
-                referer,
-                cookie,
-                language,
-            },
-        );
+        let blanks = Blanks::page(host, referer, cookie, language);
+        self.write_head(out, "POST", target, &blanks);
         out.extend_from_slice(
             b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: ",
         );

@@ -10,11 +10,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::chart::{bar, sparkline};
+use crate::clock;
 use crate::corpus::Grade;
 use crate::load::{AttackTally, Tally};
 use crate::newsroom::Newsroom;
 use crate::origin::Dialect;
-use crate::referee::{self, Evidence, Outcome, millis, percent, thousands};
+use crate::referee::{self, Evidence, Outcome, millis, percent, thousands, wrapped};
 use crate::scenario::{self, Phases, Scenario};
 use crate::stage::{self, Interrupted, Live, Play, Who};
 
@@ -26,12 +27,17 @@ const COLUMNS: usize = 79;
 /// Seconds drawn, one letter each; with the words before them they fill 80 columns.
 const HISTORY: usize = 44;
 
+/// Taken by starting the processes and by the last answers, out of the time that was asked for.
+const AROUND: Duration = Duration::from_millis(1_500);
+/// Of that, by the last books.
+const ENDING: Duration = Duration::from_millis(300);
+
 pub const LASTING: Duration = Duration::from_secs(40);
 
 /// What `saqta demo` is told.
 #[derive(Debug, Clone)]
 pub struct DemoOptions {
-    /// 3 to 120 s; [`LASTING`] unless told otherwise.
+    /// From the first picture to the last word, 3 to 120 s; [`LASTING`] unless told otherwise.
     pub lasting: Duration,
     /// Where the edge keeps its files; a temporary folder when `None`.
     pub data: Option<PathBuf>,
@@ -41,8 +47,9 @@ pub struct DemoOptions {
 
 /// Shows the demo on standard output. Ctrl-C ends it well.
 pub fn run_demo(options: &DemoOptions) -> anyhow::Result<()> {
+    let ends_at = clock::monotonic() + options.lasting.saturating_sub(ENDING);
     let scenario = match scenario::parse(SCENARIO) {
-        Ok(scenario) => scenario.lasting(options.lasting),
+        Ok(scenario) => scenario.lasting(options.lasting.saturating_sub(AROUND)),
         Err(problems) => anyhow::bail!(
             "the demo's scenario: {}",
             problems
@@ -59,6 +66,8 @@ pub fn run_demo(options: &DemoOptions) -> anyhow::Result<()> {
         seed: SEED,
         against: None,
         exe: options.saqta_exe.clone(),
+        ends_at: Some(ends_at),
+        netns: false,
         data: options.data.clone(),
     };
     let mut screen = Screen::new(&scenario);
@@ -128,27 +137,9 @@ fn summary(outcome: &Outcome, scenario: &Scenario) -> String {
         staff.map_or(0, |staff| staff.requests),
     );
     format!(
-        "{}{offered}\nNext, before your own site:  saqta run --origin http://127.0.0.1:8081\nOr another attack:           saqta drill meduza-search --report .\n",
+        "\n{}{offered}\nNext, before your own site:  saqta run --origin http://127.0.0.1:8081\nOr another attack:           saqta drill meduza-search --report .\n",
         wrapped(&text, 78)
     )
-}
-
-fn wrapped(text: &str, width: usize) -> String {
-    let mut out = String::new();
-    let mut column = 0;
-    for word in text.split_whitespace() {
-        let length = word.chars().count();
-        if column > 0 && column + 1 + length > width {
-            out.push('\n');
-            column = 0;
-        } else if column > 0 {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += length;
-    }
-    format!("\n{out}\n")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,6 +225,10 @@ impl Screen {
     fn note(&mut self, live: &Live) {
         match live.news {
             Some(Who::Readers) => {
+                if live.readers.readers.requests == 0 {
+                    // Nobody is due any more: the last picture stays.
+                    return;
+                }
                 self.readers = live.readers.readers.clone();
                 if live.at > self.phases.calm
                     && live.at <= self.phases.attack_end() + Duration::from_secs(1)
@@ -409,7 +404,10 @@ impl Screen {
             ));
         }
         let second = live.at.as_secs();
-        if live.news != Some(Who::Readers) || self.second == Some(second) {
+        if live.news != Some(Who::Readers)
+            || self.second == Some(second)
+            || live.readers.readers.requests == 0
+        {
             return;
         }
         self.second = Some(second);
@@ -522,10 +520,5 @@ mod tests {
                 .concat()
                 .contains("\x1b[1;31m")
         );
-    }
-
-    #[test]
-    fn sentences_are_wrapped_at_words() {
-        assert_eq!(wrapped("one two three", 7), "\none two\nthree\n");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,11 +10,18 @@ use anyhow::{Context, bail};
 
 use crate::corpus::Grade;
 use crate::guard::Target;
+use crate::load::PATIENCE;
 use crate::origin::Dialect;
-use crate::referee::{self, Evidence, Outcome, millis, thousands};
+use crate::referee::{self, Evidence, Outcome, millis, thousands, wrapped};
 use crate::scenario::Written;
 use crate::stage::{self, ATTACKERS_NICE, Live, Play, Who};
 use crate::{chart, report};
+
+/// On loopback an answer takes microseconds; a server that is busy starting gets a moment.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Of a terminal's 80.
+const COLUMNS: usize = 78;
 
 /// What `saqta drill` is told.
 #[derive(Debug, Clone)]
@@ -26,7 +33,9 @@ pub struct DrillOptions {
     pub against: Option<Target>,
     /// Where that server expects the origin.
     pub origin_listen: Option<SocketAddr>,
-    /// All phases together, 3 to 120 s; as the scenario says when `None`.
+    /// In network namespaces of the drill's own, with IPv6 and a cable, instead of on loopback.
+    pub netns: bool,
+    /// All phases together, 3 to 120 s; as the scenario says when `None`. Starting and the last answers are not part of it.
     pub lasting: Option<Duration>,
     pub seed: u64,
     /// Print one JSON object instead of a table.
@@ -42,13 +51,19 @@ pub struct DrillOptions {
 /// Runs a drill; progress goes to standard error, the result to standard output.
 pub fn run_drill(options: &DrillOptions) -> anyhow::Result<Outcome> {
     let against = match (options.against, options.origin_listen) {
-        (Some(target), Some(listen)) => Some((target, listen)),
+        (Some(target), Some(listen)) => {
+            answers(target)?;
+            Some((target, listen))
+        }
         (None, None) => None,
         (Some(_), None) => {
             bail!("--against needs --origin ADDR: where that server expects its origin")
         }
         (None, Some(_)) => bail!("--origin is for --against URL"),
     };
+    if options.netns && against.is_some() {
+        bail!("--netns has no way to another server: leave out --against or --netns");
+    }
     let mut scenario = options.scenario.scenario.clone();
     if let Some(lasting) = options.lasting {
         scenario = scenario.lasting(lasting);
@@ -61,6 +76,8 @@ pub fn run_drill(options: &DrillOptions) -> anyhow::Result<Outcome> {
         seed: options.seed,
         against,
         exe: options.saqta_exe.clone(),
+        ends_at: None,
+        netns: options.netns,
         data: None,
     };
     let mut ticker = Ticker::new(&play);
@@ -102,6 +119,14 @@ pub fn run_drill(options: &DrillOptions) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
+/// A drill against nobody would run to its end and show that nobody was served.
+fn answers(target: Target) -> anyhow::Result<()> {
+    TcpStream::connect_timeout(&target.address(), CONNECT_TIMEOUT).with_context(|| {
+        format!("nobody answers at {target}: start that server first, or leave out --against to drill Saqta")
+    })?;
+    Ok(())
+}
+
 /// A reader who has left has seen enough.
 fn say(out: &mut impl Write, text: &str) -> io::Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -139,13 +164,27 @@ impl Ticker {
                 " Attackers run at priority +{ATTACKERS_NICE}, so that they take nothing from the edge."
             )
         };
+        let phases = play.scenario.phases;
+        let network = match (play.netns, play.scenario.link_mbit_per_s) {
+            (false, _) => String::new(),
+            (true, None) => {
+                " In network namespaces of its own, half of the networks IPv6.".to_owned()
+            }
+            (true, Some(mbit)) => format!(
+                " In network namespaces of its own, half of the networks IPv6, over a link of {mbit:.0} Mbit/s."
+            ),
+        };
         // Progress that cannot be shown stops nothing.
-        drop(writeln!(
-            io::stderr(),
-            "{}: {}{attackers}",
+        let says = format!(
+            "{}: {}{attackers}{network} {:.0} s calm, {:.0} s attack, {:.0} s after, then up to {:.0} s for the last answers.",
             play.scenario.name,
-            play.scenario.says
-        ));
+            play.scenario.says,
+            phases.calm.as_secs_f64(),
+            phases.attack.as_secs_f64(),
+            phases.after.as_secs_f64(),
+            PATIENCE.as_secs_f64(),
+        );
+        drop(io::stderr().write_all(wrapped(&says, COLUMNS).as_bytes()));
     }
 
     fn show(&mut self, live: &Live) {
@@ -160,6 +199,10 @@ impl Ticker {
             _ => "after ",
         };
         let (readers, attack) = (&live.readers.readers, &live.attackers.attack);
+        if readers.requests == 0 {
+            // Nobody is due any more; some still wait for searches.
+            return;
+        }
         let attack = if live.at > self.onset && live.at <= self.attack_end + Duration::from_secs(1)
         {
             format!("  flood {:>6}/s", thousands(attack.requests))

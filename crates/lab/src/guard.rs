@@ -3,13 +3,25 @@
 //! A load generator that can be pointed at a stranger is a weapon with our name on it. So the generator, the readers and the
 //! referee connect only to a [`Target`], and a `Target` is made here alone: from an address that is loopback, or from a name
 //! every address of which is loopback. The address is resolved once and kept, so that a name cannot mean something else later.
+//! There is one other place: the far end of the cable between the two network namespaces that a drill may make for itself
+//! ([`crate::network`]). Its addresses are written here, nobody can choose them, and they are given only to a process whose
+//! namespace has no other way out.
+//!
 //! The unspecified address is refused although Linux takes `0.0.0.0` for loopback: it is what people type who mean "anywhere".
 
 use std::fmt;
+use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
-/// Where the lab may connect to: always loopback.
+/// The edge's end of the cable: for documentation (RFC 5737) and unique local (RFC 4193), so that nobody else's.
+pub(crate) const CABLE_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub(crate) const CABLE_V6: Ipv6Addr = Ipv6Addr::new(0xfd5a, 0, 0, 0, 0, 0, 0, 1);
+pub(crate) const CABLE_PORT: u16 = 8080;
+/// The load's end.
+pub(crate) const LOAD_INTERFACE: &str = "saqta-load";
+
+/// Where the lab may connect to: loopback, or the other end of its own cable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Target(SocketAddr);
 
@@ -25,6 +37,12 @@ pub enum Refused {
     NoAddress(String),
     #[error("{name} does not resolve")]
     Unresolved { name: String, source: io::Error },
+    #[error(
+        "this is not a namespace of the drill's own: besides loopback and its cable it has {0}"
+    )]
+    NotOurNamespace(String),
+    #[error("cannot see which network this is")]
+    UnseenNetwork(#[source] io::Error),
     #[error("port 0 is nowhere")]
     NoPort,
     #[error("{0}: give http://HOST:PORT or HOST:PORT")]
@@ -44,6 +62,33 @@ impl Target {
             return Err(Refused::NoPort);
         }
         Ok(Self(SocketAddr::new(ip, address.port())))
+    }
+
+    /// The other end of the cable, for a process that can reach nothing else.
+    pub(crate) fn across_the_cable() -> Result<Vec<Self>, Refused> {
+        let table = fs::read_to_string("/proc/self/net/dev").map_err(Refused::UnseenNetwork)?;
+        Self::across_the_cable_of(&table)
+    }
+
+    /// `table` as the kernel writes it: two lines of headings, then an interface a line, its name before a colon.
+    fn across_the_cable_of(table: &str) -> Result<Vec<Self>, Refused> {
+        let names = table
+            .lines()
+            .skip(2)
+            .filter_map(|line| line.split_once(':'));
+        let mut names: Vec<&str> = names.map(|(name, _)| name.trim()).collect();
+        names.sort_unstable();
+        if names != ["lo", LOAD_INTERFACE] {
+            names.retain(|name| !["lo", LOAD_INTERFACE].contains(name));
+            let others = match names.as_slice() {
+                [] => "no cable".to_owned(),
+                others => others.join(", "),
+            };
+            return Err(Refused::NotOurNamespace(others));
+        }
+        Ok([IpAddr::V4(CABLE_V4), IpAddr::V6(CABLE_V6)]
+            .map(|end| Self(SocketAddr::new(end, CABLE_PORT)))
+            .to_vec())
     }
 
     /// From `http://HOST[:PORT][/…]`, `HOST:PORT` or an address. Asks the resolver for names.
@@ -202,6 +247,58 @@ mod tests {
                 (target, _) => panic!("{text}: {target:?}"),
             }
         }
+    }
+
+    #[test]
+    fn the_cable_leads_out_of_no_namespace_but_the_drill_s() {
+        let table = |names: &[&str]| {
+            let rows = names.iter().map(|name| format!("{name:>6}: 0 0 0 0\n"));
+            format!(
+                "Inter-|   Receive\n face |bytes\n{}",
+                rows.collect::<String>()
+            )
+        };
+        let other_end = Ok(vec![
+            "192.0.2.1:8080".to_owned(),
+            "[fd5a::1]:8080".to_owned(),
+        ]);
+        for (interfaces, expected) in [
+            (&["lo", "saqta-load"][..], other_end.clone()),
+            (&["saqta-load", "lo"], other_end),
+            (&["lo", "saqta-load", "eth0"], Err("it has eth0")),
+            (
+                &["lo", "saqta-load", "wlan0", "tun0"],
+                Err("it has tun0, wlan0"),
+            ),
+            (&["lo", "eth0"], Err("it has eth0")),
+            (&["lo"], Err("it has no cable")),
+            (&["saqta-load"], Err("it has no cable")),
+            (&[], Err("it has no cable")),
+        ] {
+            match (Target::across_the_cable_of(&table(interfaces)), expected) {
+                (Ok(targets), Ok(addresses)) => assert_eq!(
+                    targets.iter().map(Target::to_string).collect::<Vec<_>>(),
+                    addresses
+                ),
+                (Err(refused), Err(says)) => {
+                    assert!(
+                        refused.to_string().contains(says),
+                        "{interfaces:?}: {refused}"
+                    )
+                }
+                (targets, _) => panic!("{interfaces:?}: {targets:?}"),
+            }
+        }
+        // Its addresses are nothing to a process outside.
+        for address in [
+            "192.0.2.1:8080",
+            "[fd5a::1]:8080",
+            "10.2.4.5:80",
+            "[2001:db8:205:5::1]:80",
+        ] {
+            assert!(Target::parse_with(address, resolve).is_err(), "{address}");
+        }
+        assert!(Target::across_the_cable().is_err(), "the tests run outside");
     }
 
     proptest::proptest! {

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod drill;
 pub mod guard;
 pub mod load;
+mod network;
 pub mod newsroom;
 pub mod origin;
 pub mod referee;

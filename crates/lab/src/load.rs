@@ -24,11 +24,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use books::PATIENCE;
 pub use books::{AttackBook, AttackTally, Books, GroupBook, Line, Progress, Tally};
 
 use crate::clock;
 use crate::corpus::Grade;
 use crate::guard::Target;
+use crate::network::Range;
 use crate::origin::Dialect;
 use crate::scenario;
 use crate::wire::{Event, Wire};
@@ -49,8 +51,8 @@ pub struct Orders {
     pub scenario: String,
     /// All phases together.
     pub seconds: f64,
-    /// `127.0.0.1:8080`
-    pub target: String,
+    /// `127.0.0.1:8080`; `None`: the other end of the cable of the drill's own network.
+    pub target: Option<String>,
     pub grade: Grade,
     /// How staff log in and publish.
     pub dialect: Dialect,
@@ -59,6 +61,8 @@ pub struct Orders {
     pub starts_at_us: u64,
     /// The neighbour's readers visit the same newsroom: there is one origin only.
     pub one_newsroom: bool,
+    /// How long answers are waited for after the last phase.
+    pub patience_s: f64,
     /// Added to the priority number of the process: 0 as others, 10 after everybody else.
     pub nice: i32,
 }
@@ -68,6 +72,15 @@ pub struct Orders {
 pub enum Role {
     Readers,
     Attackers,
+}
+
+impl Orders {
+    fn range(&self) -> Range {
+        match self.target {
+            Some(_) => Range::Loopback,
+            None => Range::Cable,
+        }
+    }
 }
 
 /// The generator process: orders on standard input, [`Line`]s on standard output.
@@ -103,7 +116,8 @@ trait Population {
     fn is_over(&self, now: Duration) -> bool;
     fn progress(&mut self) -> Progress;
     fn close(self: Box<Self>) -> Books;
-    /// Sends that fall into one stretch of this length go out together.
+    /// Sends that fall into one stretch of this length go out together: each batch wakes the server once, which costs the kernel as
+    /// much as the sending.
     fn grain(&self) -> Duration;
 }
 
@@ -118,8 +132,12 @@ pub fn run(orders: &Orders, stop: &AtomicBool, out: &mut impl Write) -> anyhow::
             None => bail!("the scenario cannot be read"),
         },
     };
-    let target = Target::parse(&orders.target).context("cannot attack this address")?;
-    let mut wire = Wire::new(&target, CONNECTIONS_MAX).context("cannot make an event queue")?;
+    let targets = match &orders.target {
+        Some(target) => Target::parse(target).map(|target| vec![target]),
+        None => Target::across_the_cable(),
+    };
+    let targets = targets.context("cannot attack this address")?;
+    let mut wire = Wire::new(&targets, CONNECTIONS_MAX).context("cannot make an event queue")?;
     let mut population: Box<dyn Population> = match orders.role {
         Role::Readers => Box::new(readers::Readers::new(&scenario, orders)?),
         Role::Attackers => Box::new(attack::Attackers::new(&scenario, orders)?),
@@ -132,6 +150,7 @@ pub fn run(orders: &Orders, stop: &AtomicBool, out: &mut impl Write) -> anyhow::
     };
     let cpu_before = cpu_seconds();
     let mut events = Vec::new();
+    let mut next_fire = Duration::ZERO;
     loop {
         let clock = clock::monotonic();
         let now = clock.saturating_sub(start);
@@ -141,8 +160,9 @@ pub fn run(orders: &Orders, stop: &AtomicBool, out: &mut impl Write) -> anyhow::
         {
             break;
         }
-        if clock >= start {
+        if clock >= start && now >= next_fire {
             population.fire(now, &mut wire);
+            next_fire = now + population.grain();
         }
         if now >= next_second {
             let progress = Progress {
@@ -156,7 +176,7 @@ pub fn run(orders: &Orders, stop: &AtomicBool, out: &mut impl Write) -> anyhow::
         let due = population
             .next()
             .unwrap_or(Duration::MAX)
-            .max(now + population.grain())
+            .max(next_fire)
             .min(next_second);
         wire.poll(start + due, &mut events)
             .context("cannot wait for the network")?;

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::load::{AttackTally, Books, GroupBook, Tally};
-use crate::scenario::{AttackShape, Measure, Scenario};
+use crate::load::{AttackBook, AttackTally, Books, GroupBook, Tally};
+use crate::scenario::{AttackShape, Figure, Measure, Phases, Scenario};
 
 /// Below this a share is shown, and not claimed.
 pub const CLAIM_REQUESTS_MIN: u64 = 10_000;
@@ -134,6 +134,21 @@ pub struct GroupResult {
     pub refused: u64,
 }
 
+impl From<&ReadersResult> for GroupResult {
+    fn from(readers: &ReadersResult) -> Self {
+        Self {
+            name: "readers".to_owned(),
+            requests: readers.requests,
+            served: readers.served,
+            served_share: readers.served_share,
+            served_share_lower: readers.served_share_lower,
+            p99_ms: readers.p99_ms,
+            challenged: readers.challenged,
+            refused: readers.refused,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Serialize)]
 pub struct AttackResult {
     pub requests: u64,
@@ -224,105 +239,32 @@ fn share(part: u64, whole: u64) -> Option<f64> {
 
 /// Puts the books together.
 pub fn judge(evidence: &Evidence<'_>) -> Outcome {
-    let Evidence {
-        scenario,
-        readers,
-        attackers,
-        origin,
-        ..
-    } = evidence;
+    let scenario = evidence.scenario;
     let phases = scenario.phases;
-    let attack_book = attackers.and_then(|books| books.attack.as_ref());
+    let attack_book = attack_book(evidence);
     let mut attack = AttackTally::default();
-    for second in attack_book
-        .map(|book| book.seconds.as_slice())
-        .unwrap_or_default()
-    {
+    for second in attack_book.iter().flat_map(|book| &book.seconds) {
         attack.add(second);
     }
-
-    let mut not_offered = Vec::new();
-    if !scenario.attacks.is_empty() {
-        let due = attack_book.map_or(0, |book| book.due);
-        if attack_book.is_none() {
-            not_offered.push("the attackers never reported".to_owned());
-        } else if (attack.requests as f64) < OFFERED_SHARE_MIN * due as f64 {
-            not_offered.push(format!(
-                "{} of {due} attack requests were sent",
-                attack.requests
-            ));
-        }
-    }
-    if readers.send_lag_p99_ms > SEND_LAG_MS_MAX {
-        not_offered.push(format!(
-            "readers' requests were sent up to {:.0} ms late",
-            readers.send_lag_p99_ms
-        ));
-    }
-    let reading = readers.groups.iter().find(|group| group.name == "readers");
-    if reading.is_none_or(|group| group.attack.requests == 0) {
-        not_offered.push("no reader asked for anything during the attack".to_owned());
-    }
-
     let none = GroupBook::default();
-    let reading = reading.unwrap_or(&none);
-    let during = &reading.attack;
-    let attacked_s = attacked_seconds(scenario);
-    let offered_per_s = if scenario.attacks.is_empty() {
-        during.requests as f64 / phases.attack.as_secs_f64()
-    } else {
-        attack.requests as f64 / attacked_s
-    };
-
-    let (onset, end) = (origin.by(phases.calm), origin.last());
-    let origin_result = OriginResult {
-        capacity: origin.capacity,
-        peak_in_flight: origin
-            .lines
-            .iter()
-            .map(|line| line.peak_in_flight)
-            .max()
-            .unwrap_or_default(),
-        over_capacity_ms: end.over_capacity_ms.saturating_sub(onset.over_capacity_ms),
-        requests: end.requests,
-        errors: end.errors,
-    };
-    let cache_status_seen = attack_book.is_some_and(|book| book.cache_status_seen);
-    // What reached the origin while the attack lasted, less what readers say was sent on for them.
-    let reached_origin = cache_status_seen.then(|| {
-        let reached = origin
-            .by(phases.attack_end() + Duration::from_secs(1))
-            .requests
-            .saturating_sub(onset.requests);
-        let readers_own: u64 = readers
-            .groups
-            .iter()
-            .map(|group| {
-                if group.name == "staff" {
-                    group.attack.requests
-                } else {
-                    group.attack.forwarded
-                }
-            })
-            .sum();
-        reached.saturating_sub(readers_own).min(attack.requests)
-    });
-
-    let expectations: Vec<ExpectationResult> = scenario
-        .expectations
-        .iter()
-        .filter(|expectation| !(evidence.untimed && expectation.measure.is_timed()))
-        .map(|expectation| {
-            let value = measured(expectation.measure, readers, &origin_result);
-            ExpectationResult {
-                name: expectation.measure.name(),
-                ok: value.is_some_and(|value| expectation.measure.holds(value, expectation.bound)),
-                value,
-                bound: expectation.bound,
-            }
-        })
-        .collect();
+    let reading = group(evidence.readers, "readers").unwrap_or(&none);
+    let not_offered = not_offered(evidence, &attack, reading);
     let offered = not_offered.is_empty();
+    let offered_per_s = if scenario.attacks.is_empty() {
+        reading.attack.requests as f64 / phases.attack.as_secs_f64()
+    } else {
+        attack.requests as f64 / attacked_seconds(scenario)
+    };
+    let origin = origin_result(&evidence.origin, phases);
+    let cache_status_seen = attack_book.is_some_and(|book| book.cache_status_seen);
+    let reached = reached_origin(evidence).min(attack.requests);
+    let measures = Measures {
+        readers: evidence.readers,
+        over_capacity_ms: origin.over_capacity_ms,
+        attack_share: share(reached, attack.requests),
+    };
+    let expectations = expectations(evidence, &measures);
+    let attackers_bytes_in = evidence.attackers.map_or(0, |books| books.bytes_in);
     Outcome {
         scenario: scenario.name.clone(),
         grade: evidence.grade.to_owned(),
@@ -330,18 +272,9 @@ pub fn judge(evidence: &Evidence<'_>) -> Outcome {
         seconds: phases.total().as_secs_f64(),
         offered,
         offered_per_s: (offered_per_s * 10.0).round() / 10.0,
-        readers: ReadersResult {
-            requests: during.requests,
-            served: during.served,
-            served_share: share(during.served, during.requests),
-            served_share_lower: wilson_lower(during.served, during.requests),
-            p50_ms: during.p50_ms,
-            p99_ms: during.p99_ms,
-            challenged: during.challenged,
-            refused: during.refused,
-            failed: during.failed,
-        },
-        groups: readers
+        readers: readers_result(&reading.attack),
+        groups: evidence
+            .readers
             .groups
             .iter()
             .filter(|group| group.name != "readers")
@@ -353,41 +286,145 @@ pub fn judge(evidence: &Evidence<'_>) -> Outcome {
             from_cache: cache_status_seen.then_some(attack.from_cache),
             challenged: attack.challenged,
             refused: attack.refused,
-            reached_origin,
+            reached_origin: cache_status_seen.then_some(reached),
         },
-        origin: origin_result,
+        origin,
         detection: DetectionResult::default(),
         edge: EdgeResult {
             cpu_seconds: evidence.edge.as_ref().map(|edge| edge.cpu_seconds),
             rss_peak_bytes: evidence.edge.as_ref().map(|edge| edge.rss_peak_bytes),
-            bytes_out: Some(readers.bytes_in + attackers.map_or(0, |books| books.bytes_in)),
+            bytes_out: Some(evidence.readers.bytes_in + attackers_bytes_in),
         },
         ok: offered && expectations.iter().all(|expectation| expectation.ok),
         expectations,
-        timeline: Timeline {
-            onset_s: phases.calm.as_secs_f64(),
-            attack_end_s: phases.attack_end().as_secs_f64(),
-            attack: attack_book
-                .map(|book| book.seconds.clone())
-                .unwrap_or_default(),
-            readers: reading.seconds.clone(),
-            origin_in_flight: origin
-                .lines
-                .iter()
-                .map(|line| (line.at_s, line.peak_in_flight))
-                .collect(),
-            edge_cpu: evidence
-                .edge
-                .as_ref()
-                .map(|edge| edge.cpu_by_second.clone())
-                .unwrap_or_default(),
-        },
+        timeline: timeline(evidence, reading),
         load_cpu_seconds: [
-            readers.cpu_seconds,
-            attackers.map_or(0.0, |books| books.cpu_seconds),
+            evidence.readers.cpu_seconds,
+            evidence.attackers.map_or(0.0, |books| books.cpu_seconds),
         ],
         not_offered,
         says: scenario.says.clone(),
+    }
+}
+
+fn attack_book<'a>(evidence: &Evidence<'a>) -> Option<&'a AttackBook> {
+    evidence.attackers?.attack.as_ref()
+}
+
+/// Each reason why the drill shows nothing.
+fn not_offered(evidence: &Evidence<'_>, attack: &AttackTally, reading: &GroupBook) -> Vec<String> {
+    let attacked = !evidence.scenario.attacks.is_empty();
+    let book = attack_book(evidence);
+    let due = book.map_or(0, |book| book.due);
+    let lag_ms = evidence.readers.send_lag_p99_ms;
+    let reasons = [
+        (
+            attacked && book.is_none(),
+            "the attackers never reported".to_owned(),
+        ),
+        (
+            attacked && (attack.requests as f64) < OFFERED_SHARE_MIN * due as f64,
+            format!(
+                "{} of {} attack requests were sent",
+                thousands(attack.requests),
+                thousands(due)
+            ),
+        ),
+        (
+            lag_ms > SEND_LAG_MS_MAX,
+            format!("readers' requests were sent up to {lag_ms:.0} ms late"),
+        ),
+        (
+            reading.attack.requests == 0,
+            "no reader asked for anything during the attack".to_owned(),
+        ),
+    ];
+    reasons
+        .into_iter()
+        .filter_map(|(holds, why)| holds.then_some(why))
+        .collect()
+}
+
+fn origin_result(origin: &OriginBook, phases: Phases) -> OriginResult {
+    let (onset, end) = (origin.by(phases.calm), origin.last());
+    let peaks = origin.lines.iter().map(|line| line.peak_in_flight);
+    OriginResult {
+        capacity: origin.capacity,
+        peak_in_flight: peaks.max().unwrap_or_default(),
+        over_capacity_ms: end.over_capacity_ms.saturating_sub(onset.over_capacity_ms),
+        requests: end.requests,
+        errors: end.errors,
+    }
+}
+
+/// What the origin was asked while the attack lasted, less what readers say was sent on for them and what staff asked.
+fn reached_origin(evidence: &Evidence<'_>) -> u64 {
+    let phases = evidence.scenario.phases;
+    let until = phases.attack_end() + Duration::from_secs(1);
+    let reached = evidence
+        .origin
+        .by(until)
+        .requests
+        .saturating_sub(evidence.origin.by(phases.calm).requests);
+    let not_attackers: u64 = evidence
+        .readers
+        .groups
+        .iter()
+        .map(|group| match group.name.as_str() {
+            "staff" => group.attack.requests,
+            // Counted among the readers already.
+            "news" => 0,
+            _ => group.attack.forwarded,
+        })
+        .sum();
+    reached.saturating_sub(not_attackers)
+}
+
+fn expectations(evidence: &Evidence<'_>, measures: &Measures<'_>) -> Vec<ExpectationResult> {
+    evidence
+        .scenario
+        .expectations
+        .iter()
+        .filter(|expectation| !(evidence.untimed && expectation.measure.is_timed()))
+        .map(|expectation| {
+            let value = measures.of(expectation.measure);
+            ExpectationResult {
+                name: expectation.measure.name(),
+                ok: value.is_some_and(|value| expectation.measure.holds(value, expectation.bound)),
+                value,
+                bound: expectation.bound,
+            }
+        })
+        .collect()
+}
+
+fn timeline(evidence: &Evidence<'_>, reading: &GroupBook) -> Timeline {
+    let phases = evidence.scenario.phases;
+    let in_flight = |line: &OriginLine| (line.at_s, line.peak_in_flight);
+    Timeline {
+        onset_s: phases.calm.as_secs_f64(),
+        attack_end_s: phases.attack_end().as_secs_f64(),
+        attack: attack_book(evidence).map_or_else(Vec::new, |book| book.seconds.clone()),
+        readers: reading.seconds.clone(),
+        origin_in_flight: evidence.origin.lines.iter().map(in_flight).collect(),
+        edge_cpu: evidence
+            .edge
+            .as_ref()
+            .map_or_else(Vec::new, |edge| edge.cpu_by_second.clone()),
+    }
+}
+
+fn readers_result(during: &Tally) -> ReadersResult {
+    ReadersResult {
+        requests: during.requests,
+        served: during.served,
+        served_share: share(during.served, during.requests),
+        served_share_lower: wilson_lower(during.served, during.requests),
+        p50_ms: during.p50_ms,
+        p99_ms: during.p99_ms,
+        challenged: during.challenged,
+        refused: during.refused,
+        failed: during.failed,
     }
 }
 
@@ -431,169 +468,195 @@ fn group_result(group: &GroupBook) -> GroupResult {
     }
 }
 
-fn measured(measure: Measure, readers: &Books, origin: &OriginResult) -> Option<f64> {
-    let group = |name: &str| readers.groups.iter().find(|group| group.name == name);
-    let served = |name: &str| {
-        group(name).and_then(|group| share(group.attack.served, group.attack.requests))
-    };
-    // Of the whole drill: nobody is to be stopped before or after either.
-    let all = |count: fn(&Tally) -> u64| {
-        group("readers").map(|group| {
-            (count(&group.warming)
-                + count(&group.calm)
-                + count(&group.attack)
-                + count(&group.after)) as f64
-        })
-    };
-    match measure {
-        Measure::ReadersServedShare => served("readers"),
-        Measure::ReadersP99 => group("readers")?.attack.p99_ms,
-        Measure::ReadersChallenged => all(|tally| tally.challenged),
-        Measure::ReadersRefused => all(|tally| tally.refused),
-        Measure::OriginOverCapacity => Some(origin.over_capacity_ms as f64),
-        Measure::StaffServedShare => served("staff"),
-        Measure::NeighbourServedShare => served("neighbour"),
-        Measure::NeighbourP99Ratio => {
-            let neighbour = group("neighbour")?;
-            let calm = neighbour.calm.p99_ms.filter(|calm| *calm > 0.0)?;
-            Some(neighbour.attack.p99_ms? / calm)
+/// What expectations are compared with.
+struct Measures<'a> {
+    readers: &'a Books,
+    over_capacity_ms: u64,
+    /// Of the attack's requests, how many the origin was asked. What a server does not say counts as the attackers'.
+    attack_share: Option<f64>,
+}
+
+impl Measures<'_> {
+    fn of(&self, measure: Measure) -> Option<f64> {
+        if measure.figure == Figure::OverCapacity {
+            return Some(self.over_capacity_ms as f64);
+        }
+        let book = group(self.readers, measure.of)?;
+        let served_share = share(book.attack.served, book.attack.requests);
+        let sum = |stretches: &[&Tally], count: fn(&Tally) -> u64| {
+            Some(stretches.iter().map(|tally| count(tally)).sum::<u64>() as f64)
+        };
+        let calm = [&book.warming, &book.calm];
+        let whole = [&book.warming, &book.calm, &book.attack, &book.after];
+        match measure.figure {
+            Figure::ServedShare => served_share,
+            Figure::P99 => book.attack.p99_ms,
+            Figure::P99Ratio => {
+                let calm = book.calm.p99_ms.filter(|calm| *calm > 0.0)?;
+                Some(book.attack.p99_ms? / calm)
+            }
+            Figure::Challenged => sum(&whole, |tally| tally.challenged),
+            Figure::Refused => sum(&whole, |tally| tally.refused),
+            Figure::CalmUnserved => sum(&calm, |tally| tally.requests - tally.served),
+            Figure::FairRatio => Some(served_share? / self.attack_share.filter(|s| *s > 0.0)?),
+            Figure::OverCapacity => None,
         }
     }
 }
 
+fn group<'a>(readers: &'a Books, name: &str) -> Option<&'a GroupBook> {
+    readers.groups.iter().find(|group| group.name == name)
+}
+
+/// Rows of the table that say `unknown` where nobody could see.
+fn seen(count: Option<u64>) -> String {
+    count.map_or("unknown".to_owned(), thousands)
+}
+
 impl Outcome {
-    /// For a terminal of 80 columns.
-    pub fn table(&self) -> String {
-        let mut text = String::new();
-        let mut row = |name: &str, what: String| {
-            text.push_str(&format!("  {name:<16}{what}\n"));
-        };
-        row(
-            "scenario",
-            format!(
-                "{}, {} attackers, {} origin, {:.0} s",
-                self.scenario, self.grade, self.dialect, self.seconds
-            ),
-        );
-        let claim = if self.readers.requests >= CLAIM_REQUESTS_MIN {
+    /// What may be said of the served share.
+    pub fn claim(&self) -> String {
+        if self.readers.requests >= CLAIM_REQUESTS_MIN {
             format!(
                 "at least {} with 95 % confidence",
                 percent(self.readers.served_share_lower)
             )
         } else {
             format!("{} requests: too few for a claim", self.readers.requests)
-        };
-        row(
-            "readers served",
-            format!(
-                "{} of {}   ({claim})",
-                percent(self.readers.served_share),
-                thousands(self.readers.requests)
-            ),
-        );
-        row(
-            "readers waited",
-            format!(
-                "{} median, {} for the slowest of a hundred",
-                millis(self.readers.p50_ms),
-                millis(self.readers.p99_ms)
-            ),
-        );
-        row(
-            "not served",
-            format!(
-                "{} waiting page, {} refused, {} failed",
-                self.readers.requests
-                    - self.readers.served
-                    - self.readers.refused
-                    - self.readers.failed,
-                self.readers.refused,
-                self.readers.failed
-            ),
-        );
-        for group in &self.groups {
-            row(
-                &group.name,
-                format!(
-                    "{} of {} served, {} for the slowest of a hundred",
-                    percent(group.served_share),
-                    thousands(group.requests),
-                    millis(group.p99_ms)
-                ),
-            );
         }
-        if self.attack.requests > 0 {
-            row(
-                "attack",
-                format!(
-                    "{} requests from {} addresses, {} a second",
-                    thousands(self.attack.requests),
-                    thousands(self.attack.addresses),
-                    thousands(self.offered_per_s as u64)
-                ),
-            );
-            let seen = |count: Option<u64>| count.map_or("unknown".to_owned(), thousands);
-            row(
-                "",
-                format!(
-                    "{} from the cache, {} reached the origin",
-                    seen(self.attack.from_cache),
-                    seen(self.attack.reached_origin)
-                ),
-            );
-            row(
-                "",
-                format!(
-                    "{} waiting page, {} refused",
-                    thousands(self.attack.challenged),
-                    thousands(self.attack.refused)
-                ),
-            );
+    }
+
+    /// For a terminal of 80 columns.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        for (name, what) in self.rows() {
+            text.push_str(&format!("  {name:<16}{what}\n"));
         }
-        row(
-            "origin",
-            format!(
-                "{} at once of {} it can do; {} ms over capacity, {} errors",
-                self.origin.peak_in_flight,
-                self.origin.capacity,
-                self.origin.over_capacity_ms,
-                self.origin.errors
-            ),
-        );
-        if let (Some(cpu), Some(rss)) = (self.edge.cpu_seconds, self.edge.rss_peak_bytes) {
-            row(
-                "edge",
-                format!("{cpu:.1} s of processor, {} MB of memory", rss / 1_000_000),
-            );
-        }
-        let [readers, attackers] = self.load_cpu_seconds;
-        row(
-            "load",
-            format!(
-                "{readers:.1} s of processor for the readers, {attackers:.1} s for the attackers"
-            ),
-        );
         if !self.expectations.is_empty() {
             text.push('\n');
         }
         for expectation in &self.expectations {
-            let value = expectation.value.map_or("nothing".to_owned(), |value| {
-                format!("{value:.4}")
-                    .trim_end_matches('0')
-                    .trim_end_matches('.')
-                    .to_owned()
-            });
             let verdict = if expectation.ok { "ok  " } else { "FAIL" };
             text.push_str(&format!(
-                "  {verdict} {:<32}{value} (bound {})\n",
-                expectation.name, expectation.bound
+                "  {verdict} {:<32}{} (bound {})\n",
+                expectation.name,
+                expectation.value.map_or("nothing".to_owned(), plain),
+                plain(expectation.bound)
             ));
         }
         for why in &self.not_offered {
-            text.push_str(&format!("\n  Not offered: {why}. This machine cannot drive the drill, so it shows nothing.\n"));
+            text.push_str(&format!(
+                "\n  Not offered: {why}.\n  This machine cannot drive the drill, so it shows nothing.\n"
+            ));
         }
         text
     }
+
+    fn rows(&self) -> Vec<(&str, String)> {
+        let (readers, attack, origin) = (&self.readers, &self.attack, &self.origin);
+        let waiting = readers.requests - readers.served - readers.refused - readers.failed;
+        let mut rows = vec![
+            (
+                "scenario",
+                format!(
+                    "{}, {} attackers, {} origin, {:.0} s",
+                    self.scenario, self.grade, self.dialect, self.seconds
+                ),
+            ),
+            (
+                "readers served",
+                format!(
+                    "{} of {}   ({})",
+                    percent(readers.served_share),
+                    thousands(readers.requests),
+                    self.claim()
+                ),
+            ),
+            (
+                "readers waited",
+                format!(
+                    "{} median, {} for the slowest of a hundred",
+                    millis(readers.p50_ms),
+                    millis(readers.p99_ms)
+                ),
+            ),
+            (
+                "not served",
+                format!(
+                    "{waiting} waiting page, {} refused, {} failed",
+                    readers.refused, readers.failed
+                ),
+            ),
+        ];
+        rows.extend(self.groups.iter().map(|group| {
+            let what = format!(
+                "{} of {} served, {} for the slowest of a hundred",
+                percent(group.served_share),
+                thousands(group.requests),
+                millis(group.p99_ms)
+            );
+            (group.name.as_str(), what)
+        }));
+        if attack.requests > 0 {
+            rows.extend([
+                (
+                    "attack",
+                    format!(
+                        "{} requests from {} addresses, {} a second",
+                        thousands(attack.requests),
+                        thousands(attack.addresses),
+                        thousands(self.offered_per_s as u64)
+                    ),
+                ),
+                (
+                    "",
+                    format!(
+                        "{} from the cache, {} reached the origin",
+                        seen(attack.from_cache),
+                        seen(attack.reached_origin)
+                    ),
+                ),
+                (
+                    "",
+                    format!(
+                        "{} waiting page, {} refused",
+                        thousands(attack.challenged),
+                        thousands(attack.refused)
+                    ),
+                ),
+            ]);
+        }
+        rows.push((
+            "origin",
+            format!(
+                "{} at once of {} it can do; {} ms over capacity, {} errors",
+                origin.peak_in_flight, origin.capacity, origin.over_capacity_ms, origin.errors
+            ),
+        ));
+        if let (Some(cpu), Some(rss)) = (self.edge.cpu_seconds, self.edge.rss_peak_bytes) {
+            let megabytes = rss / 1_000_000;
+            rows.push((
+                "edge",
+                format!("{cpu:.1} s of processor, {megabytes} MB of memory"),
+            ));
+        }
+        let [of_readers, of_attackers] = self.load_cpu_seconds;
+        rows.push((
+            "load",
+            format!("{of_readers:.1} s of processor for the readers, {of_attackers:.1} s for the attackers"),
+        ));
+        rows
+    }
+}
+
+/// As short as it can be without losing what bounds are compared in: shares in hundredths of a per cent.
+pub(crate) fn plain(value: f64) -> String {
+    if value >= 1_000.0 {
+        return thousands(value as u64);
+    }
+    let decimals = if value > 1.0 { 2 } else { 4 };
+    let text = format!("{value:.decimals$}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Never rounded up to a whole hundred.
@@ -625,10 +688,29 @@ pub(crate) fn thousands(number: u64) -> String {
     text
 }
 
+/// At words, with a line break at the end.
+pub(crate) fn wrapped(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width {
+            out.push('\n');
+            column = 0;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out.push('\n');
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::AttackBook;
     use crate::scenario;
 
     #[test]
@@ -896,6 +978,15 @@ mod tests {
         ] {
             assert_eq!(thousands(number), text);
         }
+        for (value, text) in [
+            (0.0, "0"),
+            (0.9995, "0.9995"),
+            (7.962, "7.96"),
+            (375.0, "375"),
+            (1_000.0, "1,000"),
+        ] {
+            assert_eq!(plain(value), text);
+        }
         for (share, text) in [
             (None, "–"),
             (Some(1.0), "100.00 %"),
@@ -904,6 +995,11 @@ mod tests {
         ] {
             assert_eq!(percent(share), text);
         }
+    }
+
+    #[test]
+    fn sentences_are_wrapped_at_words() {
+        assert_eq!(wrapped("one two three", 7), "one two\nthree\n");
     }
 
     #[test]

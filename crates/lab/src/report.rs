@@ -4,7 +4,7 @@
 //! chosen to be told apart by most people, in light and in dark, and every chart says in words what it shows.
 
 use crate::load::AttackTally;
-use crate::referee::{CLAIM_REQUESTS_MIN, Outcome, millis, percent, thousands};
+use crate::referee::{GroupResult, Outcome, millis, percent, plain, thousands};
 
 /// Of a chart's own coordinates; the page scales them.
 const WIDTH: f64 = 420.0;
@@ -34,6 +34,9 @@ p{margin:.25rem 0 1rem;max-width:70ch}
 .figures dd{margin:0;font-size:1.5rem;font-weight:600;font-variant-numeric:tabular-nums;line-height:1.25}
 .figures dd small{display:block;font-size:.8rem;font-weight:400;color:var(--soft)}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:12px;margin:12px 0}
+/* What stands beside the last chart fills its row, and a row of its own when there is no such chart. */
+.charts>section{margin:0;min-width:0}
+.charts>section:nth-child(odd){grid-column:1/-1}
 figure{margin:0;min-width:0}
 figcaption{font-size:.85rem;color:var(--soft);margin-top:.35rem}
 svg{display:block;width:100%;height:auto}
@@ -42,13 +45,23 @@ svg text{font:10.5px system-ui,sans-serif;fill:var(--soft)}
 .bound{stroke:var(--bad);stroke-width:1.2;stroke-dasharray:5 4}
 .key{display:flex;flex-wrap:wrap;gap:4px 14px;list-style:none;margin:0 0 .4rem;padding:0;font-size:.85rem;color:var(--soft)}
 .key i{display:inline-block;width:.75em;height:.75em;border-radius:2px;margin-right:.4em}
-.wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.95rem}
 th,td{text-align:right;padding:6px 8px;border-bottom:1px solid var(--line);white-space:nowrap}
-th:first-child,td:first-child{text-align:left;white-space:normal}
+th:first-child,td:first-child{text-align:left;white-space:normal;overflow-wrap:anywhere}
 th{color:var(--soft);font-weight:500;font-size:.85rem}
 tr:last-child td{border-bottom:0}
 section{margin-top:12px}
+section p{max-width:none;columns:2 340px;column-gap:32px}
+@media(max-width:700px){
+svg text{font-size:12px}
+.groups tr:first-child{display:none}
+.groups tr{display:grid;grid-template-columns:1fr 1fr;gap:2px 16px;padding:8px 0;border-bottom:1px solid var(--line)}
+.groups tr:last-child{border:0;padding-bottom:0}
+.groups td{display:flex;justify-content:space-between;gap:8px;padding:0;border:0}
+.groups td::before{content:attr(data-is);color:var(--soft);font-size:.85rem}
+.groups td:first-child{grid-column:1/-1;font-weight:600}
+.groups td:first-child::before{content:none}
+}
 ";
 
 /// What became of an attack's requests: the colour, the words, the number.
@@ -83,37 +96,62 @@ pub fn html(outcome: &Outcome) -> String {
     for why in &outcome.not_offered {
         page.push_str(&format!("<p class=\"bad\">{}.</p>\n", escaped(why)));
     }
+    let measured = measured(outcome);
     figures(&mut page, outcome);
+    page.push_str("<div class=\"charts\">\n");
     charts(&mut page, outcome);
-    expectations(&mut page, outcome);
+    if outcome.expectations.is_empty() {
+        page.push_str(&measured);
+    } else {
+        expectations(&mut page, outcome);
+    }
+    page.push_str("</div>\n");
     groups(&mut page, outcome);
-    page.push_str(&format!(
-        "<section><h2>How it was measured</h2>\n<p class=\"soft\">{} attackers, {} origin, {:.0} seconds on one machine. Readers and \
+    if !outcome.expectations.is_empty() {
+        page.push_str(&measured);
+    }
+    page.push_str("</main>\n</html>\n");
+    page
+}
+
+fn measured(outcome: &Outcome) -> String {
+    format!(
+        "<section><h2>How it was measured</h2>\n<p class=\"soft\">{:.0} seconds on one machine; the attackers' grade is {}, the origin's dialect {}. Readers and \
          attackers come from the same networks and nothing in a request tells them apart; each reader knows what they asked for, and \
          <em>served</em> means that page, complete, within ten seconds. Times count from the moment a request was due, whether or not \
-         it could be sent, and one that was not served weighs as ten seconds. Figures are of the attack, {} s to {} s.</p></section>\n</main>\n</html>\n",
-        outcome.grade, outcome.dialect, outcome.seconds, outcome.timeline.onset_s, outcome.timeline.attack_end_s,
-    ));
-    page
+         it could be sent, and one that was not served weighs as ten seconds. Figures are of the {}, {:.0} s to {:.0} s; starting and the last answers are not among the {:.0} seconds.</p></section>\n",
+        outcome.seconds,
+        outcome.grade,
+        outcome.dialect,
+        what_happens(outcome),
+        outcome.timeline.onset_s,
+        outcome.timeline.attack_end_s,
+        outcome.seconds,
+    )
+}
+
+/// Between onset and end.
+fn what_happens(outcome: &Outcome) -> &'static str {
+    if outcome.attack.requests > 0 {
+        "attack"
+    } else {
+        "event"
+    }
 }
 
 fn figures(page: &mut String, outcome: &Outcome) {
     let readers = &outcome.readers;
-    let claim = if readers.requests >= CLAIM_REQUESTS_MIN {
-        format!(
-            "at least {} (95 % confidence)",
-            percent(readers.served_share_lower)
-        )
-    } else {
-        "too few requests for a claim".to_owned()
-    };
     page.push_str("<dl class=\"figures\">\n");
     let mut figure = |name: &str, value: String, more: String| {
         page.push_str(&format!(
             "<div><dt>{name}</dt><dd>{value}<small>{more}</small></dd></div>\n"
         ));
     };
-    figure("Readers served", percent(readers.served_share), claim);
+    figure(
+        "Readers served",
+        percent(readers.served_share),
+        outcome.claim(),
+    );
     figure(
         "Readers waited",
         millis(readers.p50_ms),
@@ -155,11 +193,10 @@ fn charts(page: &mut String, outcome: &Outcome) {
     let timeline = &outcome.timeline;
     let frame = Frame {
         seconds: outcome.seconds.max(1.0),
+        what_happens: what_happens(outcome),
         onset: timeline.onset_s,
         attack_end: timeline.attack_end_s,
     };
-    page.push_str("<div class=\"charts\">\n");
-
     if outcome.attack.requests > 0 {
         let most = timeline
             .attack
@@ -273,7 +310,6 @@ fn charts(page: &mut String, outcome: &Outcome) {
             caption,
         );
     }
-    page.push_str("</div>\n");
 }
 
 fn figure(page: &mut String, title: &str, key: &str, svg: &str, caption: &str) {
@@ -286,9 +322,11 @@ fn expectations(page: &mut String, outcome: &Outcome) {
     if outcome.expectations.is_empty() {
         return;
     }
-    page.push_str("<section><h2>Expectations</h2><div class=\"wide\"><table><tr><th>What<th>Measured<th>Bound<th></tr>\n");
+    page.push_str(
+        "<section><h2>Expectations</h2><table><tr><th>What<th>Measured<th>Bound<th></tr>\n",
+    );
     for expectation in &outcome.expectations {
-        let value = expectation.value.map_or("nothing".to_owned(), number);
+        let value = expectation.value.map_or("nothing".to_owned(), plain);
         let (class, word) = if expectation.ok {
             ("good", "met")
         } else {
@@ -296,65 +334,54 @@ fn expectations(page: &mut String, outcome: &Outcome) {
         };
         page.push_str(&format!(
             "<tr><td>{}<td>{value}<td>{}<td class=\"{class}\">{word}</tr>\n",
-            expectation.name,
-            number(expectation.bound)
+            // A phone breaks the name where its words end.
+            expectation.name.replace('_', "_<wbr>"),
+            plain(expectation.bound)
         ));
     }
-    page.push_str("</table></div></section>\n");
+    page.push_str("</table></section>\n");
 }
 
+/// On a phone each group is a block, its figures named one by one.
 fn groups(page: &mut String, outcome: &Outcome) {
-    page.push_str(
-        "<section><h2>Who was served</h2><div class=\"wide\"><table><tr><th>Group<th>Requests<th>Served<th>At least (95 %)<th>Slowest of \
-         100<th>Waiting page<th>Refused</tr>\n",
-    );
-    let readers = &outcome.readers;
-    let mut row = |name: &str, requests, share, lower, p99, challenged, refused| {
-        page.push_str(&format!(
-            "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}</tr>\n",
-            escaped(name),
-            thousands(requests),
-            percent(share),
-            percent(lower),
-            millis(p99),
-            thousands(challenged),
-            thousands(refused),
-        ));
-    };
-    row(
-        "readers",
-        readers.requests,
-        readers.served_share,
-        readers.served_share_lower,
-        readers.p99_ms,
-        readers.challenged,
-        readers.refused,
-    );
-    for group in &outcome.groups {
-        row(
-            &group.name,
-            group.requests,
-            group.served_share,
-            group.served_share_lower,
-            group.p99_ms,
-            group.challenged,
-            group.refused,
-        );
+    const COLUMNS: [&str; 7] = [
+        "Group",
+        "Requests",
+        "Served",
+        "At least (95 %)",
+        "Slowest of 100",
+        "Waiting page",
+        "Refused",
+    ];
+    let readers = GroupResult::from(&outcome.readers);
+    page.push_str("<section><h2>Who was served</h2><table class=\"groups\"><tr>");
+    for column in COLUMNS {
+        page.push_str(&format!("<th>{column}"));
     }
-    page.push_str("</table></div></section>\n");
-}
-
-fn number(value: f64) -> String {
-    if value >= 1_000.0 {
-        return thousands(value as u64);
+    page.push_str("</tr>\n");
+    for group in std::iter::once(&readers).chain(&outcome.groups) {
+        let cells = [
+            escaped(&group.name),
+            thousands(group.requests),
+            percent(group.served_share),
+            percent(group.served_share_lower),
+            millis(group.p99_ms),
+            thousands(group.challenged),
+            thousands(group.refused),
+        ];
+        page.push_str("<tr>");
+        for (column, cell) in COLUMNS.iter().zip(cells) {
+            page.push_str(&format!("<td data-is=\"{column}\">{cell}"));
+        }
+        page.push_str("</tr>\n");
     }
-    let text = format!("{value:.4}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    page.push_str("</table></section>\n");
 }
 
 /// Where seconds lie on a chart.
 struct Frame {
     seconds: f64,
+    what_happens: &'static str,
     onset: f64,
     attack_end: f64,
 }
@@ -428,11 +455,12 @@ impl Frame {
         let bottom = HEIGHT - BOTTOM;
         svg.push_str(&format!(
             "<rect x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"var(--band)\"/>\
-             <text x=\"{:.1}\" y=\"{:.1}\">attack</text>",
+             <text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
             (to - from).max(0.0),
             bottom - TOP,
             from + 4.0,
             bottom - 5.0,
+            self.what_happens,
         ));
         for value in scale.lines() {
             let y = scale.y(value);
@@ -579,6 +607,7 @@ mod tests {
     fn gaps_stay_gaps() {
         let frame = Frame {
             seconds: 10.0,
+            what_happens: "attack",
             onset: 2.0,
             attack_end: 6.0,
         };

@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,8 @@ use crate::addresses::STAFF_NETWORK;
 use crate::clock;
 use crate::corpus::Grade;
 use crate::guard::Target;
-use crate::load::{Books, Line, Orders, Progress, Role};
+use crate::load::{Books, Line, Orders, PATIENCE, Progress, Role};
+use crate::network::{self, Network, Side};
 use crate::newsroom::Newsroom;
 use crate::origin::{self, Dialect, OriginSpec, OriginStats};
 use crate::referee::{EdgeBook, OriginBook, OriginLine};
@@ -65,6 +66,10 @@ pub(crate) struct Play {
     /// A server that is there already, and where it expects the origin.
     pub(crate) against: Option<(Target, SocketAddr)>,
     pub(crate) exe: PathBuf,
+    /// In a network of its own, not on loopback.
+    pub(crate) netns: bool,
+    /// Of [`clock::monotonic`]: who is still waiting for an answer then has waited in vain. `None`: everybody's patience is waited out.
+    pub(crate) ends_at: Option<Duration>,
     /// Where the edge keeps its files; a temporary folder when `None`.
     pub(crate) data: Option<PathBuf>,
 }
@@ -126,7 +131,7 @@ enum Said {
 
 /// What `saqta lab …` does: the processes of a drill. Not for people.
 ///
-/// `origin SPEC`, `load` (orders on standard input), `edge PARENT ARGUMENTS…`: the last one is `saqta ARGUMENTS…` that ends with
+/// `hold` (a namespace), `origin SPEC`, `load` (orders on standard input), `edge PARENT ARGUMENTS…`: the last one is `saqta ARGUMENTS…` that ends with
 /// its parent.
 pub fn lab_main(arguments: &[OsString]) -> anyhow::Result<()> {
     // Most shells start with 1,024 files and allow more; a generator needs one for each connection.
@@ -144,6 +149,7 @@ pub fn lab_main(arguments: &[OsString]) -> anyhow::Result<()> {
             )
         }
         [word] if word == "load" => crate::load::load_main(),
+        [word] if word == "hold" => network::hold_main(),
         [word, parent, rest @ ..] if word == "edge" => {
             rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
                 .context("cannot follow the parent")?;
@@ -165,7 +171,13 @@ pub(crate) fn perform(play: &Play, mut watch: impl FnMut(&Live)) -> anyhow::Resu
     let folder = Folder::new(play.data.as_deref())?;
     let (said, hear) = sync_channel(SAID_MAX);
     let _signals = Signals::catch(said.clone())?;
+    let network = if play.netns {
+        Some(Network::make(&play.exe, play.scenario.link_mbit_per_s)?)
+    } else {
+        None
+    };
     let mut stage = Stage {
+        network: network.as_ref(),
         folder: &folder,
         said,
         hear,
@@ -182,18 +194,18 @@ pub(crate) fn perform(play: &Play, mut watch: impl FnMut(&Live)) -> anyhow::Resu
         _ => None,
     };
     let target = match &play.against {
-        Some((target, _)) => *target,
+        Some((target, _)) if target.address().is_ipv4() => Some(target.to_string()),
+        Some(_) => bail!(
+            "readers and attackers come from 127.0.0.0/8; give the server's address as 127.0.0.1:PORT"
+        ),
         None => stage.edge(play, origin, neighbour)?,
     };
-    if !matches!(target.address().ip(), IpAddr::V4(_)) {
-        bail!(
-            "readers and attackers come from 127.0.0.0/8; give the server's address as 127.0.0.1:PORT"
-        );
-    }
     stage.run(play, target, one_newsroom, &mut watch)
 }
 
 struct Stage<'a> {
+    /// Of the play's own; loopback when `None`.
+    network: Option<&'a Network>,
     folder: &'a Folder,
     said: SyncSender<Said>,
     hear: Receiver<Said>,
@@ -207,7 +219,15 @@ impl Stage<'_> {
     fn start(&mut self, who: Who, arguments: &[OsString]) -> anyhow::Result<()> {
         let log = fs::File::create(self.folder.log(who))
             .context("cannot write into the temporary folder")?;
-        let mut child = Command::new(self.exe)
+        let side = match who {
+            Who::Readers | Who::Attackers => Side::Clients,
+            Who::Origin | Who::Neighbour | Who::Edge => Side::Server,
+        };
+        let mut command = match self.network {
+            Some(network) => network.command(side, self.exe),
+            None => Command::new(self.exe),
+        };
+        let mut child = command
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -292,8 +312,12 @@ impl Stage<'_> {
         play: &Play,
         origin: SocketAddr,
         neighbour: Option<SocketAddr>,
-    ) -> anyhow::Result<Target> {
-        let mut settings = String::from("listen = \"127.0.0.1:0\"\n");
+    ) -> anyhow::Result<Option<String>> {
+        let (listens, staff) = match self.network {
+            Some(_) => (network::listens(), network::STAFF_NETWORK),
+            None => ("\"127.0.0.1:0\"".to_owned(), STAFF_NETWORK),
+        };
+        let mut settings = format!("listen = {listens}\n");
         let sites = [
             (Newsroom::new(play.seed), Some(origin)),
             (Newsroom::neighbour(play.seed), neighbour),
@@ -301,7 +325,7 @@ impl Stage<'_> {
         for (newsroom, origin) in sites {
             if let Some(origin) = origin {
                 settings.push_str(&format!(
-                    "\n[[site]]\nhosts = [\"{}\"]\norigin = \"http://{origin}\"\nstaff = [\"{STAFF_NETWORK}\"]\nmode = \"protect\"\n",
+                    "\n[[site]]\nhosts = [\"{}\"]\norigin = \"http://{origin}\"\nstaff = [\"{staff}\"]\nmode = \"protect\"\n",
                     newsroom.host()
                 ));
             }
@@ -324,7 +348,10 @@ impl Stage<'_> {
         let url = line
             .strip_prefix("listening ")
             .with_context(|| format!("the edge said: {line}"))?;
-        Ok(Target::parse(url)?)
+        if self.network.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(Target::parse(url)?.to_string()))
     }
 
     fn load(&mut self, who: Who, orders: &Orders) -> anyhow::Result<()> {
@@ -350,7 +377,7 @@ impl Stage<'_> {
     fn run(
         mut self,
         play: &Play,
-        target: Target,
+        target: Option<String>,
         one_newsroom: bool,
         watch: &mut dyn FnMut(&Live),
     ) -> anyhow::Result<Performed> {
@@ -360,12 +387,16 @@ impl Stage<'_> {
             role,
             scenario: play.text.clone(),
             seconds: phases.total().as_secs_f64(),
-            target: target.to_string(),
+            target: target.clone(),
             grade: play.grade,
             dialect: play.dialect,
             seed: play.seed,
             starts_at_us: start.as_micros() as u64,
             one_newsroom,
+            patience_s: match play.ends_at {
+                Some(ends_at) => ends_at.saturating_sub(start + phases.total()).as_secs_f64(),
+                None => PATIENCE.as_secs_f64(),
+            },
             nice,
         };
         self.load(Who::Readers, &orders(Role::Readers, 0))?;

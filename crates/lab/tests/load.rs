@@ -26,12 +26,13 @@ fn orders(role: Role, scenario: &str, target: SocketAddr) -> Orders {
         role,
         scenario: format!("{PHASES}{scenario}"),
         seconds: 3.0,
-        target: target.to_string(),
+        target: Some(target.to_string()),
         grade: Grade::Perfect,
         dialect: Dialect::Generic,
         seed: 1,
         starts_at_us: clock::monotonic().as_micros() as u64,
         one_newsroom: true,
+        patience_s: 10.0,
         nice: 0,
     }
 }
@@ -237,6 +238,42 @@ fn listening(connections: usize) -> (SocketAddr, thread::JoinHandle<Vec<Vec<u8>>
             .collect()
     });
     (address, heard)
+}
+
+#[test]
+fn a_drill_that_is_cut_short_serves_nobody_who_still_waits() {
+    // Connections are taken by the kernel and never answered.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut orders = orders(
+        Role::Readers,
+        "[readers]\nrate = 20\n",
+        silent.local_addr().unwrap(),
+    );
+    orders.patience_s = 0.1;
+    let group = run(&orders).groups.swap_remove(0);
+    let all = [group.warming, group.calm, group.attack, group.after];
+    assert!(all.iter().map(|tally| tally.requests).sum::<u64>() > 20);
+    for tally in all {
+        assert_eq!((tally.served, tally.failed), (0, tally.requests));
+    }
+}
+
+#[test]
+fn who_comes_for_the_news_is_counted_apart_and_among_the_readers() {
+    let scenario = "[readers]\nrate = 50\n[crowd]\nfactor = 4\none_article_share = 0.5\n";
+    let (books, _) = with_origin(OriginSpec::default(), |address| {
+        run(&orders(Role::Readers, scenario, address))
+    });
+    let requests = |name| {
+        let group = books.groups.iter().find(|group| group.name == name);
+        group.unwrap().attack.requests
+    };
+    let (readers, news) = (requests("readers"), requests("news"));
+    // Three quarters are the crowd's, half of them for the news.
+    assert!(
+        readers / 4 < news && news < readers * 5 / 9,
+        "{news} of {readers}"
+    );
 }
 
 #[test]

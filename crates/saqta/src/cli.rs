@@ -82,7 +82,7 @@ Examples:
   saqta demo --for 90s"
     )]
     Demo {
-        /// All of it together, 3s to 2m [default: 40s]
+        /// From the first picture to the last word, 3s to 2m [default: 40s]
         #[arg(long = "for", value_name = "TIME", value_parser = drill_time)]
         lasting: Option<Duration>,
     },
@@ -145,6 +145,7 @@ Examples:
   saqta drill --list
   saqta drill kursiv-search
   saqta drill meduza-search --grade perfect --for 40s --report reports
+  saqta drill meduza-wide --netns
   saqta drill slow --against http://127.0.0.1:8080 --origin 127.0.0.1:8081"
     )]
     Drill(Drill),
@@ -209,7 +210,10 @@ struct Drill {
     /// Where that server expects its origin
     #[arg(long, value_name = "ADDR", requires = "against")]
     origin: Option<SocketAddr>,
-    /// All of it together, 3s to 2m; as the scenario says when left out
+    /// In network namespaces of its own instead of on loopback: with IPv6, a cable and its limit
+    #[arg(long, conflicts_with = "against")]
+    netns: bool,
+    /// Calm, attack and after together, 3s to 2m, as the scenario says when left out; the last answers may take 10s more
     #[arg(long = "for", value_name = "TIME", value_parser = drill_time)]
     lasting: Option<Duration>,
     /// The same seed draws the same readers and attackers
@@ -400,6 +404,7 @@ fn drill(what: Drill) -> Result<ExitCode, Failure> {
         },
         against: what.against.as_deref().map(Target::parse).transpose()?,
         origin_listen: what.origin,
+        netns: what.netns,
         lasting: what.lasting,
         seed: what.seed,
         json: what.json,

@@ -7,7 +7,7 @@
 //! when the server is slow.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::books::{AttackBook, AttackTally, Books, Fate, Progress};
@@ -20,6 +20,7 @@ use super::{CONNECTIONS_MAX, Orders, Population};
 use crate::addresses::{self, Addresses};
 use crate::chance::Chance;
 use crate::corpus::Grade;
+use crate::network::Range;
 use crate::newsroom::Newsroom;
 use crate::scenario::{AttackShape, Flood, Method, Phases, Scenario};
 use crate::wire::{CacheStatus, Event, Key, OpenError, Use, Wire};
@@ -27,7 +28,7 @@ use crate::wire::{CacheStatus, Event, Key, OpenError, Use, Wire};
 /// Sent before the wire is heard again: about 5 ms of work.
 const FIRED_AT_ONCE: usize = 256;
 /// What was due just before the end may be sent just after it; what is later than this was not offered.
-pub(super) const GRACE: Duration = Duration::from_millis(50);
+const GRACE: Duration = Duration::from_millis(50);
 /// For the last answers.
 const LINGER: Duration = Duration::from_secs(1);
 /// Left for what is being closed and opened.
@@ -67,6 +68,7 @@ pub(super) struct Ground {
     pub(super) host: &'static str,
     seed: u64,
     addresses: Addresses,
+    range: Range,
     grade: Grade,
     fill: Fill,
 }
@@ -116,6 +118,7 @@ impl Attackers {
             host: newsroom.host(),
             seed: orders.seed,
             addresses,
+            range: orders.range(),
             grade: orders.grade,
             fill: Fill::new(&newsroom),
         };
@@ -151,6 +154,22 @@ impl Attackers {
     }
 }
 
+impl Attackers {
+    /// One attack does something in its field.
+    fn act(&mut self, me: usize, wire: &mut Wire, does: impl FnOnce(&mut Kind, &mut Field<'_>)) {
+        if let Some(attack) = self.attacks.get_mut(me) {
+            let mut field = Field {
+                ground: &self.ground,
+                notes: &mut self.notes,
+                wire,
+                owners: &mut self.owners,
+                me: me as u8,
+            };
+            does(attack, &mut field);
+        }
+    }
+}
+
 /// When an attack happens and from which addresses.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
@@ -161,6 +180,21 @@ pub(super) struct Span {
 }
 
 impl Span {
+    /// The next request to be sent by `now`, counted as due.
+    pub(super) fn pop<R: Fn(Duration) -> f64>(
+        &self,
+        schedule: &mut Schedule<R>,
+        now: Duration,
+        notes: &mut Notes,
+    ) -> Option<Duration> {
+        if now > self.end + GRACE {
+            return None;
+        }
+        let due = schedule.pop(now)?;
+        notes.due += 1;
+        Some(due)
+    }
+
     pub(super) fn address(&self, n: usize) -> usize {
         self.first_address + n % self.addresses.max(1)
     }
@@ -178,7 +212,7 @@ pub(super) struct Field<'a> {
 impl Field<'_> {
     /// Opens a connection for the attack; counts what this machine could not do.
     pub(super) fn open(&mut self, from: Ipv4Addr, usage: Use, at: Duration) -> Option<Key> {
-        match self.wire.open(IpAddr::V4(from), usage) {
+        match self.wire.open(self.ground.range.place(from), usage) {
             Ok(key) => {
                 if self.owners.len() <= key.place() {
                     self.owners.resize(key.place() + 1, 0);
@@ -203,26 +237,12 @@ impl Field<'_> {
 
 impl Population for Attackers {
     fn fire(&mut self, now: Duration, wire: &mut Wire) {
-        let Self {
-            ground,
-            notes,
-            owners,
-            attacks,
-            ..
-        } = self;
-        for (me, attack) in attacks.iter_mut().enumerate() {
-            let mut field = Field {
-                ground,
-                notes,
-                wire,
-                owners,
-                me: me as u8,
-            };
-            match attack {
-                Kind::Flood(flood) => flood.fire(now, &mut field),
-                Kind::Slow(slow) => slow.fire(now, &mut field),
-                Kind::H2(abuse) => abuse.fire(now, &mut field),
-            }
+        for me in 0..self.attacks.len() {
+            self.act(me, wire, |attack, field| match attack {
+                Kind::Flood(flood) => flood.fire(now, field),
+                Kind::Slow(slow) => slow.fire(now, field),
+                Kind::H2(abuse) => abuse.fire(now, field),
+            });
         }
     }
 
@@ -231,27 +251,12 @@ impl Population for Attackers {
         if !wire.has(key) {
             return;
         }
-        let Self {
-            ground,
-            notes,
-            owners,
-            attacks,
-            ..
-        } = self;
-        let me = owners.get(key.place()).copied().unwrap_or_default();
-        let mut field = Field {
-            ground,
-            notes,
-            wire,
-            owners,
-            me,
-        };
-        match attacks.get_mut(usize::from(me)) {
-            Some(Kind::Flood(flood)) => flood.hear(event, &mut field),
-            Some(Kind::Slow(slow)) => slow.hear(now, key, &mut field),
-            Some(Kind::H2(abuse)) => abuse.hear(now, key, &mut field),
-            None => {}
-        }
+        let me = self.owners.get(key.place()).copied().unwrap_or_default();
+        self.act(usize::from(me), wire, |attack, field| match attack {
+            Kind::Flood(flood) => flood.hear(event, field),
+            Kind::Slow(slow) => slow.hear(now, key, field),
+            Kind::H2(abuse) => abuse.hear(now, key, field),
+        });
     }
 
     fn next(&self) -> Option<Duration> {
@@ -384,14 +389,10 @@ impl FloodAttack {
     }
 
     fn fire(&mut self, now: Duration, field: &mut Field<'_>) {
-        if now > self.span.end + GRACE {
-            return;
-        }
         for _ in 0..FIRED_AT_ONCE {
-            let Some(due) = self.schedule.pop(now) else {
+            let Some(due) = self.span.pop(&mut self.schedule, now, field.notes) else {
                 return;
             };
-            field.notes.due += 1;
             self.ask(due, field);
         }
     }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::attack::{Field, GRACE, Span};
+use super::attack::{Field, Span};
 use super::schedule::Schedule;
 use crate::chance::Chance;
 use crate::scenario::{Arrivals, H2Abuse, H2Trick};
@@ -94,14 +94,10 @@ impl H2Attack {
     }
 
     pub(super) fn fire(&mut self, now: Duration, field: &mut Field<'_>) {
-        if now > self.span.end + GRACE {
-            return;
-        }
         for _ in 0..FIRED_AT_ONCE {
-            let Some(due) = self.schedule.pop(now) else {
+            let Some(due) = self.span.pop(&mut self.schedule, now, field.notes) else {
                 return;
             };
-            field.notes.due += 1;
             self.abuse(due, field);
         }
     }
@@ -154,13 +150,7 @@ fn play(line: &mut Line, host: &str, chance: &mut Chance, out: &mut Vec<u8>) {
     let stream = line.stream;
     match line.trick {
         H2Trick::RapidReset => {
-            frame(
-                out,
-                HEADERS,
-                END_STREAM | END_HEADERS,
-                stream,
-                &request_block(host),
-            );
+            request(out, stream, host);
             frame(out, RST_STREAM, 0, stream, &CANCEL.to_be_bytes());
             line.stream += 2;
         }
@@ -194,13 +184,7 @@ fn play(line: &mut Line, host: &str, chance: &mut Chance, out: &mut Vec<u8>) {
             line.stream += 2;
         }
         H2Trick::MadeYouReset => {
-            frame(
-                out,
-                HEADERS,
-                END_STREAM | END_HEADERS,
-                stream,
-                &request_block(host),
-            );
+            request(out, stream, host);
             match line.sent % 3 {
                 // No increment; more window than there can be; a body after its end (RFC 9113 §§6.9, 6.9.1, 5.1).
                 0 => frame(out, WINDOW_UPDATE, 0, stream, &0u32.to_be_bytes()),
@@ -218,6 +202,12 @@ fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     out.extend_from_slice(&[kind, flags]);
     out.extend_from_slice(&stream.to_be_bytes());
     out.extend_from_slice(payload);
+}
+
+/// A whole request without a body.
+fn request(out: &mut Vec<u8>, stream: u32, host: &str) {
+    let flags = END_STREAM | END_HEADERS;
+    frame(out, HEADERS, flags, stream, &request_block(host));
 }
 
 /// `GET /` over http, from the static table; the authority written out.

@@ -9,7 +9,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::schedule::Schedule;
 use super::{Orders, Population};
 use crate::addresses::{self, Addresses};
 use crate::chance::Chance;
+use crate::network::Range;
 use crate::newsroom::{Mark, Newsroom};
 use crate::origin::{Dialect, PASSWORD};
 use crate::scenario::{Arrivals, CrowdClients, Scenario};
@@ -35,6 +36,10 @@ const CROWD_READERS: usize = 40_000;
 const VIEWS_MAX: usize = 100_000;
 /// Of one kind, sent before the wire is heard again.
 const FIRED_AT_ONCE: usize = 64;
+/// A tenth of what a cached page takes.
+const GRAIN: Duration = Duration::from_micros(100);
+/// Five of a crowd arrive together; a two-hundredth of what they are to wait at most.
+const CROWD_GRAIN: Duration = Duration::from_micros(500);
 /// A page that says nothing of when to come back is loaded again so soon.
 const RELOAD: Duration = Duration::from_secs(1);
 /// More connections than this would leave the machine's ports waiting for their end; beyond it they are reset.
@@ -44,11 +49,13 @@ const NEW_ARTICLES: usize = 60;
 /// How long before the end of calm the editors have logged in.
 const LOGIN_AT: Duration = Duration::from_millis(300);
 
-const GROUPS: [&str; 4] = ["readers", "search", "staff", "neighbour"];
+const GROUPS: [&str; 5] = ["readers", "search", "staff", "neighbour", "news"];
 const READING: usize = 0;
 const SEARCH: usize = 1;
 const STAFF: usize = 2;
 const NEIGHBOUR: usize = 3;
+/// Those of the readers who came for the one new article.
+const NEWS: usize = 4;
 
 struct Page {
     path: String,
@@ -159,6 +166,8 @@ enum Asked {
 
 struct View {
     group: usize,
+    /// Counted in [`NEWS`] as well.
+    for_the_news: bool,
     outlet: usize,
     asked: Asked,
     due: Duration,
@@ -177,6 +186,7 @@ impl View {
     fn new(person: Person, from: Ipv4Addr, due: Duration) -> Self {
         Self {
             group: READING,
+            for_the_news: false,
             outlet: 0,
             asked: Asked::Publish,
             due,
@@ -238,6 +248,15 @@ impl Views {
     fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }
+
+    fn ids(&self) -> Vec<ViewId> {
+        self.places
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.1.is_some())
+            .map(|(place, slot)| (place as u32, slot.0))
+            .collect()
+    }
 }
 
 pub(super) struct Readers {
@@ -245,6 +264,7 @@ pub(super) struct Readers {
     seed: u64,
     outlets: Vec<Outlet>,
     addresses: Addresses,
+    range: Range,
     chance: Chance,
     flows: Vec<Flow>,
     visitors: Vec<Visitor>,
@@ -258,7 +278,7 @@ pub(super) struct Readers {
     deadlines: VecDeque<(Duration, ViewId)>,
     reloads: BinaryHeap<Reverse<(Duration, ViewId)>>,
     judge: Judge,
-    books: [OpenBook; 4],
+    books: [OpenBook; GROUPS.len()],
     /// Microseconds between due and sent.
     lags: Vec<u32>,
     login_due: Option<Duration>,
@@ -269,6 +289,8 @@ pub(super) struct Readers {
     articles: usize,
     resets: bool,
     head: Vec<u8>,
+    /// Nothing is waited for any longer then.
+    last_moment: Duration,
 }
 
 /// How many different people are behind the readers.
@@ -358,6 +380,7 @@ impl Readers {
             seed,
             outlets,
             addresses,
+            range: orders.range(),
             chance,
             flows,
             visitors: Vec::with_capacity(VISITORS_MAX),
@@ -378,6 +401,7 @@ impl Readers {
                 .crowd
                 .is_some_and(|crowd| crowd.factor * rate > ORDERLY_RATE_MAX),
             head: Vec::with_capacity(4 * 1024),
+            last_moment: end + Duration::from_secs_f64(orders.patience_s),
         })
     }
 
@@ -490,7 +514,8 @@ impl Readers {
                     return;
                 };
                 let (person, from) = self.new_person(crowd.clients == CrowdClients::InApp);
-                let (group, page) = if self.chance.happens(crowd.one_article_share) {
+                let for_the_news = self.chance.happens(crowd.one_article_share);
+                let (group, page) = if for_the_news {
                     (READING, Rc::clone(&self.outlets[0].news))
                 } else {
                     self.choose(0, kind)
@@ -498,6 +523,7 @@ impl Readers {
                 let referer = person.referer(&mut self.chance, self.outlets[0].host);
                 let view = View {
                     group,
+                    for_the_news,
                     asked: Asked::Page(page),
                     referer,
                     ..View::new(person, from, due)
@@ -597,7 +623,7 @@ impl Readers {
             return;
         };
         view.on_kept = false;
-        match wire.open(IpAddr::V4(view.from), Use::Keep) {
+        match wire.open(self.range.place(view.from), Use::Keep) {
             Ok(key) => {
                 view.key = Some(key);
                 // What fails here is heard as the connection's end.
@@ -646,6 +672,9 @@ impl Readers {
             forwarded,
         };
         self.books[view.group].note(&entry);
+        if view.for_the_news {
+            self.books[NEWS].note(&entry);
+        }
     }
 
     /// The connection is free: kept for its visitor, closed when there is none or it cannot be used again.
@@ -824,7 +853,7 @@ impl Population for Readers {
     }
 
     fn is_over(&self, now: Duration) -> bool {
-        now >= self.scenario.phases.total() && self.views.len() == 0
+        now >= self.last_moment || now >= self.scenario.phases.total() && self.views.len() == 0
     }
 
     fn progress(&mut self) -> Progress {
@@ -840,6 +869,11 @@ impl Population for Readers {
     }
 
     fn close(mut self: Box<Self>) -> Books {
+        // Whoever still waits when the drill is cut short has not been served.
+        for id in self.views.ids() {
+            let last = self.views.find(id).and_then(|view| view.last);
+            self.finish(id, self.last_moment, last.unwrap_or(Fate::Failed));
+        }
         self.lags.sort_unstable();
         Books {
             send_lag_p99_ms: quantile_ms(&self.lags, 0.99).unwrap_or_default(),
@@ -854,6 +888,6 @@ impl Population for Readers {
     }
 
     fn grain(&self) -> Duration {
-        Duration::from_micros(100)
+        if self.resets { CROWD_GRAIN } else { GRAIN }
     }
 }

@@ -169,6 +169,14 @@ impl Site {
 
     fn staff_route(&self, path: &str, query: &str, post: bool) -> Option<Route> {
         let login = if post { Route::Login } else { Route::LoginForm };
+        // By the number of the article; one that is none is no article's.
+        let edit = |id: &str| {
+            if post {
+                Route::Publish(id.parse().unwrap_or(usize::MAX))
+            } else {
+                Route::Admin
+            }
+        };
         match self.dialect {
             Dialect::Generic | Dialect::WordPress => match path {
                 "/wp-login.php" => Some(login),
@@ -181,16 +189,8 @@ impl Site {
                 "/administrator/index.php" | "/administrator/"
                     if query.contains("option=com_content") =>
                 {
-                    let id = query
-                        .split('&')
-                        .find_map(|pair| pair.strip_prefix("id="))?
-                        .parse()
-                        .unwrap_or(usize::MAX);
-                    Some(if post {
-                        Route::Publish(id)
-                    } else {
-                        Route::Admin
-                    })
+                    let id = query.split('&').find_map(|pair| pair.strip_prefix("id="))?;
+                    Some(edit(id))
                 }
                 "/administrator/index.php" | "/administrator/" => Some(login),
                 _ => None,
@@ -199,16 +199,8 @@ impl Site {
                 "/user/login" => Some(login),
                 "/user/1" => Some(Route::Admin),
                 _ => {
-                    let id = path
-                        .strip_prefix("/node/")?
-                        .strip_suffix("/edit")?
-                        .parse()
-                        .unwrap_or(usize::MAX);
-                    Some(if post {
-                        Route::Publish(id)
-                    } else {
-                        Route::Admin
-                    })
+                    let id = path.strip_prefix("/node/")?.strip_suffix("/edit")?;
+                    Some(edit(id))
                 }
             },
         }
