@@ -27,7 +27,7 @@ use crate::head::{self, ClientFault, Framing, Storage};
 use crate::plan::Limits;
 use crate::serve::{self, AtOnce, Client};
 use crate::shard::Shard;
-use crate::tap::{Exchange, Framed, OneRequest};
+use crate::tap::{Exchange, Tap};
 use crate::upgrade::Upgrade;
 use crate::wire::Wire;
 
@@ -234,7 +234,7 @@ impl Connection {
         let exchange = Rc::new(Exchange::default());
         let upgrade: Rc<Cell<Option<Upgrade>>> = Rc::default();
         let before = wire.bytes_out;
-        let tap = OneRequest::new(wire, head_len, framing, Rc::clone(&exchange));
+        let tap = Tap::one_request(wire, head_len, framing, Rc::clone(&exchange));
         let service = service_fn(|request: Request<Incoming>| {
             let client = self.client.clone();
             let exchange = Rc::clone(&exchange);
@@ -305,7 +305,7 @@ impl Connection {
             .max_pending_accept_reset_streams(H2_RESETS_MAX)
             .max_local_error_reset_streams(H2_RESETS_MAX);
         let mut connection =
-            pin!(builder.serve_connection(Framed::new(wire, Rc::clone(&exchange)), service));
+            pin!(builder.serve_connection(Tap::frames(wire, Rc::clone(&exchange)), service));
         loop {
             let wake = activity.deadline(&limits);
             tokio::select! {
