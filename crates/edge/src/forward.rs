@@ -142,6 +142,7 @@ const END_TO_END: &[&str] = &[
     "expect",
     "max-forwards",
     "via",
+    "cdn-loop",
     "trailer",
     "range",
     "vary",
@@ -192,8 +193,11 @@ const END_TO_END_PREFIXES: &[&str] = &[
 /// How we sign `Via` towards the origin.
 const PSEUDONYM: &str = "saqta";
 
-/// Two edges in a row are an arrangement, four passages through the same are a loop: the origin's address leads back here.
-const PASSAGES_MAX: usize = 4;
+/// Where those who forward requests sign (RFC 8586), so that one who finds a signature of its own knows that it is asking itself.
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+
+/// A signature is some twenty bytes; what fifty have signed goes round in circles, whoever they are.
+const CDN_LOOP_BYTES_MAX: usize = 1024;
 
 /// Hops of `X-Forwarded-For` looked at. Two balancers and a tunnel are three.
 const HOPS_MAX: usize = 16;
@@ -230,6 +234,8 @@ pub struct Inbound<'a> {
     /// The host and port the reader asked for.
     pub host: &'a Authority,
     pub version: Version,
+    /// From [`signature`].
+    pub signature: &'a HeaderValue,
     /// The origin itself confirmed a login.
     pub staff: bool,
 }
@@ -253,12 +259,40 @@ pub enum Exchange {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ForwardFault {
-    #[error("the request has passed through here {PASSAGES_MAX} times")]
+    #[error("the request has passed through here before")]
     Loop,
+    #[error("the request has passed through more servers than an honest one")]
+    TooFar,
     /// CONNECT asks for a tunnel, which a site's own proxy is not; TRACE would show a page's script the cookies it may not
     /// read.
     #[error("the method is not one the edge passes on")]
     Method,
+}
+
+/// This process's name in `CDN-Loop`. Who guesses it can only have his own request refused.
+pub fn signature(random: u64) -> HeaderValue {
+    #[expect(clippy::expect_used, reason = "letters, digits and a hyphen")]
+    HeaderValue::from_str(&format!("{PSEUDONYM}-{random:016x}")).expect("a field value")
+}
+
+/// To be asked before anybody waits for the answer: a request that has come back would wait for itself.
+///
+/// # Errors
+/// [`ForwardFault::Loop`] when the request bears our signature, [`ForwardFault::TooFar`] when too many others.
+pub fn has_not_been_here(fields: &HeaderMap, signature: &HeaderValue) -> Result<(), ForwardFault> {
+    let lines = || fields.get_all(CDN_LOOP).iter().map(HeaderValue::as_bytes);
+    let bytes = lines().map(<[u8]>::len).sum::<usize>();
+    let ours = lines().flat_map(list).any(|entry| {
+        entry
+            .split(|byte| matches!(byte, b';' | b' ' | b'\t'))
+            .next()
+            == Some(signature.as_bytes())
+    });
+    match (ours, bytes > CDN_LOOP_BYTES_MAX) {
+        (true, _) => Err(ForwardFault::Loop),
+        (false, true) => Err(ForwardFault::TooFar),
+        (false, false) => Ok(()),
+    }
 }
 
 /// Turns a client's request fields into what the origin shall see.
@@ -273,17 +307,6 @@ pub fn request(
 ) -> Result<Exchange, ForwardFault> {
     if matches!(*method, Method::CONNECT | Method::TRACE) {
         return Err(ForwardFault::Method);
-    }
-    let passages = fields
-        .get_all(VIA)
-        .iter()
-        .flat_map(|line| list(line.as_bytes()))
-        .filter(|entry| {
-            entry.split(|byte| byte.is_ascii_whitespace()).nth(1) == Some(PSEUDONYM.as_bytes())
-        })
-        .count();
-    if passages >= PASSAGES_MAX {
-        return Err(ForwardFault::Loop);
     }
     let exchange = if asks_websocket(method, fields, inbound.version) {
         Exchange::WebSocket
@@ -334,6 +357,7 @@ pub fn request(
     if let Ok(via) = HeaderValue::from_str(&via) {
         fields.append(VIA, via);
     }
+    fields.append(CDN_LOOP, inbound.signature.clone());
     let port = inbound
         .host
         .port_u16()
@@ -686,6 +710,7 @@ mod tests {
                 scheme: Scheme::Https,
                 host: authority("news.example"),
                 version: Version::HTTP_11,
+                signature: Box::leak(Box::new(signature(1))),
                 staff: false,
             },
             outbound: Outbound {
@@ -697,7 +722,8 @@ mod tests {
     }
 
     /// What every request carries when it leaves.
-    const ALWAYS: [&str; 7] = [
+    const ALWAYS: [&str; 8] = [
+        "cdn-loop: saqta-0000000000000001",
         "host: news.example",
         "via: 1.1 saqta",
         "x-forwarded-for: 203.0.113.9",
@@ -1028,27 +1054,61 @@ mod tests {
 
     #[test]
     fn a_request_that_comes_round_again_is_stopped() {
-        let case = case();
-        let go = |via: &[(&str, &str)]| {
-            request(
-                &Method::GET,
-                &mut fields(via),
-                &case.inbound,
-                &case.outbound,
-            )
-        };
+        let ours = signature(7);
+        let long = "a-cdn-of-somebody-else, ".repeat(50);
+        let table: [(Lines, Result<(), ForwardFault>); 6] = [
+            (&[], Ok(())),
+            (
+                &[("cdn-loop", "cloudflare; a=b, saqta-0000000000000008")],
+                Ok(()),
+            ),
+            (
+                &[(
+                    "cdn-loop",
+                    "saqta-00000000000000070, x-saqta-0000000000000007",
+                )],
+                Ok(()),
+            ),
+            (
+                &[("cdn-loop", "saqta-0000000000000007")],
+                Err(ForwardFault::Loop),
+            ),
+            (
+                &[
+                    ("cdn-loop", "cloudflare"),
+                    ("cdn-loop", "fastly;p=\"1\" ,saqta-0000000000000007 ; x=1"),
+                ],
+                Err(ForwardFault::Loop),
+            ),
+            (
+                &[("via", "1.1 saqta, 1.1 saqta, 1.1 saqta, 1.1 saqta")],
+                Ok(()),
+            ),
+        ];
+        for (client, expected) in table {
+            assert_eq!(
+                has_not_been_here(&fields(client), &ours),
+                expected,
+                "{client:?}"
+            );
+        }
         assert_eq!(
-            go(&[
-                ("via", "1.1 saqta, 1.1 varnish, 2 saqta"),
-                ("via", "1.1 saqta")
-            ]),
-            Ok(Exchange::Plain)
+            has_not_been_here(&fields(&[("cdn-loop", &long)]), &ours),
+            Err(ForwardFault::TooFar)
         );
+    }
+
+    #[test]
+    fn others_signatures_stay_before_ours() {
+        let mut case = case();
+        case.inbound.signature = Box::leak(Box::new(signature(7)));
+        let mut sent = fields(&[("cdn-loop", "cloudflare"), ("connection", "cdn-loop")]);
+        request(&case.method, &mut sent, &case.inbound, &case.outbound).unwrap();
+        let signed: Vec<&HeaderValue> = sent.get_all(CDN_LOOP).iter().collect();
+        assert_eq!(signed, ["cloudflare", "saqta-0000000000000007"]);
+        // What we sent, received.
         assert_eq!(
-            go(&[
-                ("via", "1.1 saqta, 2 saqta"),
-                ("via", "1.1 saqta, 1.1 saqta")
-            ]),
+            has_not_been_here(&sent, case.inbound.signature),
             Err(ForwardFault::Loop)
         );
     }

@@ -43,7 +43,7 @@ pub use self::health::{OriginCounts, OriginHealth};
 pub use self::splice::{SpliceEnd, SpliceLimits, Spliced, splice};
 
 use self::connect::Connector;
-use self::health::{Event, Gate, PROBE_INTERVAL, count};
+use self::health::{Event, Gate, NoConnection, PROBE_INTERVAL, count};
 use self::message::{Download, Stage, StageNote, Upload, read_stage};
 use self::pool::{Lease, Pool};
 use self::wire::{Wire, WireIo};
@@ -164,7 +164,12 @@ impl OriginError {
 
     fn event(&self) -> Option<Event> {
         match self {
-            Self::Resolve | Self::Connect(_) | Self::ConnectTimedOut => Some(Event::Unreachable),
+            Self::Resolve => Some(Event::Unreachable(NoConnection::NoAddress)),
+            Self::ConnectTimedOut => Some(Event::Unreachable(NoConnection::TimedOut)),
+            Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Some(Event::Unreachable(NoConnection::Refused))
+            }
+            Self::Connect(_) => Some(Event::Unreachable(NoConnection::Failed)),
             Self::ClosedBeforeResponse
             | Self::ResponseTimedOut
             | Self::RequestNotTaken
@@ -596,7 +601,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.health.done_waiting();
         if self.trial && !self.decided {
-            self.health.trial_abandoned();
+            self.health.trial_abandoned(Instant::now());
         }
     }
 }
