@@ -14,9 +14,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, TE,
-    TRANSFER_ENCODING, UPGRADE, VIA,
+    ACCEPT_ENCODING, ALT_SVC, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, COOKIE,
+    EXPECT, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    LOCATION, PRAGMA, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, TE, TRANSFER_ENCODING,
+    UPGRADE, VIA,
 };
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
@@ -115,18 +116,34 @@ pub const DROPPED: &[(&str, &str)] = &[
 const METHOD_OVERRIDE: &str = "x-http-method-override";
 
 /// Between two hops only (RFC 9110 §7.6.1), whether `Connection` names them or not.
-const HOP_BY_HOP: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authentication-info",
-    "proxy-authorization",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
+static HOP_BY_HOP: [HeaderName; 10] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("http2-settings"),
 ];
+
+/// Said about a response by its origin, and not to its reader: where else the origin can be reached, past the edge, and
+/// instructions to a proxy of the origin's own, with paths of its disk.
+static FOR_US_ONLY: [HeaderName; 5] = [
+    ALT_SVC,
+    HeaderName::from_static("x-accel-redirect"),
+    HeaderName::from_static("x-accel-buffering"),
+    HeaderName::from_static("x-accel-expires"),
+    HeaderName::from_static("x-sendfile"),
+];
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// `Connection` may name fields a sender made up for this hop. These are nobody's to take away: without them the same
 /// request means something else, or is somebody else's. RFC 9110 §7.6.1 forbids a sender to name such.
@@ -190,7 +207,7 @@ const END_TO_END_PREFIXES: &[&str] = &[
     "x-robots-tag",
 ];
 
-/// How we sign `Via` towards the origin.
+/// How we sign towards the origin.
 const PSEUDONYM: &str = "saqta";
 
 /// Where those who forward requests sign (RFC 8586), so that one who finds a signature of its own knows that it is asking itself.
@@ -353,26 +370,23 @@ pub fn request(
         authority_value(outbound.authority)
     };
     fields.insert(HOST, host);
-    let via = format!("{} {PSEUDONYM}", version_name(inbound.version));
-    if let Ok(via) = HeaderValue::from_str(&via) {
-        fields.append(VIA, via);
-    }
+    fields.append(VIA, via(inbound.version));
     fields.append(CDN_LOOP, inbound.signature.clone());
     let port = inbound
         .host
         .port_u16()
         .unwrap_or_else(|| inbound.scheme.port());
     fields.insert(
-        "x-forwarded-proto",
+        X_FORWARDED_PROTO,
         HeaderValue::from_static(inbound.scheme.name()),
     );
-    fields.insert("x-forwarded-host", asked);
-    fields.insert("x-forwarded-port", HeaderValue::from(port));
+    fields.insert(X_FORWARDED_HOST, asked);
+    fields.insert(X_FORWARDED_PORT, HeaderValue::from(port));
     if let Some(address) = shown_address(inbound.client, outbound.client_address)
         && let Ok(address) = HeaderValue::from_str(&address.to_string())
     {
-        fields.insert("x-forwarded-for", address.clone());
-        fields.insert("x-real-ip", address);
+        fields.insert(X_FORWARDED_FOR, address.clone());
+        fields.insert(X_REAL_IP, address);
     }
     Ok(exchange)
 }
@@ -415,33 +429,32 @@ pub fn response(
         fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
-    // Says where else the origin can be reached, past the edge.
-    fields.remove("alt-svc");
-    // Instructions to a proxy of the origin's own, with paths of its disk.
-    for name in [
-        "x-accel-redirect",
-        "x-accel-buffering",
-        "x-accel-expires",
-        "x-sendfile",
-    ] {
-        fields.remove(name);
-    }
-    let length = fields
-        .get(CONTENT_LENGTH)
-        .and_then(|line| list(line.as_bytes()).next())
-        .map(HeaderValue::from_bytes);
-    if let Some(Ok(length)) = length {
-        fields.insert(CONTENT_LENGTH, length);
-    }
+    remove_all(fields, &FOR_US_ONLY);
+    one_length(fields);
     if !outbound.keep_host {
-        for name in ["location", "content-location"] {
+        for name in [LOCATION, CONTENT_LOCATION] {
             let back = fields
-                .get(name)
+                .get(&name)
                 .and_then(|value| outward(value, inbound, outbound.authority));
             if let Some(back) = back {
                 fields.insert(name, back);
             }
         }
+    }
+}
+
+/// `Content-Length: 5, 5` is five, and so are two lines of it; hyper has seen to it that all say the same.
+fn one_length(fields: &mut HeaderMap) {
+    let mut lines = fields.get_all(CONTENT_LENGTH).iter();
+    let (Some(line), second) = (lines.next(), lines.next()) else {
+        return;
+    };
+    if second.is_none() && line.as_bytes().iter().all(u8::is_ascii_digit) {
+        return;
+    }
+    let length = list(line.as_bytes()).next().map(HeaderValue::from_bytes);
+    if let Some(Ok(length)) = length {
+        fields.insert(CONTENT_LENGTH, length);
     }
 }
 
@@ -554,9 +567,7 @@ fn remove_hop_by_hop(fields: &mut HeaderMap) {
         .filter(|name| !is_end_to_end(name.as_str()))
         .collect();
     remove_all(fields, &named);
-    for name in HOP_BY_HOP {
-        fields.remove(*name);
-    }
+    remove_all(fields, &HOP_BY_HOP);
 }
 
 /// HTTP/2 splits cookies into lines so that they compress; HTTP/1.1 has one line of them (RFC 9113 §8.2.3).
@@ -580,16 +591,30 @@ fn remove_all(fields: &mut HeaderMap, names: &[HeaderName]) {
     }
 }
 
+/// A bit for each letter a name in [`DROPPED`] begins with; few of a browser's names do.
+const DROPPED_LETTERS: u32 = {
+    let mut letters = 0;
+    let mut at = 0;
+    while at < DROPPED.len() {
+        letters |= 1 << (DROPPED[at].0.as_bytes()[0] - b'a');
+        at += 1;
+    }
+    letters
+};
+
 /// Taken from no client, by [`DROPPED`].
 pub(crate) fn is_dropped(name: &str) -> bool {
+    let letter = name.bytes().next().unwrap_or_default().wrapping_sub(b'a');
+    let may_be = letter < 26 && DROPPED_LETTERS & (1 << letter) != 0;
     // CGI turns `-` and `_` into the same letter, so `X_Forwarded_For` would stand in for the field dropped above.
     name.contains('_')
-        || DROPPED
-            .iter()
-            .any(|(dropped, _)| match dropped.strip_suffix('*') {
-                Some(prefix) => name.starts_with(prefix),
-                None => name == *dropped,
-            })
+        || may_be
+            && DROPPED
+                .iter()
+                .any(|(dropped, _)| match dropped.strip_suffix('*') {
+                    Some(prefix) => name.starts_with(prefix),
+                    None => name == *dropped,
+                })
 }
 
 fn is_end_to_end(name: &str) -> bool {
@@ -605,7 +630,8 @@ fn may_trail(name: &str) -> bool {
         name,
         "etag" | "date" | "server-timing" | "content-digest" | "repr-digest" | "content-md5"
     );
-    describes_only || !(HOP_BY_HOP.contains(&name) || is_end_to_end(name) || name.contains('_'))
+    describes_only
+        || !(HOP_BY_HOP.iter().any(|hop| hop == name) || is_end_to_end(name) || name.contains('_'))
 }
 
 /// An absolute reference to the origin's own name, as the reader must write it.
@@ -645,13 +671,14 @@ fn authority_value(authority: &Authority) -> HeaderValue {
     HeaderValue::from_str(authority.as_str()).expect("an authority is a field value")
 }
 
-fn version_name(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        Version::HTTP_3 => "3",
-        _ => "1.1",
-    }
+/// Our entry in `Via`: the version we were spoken to in, and [`PSEUDONYM`].
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_10 => "1.0 saqta",
+        Version::HTTP_2 => "2 saqta",
+        Version::HTTP_3 => "3 saqta",
+        _ => "1.1 saqta",
+    })
 }
 
 fn names(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {

@@ -319,16 +319,11 @@ pub(crate) async fn respond(
     let counters = &client.shard.counters;
     counters.requests.add(1);
     let running = shared.running.load_full();
-    let asker = Asker::of(request.headers(), Language::default());
     let asked = match Asked::of(client, running, &request) {
         Ok(asked) => asked,
-        Err(Unasked::Fault(fault)) => {
-            client.shard.fault(fault);
-            return shared.pages.response(page_of(fault), asker);
-        }
-        Err(Unasked::UnknownHost) => {
-            counters.unknown_hosts.add(1);
-            return shared.pages.response(Page::UnknownHost, asker);
+        Err(unasked) => {
+            let asker = Asker::of(request.headers(), Language::default());
+            return shared.pages.response(unasked_page(client, unasked), asker);
         }
     };
     let asker = Asker::of(request.headers(), asked.site().language);
@@ -366,6 +361,19 @@ pub(crate) async fn respond(
         .shard
         .tally(|tally, second| tally.answered(second, &outcome));
     response
+}
+
+fn unasked_page(client: &Client, unasked: Unasked) -> Page {
+    match unasked {
+        Unasked::Fault(fault) => {
+            client.shard.fault(fault);
+            page_of(fault)
+        }
+        Unasked::UnknownHost => {
+            client.shard.counters.unknown_hosts.add(1);
+            Page::UnknownHost
+        }
+    }
 }
 
 /// Notes on a response where it came from; [`respond`] counts it.
