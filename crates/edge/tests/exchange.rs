@@ -9,12 +9,13 @@ use std::net::Shutdown;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kit::{Client, Origin, PATIENCE, page, plan};
 use saqta_edge::Edge;
 use saqta_edge::plan::{Limits, Networks};
 use saqta_edge::stats::Stats;
+use tokio::time::Instant;
 
 const PUBLIC: &str = "Cache-Control: public, max-age=60\r\nContent-Type: text/html\r\n";
 

@@ -944,7 +944,8 @@ mod tests {
         use Event::{Answered, Overloaded, ProbeAnswered, ProbeFailed, ServerError, Silent};
         let sick = |event, times: usize| vec![(0, event); times];
         let back = [(60_000, ProbeAnswered), (61_000, Answered)];
-        let table: [(bool, Vec<(u64, Event)>, &str, u64); 4] = [
+        type Story = Vec<(u64, Event)>;
+        let table: [(bool, Story, &str, u64); 4] = [
             (
                 false,
                 [sick(REFUSED, 5), sick(Silent, 100)].concat(),
