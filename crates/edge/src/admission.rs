@@ -275,6 +275,13 @@ impl Admission {
         stats
     }
 
+    /// True: counted as turned away, as [`Admission::enter`] would have, at a hundredth of its price. False: ask there.
+    /// Never true for an ask that would have cost a waiter of another network its place.
+    pub fn turn_away_at_once(&self, ask: &Ask) -> bool {
+        self.shared
+            .with(|gate, now, wakes| gate.turn_away_at_once(now, ask, wakes))
+    }
+
     fn start_or_queue(&self, ask: Ask) -> Result<Slot, Queued> {
         let since = Instant::now();
         self.shared

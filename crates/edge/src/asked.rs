@@ -109,6 +109,7 @@ impl Asked {
             scheme: self.scheme,
             host: &self.authority,
             version: self.version,
+            signature: &self.running.signature,
             staff: self.class == Class::Staff,
         }
     }

@@ -242,6 +242,20 @@ impl Cache {
         }
     }
 
+    /// Nothing here answers this request, now or soon: no copy of any age, no fetch under way to read along with.
+    pub fn needs_origin<F: Fields + ?Sized>(
+        &self,
+        key: &KeyRef<'_>,
+        request: &F,
+        now: UnixMillis,
+    ) -> bool {
+        match self.find(key, request, None, now) {
+            Lookup::Miss(miss) => !self.flights.is_flying(key, miss.flight),
+            Lookup::HitForMiss(_) | Lookup::Bypass(_) => true,
+            Lookup::Fresh(_) | Lookup::Stale(_) | Lookup::NotCached => false,
+        }
+    }
+
     /// Only a fresh copy; what else there is, [`Cache::lookup`] says and counts.
     pub fn fresh<F: Fields + ?Sized>(
         &self,

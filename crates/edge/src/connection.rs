@@ -27,7 +27,7 @@ use crate::head::{self, ClientFault, Framing, Storage};
 use crate::plan::Limits;
 use crate::serve::{self, AtOnce, Client};
 use crate::shard::Shard;
-use crate::tap::{Exchange, Framed, OneRequest};
+use crate::tap::{Exchange, Tap};
 use crate::upgrade::Upgrade;
 use crate::wire::Wire;
 
@@ -40,6 +40,9 @@ const IDLE_BYTES_MAX: usize = 4 * 1024;
 
 /// hyper's read and write buffers for one exchange; the response streams through.
 const EXCHANGE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// What hyper reads without being told a number, and then on its stack; told any number, it allocates for that many.
+const HYPER_FIELDS_MAX: usize = 100;
 
 /// An HTTP/2 connection whose streams all stand still this long is closed: a reader who stalls holds memory, not a page.
 const H2_STALL: Duration = Duration::from_secs(60);
@@ -82,11 +85,13 @@ enum Step {
     /// `out` and this body are the whole answer.
     Answer {
         head_len: usize,
+        framing: Framing,
         body: Bytes,
         keep_alive: bool,
     },
     Exchange {
         head_len: usize,
+        field_count: usize,
         framing: Framing,
         keep_alive: bool,
     },
@@ -108,6 +113,7 @@ impl Connection {
                 Step::Fault(fault) => return self.refuse(wire, fault).await,
                 Step::Answer {
                     head_len,
+                    framing,
                     body,
                     keep_alive,
                 } => {
@@ -121,16 +127,17 @@ impl Connection {
                         .add(wire.bytes_out - before);
                     self.out.clear();
                     if !keep_alive {
-                        return linger(wire).await;
+                        return close(wire, framing == Framing::None).await;
                     }
                 }
                 Step::Exchange {
                     head_len,
+                    field_count,
                     framing,
                     keep_alive,
-                } => match self.exchange(wire, head_len, framing).await? {
+                } => match self.exchange(wire, head_len, field_count, framing).await? {
                     Some(returned) if keep_alive => wire = returned,
-                    Some(returned) => return linger(returned).await,
+                    Some(returned) => return close(returned, true).await,
                     None => return Ok(()),
                 },
             }
@@ -208,11 +215,13 @@ impl Connection {
         match serve::at_once(&mut self.client, &running, &head, &mut self.out) {
             AtOnce::Answered { body, keep_alive } => Step::Answer {
                 head_len: head.len,
+                framing: head.framing,
                 body,
                 keep_alive,
             },
             AtOnce::Exchange => Step::Exchange {
                 head_len: head.len,
+                field_count: head.field_count(),
                 framing: head.framing,
                 keep_alive: head.keep_alive,
             },
@@ -225,6 +234,7 @@ impl Connection {
         &mut self,
         wire: Wire<S>,
         head_len: usize,
+        field_count: usize,
         framing: Framing,
     ) -> io::Result<Option<Wire<S>>>
     where
@@ -234,7 +244,7 @@ impl Connection {
         let exchange = Rc::new(Exchange::default());
         let upgrade: Rc<Cell<Option<Upgrade>>> = Rc::default();
         let before = wire.bytes_out;
-        let tap = OneRequest::new(wire, head_len, framing, Rc::clone(&exchange));
+        let tap = Tap::one_request(wire, head_len, framing, Rc::clone(&exchange));
         let service = service_fn(|request: Request<Incoming>| {
             let client = self.client.clone();
             let exchange = Rc::clone(&exchange);
@@ -248,10 +258,12 @@ impl Connection {
                 }))
             })
         });
-        let mut connection = hyper::server::conn::http1::Builder::new()
-            .max_buf_size(EXCHANGE_BUFFER_BYTES)
-            .max_headers(head::FIELDS_MAX)
-            .serve_connection(tap, service);
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder.max_buf_size(EXCHANGE_BUFFER_BYTES);
+        if field_count > HYPER_FIELDS_MAX {
+            builder.max_headers(head::FIELDS_MAX);
+        }
+        let mut connection = builder.serve_connection(tap, service);
         let result = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
         let parts = connection.into_parts();
         let complete = parts.io.is_complete();
@@ -305,7 +317,7 @@ impl Connection {
             .max_pending_accept_reset_streams(H2_RESETS_MAX)
             .max_local_error_reset_streams(H2_RESETS_MAX);
         let mut connection =
-            pin!(builder.serve_connection(Framed::new(wire, Rc::clone(&exchange)), service));
+            pin!(builder.serve_connection(Tap::frames(wire, Rc::clone(&exchange)), service));
         loop {
             let wake = activity.deadline(&limits);
             tokio::select! {
@@ -332,6 +344,18 @@ impl Connection {
         wire.write_both(&self.out, &[]).await?;
         linger(wire).await
     }
+}
+
+/// After the last answer. A client that has sent all it announced and nothing else has nothing unread here, and the kernel
+/// delivers the answer without us.
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(
+    wire: Wire<S>,
+    request_read: bool,
+) -> io::Result<()> {
+    if request_read && wire.inbound.is_empty() {
+        return Ok(());
+    }
+    linger(wire).await
 }
 
 /// Closes so that what we wrote arrives: a socket closed with unread bytes resets the connection and takes the answer along.

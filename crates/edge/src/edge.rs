@@ -8,13 +8,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use saqta_detect::tally::{Second, Tally};
+use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::watch;
-use tokio::task::LocalSet;
 use tokio::time::Instant;
 
 use crate::cache::Cache;
@@ -138,15 +138,29 @@ impl Edge {
                 tally: Arc::clone(&edge.tallies[index]),
                 stopped: stopped.clone(),
             };
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .map_err(StartError::Thread)?;
+            // A local runtime belongs to its thread, which therefore tells how making it went.
+            let (made, told) = mpsc::sync_channel(1);
             let thread = thread::Builder::new()
                 .name(format!("shard-{index}"))
-                .spawn(move || start.run(&runtime))
+                .spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .enable_all()
+                        .build_local(LocalOptions::default());
+                    match runtime {
+                        Ok(runtime) => {
+                            let _waits = made.send(Ok(()));
+                            start.run(&runtime);
+                        }
+                        Err(error) => {
+                            let _waits = made.send(Err(error));
+                        }
+                    }
+                })
                 .map_err(StartError::Thread)?;
             edge.threads.push(thread);
+            if let Ok(Err(error)) = told.recv() {
+                return Err(StartError::Thread(error));
+            }
         }
         Ok(edge)
     }
@@ -280,7 +294,7 @@ struct ShardStart {
 }
 
 impl ShardStart {
-    fn run(self, runtime: &tokio::runtime::Runtime) {
+    fn run(self, runtime: &LocalRuntime) {
         let Self {
             listeners,
             shared,
@@ -288,8 +302,7 @@ impl ShardStart {
             tally,
             mut stopped,
         } = self;
-        let local = LocalSet::new();
-        local.block_on(runtime, async move {
+        runtime.block_on(async move {
             let shard = Rc::new(Shard::new(shared, counters, tally));
             let accepting: Vec<_> = listeners
                 .into_iter()

@@ -14,9 +14,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE, TE,
-    TRANSFER_ENCODING, UPGRADE, VIA,
+    ACCEPT_ENCODING, ALT_SVC, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, COOKIE,
+    EXPECT, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    LOCATION, PRAGMA, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE, TE, TRANSFER_ENCODING,
+    UPGRADE, VIA,
 };
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
@@ -115,18 +116,34 @@ pub const DROPPED: &[(&str, &str)] = &[
 const METHOD_OVERRIDE: &str = "x-http-method-override";
 
 /// Between two hops only (RFC 9110 §7.6.1), whether `Connection` names them or not.
-const HOP_BY_HOP: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authentication-info",
-    "proxy-authorization",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
+static HOP_BY_HOP: [HeaderName; 10] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("http2-settings"),
 ];
+
+/// Said about a response by its origin, and not to its reader: where else the origin can be reached, past the edge, and
+/// instructions to a proxy of the origin's own, with paths of its disk.
+static FOR_US_ONLY: [HeaderName; 5] = [
+    ALT_SVC,
+    HeaderName::from_static("x-accel-redirect"),
+    HeaderName::from_static("x-accel-buffering"),
+    HeaderName::from_static("x-accel-expires"),
+    HeaderName::from_static("x-sendfile"),
+];
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// `Connection` may name fields a sender made up for this hop. These are nobody's to take away: without them the same
 /// request means something else, or is somebody else's. RFC 9110 §7.6.1 forbids a sender to name such.
@@ -142,6 +159,7 @@ const END_TO_END: &[&str] = &[
     "expect",
     "max-forwards",
     "via",
+    "cdn-loop",
     "trailer",
     "range",
     "vary",
@@ -189,11 +207,14 @@ const END_TO_END_PREFIXES: &[&str] = &[
     "x-robots-tag",
 ];
 
-/// How we sign `Via` towards the origin.
+/// How we sign towards the origin.
 const PSEUDONYM: &str = "saqta";
 
-/// Two edges in a row are an arrangement, four passages through the same are a loop: the origin's address leads back here.
-const PASSAGES_MAX: usize = 4;
+/// Where those who forward requests sign (RFC 8586), so that one who finds a signature of its own knows that it is asking itself.
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+
+/// A signature is some twenty bytes; what fifty have signed goes round in circles, whoever they are.
+const CDN_LOOP_BYTES_MAX: usize = 1024;
 
 /// Hops of `X-Forwarded-For` looked at. Two balancers and a tunnel are three.
 const HOPS_MAX: usize = 16;
@@ -230,6 +251,8 @@ pub struct Inbound<'a> {
     /// The host and port the reader asked for.
     pub host: &'a Authority,
     pub version: Version,
+    /// From [`signature`].
+    pub signature: &'a HeaderValue,
     /// The origin itself confirmed a login.
     pub staff: bool,
 }
@@ -253,12 +276,40 @@ pub enum Exchange {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ForwardFault {
-    #[error("the request has passed through here {PASSAGES_MAX} times")]
+    #[error("the request has passed through here before")]
     Loop,
+    #[error("the request has passed through more servers than an honest one")]
+    TooFar,
     /// CONNECT asks for a tunnel, which a site's own proxy is not; TRACE would show a page's script the cookies it may not
     /// read.
     #[error("the method is not one the edge passes on")]
     Method,
+}
+
+/// This process's name in `CDN-Loop`. Who guesses it can only have his own request refused.
+pub fn signature(random: u64) -> HeaderValue {
+    #[expect(clippy::expect_used, reason = "letters, digits and a hyphen")]
+    HeaderValue::from_str(&format!("{PSEUDONYM}-{random:016x}")).expect("a field value")
+}
+
+/// To be asked before anybody waits for the answer: a request that has come back would wait for itself.
+///
+/// # Errors
+/// [`ForwardFault::Loop`] when the request bears our signature, [`ForwardFault::TooFar`] when too many others.
+pub fn has_not_been_here(fields: &HeaderMap, signature: &HeaderValue) -> Result<(), ForwardFault> {
+    let lines = || fields.get_all(CDN_LOOP).iter().map(HeaderValue::as_bytes);
+    let bytes = lines().map(<[u8]>::len).sum::<usize>();
+    let ours = lines().flat_map(list).any(|entry| {
+        entry
+            .split(|byte| matches!(byte, b';' | b' ' | b'\t'))
+            .next()
+            == Some(signature.as_bytes())
+    });
+    match (ours, bytes > CDN_LOOP_BYTES_MAX) {
+        (true, _) => Err(ForwardFault::Loop),
+        (false, true) => Err(ForwardFault::TooFar),
+        (false, false) => Ok(()),
+    }
 }
 
 /// Turns a client's request fields into what the origin shall see.
@@ -273,17 +324,6 @@ pub fn request(
 ) -> Result<Exchange, ForwardFault> {
     if matches!(*method, Method::CONNECT | Method::TRACE) {
         return Err(ForwardFault::Method);
-    }
-    let passages = fields
-        .get_all(VIA)
-        .iter()
-        .flat_map(|line| list(line.as_bytes()))
-        .filter(|entry| {
-            entry.split(|byte| byte.is_ascii_whitespace()).nth(1) == Some(PSEUDONYM.as_bytes())
-        })
-        .count();
-    if passages >= PASSAGES_MAX {
-        return Err(ForwardFault::Loop);
     }
     let exchange = if asks_websocket(method, fields, inbound.version) {
         Exchange::WebSocket
@@ -330,25 +370,23 @@ pub fn request(
         authority_value(outbound.authority)
     };
     fields.insert(HOST, host);
-    let via = format!("{} {PSEUDONYM}", version_name(inbound.version));
-    if let Ok(via) = HeaderValue::from_str(&via) {
-        fields.append(VIA, via);
-    }
+    fields.append(VIA, via(inbound.version));
+    fields.append(CDN_LOOP, inbound.signature.clone());
     let port = inbound
         .host
         .port_u16()
         .unwrap_or_else(|| inbound.scheme.port());
     fields.insert(
-        "x-forwarded-proto",
+        X_FORWARDED_PROTO,
         HeaderValue::from_static(inbound.scheme.name()),
     );
-    fields.insert("x-forwarded-host", asked);
-    fields.insert("x-forwarded-port", HeaderValue::from(port));
+    fields.insert(X_FORWARDED_HOST, asked);
+    fields.insert(X_FORWARDED_PORT, HeaderValue::from(port));
     if let Some(address) = shown_address(inbound.client, outbound.client_address)
         && let Ok(address) = HeaderValue::from_str(&address.to_string())
     {
-        fields.insert("x-forwarded-for", address.clone());
-        fields.insert("x-real-ip", address);
+        fields.insert(X_FORWARDED_FOR, address.clone());
+        fields.insert(X_REAL_IP, address);
     }
     Ok(exchange)
 }
@@ -391,33 +429,32 @@ pub fn response(
         fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
-    // Says where else the origin can be reached, past the edge.
-    fields.remove("alt-svc");
-    // Instructions to a proxy of the origin's own, with paths of its disk.
-    for name in [
-        "x-accel-redirect",
-        "x-accel-buffering",
-        "x-accel-expires",
-        "x-sendfile",
-    ] {
-        fields.remove(name);
-    }
-    let length = fields
-        .get(CONTENT_LENGTH)
-        .and_then(|line| list(line.as_bytes()).next())
-        .map(HeaderValue::from_bytes);
-    if let Some(Ok(length)) = length {
-        fields.insert(CONTENT_LENGTH, length);
-    }
+    remove_all(fields, &FOR_US_ONLY);
+    one_length(fields);
     if !outbound.keep_host {
-        for name in ["location", "content-location"] {
+        for name in [LOCATION, CONTENT_LOCATION] {
             let back = fields
-                .get(name)
+                .get(&name)
                 .and_then(|value| outward(value, inbound, outbound.authority));
             if let Some(back) = back {
                 fields.insert(name, back);
             }
         }
+    }
+}
+
+/// `Content-Length: 5, 5` is five, and so are two lines of it; hyper has seen to it that all say the same.
+fn one_length(fields: &mut HeaderMap) {
+    let mut lines = fields.get_all(CONTENT_LENGTH).iter();
+    let (Some(line), second) = (lines.next(), lines.next()) else {
+        return;
+    };
+    if second.is_none() && line.as_bytes().iter().all(u8::is_ascii_digit) {
+        return;
+    }
+    let length = list(line.as_bytes()).next().map(HeaderValue::from_bytes);
+    if let Some(Ok(length)) = length {
+        fields.insert(CONTENT_LENGTH, length);
     }
 }
 
@@ -530,9 +567,7 @@ fn remove_hop_by_hop(fields: &mut HeaderMap) {
         .filter(|name| !is_end_to_end(name.as_str()))
         .collect();
     remove_all(fields, &named);
-    for name in HOP_BY_HOP {
-        fields.remove(*name);
-    }
+    remove_all(fields, &HOP_BY_HOP);
 }
 
 /// HTTP/2 splits cookies into lines so that they compress; HTTP/1.1 has one line of them (RFC 9113 §8.2.3).
@@ -556,16 +591,30 @@ fn remove_all(fields: &mut HeaderMap, names: &[HeaderName]) {
     }
 }
 
+/// A bit for each letter a name in [`DROPPED`] begins with; few of a browser's names do.
+const DROPPED_LETTERS: u32 = {
+    let mut letters = 0;
+    let mut at = 0;
+    while at < DROPPED.len() {
+        letters |= 1 << (DROPPED[at].0.as_bytes()[0] - b'a');
+        at += 1;
+    }
+    letters
+};
+
 /// Taken from no client, by [`DROPPED`].
 pub(crate) fn is_dropped(name: &str) -> bool {
+    let letter = name.bytes().next().unwrap_or_default().wrapping_sub(b'a');
+    let may_be = letter < 26 && DROPPED_LETTERS & (1 << letter) != 0;
     // CGI turns `-` and `_` into the same letter, so `X_Forwarded_For` would stand in for the field dropped above.
     name.contains('_')
-        || DROPPED
-            .iter()
-            .any(|(dropped, _)| match dropped.strip_suffix('*') {
-                Some(prefix) => name.starts_with(prefix),
-                None => name == *dropped,
-            })
+        || may_be
+            && DROPPED
+                .iter()
+                .any(|(dropped, _)| match dropped.strip_suffix('*') {
+                    Some(prefix) => name.starts_with(prefix),
+                    None => name == *dropped,
+                })
 }
 
 fn is_end_to_end(name: &str) -> bool {
@@ -581,7 +630,8 @@ fn may_trail(name: &str) -> bool {
         name,
         "etag" | "date" | "server-timing" | "content-digest" | "repr-digest" | "content-md5"
     );
-    describes_only || !(HOP_BY_HOP.contains(&name) || is_end_to_end(name) || name.contains('_'))
+    describes_only
+        || !(HOP_BY_HOP.iter().any(|hop| hop == name) || is_end_to_end(name) || name.contains('_'))
 }
 
 /// An absolute reference to the origin's own name, as the reader must write it.
@@ -621,13 +671,14 @@ fn authority_value(authority: &Authority) -> HeaderValue {
     HeaderValue::from_str(authority.as_str()).expect("an authority is a field value")
 }
 
-fn version_name(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        Version::HTTP_3 => "3",
-        _ => "1.1",
-    }
+/// Our entry in `Via`: the version we were spoken to in, and [`PSEUDONYM`].
+fn via(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_10 => "1.0 saqta",
+        Version::HTTP_2 => "2 saqta",
+        Version::HTTP_3 => "3 saqta",
+        _ => "1.1 saqta",
+    })
 }
 
 fn names(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
@@ -686,6 +737,7 @@ mod tests {
                 scheme: Scheme::Https,
                 host: authority("news.example"),
                 version: Version::HTTP_11,
+                signature: Box::leak(Box::new(signature(1))),
                 staff: false,
             },
             outbound: Outbound {
@@ -697,7 +749,8 @@ mod tests {
     }
 
     /// What every request carries when it leaves.
-    const ALWAYS: [&str; 7] = [
+    const ALWAYS: [&str; 8] = [
+        "cdn-loop: saqta-0000000000000001",
         "host: news.example",
         "via: 1.1 saqta",
         "x-forwarded-for: 203.0.113.9",
@@ -1028,27 +1081,61 @@ mod tests {
 
     #[test]
     fn a_request_that_comes_round_again_is_stopped() {
-        let case = case();
-        let go = |via: &[(&str, &str)]| {
-            request(
-                &Method::GET,
-                &mut fields(via),
-                &case.inbound,
-                &case.outbound,
-            )
-        };
+        let ours = signature(7);
+        let long = "a-cdn-of-somebody-else, ".repeat(50);
+        let table: [(Lines, Result<(), ForwardFault>); 6] = [
+            (&[], Ok(())),
+            (
+                &[("cdn-loop", "cloudflare; a=b, saqta-0000000000000008")],
+                Ok(()),
+            ),
+            (
+                &[(
+                    "cdn-loop",
+                    "saqta-00000000000000070, x-saqta-0000000000000007",
+                )],
+                Ok(()),
+            ),
+            (
+                &[("cdn-loop", "saqta-0000000000000007")],
+                Err(ForwardFault::Loop),
+            ),
+            (
+                &[
+                    ("cdn-loop", "cloudflare"),
+                    ("cdn-loop", "fastly;p=\"1\" ,saqta-0000000000000007 ; x=1"),
+                ],
+                Err(ForwardFault::Loop),
+            ),
+            (
+                &[("via", "1.1 saqta, 1.1 saqta, 1.1 saqta, 1.1 saqta")],
+                Ok(()),
+            ),
+        ];
+        for (client, expected) in table {
+            assert_eq!(
+                has_not_been_here(&fields(client), &ours),
+                expected,
+                "{client:?}"
+            );
+        }
         assert_eq!(
-            go(&[
-                ("via", "1.1 saqta, 1.1 varnish, 2 saqta"),
-                ("via", "1.1 saqta")
-            ]),
-            Ok(Exchange::Plain)
+            has_not_been_here(&fields(&[("cdn-loop", &long)]), &ours),
+            Err(ForwardFault::TooFar)
         );
+    }
+
+    #[test]
+    fn others_signatures_stay_before_ours() {
+        let mut case = case();
+        case.inbound.signature = Box::leak(Box::new(signature(7)));
+        let mut sent = fields(&[("cdn-loop", "cloudflare"), ("connection", "cdn-loop")]);
+        request(&case.method, &mut sent, &case.inbound, &case.outbound).unwrap();
+        let signed: Vec<&HeaderValue> = sent.get_all(CDN_LOOP).iter().collect();
+        assert_eq!(signed, ["cloudflare", "saqta-0000000000000007"]);
+        // What we sent, received.
         assert_eq!(
-            go(&[
-                ("via", "1.1 saqta, 2 saqta"),
-                ("via", "1.1 saqta, 1.1 saqta")
-            ]),
+            has_not_been_here(&sent, case.inbound.signature),
             Err(ForwardFault::Loop)
         );
     }

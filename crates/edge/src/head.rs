@@ -91,17 +91,34 @@ pub struct Head<'b, 'h> {
     pub http_10: bool,
     /// `Upgrade: websocket`; any other upgrade is ignored, h2c above all.
     pub websocket: bool,
+    /// A bit for each length a name here has: most fields we look for are absent, and one look tells.
+    name_lengths: u64,
     fields: &'h [httparse::Header<'b>],
 }
 
 impl Head<'_, '_> {
+    fn may_have(&self, name: &str) -> bool {
+        self.name_lengths & length_bit(name) != 0
+    }
+
+    pub fn field_count(&self) -> usize {
+        self.fields.len()
+    }
+
     pub fn field_names(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|field| field.name)
     }
 }
 
+fn length_bit(name: &str) -> u64 {
+    1 << (name.len() % 64)
+}
+
 impl Fields for Head<'_, '_> {
     fn field(&self, name: &str) -> Option<&[u8]> {
+        if !self.may_have(name) {
+            return None;
+        }
         self.fields
             .iter()
             .find(|field| field.name.eq_ignore_ascii_case(name))
@@ -109,6 +126,9 @@ impl Fields for Head<'_, '_> {
     }
 
     fn each_line<'a>(&'a self, name: &str, line: &mut dyn FnMut(&'a [u8])) {
+        if !self.may_have(name) {
+            return;
+        }
         for field in self.fields {
             if field.name.eq_ignore_ascii_case(name) {
                 line(field.value);
@@ -154,6 +174,7 @@ pub fn parse<'b, 'h>(
         Err(httparse::Error::TooManyHeaders) => {
             return Err(ClientFault::TooManyFields { fields_max });
         }
+        _ if has_bare_cr(bytes) => return Err(ClientFault::BareLineEnd),
         _ => return Err(ClientFault::Malformed),
     }
     let fields: &'h [httparse::Header<'b>] = request.headers;
@@ -168,16 +189,11 @@ pub fn parse<'b, 'h>(
     assemble(len, method, target, version, fields).map(Some)
 }
 
-/// The index just past the blank line. Every LF must follow a CR and every CR precede an LF: parsers differ about the rest.
+/// The index just past the blank line. Every LF must follow a CR: parsers differ about the rest. A CR without its LF no parser
+/// of ours takes; it is not looked for here, because every line of every request would pay for it.
 fn end_of_head(buffer: &[u8], scanned: &mut usize) -> Result<Option<usize>, ClientFault> {
     let from = (*scanned).min(buffer.len());
-    for at in memchr::memchr2_iter(b'\n', b'\r', &buffer[from..]).map(|at| at + from) {
-        if buffer[at] == b'\r' {
-            if buffer.get(at + 1).is_some_and(|next| *next != b'\n') {
-                return Err(ClientFault::BareLineEnd);
-            }
-            continue;
-        }
+    for at in memchr::memchr_iter(b'\n', &buffer[from..]).map(|at| at + from) {
         if at == 0 || buffer[at - 1] != b'\r' {
             return Err(ClientFault::BareLineEnd);
         }
@@ -189,9 +205,13 @@ fn end_of_head(buffer: &[u8], scanned: &mut usize) -> Result<Option<usize>, Clie
             return Err(ClientFault::FoldedLine);
         }
     }
-    // The last byte may be a CR, or an LF whose next byte decides; look at both again next time.
+    // The last byte may be an LF whose next byte decides; look at it again next time.
     *scanned = buffer.len().saturating_sub(1);
     Ok(None)
+}
+
+fn has_bare_cr(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\r', head).any(|at| head.get(at + 1) != Some(&b'\n'))
 }
 
 /// How many bytes of an empty line stand before the request line (RFC 9112 §2.2 asks servers to ignore one).
@@ -214,8 +234,10 @@ fn assemble<'b, 'h>(
     let mut keep = false;
     let mut upgrade_named = false;
     let mut websocket = false;
+    let mut name_lengths = 0;
 
     for field in fields {
+        name_lengths |= length_bit(field.name);
         match field.name.len() {
             4 if field.name.eq_ignore_ascii_case("host") => {
                 hosts += 1;
@@ -274,6 +296,7 @@ fn assemble<'b, 'h>(
             && method == "GET"
             && framing == Framing::None
             && !http_10,
+        name_lengths,
         fields,
     })
 }

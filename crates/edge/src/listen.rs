@@ -29,6 +29,8 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
+    // Nagle would hold the tail of a page for the client's delayed ACK. Accepted sockets inherit it.
+    socket.set_tcp_nodelay(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -63,8 +65,6 @@ pub(crate) async fn accept(listener: TcpListener, shard: Rc<Shard>) {
             shard.counters.turned_away_connections.add(1);
             continue;
         };
-        // Nagle would hold the tail of a page for the client's delayed ACK.
-        let _best_effort = stream.set_nodelay(true);
         let shard_of_connection = Rc::clone(&shard);
         tokio::task::spawn_local(async move {
             let _seat = seat;
@@ -74,5 +74,20 @@ pub(crate) async fn accept(listener: TcpListener, shard: Rc<Shard>) {
         if in_a_row % ACCEPTS_IN_A_ROW == 0 {
             tokio::task::yield_now().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted_sockets_do_not_wait_to_fill_a_segment() {
+        let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = listen(socket).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert!(accepted.nodelay().unwrap());
     }
 }

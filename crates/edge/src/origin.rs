@@ -43,7 +43,7 @@ pub use self::health::{OriginCounts, OriginHealth};
 pub use self::splice::{SpliceEnd, SpliceLimits, Spliced, splice};
 
 use self::connect::Connector;
-use self::health::{Event, Gate, PROBE_INTERVAL, count};
+use self::health::{Event, Gate, NoConnection, PROBE_INTERVAL, count};
 use self::message::{Download, Stage, StageNote, Upload, read_stage};
 use self::pool::{Lease, Pool};
 use self::wire::{Wire, WireIo};
@@ -54,7 +54,7 @@ use crate::plan::OriginPlan;
 /// too.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// As many lines as the edge takes from clients; WordPress with every plugin sends 40.
+/// hyper's own bound, which it keeps on its stack when told no other; WordPress with every plugin sends 40.
 const HEAD_FIELDS_MAX: usize = 100;
 
 /// 1xx responses included. A `103 Early Hints` is 1 KB.
@@ -164,7 +164,12 @@ impl OriginError {
 
     fn event(&self) -> Option<Event> {
         match self {
-            Self::Resolve | Self::Connect(_) | Self::ConnectTimedOut => Some(Event::Unreachable),
+            Self::Resolve => Some(Event::Unreachable(NoConnection::NoAddress)),
+            Self::ConnectTimedOut => Some(Event::Unreachable(NoConnection::TimedOut)),
+            Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Some(Event::Unreachable(NoConnection::Refused))
+            }
+            Self::Connect(_) => Some(Event::Unreachable(NoConnection::Failed)),
             Self::ClosedBeforeResponse
             | Self::ResponseTimedOut
             | Self::RequestNotTaken
@@ -383,7 +388,6 @@ impl Origin {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_BYTES_MAX)
             .max_header_size(HEAD_BYTES_MAX)
-            .max_headers(HEAD_FIELDS_MAX)
             // Both are repaired in parsing, as RFC 9112 §5 lets a proxy do; refusing them would only take an old CMS's
             // site from its readers.
             .allow_spaces_after_header_name_in_responses(true)
@@ -596,7 +600,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.health.done_waiting();
         if self.trial && !self.decided {
-            self.health.trial_abandoned();
+            self.health.trial_abandoned(Instant::now());
         }
     }
 }

@@ -66,6 +66,8 @@ pub enum Page {
     TooMany,
     /// 431
     FieldsTooLarge,
+    /// 508
+    Loop,
     /// 502
     OriginDown,
     /// 504
@@ -74,7 +76,7 @@ pub enum Page {
 
 impl Page {
     /// All but the waiting page, which exists once for each of [`RELOAD_SECS`].
-    const STILL: [Self; 10] = [
+    const STILL: [Self; 11] = [
         Self::NotTaken,
         Self::NotUnderstood,
         Self::Refused,
@@ -83,6 +85,7 @@ impl Page {
         Self::TooLarge,
         Self::TooMany,
         Self::FieldsTooLarge,
+        Self::Loop,
         Self::OriginDown,
         Self::OriginSlow,
     ];
@@ -97,6 +100,7 @@ impl Page {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::FieldsTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Loop => StatusCode::LOOP_DETECTED,
             Self::OriginDown => StatusCode::BAD_GATEWAY,
             Self::OriginSlow => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -106,7 +110,7 @@ impl Page {
     fn answer(self) -> &'static str {
         match self {
             Self::Waiting { .. } | Self::NotTaken => "waiting",
-            Self::OriginDown | Self::OriginSlow => "origin-failed",
+            Self::OriginDown | Self::OriginSlow | Self::Loop => "origin-failed",
             _ => "refused",
         }
     }
@@ -115,7 +119,9 @@ impl Page {
         match self {
             Self::Waiting { reload_secs } => Some(reload_secs),
             // "In a minute" is what these pages say.
-            Self::NotTaken | Self::TooMany | Self::OriginDown | Self::OriginSlow => Some(60),
+            Self::NotTaken | Self::TooMany | Self::Loop | Self::OriginDown | Self::OriginSlow => {
+                Some(60)
+            }
             _ => None,
         }
     }
@@ -127,7 +133,7 @@ impl Page {
             Self::OriginDown | Self::OriginSlow => &[Way::Again, Way::Front],
             Self::NotUnderstood | Self::TooLarge | Self::NotTaken => &[Way::Front],
             // A reload would be refused again, and the front page as well.
-            Self::FieldsTooLarge => &[Way::Again],
+            Self::FieldsTooLarge | Self::Loop => &[Way::Again],
             Self::Refused | Self::UnknownHost => &[],
         }
     }

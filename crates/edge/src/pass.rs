@@ -43,10 +43,10 @@ pub(crate) async fn pass(
     tokio::task::spawn_local(async move {
         let _busy = shard.shared.busy();
         let method = request.method().clone();
-        let fields = request.headers().clone();
+        let cookies = cookies(request.headers());
         match origin.send(request).await {
             Ok(response) => {
-                learn(&asked, &method, &fields, &response);
+                learn(&asked, &method, &cookies, &response);
                 let cache = &shard.shared.cache;
                 cache.invalidate_after(
                     &read::key(cache, &asked),
@@ -99,7 +99,16 @@ pub(crate) async fn websocket(
     ))
 }
 
-/// What an exchange with the origin teaches, whoever asked for it.
+/// All of a request that what it teaches depends on.
+fn cookies(fields: &http::HeaderMap) -> http::HeaderMap {
+    let mut cookies = http::HeaderMap::new();
+    for line in fields.get_all(header::COOKIE) {
+        cookies.append(header::COOKIE, line.clone());
+    }
+    cookies
+}
+
+/// What an exchange with the origin teaches, whoever asked for it. `fields`: the request's, its cookies at least.
 pub(crate) fn learn<B>(
     asked: &Asked,
     method: &Method,

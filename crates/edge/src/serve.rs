@@ -7,22 +7,25 @@ use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use saqta_detect::facts::{self, Facts, Outcome, Served};
+use saqta_detect::network::Group;
 
-use crate::admission::{Class, Starved};
+use crate::admission::{Ask, Class, READER_DEADLINE, Starved};
 use crate::asked::{self, Asked, Unasked};
 use crate::body::{Body, BodyError};
+use crate::cache::key::KeyRef;
 use crate::clock::UnixMillis;
 use crate::fields::Fields;
 use crate::forward;
 use crate::head::{ClientFault, Framing, Head};
 use crate::origin::OriginError;
-use crate::pages::{Asker, Page};
+use crate::pages::{Asker, Page, Prebuilt};
 use crate::pass::{self, PassError};
 use crate::place::Place;
 use crate::plan::{Language, SiteId};
@@ -118,13 +121,7 @@ pub(crate) fn at_once(
             403,
             page.body().len(),
         );
-        out.extend_from_slice(page.head());
-        out.extend_from_slice(connection_line(head, keep_alive));
-        out.extend_from_slice(b"\r\n");
-        return AtOnce::Answered {
-            body: page.body().clone(),
-            keep_alive,
-        };
+        return own_page_at_once(page, head, keep_alive, out);
     }
     let reads =
         matches!(head.method, "GET" | "HEAD") && head.framing == Framing::None && !head.websocket;
@@ -136,23 +133,48 @@ pub(crate) fn at_once(
     } else {
         Method::HEAD
     };
-    match stored_at_once(client, running, site, &method, head, out) {
-        Some(body) => {
-            counters.requests.add(1);
-            counters.hits.add(1);
-            note(client, running, site, head, Served::Hit, 200, body.len());
-            let body = if head.method == "HEAD" {
-                Bytes::new()
-            } else {
-                body
-            };
-            AtOnce::Answered {
-                body,
-                keep_alive: head.keep_alive,
-            }
-        }
-        None => AtOnce::Exchange,
+    let key = key_at_once(client, running, site, head);
+    if let Some(body) = stored_at_once(client, running, site, &key, &method, head, out) {
+        counters.requests.add(1);
+        counters.hits.add(1);
+        note(client, running, site, head, Served::Hit, 200, body.len());
+        let body = if method == Method::HEAD {
+            Bytes::new()
+        } else {
+            body
+        };
+        return AtOnce::Answered {
+            body,
+            keep_alive: head.keep_alive,
+        };
     }
+    if let Some(group) = turned_away_at_once(client, running, site, &key, head) {
+        counters.requests.add(1);
+        counters.waiting.add(1);
+        let asker = Asker::of(head, running.plan.sites[site].language);
+        let page = client.shard.shared.pages.page(waiting(group), asker);
+        let bytes = page.body().len();
+        note(client, running, site, head, Served::Waiting, 503, bytes);
+        return own_page_at_once(page, head, head.keep_alive, out);
+    }
+    AtOnce::Exchange
+}
+
+fn own_page_at_once(
+    page: &Prebuilt,
+    head: &Head<'_, '_>,
+    keep_alive: bool,
+    out: &mut BytesMut,
+) -> AtOnce {
+    out.extend_from_slice(page.head());
+    out.extend_from_slice(connection_line(head, keep_alive));
+    out.extend_from_slice(b"\r\n");
+    let body = if head.method == "HEAD" {
+        Bytes::new()
+    } else {
+        page.body().clone()
+    };
+    AtOnce::Answered { body, keep_alive }
 }
 
 /// Counts a request that was answered at once.
@@ -185,14 +207,12 @@ fn note(
     });
 }
 
-fn stored_at_once(
+fn key_at_once<'a>(
     client: &Client,
     running: &Running,
     site: SiteId,
-    method: &Method,
-    head: &Head<'_, '_>,
-    out: &mut BytesMut,
-) -> Option<Bytes> {
+    head: &Head<'a, '_>,
+) -> KeyRef<'a> {
     let cache = &client.shard.shared.cache;
     let scheme = forward::outer_scheme(
         client.peer.ip(),
@@ -201,7 +221,49 @@ fn stored_at_once(
         forward::Scheme::Http,
     );
     let scheme = read::scheme(scheme);
-    let key = cache.key(site, scheme, head.host.as_bytes(), head.target.as_bytes());
+    cache.key(site, scheme, head.host.as_bytes(), head.target.as_bytes())
+}
+
+/// Whose request admission turns away now, when nothing but the origin could answer it. Under a flood most requests end so,
+/// and at this price an attacker has to send ten times as many.
+fn turned_away_at_once(
+    client: &Client,
+    running: &Running,
+    site: SiteId,
+    key: &KeyRef<'_>,
+    head: &Head<'_, '_>,
+) -> Option<Group> {
+    let shared = &client.shard.shared;
+    let state = &running.sites[site];
+    let address = client.address(running, head);
+    let mut ask = Ask {
+        class: Class::Unknown,
+        shape: state.shapes.shape(head.target.as_bytes()),
+        group: Group::of(address),
+        deadline: READER_DEADLINE,
+    };
+    // Cheapest first: in calm the second question is never asked.
+    if shared.bypassed()
+        || !state.admission.is_starved(&ask)
+        || !shared.cache.needs_origin(key, head, UnixMillis::now())
+    {
+        return None;
+    }
+    ask.class = asked::class_of(&running.plan.sites[site], state, address, head);
+    let away = ask.class != Class::Staff && state.admission.turn_away_at_once(&ask);
+    away.then_some(ask.group)
+}
+
+fn stored_at_once(
+    client: &Client,
+    running: &Running,
+    site: SiteId,
+    key: &KeyRef<'_>,
+    method: &Method,
+    head: &Head<'_, '_>,
+    out: &mut BytesMut,
+) -> Option<Bytes> {
+    let cache = &client.shard.shared.cache;
     // Only staff may ask for more than the stored copy, and only this field or its old twin asks.
     let may_ask = head.field("cache-control").is_some() || head.field("pragma").is_some();
     let class = if may_ask {
@@ -216,7 +278,7 @@ fn stored_at_once(
     };
     read::at_once(
         cache,
-        &key,
+        key,
         method,
         head,
         read::directives(class),
@@ -257,16 +319,11 @@ pub(crate) async fn respond(
     let counters = &client.shard.counters;
     counters.requests.add(1);
     let running = shared.running.load_full();
-    let asker = Asker::of(request.headers(), Language::default());
     let asked = match Asked::of(client, running, &request) {
         Ok(asked) => asked,
-        Err(Unasked::Fault(fault)) => {
-            client.shard.fault(fault);
-            return shared.pages.response(page_of(fault), asker);
-        }
-        Err(Unasked::UnknownHost) => {
-            counters.unknown_hosts.add(1);
-            return shared.pages.response(Page::UnknownHost, asker);
+        Err(unasked) => {
+            let asker = Asker::of(request.headers(), Language::default());
+            return shared.pages.response(unasked_page(client, unasked), asker);
         }
     };
     let asker = Asker::of(request.headers(), asked.site().language);
@@ -278,7 +335,11 @@ pub(crate) async fn respond(
     client
         .shard
         .tally(|tally, second| tally.arrived(second, &facts));
-    let result = if is_websocket(&request) {
+    let result = if let Err(fault) =
+        forward::has_not_been_here(request.headers(), &asked.running.signature)
+    {
+        Err(Failure::Forward(fault))
+    } else if is_websocket(&request) {
         tunnel(client, &asked, request, upgrade).await
     } else if matches!(*request.method(), Method::GET | Method::HEAD)
         && http_body::Body::is_end_stream(request.body())
@@ -300,6 +361,19 @@ pub(crate) async fn respond(
         .shard
         .tally(|tally, second| tally.answered(second, &outcome));
     response
+}
+
+fn unasked_page(client: &Client, unasked: Unasked) -> Page {
+    match unasked {
+        Unasked::Fault(fault) => {
+            client.shard.fault(fault);
+            page_of(fault)
+        }
+        Unasked::UnknownHost => {
+            client.shard.counters.unknown_hosts.add(1);
+            Page::UnknownHost
+        }
+    }
 }
 
 /// Notes on a response where it came from; [`respond`] counts it.
@@ -395,14 +469,14 @@ fn own_page(client: &Client, asked: &Asked, asker: Asker, failure: &Failure) -> 
     let page = match failure {
         Failure::Starved(_) | Failure::Pass(PassError::StreamsFull(_)) => {
             counters.waiting.add(1);
-            waiting(asked)
+            waiting(asked.group)
         }
         Failure::Pass(PassError::Origin(error)) => match error {
             OriginError::RequestBody(body) => page_of_body(body),
             // The origin is down and there is no copy: the reader's page comes back when it does.
             OriginError::BreakerOpen => {
                 counters.waiting.add(1);
-                waiting(asked)
+                waiting(asked.group)
             }
             OriginError::ConnectTimedOut
             | OriginError::ResponseTimedOut
@@ -416,7 +490,12 @@ fn own_page(client: &Client, asked: &Asked, asker: Asker, failure: &Failure) -> 
             }
         },
         Failure::Upload(body) => page_of_body(body),
-        Failure::Forward(_) => Page::NotUnderstood,
+        Failure::Forward(forward::ForwardFault::Loop) => {
+            say_it_leads_back(asked);
+            Page::Loop
+        }
+        Failure::Forward(forward::ForwardFault::TooFar) => Page::Loop,
+        Failure::Forward(forward::ForwardFault::Method) => Page::NotUnderstood,
     };
     let kind = if matches!(page, Page::Waiting { .. }) {
         Served::Waiting
@@ -426,11 +505,22 @@ fn own_page(client: &Client, asked: &Asked, asker: Asker, failure: &Failure) -> 
     served(client.shard.shared.pages.response(page, asker), kind)
 }
 
+/// Once: how often it happens is up to strangers, that it happens is not.
+fn say_it_leads_back(asked: &Asked) {
+    if !asked.state().leads_back.swap(true, Ordering::Relaxed) {
+        tracing::error!(
+            "{}: what is sent to its origin http://{} comes back here; set `origin` to the address of the site's own server",
+            asked.site().name,
+            asked.site().origin.authority
+        );
+    }
+}
+
 /// Readers told to wait together must not come back together.
-fn waiting(asked: &Asked) -> Page {
+fn waiting(group: Group) -> Page {
     let secs = crate::pages::RELOAD_SECS;
     let spread = u64::from(secs.end() - secs.start()) + 1;
-    let seed = UnixMillis::now().0 ^ asked.group.bits();
+    let seed = UnixMillis::now().0 ^ group.bits();
     let jitter = u16::try_from(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32) % spread)
         .unwrap_or(0);
     Page::Waiting {

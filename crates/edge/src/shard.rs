@@ -1,13 +1,14 @@
 //! What one core has to itself, and what all cores share.
 
 use std::collections::HashMap;
-use std::hash::RandomState;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use saqta_detect::shape::ShapeBook;
 use saqta_detect::tally::Tally;
 use tokio::time::Instant;
@@ -16,6 +17,7 @@ use crate::admission::{Admission, Config};
 use crate::budget::{Budget, RELAYED_BYTES_MAX, UPLOADS_BYTES_MAX};
 use crate::cache::Cache;
 use crate::clock::UnixMillis;
+use crate::forward;
 use crate::head::{self, ClientFault};
 use crate::occupancy::{Occupancy, Patience, Seat};
 use crate::origin::{Origin, OriginHealth};
@@ -29,6 +31,8 @@ pub(crate) struct Running {
     pub plan: Plan,
     /// Counts reloads, so that a shard knows when its own copies are old.
     pub generation: u64,
+    /// How this process signs `CDN-Loop`: no one can guess it, and it says nothing about the machine.
+    pub signature: HeaderValue,
     hosts: HashMap<String, SiteId, foldhash::fast::RandomState>,
     pub sites: Vec<Arc<SiteState>>,
 }
@@ -39,6 +43,8 @@ pub(crate) struct SiteState {
     pub health: Arc<OriginHealth>,
     pub staff: StaffSessions,
     pub shapes: ShapeBook,
+    /// A request to its origin has come back to us. Said in the log once.
+    pub leads_back: AtomicBool,
 }
 
 pub(crate) struct Shared {
@@ -95,11 +101,13 @@ impl Running {
                     None => Arc::new(SiteState {
                         admission: Admission::new(Config::from(&site.origin)),
                         health: Arc::new(OriginHealth::new(
+                            format!("{}: its origin http://{}", site.name, site.origin.authority),
                             site.origin.health_path.is_some(),
                             Instant::now(),
                         )),
                         staff: StaffSessions::new(secret.clone()),
                         shapes: ShapeBook::default(),
+                        leads_back: AtomicBool::new(false),
                     }),
                 }
             })
@@ -108,6 +116,7 @@ impl Running {
         Self {
             plan,
             generation,
+            signature: forward::signature(secret.hash_one("CDN-Loop")),
             hosts,
             sites,
         }

@@ -43,15 +43,94 @@ impl Exchange {
     pub(crate) fn fault(&self) -> Option<ClientFault> {
         self.fault.get()
     }
+
+    fn broken_by(&self, fault: ClientFault) -> io::Error {
+        self.fault.set(Some(fault));
+        io::Error::new(io::ErrorKind::InvalidData, fault)
+    }
 }
 
-pub(crate) struct OneRequest<S> {
+/// A client's socket as hyper sees it, and what is watched on the way.
+pub(crate) struct Tap<S, W> {
     wire: Wire<S>,
+    watch: W,
+    exchange: Rc<Exchange>,
+}
+
+impl<S, W> Tap<S, W> {
+    pub(crate) fn into_wire(self) -> Wire<S> {
+        self.wire
+    }
+}
+
+/// What differs between one exchange and a connection's worth of frames.
+pub(crate) trait Watch {
+    fn poll_read<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        wire: &mut Wire<S>,
+        exchange: &Exchange,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>>;
+
+    /// hyper's buffer is empty.
+    fn flushed(&mut self, _exchange: &Exchange) {}
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, W: Watch + Unpin> Read for Tap<S, W> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.watch
+            .poll_read(&mut this.wire, &this.exchange, cx, buf)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, W: Watch + Unpin> Write for Tap<S, W> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().wire.poll_write_paced(cx, bufs)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.wire.poll_flush(cx))?;
+        this.watch.flushed(&this.exchange);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().wire.poll_shutdown(cx)
+    }
+}
+
+/// One request and its answer.
+pub(crate) struct OneRequest {
     head_left: usize,
     body: BodyLeft,
     /// The answer has left hyper's buffer for the socket.
     flushed: bool,
-    exchange: Rc<Exchange>,
+    /// The client has said all it will say. It may still listen: `nc -N`, HTTP/1.0 scripts and some monitors close their side
+    /// behind the request. One that has left altogether looks the same until we write to it.
+    client_done: bool,
 }
 
 enum BodyLeft {
@@ -60,9 +139,9 @@ enum BodyLeft {
     Done,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> OneRequest<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Tap<S, OneRequest> {
     /// `head_len` bytes at the front of the wire's inbound buffer are a head that has been parsed and framed.
-    pub(crate) fn new(
+    pub(crate) fn one_request(
         wire: Wire<S>,
         head_len: usize,
         framing: Framing,
@@ -75,49 +154,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OneRequest<S> {
         };
         Self {
             wire,
-            head_left: head_len,
-            body,
-            flushed: false,
+            watch: OneRequest {
+                head_left: head_len,
+                body,
+                flushed: false,
+                client_done: false,
+            },
             exchange,
         }
     }
 
     /// True when the client's request has been handed over to its last byte.
     pub(crate) fn is_complete(&self) -> bool {
+        self.watch.is_complete()
+    }
+}
+
+impl OneRequest {
+    fn is_complete(&self) -> bool {
         self.head_left == 0 && matches!(self.body, BodyLeft::Done)
     }
 
-    pub(crate) fn into_wire(self) -> Wire<S> {
-        self.wire
-    }
-
     /// How many bytes at the front of `inbound` belong to this request and fit into `room`.
-    fn ours(&mut self, room: usize) -> io::Result<usize> {
-        let inbound = self.wire.inbound.len();
+    fn ours(&mut self, inbound: &[u8], room: usize) -> Result<usize, ClientFault> {
+        let end = inbound.len().min(room);
         if self.head_left > 0 {
-            return Ok(self.head_left.min(inbound).min(room));
+            return Ok(self.head_left.min(end));
         }
         match &mut self.body {
-            BodyLeft::Length(left) => Ok(usize::try_from(*left)
-                .unwrap_or(usize::MAX)
-                .min(inbound)
-                .min(room)),
-            BodyLeft::Chunked(scan) => {
-                let end = inbound.min(room);
-                scan.advance(&self.wire.inbound[..end]).map_err(|fault| {
-                    self.exchange.fault.set(Some(fault));
-                    io::Error::new(io::ErrorKind::InvalidData, fault)
-                })
-            }
+            BodyLeft::Length(left) => Ok(usize::try_from(*left).unwrap_or(usize::MAX).min(end)),
+            BodyLeft::Chunked(scan) => scan.advance(&inbound[..end]),
             BodyLeft::Done => Ok(0),
         }
     }
 
-    fn took(&mut self, bytes: usize) {
-        self.wire.inbound.advance(bytes);
+    /// True when these were the last bytes of a body.
+    fn took(&mut self, bytes: usize) -> bool {
         if self.head_left > 0 {
             self.head_left -= bytes;
-            return;
+            return false;
         }
         let done = match &mut self.body {
             BodyLeft::Length(left) => {
@@ -129,105 +204,77 @@ impl<S: AsyncRead + AsyncWrite + Unpin> OneRequest<S> {
         };
         if done {
             self.body = BodyLeft::Done;
-            self.wire.read_flowing();
         }
+        done
     }
 
-    /// The request is with hyper; until the answer is out, all we want to know is whether the client is still there.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// The request is with hyper; until the answer is out, all we want to know is whether the connection still stands.
+    fn poll_broken<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        wire: &mut Wire<S>,
+        exchange: &Exchange,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             if self.flushed {
                 return Poll::Ready(Ok(()));
             }
-            *self.exchange.reader.borrow_mut() = Some(cx.waker().clone());
-            if self.wire.inbound.len() >= PIPELINED_BYTES_MAX {
+            *exchange.reader.borrow_mut() = Some(cx.waker().clone());
+            if self.client_done || wire.inbound.len() >= PIPELINED_BYTES_MAX {
                 return Poll::Pending;
             }
-            if ready!(self.wire.poll_fill(cx))? == 0 {
-                return Poll::Ready(Ok(()));
-            }
+            self.client_done = ready!(wire.poll_fill(cx))? == 0;
         }
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Read for OneRequest<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
+impl Watch for OneRequest {
+    fn poll_read<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        wire: &mut Wire<S>,
+        exchange: &Exchange,
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.is_complete() {
-            return this.poll_gone(cx);
+        if self.is_complete() {
+            return self.poll_broken(wire, exchange, cx);
         }
-        if this.wire.inbound.is_empty() {
-            match ready!(this.wire.poll_fill_paced(cx)) {
+        if wire.inbound.is_empty() {
+            match ready!(wire.poll_fill_paced(cx)) {
                 Ok(0) => return Poll::Ready(Ok(())),
                 Ok(_) => {}
                 Err(error) => {
                     if error.kind() == io::ErrorKind::TimedOut {
-                        this.exchange.fault.set(Some(ClientFault::BodyTooSlow));
+                        exchange.fault.set(Some(ClientFault::BodyTooSlow));
                     }
                     return Poll::Ready(Err(error));
                 }
             }
         }
-        let bytes = this.ours(buf.remaining())?;
-        buf.put_slice(&this.wire.inbound[..bytes]);
-        this.took(bytes);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Write for OneRequest<S> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut()
-            .wire
-            .poll_write_paced(cx, &[IoSlice::new(buf)])
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(this.wire.poll_flush(cx))?;
-        if this.exchange.answered.get() && !this.flushed {
-            this.flushed = true;
-            if let Some(waker) = this.exchange.reader.borrow_mut().take() {
-                waker.wake();
-            }
+        let bytes = self
+            .ours(&wire.inbound, buf.remaining())
+            .map_err(|fault| exchange.broken_by(fault))?;
+        buf.put_slice(&wire.inbound[..bytes]);
+        wire.inbound.advance(bytes);
+        if self.took(bytes) {
+            wire.read_flowing();
         }
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().wire.poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().wire.poll_write_paced(cx, bufs)
+    fn flushed(&mut self, exchange: &Exchange) {
+        if exchange.answered.get() && !self.flushed {
+            self.flushed = true;
+            if let Some(waker) = exchange.reader.borrow_mut().take() {
+                waker.wake();
+            }
+        }
     }
 }
 
-/// An HTTP/2 connection as hyper sees it.
-pub(crate) struct Framed<S> {
-    wire: Wire<S>,
-    watch: FrameWatch,
-    exchange: Rc<Exchange>,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
-    pub(crate) fn new(wire: Wire<S>, exchange: Rc<Exchange>) -> Self {
+/// An HTTP/2 connection, for good.
+impl<S: AsyncRead + AsyncWrite + Unpin> Tap<S, FrameWatch> {
+    pub(crate) fn frames(wire: Wire<S>, exchange: Rc<Exchange>) -> Self {
         Self {
             wire,
             watch: FrameWatch::new(),
@@ -236,58 +283,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Read for Framed<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
+impl Watch for FrameWatch {
+    fn poll_read<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        wire: &mut Wire<S>,
+        exchange: &Exchange,
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.wire.inbound.is_empty() && ready!(this.wire.poll_fill(cx))? == 0 {
+        if wire.inbound.is_empty() && ready!(wire.poll_fill(cx))? == 0 {
             return Poll::Ready(Ok(()));
         }
-        let bytes = this.wire.inbound.len().min(buf.remaining());
-        if let Err(fault) = this
-            .watch
-            .advance(&this.wire.inbound[..bytes], Instant::now())
-        {
-            this.exchange.fault.set(Some(fault));
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, fault)));
-        }
-        buf.put_slice(&this.wire.inbound[..bytes]);
-        this.wire.inbound.advance(bytes);
+        let bytes = wire.inbound.len().min(buf.remaining());
+        self.advance(&wire.inbound[..bytes], Instant::now())
+            .map_err(|fault| exchange.broken_by(fault))?;
+        buf.put_slice(&wire.inbound[..bytes]);
+        wire.inbound.advance(bytes);
         Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Write for Framed<S> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut()
-            .wire
-            .poll_write_paced(cx, &[IoSlice::new(buf)])
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().wire.poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().wire.poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().wire.poll_write_paced(cx, bufs)
     }
 }

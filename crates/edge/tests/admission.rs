@@ -96,6 +96,45 @@ async fn who_cannot_be_served_in_time_is_told_at_once() {
     assert_eq!(admission.stats().of(Class::Unknown).turned_away, 80);
 }
 
+/// The crowd is told before it is queued; a network that is not of the crowd is queued, and one of the crowd makes room.
+#[tokio::test(start_paused = true)]
+async fn only_those_who_would_push_out_their_own_are_turned_away_unqueued() {
+    let admission = one_at_a_time();
+    let crowd = reader(2_000);
+    let running = admission.enter(crowd).await.unwrap();
+    assert!(!admission.turn_away_at_once(&crowd), "the queue has room");
+    let waiting = (0..20)
+        .map(|_| enter(&admission, crowd))
+        .collect::<Vec<_>>();
+    settle().await;
+    let queued_total = || admission.stats().of(Class::Unknown).queued_total;
+    let turned_away = || admission.stats().of(Class::Unknown).turned_away;
+    assert_eq!((queued_total(), turned_away()), (20, 0));
+    for told in 1..=50 {
+        assert!(admission.turn_away_at_once(&crowd));
+        assert_eq!((queued_total(), turned_away()), (20, told));
+    }
+    // Which networks share the crowd's lane is chance: of 64, not all do.
+    let rare = (1..=64_u32)
+        .map(|network| Ask {
+            group: Group::of(IpAddr::V4(Ipv4Addr::from_bits(network << 8))),
+            ..crowd
+        })
+        .find(|ask| !admission.turn_away_at_once(ask))
+        .expect("a lane of its own");
+    let told = turned_away();
+    let rare = enter(&admission, rare);
+    settle().await;
+    assert_eq!(turned_away(), told + 1);
+    assert_eq!(waiting.iter().filter(|one| one.is_finished()).count(), 1);
+    let staff = Ask {
+        class: Class::Staff,
+        ..crowd
+    };
+    assert!(!admission.turn_away_at_once(&staff));
+    drop((running, rare));
+}
+
 #[tokio::test(start_paused = true)]
 async fn leaving_the_queue_leaves_nothing_behind() {
     let admission = one_at_a_time();

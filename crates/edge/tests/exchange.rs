@@ -6,16 +6,21 @@ mod kit;
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kit::{Client, Origin, PATIENCE, page, plan};
 use saqta_edge::Edge;
 use saqta_edge::plan::{Limits, Networks};
+use saqta_edge::stats::Stats;
+use tokio::time::Instant;
 
 const PUBLIC: &str = "Cache-Control: public, max-age=60\r\nContent-Type: text/html\r\n";
+
+/// Stored, and never fresh.
+const STALE: &str = "Cache-Control: public, max-age=0\r\nETag: \"v1\"\r\n";
 
 #[test]
 fn a_page_is_asked_for_once_and_served_to_everybody() {
@@ -162,7 +167,7 @@ fn trailers_pass_both_ways() {
 #[test]
 fn events_arrive_as_they_happen() {
     let (tell, told) = sync_channel::<&'static str>(4);
-    let told = std::sync::Mutex::new(told);
+    let told = Mutex::new(told);
     let origin = Origin::start(move |_, stream| {
         let head =
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n\r\n";
@@ -297,11 +302,7 @@ fn a_dead_origin_leaves_the_stale_copy_and_a_page_that_says_so() {
         if state.load(Ordering::SeqCst) == 0 {
             return Vec::new();
         }
-        page(
-            "200 OK",
-            "Cache-Control: public, max-age=0\r\nETag: \"v1\"\r\n",
-            "article",
-        )
+        page("200 OK", STALE, "article")
     });
     let edge = Edge::start(plan(origin.address)).unwrap();
     let mut client = Client::connect(&edge);
@@ -469,7 +470,7 @@ fn a_page_asked_for_with_a_cookie_is_not_shared_on_a_guess() {
 #[test]
 fn a_stop_lets_the_answer_under_way_finish() {
     let (go, gone) = sync_channel::<()>(1);
-    let gone = std::sync::Mutex::new(gone);
+    let gone = Mutex::new(gone);
     let (reached, at_origin) = sync_channel::<()>(1);
     let origin = Origin::start(move |_, _| {
         reached.send(()).unwrap();
@@ -484,4 +485,137 @@ fn a_stop_lets_the_answer_under_way_finish() {
     go.send(()).unwrap();
     assert_eq!(client.answer().unwrap().text(), "finished");
     stopping.join().unwrap();
+}
+
+/// An origin that says when it hears of a page with `slow` in its address, and answers it when told to.
+fn slow_origin(fields: &'static str) -> (Origin, Receiver<()>, SyncSender<()>) {
+    let (hears, heard) = sync_channel(64);
+    let (tell, told) = sync_channel(64);
+    let told = Mutex::new(told);
+    let origin = Origin::start(move |asked, _| {
+        if asked.line.contains("slow") {
+            hears.send(()).unwrap();
+            let _told = told.lock().unwrap().recv_timeout(PATIENCE);
+        }
+        page("200 OK", fields, &asked.line)
+    });
+    (origin, heard, tell)
+}
+
+/// A client that closes its side behind the request still listens, whoever answers it.
+#[test]
+fn a_client_that_has_said_all_it_will_say_gets_its_answer() {
+    let (origin, heard, tell) = slow_origin(PUBLIC);
+    let mut plan = plan(origin.address);
+    plan.any_host = Some(0);
+    let edge = Edge::start(plan).unwrap();
+    let table = [
+        ("GET /slow HTTP/1.1\r\nHost: a.kz\r\n\r\n", true),
+        ("GET /slow HTTP/1.1\r\nHost: a.kz\r\n\r\n", false),
+        ("GET /slow/2 HTTP/1.0\r\nHost: a.kz\r\n\r\n", true),
+        ("GET /slow/2 HTTP/1.0\r\nHost: a.kz\r\n\r\n", false),
+        (
+            "POST /slow HTTP/1.1\r\nHost: a.kz\r\nContent-Length: 2\r\n\r\nhi",
+            true,
+        ),
+    ];
+    for (request, reaches_origin) in table {
+        let mut client = Client::connect(&edge);
+        client.send(request);
+        client.stream.shutdown(Shutdown::Write).unwrap();
+        if reaches_origin {
+            heard.recv_timeout(PATIENCE).expect(request);
+            tell.send(()).unwrap();
+        }
+        let answer = client.answer().expect(request);
+        assert_eq!(answer.status, 200, "{request}");
+        assert!(client.is_closed(), "{request}");
+    }
+}
+
+/// All that admission has is taken: who must wait in vain is told at the head of the connection, and only who must.
+#[test]
+fn who_is_turned_away_hears_it_at_once_and_goes_on() {
+    const WAITERS: usize = 20;
+    let (origin, heard, tell) = slow_origin(STALE);
+    let mut plan = plan(origin.address);
+    plan.sites[0].origin.concurrency_max = 1;
+    let edge = Edge::start(plan).unwrap();
+    let mut reader = Client::connect(&edge);
+    // Admission does not see it, and goes on believing that a search takes a hundred milliseconds: twenty have a chance.
+    edge.bypass(true);
+    assert_eq!(reader.get("/search?q=kept").status, 200);
+    edge.bypass(false);
+    let mut crowd: Vec<Client> = (0..=WAITERS).map(|_| Client::connect(&edge)).collect();
+    for (place, client) in crowd.iter_mut().enumerate() {
+        client.send(format!(
+            "GET /search?q=slow{place} HTTP/1.1\r\nHost: a.kz\r\n\r\n"
+        ));
+        if place == 0 {
+            heard.recv_timeout(PATIENCE).unwrap();
+        }
+    }
+    wait_until(&edge, |stats| stats.sites[0].queued == WAITERS);
+    let before = edge.stats();
+    let ask = |method: &str, target: &str| {
+        format!("{method} {target} HTTP/1.1\r\nHost: a.kz\r\nSec-Fetch-Mode: navigate\r\n\r\n")
+    };
+    // One behind the other on one connection: nothing of an answer may be left over for the next.
+    reader.send(ask("HEAD", "/search?q=slow") + &ask("GET", "/search?q=slow"));
+    for method in ["HEAD", "GET"] {
+        let answer = reader.answer_to(method).unwrap();
+        assert_eq!(answer.status, 503);
+        assert!(answer.field("retry-after").is_some(), "{}", answer.head);
+        assert_eq!(answer.field("saqta-answer"), Some("waiting"));
+    }
+    let after = edge.stats();
+    assert_eq!(after.totals.waiting - before.totals.waiting, 2);
+    assert_eq!(after.totals.requests - before.totals.requests, 2);
+    assert_eq!(after.sites[0].turned_away - before.sites[0].turned_away, 2);
+    // A stale copy comes before the waiting page, and so does a page that somebody is being served already.
+    reader.send(ask("GET", "/search?q=kept"));
+    let answer = reader.answer().unwrap();
+    assert!(answer.cache().contains("starved"), "{}", answer.head);
+    reader.send(ask("GET", "/search?q=slow0"));
+    wait_until(&edge, |stats| stats.totals.collapsed == 1);
+    drop(tell);
+    assert_eq!(reader.answer().unwrap().status, 200);
+}
+
+fn wait_until(edge: &Edge, is_so: impl Fn(&Stats) -> bool) {
+    let started = Instant::now();
+    while !is_so(&edge.stats()) {
+        assert!(started.elapsed() < PATIENCE, "{:?}", edge.stats());
+        std::thread::yield_now();
+    }
+}
+
+/// Two Saqtas that take each other for the newsroom's server, and one that takes itself for it.
+#[test]
+fn a_request_that_comes_back_is_told_so() {
+    let address = || {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let (one, other) = (address(), address());
+    for (first, second) in [(one, other), (one, one)] {
+        let edge_at = |listen, origin| {
+            let mut plan = plan(origin);
+            plan.listen = vec![listen];
+            Edge::start(plan).unwrap()
+        };
+        let edge = edge_at(first, second);
+        let _other = (first != second).then(|| edge_at(second, first));
+        let mut client = Client::connect(&edge);
+        for request in [
+            "GET /a HTTP/1.1\r\nHost: a.kz\r\n\r\n",
+            "GET /a HTTP/1.1\r\nHost: a.kz\r\nCDN-Loop: saqta-0\r\n\r\n",
+            "POST /a HTTP/1.1\r\nHost: a.kz\r\nContent-Length: 2\r\n\r\nhi",
+        ] {
+            client.send(request);
+            let answer = client.answer().expect(request);
+            assert_eq!(answer.status, 508, "{request}");
+            assert_eq!(answer.field("saqta-answer"), Some("origin-failed"));
+        }
+    }
 }

@@ -68,7 +68,7 @@ fn origin_at(address: SocketAddr, change: impl FnOnce(&mut OriginPlan)) -> Origi
         health_path: None,
     };
     change(&mut plan);
-    let health = OriginHealth::new(plan.health_path.is_some(), Instant::now());
+    let health = OriginHealth::new(String::new(), plan.health_path.is_some(), Instant::now());
     Origin::new(plan, Arc::new(health))
 }
 

@@ -120,13 +120,7 @@ impl<W> Gate<W> {
         }
         let ticket = self.queue.push(ask, expires, waiter);
         self.count(ask.class).queued_total += 1;
-        let bound = self.waiters_max(&ask);
-        while self.queue.waiting_beside(&ask) > bound {
-            let Some(next) = self.queue.turn_away_beside(&ask, expires) else {
-                break;
-            };
-            self.turn_away(next.ask.class, next.waiter, wakes);
-        }
+        self.trim_beside(&ask, expires, wakes);
         ticket
     }
 
@@ -311,5 +305,35 @@ impl<W> Gate<W> {
 
     fn count(&mut self, class: Class) -> &mut ClassStats {
         &mut self.counts[class.index()]
+    }
+
+    /// Turns this ask away before it is queued, when queueing it would only push out another of its own lane: which of the two
+    /// is told to come back is the same to every other network. Where the newcomer's lane is not the most crowded one, it has
+    /// to be queued, so that the crowd makes room.
+    pub(super) fn turn_away_at_once(
+        &mut self,
+        now: Micros,
+        ask: &Ask,
+        wakes: &mut Wakes<W>,
+    ) -> bool {
+        if !self.is_starved(now, ask) || !self.queue.crowds_its_bucket(ask) {
+            return false;
+        }
+        self.queue.overflowed(ask, now.plus(ask.deadline));
+        self.count(ask.class).turned_away += 1;
+        // The bound sinks when pages become slower; nobody else may come to notice.
+        self.trim_beside(ask, now.plus(ask.deadline), wakes);
+        true
+    }
+
+    /// Turns away those of this ask's bucket who cannot be served in time any more.
+    fn trim_beside(&mut self, ask: &Ask, expires: Micros, wakes: &mut Wakes<W>) {
+        let bound = self.waiters_max(ask);
+        while self.queue.waiting_beside(ask) > bound {
+            let Some(next) = self.queue.turn_away_beside(ask, expires) else {
+                break;
+            };
+            self.turn_away(next.ask.class, next.waiter, wakes);
+        }
     }
 }

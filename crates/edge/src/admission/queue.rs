@@ -292,6 +292,25 @@ impl<W> Queue<W> {
         self.len >= WAITERS_MAX
     }
 
+    /// Would this ask, once queued, be in the most crowded lane of its bucket? Then whoever makes room for it is of its own lane.
+    pub(super) fn crowds_its_bucket(&self, ask: &Ask) -> bool {
+        let line = &self.lines[ask.class.index()];
+        let Some(place) = line.find(ask.shape) else {
+            return false;
+        };
+        let lanes = &line.buckets[place].lanes;
+        let own = lanes[lane_of(ask.group, self.seed)].len;
+        lanes.iter().all(|lane| lane.len <= own)
+    }
+
+    /// Whoever waits in the bucket of this ask is served newest first until then, as when one of them is turned away.
+    pub(super) fn overflowed(&mut self, ask: &Ask, newest_first_until: Micros) {
+        let line = &mut self.lines[ask.class.index()];
+        if let Some(place) = line.find(ask.shape) {
+            line.buckets[place].newest_first_until = newest_first_until;
+        }
+    }
+
     fn oldest_of_most_crowded_lane(&self, class: Class, place: usize) -> Option<u32> {
         let lanes = &self.lines[class.index()].buckets[place].lanes;
         let longest = lanes

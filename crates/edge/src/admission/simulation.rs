@@ -336,6 +336,13 @@ impl Simulation {
         let mut wakes = Wakes::new();
         match self.gate.try_start(Micros(self.now), &ask, &mut wakes) {
             Some(grant) => self.start(request, grant),
+            // As the edge asks: at the head first, then for a place in the queue.
+            None if self
+                .gate
+                .turn_away_at_once(Micros(self.now), &ask, &mut wakes) =>
+            {
+                self.starved(request)
+            }
             None => {
                 let ticket = self.gate.wait(Micros(self.now), ask, request, &mut wakes);
                 self.requests[request].ticket = Some(ticket);

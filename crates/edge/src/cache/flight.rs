@@ -344,6 +344,12 @@ impl Flights {
             .map_or(Joined::Full, Joined::Lead)
     }
 
+    /// Could a request for this key read along now?
+    pub(super) fn is_flying(&self, key: &KeyRef<'_>, variant: u64) -> bool {
+        let listed = (key.to_key(), variant);
+        self.table(key.hash()).contains_key(&listed)
+    }
+
     /// `None`: there is one, or there are too many.
     pub(super) fn begin(self: &Arc<Self>, key: &KeyRef<'_>, variant: u64) -> Option<FlightWriter> {
         let listed = (key.to_key(), variant);

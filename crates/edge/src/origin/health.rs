@@ -14,8 +14,9 @@
 //! first success half-opens the breaker, one real request at a time passes, and the first answer closes it.
 //!
 //! [`Breaker`] is pure, time is its argument. [`OriginHealth`] puts it behind a lock that a healthy origin's requests
-//! never take.
+//! never take, and says in the log when the origin goes down, why, and when it is back: once each, however many requests fail.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -70,12 +71,85 @@ pub enum Event {
     ServerError,
     /// The origin, or what stands before it, says it has too much to do.
     Overloaded,
-    /// No connection: refused, no route, timed out, name unknown.
-    Unreachable,
+    Unreachable(NoConnection),
     /// Connected and then no response head: closed, reset, timed out, or not HTTP.
     Silent,
     ProbeAnswered,
     ProbeFailed,
+}
+
+/// Why there was no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoConnection {
+    /// Nobody listens there.
+    Refused,
+    TimedOut,
+    /// The name has no address.
+    NoAddress,
+    /// No route, a reset, a firewall's word.
+    Failed,
+}
+
+/// Why the breaker opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    Unreachable {
+        run: u32,
+        last: NoConnection,
+    },
+    Sick(SickRun),
+    ProbesFailed {
+        run: u32,
+    },
+    /// Requests wait and nothing has come back for [`SILENCE_MAX`].
+    Hang,
+}
+
+/// Requests one after the other without one good answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SickRun {
+    pub silent: u32,
+    pub overloaded: u32,
+    pub server_errors: u32,
+}
+
+impl SickRun {
+    fn len(self) -> u32 {
+        self.silent
+            .saturating_add(self.overloaded)
+            .saturating_add(self.server_errors)
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { run, last } => {
+                let last = match last {
+                    NoConnection::Refused => "refused",
+                    NoConnection::TimedOut => "timed out",
+                    NoConnection::NoAddress => "its name has no address",
+                    NoConnection::Failed => "no route or reset",
+                };
+                write!(f, "no connection, {run} times in a row ({last})")
+            }
+            Self::Sick(run) => write!(
+                f,
+                "{} requests in a row without a good answer: {} timed out or broke off, {} told to come back later (502, 503, 504), \
+                 {} failed (500)",
+                run.len(),
+                run.silent,
+                run.overloaded,
+                run.server_errors
+            ),
+            Self::ProbesFailed { run } => write!(f, "its health path failed {run} times in a row"),
+            Self::Hang => write!(
+                f,
+                "requests wait and nothing came back for {} s",
+                SILENCE_MAX.as_secs()
+            ),
+        }
+    }
 }
 
 impl Event {
@@ -110,8 +184,10 @@ pub struct Breaker {
     /// The operator named a health path, so suspicion can be checked.
     probed: bool,
     state: State,
+    /// Of the last opening.
+    why: Option<Why>,
     unreachable_run: u32,
-    sick_run: u32,
+    sick_run: SickRun,
     sick_since: Option<Instant>,
     suspect: bool,
     probe_failures: u32,
@@ -125,8 +201,9 @@ impl Breaker {
         Self {
             probed,
             state: State::Closed,
+            why: None,
             unreachable_run: 0,
-            sick_run: 0,
+            sick_run: SickRun::default(),
             sick_since: None,
             suspect: false,
             probe_failures: 0,
@@ -139,6 +216,11 @@ impl Breaker {
         self.state
     }
 
+    /// Why it opened; `None` while closed.
+    pub fn why(&self) -> Option<Why> {
+        self.why
+    }
+
     /// A suspicion or an open breaker: probe every [`PROBE_INTERVAL`].
     pub fn wants_probe(&self) -> bool {
         self.suspect || self.state != State::Closed
@@ -148,7 +230,7 @@ impl Breaker {
     pub fn is_calm(&self) -> bool {
         self.state == State::Closed
             && !self.suspect
-            && self.sick_run == 0
+            && self.sick_run.len() == 0
             && self.unreachable_run == 0
             && self.probe_failures == 0
     }
@@ -181,22 +263,23 @@ impl Breaker {
             Event::ServerError => {
                 self.unreachable_run = 0;
                 match self.state {
-                    State::Closed if self.probed => self.sick(now),
+                    State::Closed if self.probed => self.sick(now, |run| &mut run.server_errors),
                     State::Closed => {}
                     State::HalfOpen | State::Open => self.well(),
                 }
             }
             Event::Overloaded => {
                 self.unreachable_run = 0;
-                self.sick(now);
+                self.sick(now, |run| &mut run.overloaded);
             }
-            Event::Silent => self.sick(now),
-            Event::Unreachable => {
+            Event::Silent => self.sick(now, |run| &mut run.silent),
+            Event::Unreachable(last) => {
                 self.unreachable_run = self.unreachable_run.saturating_add(1);
-                if self.state == State::HalfOpen || self.unreachable_run >= UNREACHABLE_RUN_MAX {
-                    self.open(now);
+                let run = self.unreachable_run;
+                if self.state == State::HalfOpen || run >= UNREACHABLE_RUN_MAX {
+                    self.open(now, Why::Unreachable { run, last });
                 } else {
-                    self.sick(now);
+                    self.sick(now, |run| &mut run.silent);
                 }
             }
             Event::ProbeAnswered => {
@@ -214,8 +297,9 @@ impl Breaker {
                 } else {
                     PROBE_FAILURES_MAX
                 };
-                if self.state != State::Closed || self.probe_failures >= enough {
-                    self.open(now);
+                let run = self.probe_failures;
+                if self.state != State::Closed || run >= enough {
+                    self.open(now, Why::ProbesFailed { run });
                 }
             }
         }
@@ -229,7 +313,7 @@ impl Breaker {
         if self.probed {
             self.suspect = true;
         } else {
-            self.open(now);
+            self.open(now, Why::Hang);
         }
     }
 
@@ -241,26 +325,28 @@ impl Breaker {
         }
     }
 
-    fn sick(&mut self, now: Instant) {
+    fn sick(&mut self, now: Instant, kind: impl Fn(&mut SickRun) -> &mut u32) {
         match self.state {
             State::Open => {}
-            State::HalfOpen => self.open(now),
+            State::HalfOpen => self.open(now, Why::Sick(self.sick_run)),
             State::Closed => {
-                self.sick_run = self.sick_run.saturating_add(1);
+                let of_kind = kind(&mut self.sick_run);
+                *of_kind = of_kind.saturating_add(1);
                 let since = *self.sick_since.get_or_insert(now);
-                if self.sick_run < SICK_RUN_MAX || now.duration_since(since) < SICK_SPAN_MIN {
+                if self.sick_run.len() < SICK_RUN_MAX || now.duration_since(since) < SICK_SPAN_MIN {
                     return;
                 }
                 if self.probed {
                     self.suspect = true;
                 } else {
-                    self.open(now);
+                    self.open(now, Why::Sick(self.sick_run));
                 }
             }
         }
     }
 
-    fn open(&mut self, now: Instant) {
+    fn open(&mut self, now: Instant, why: Why) {
+        self.why.get_or_insert(why);
         self.state = State::Open;
         self.suspect = false;
         self.news_at = Some(now);
@@ -341,6 +427,8 @@ pub(super) fn count(counter: &AtomicU64) {
 /// The shared opinion. One per site, held by every shard's [`Origin`](super::Origin).
 #[derive(Debug)]
 pub struct OriginHealth {
+    /// What the log calls it.
+    name: String,
     breaker: Mutex<Breaker>,
     probed: bool,
     /// Copies of what the breaker says, read without its lock.
@@ -354,14 +442,17 @@ pub struct OriginHealth {
     probe_at: AtomicU64,
     retry_saved: AtomicU64,
     changes: watch::Sender<State>,
+    /// Milliseconds since `started`; when the breaker last opened after having been closed.
+    down_at: AtomicU64,
     started: Instant,
 }
 
 impl OriginHealth {
-    /// `probed`: the plan names a health path. Without one, a dead origin is probed by connecting to it and a living one
-    /// not at all.
-    pub fn new(probed: bool, now: Instant) -> Self {
+    /// `name`: what the log calls this origin. `probed`: the plan names a health path. Without one, a dead origin is probed
+    /// by connecting to it and a living one not at all.
+    pub fn new(name: String, probed: bool, now: Instant) -> Self {
         Self {
+            name,
             breaker: Mutex::new(Breaker::new(probed)),
             probed,
             state: AtomicU8::new(State::Closed as u8),
@@ -373,6 +464,7 @@ impl OriginHealth {
             probe_at: AtomicU64::new(0),
             retry_saved: AtomicU64::new(RETRY_SAVED_MAX),
             changes: watch::Sender::new(State::Closed),
+            down_at: AtomicU64::new(0),
             started: now,
         }
     }
@@ -386,7 +478,7 @@ impl OriginHealth {
         }
     }
 
-    /// For whoever wants to say aloud that the origin went down or came back.
+    /// For whoever waits until the origin goes down or comes back.
     pub fn changes(&self) -> watch::Receiver<State> {
         self.changes.subscribe()
     }
@@ -406,14 +498,14 @@ impl OriginHealth {
             Event::Answered => &self.counters.answered,
             Event::ServerError => &self.counters.server_errors,
             Event::Overloaded => &self.counters.overloaded,
-            Event::Unreachable => &self.counters.unreachable,
+            Event::Unreachable(_) => &self.counters.unreachable,
             Event::Silent => &self.counters.silent,
             Event::ProbeAnswered => &self.counters.probes,
             Event::ProbeFailed => &self.counters.probes_failed,
         });
         if !matches!(
             event,
-            Event::Unreachable | Event::Silent | Event::ProbeFailed
+            Event::Unreachable(_) | Event::Silent | Event::ProbeFailed
         ) {
             self.answered_at.store(self.millis(now), Ordering::Relaxed);
         }
@@ -422,14 +514,14 @@ impl OriginHealth {
         {
             return;
         }
-        self.change(|breaker| breaker.note(now, event));
+        self.change(now, |breaker| breaker.note(now, event));
     }
 
     pub(super) fn ask(&self, now: Instant) -> Gate {
         let gate = if self.state() == State::Closed {
             Gate::Pass
         } else {
-            self.change(|breaker| breaker.ask(now))
+            self.change(now, |breaker| breaker.ask(now))
         };
         if gate == Gate::Shut {
             count(&self.counters.refused);
@@ -453,8 +545,8 @@ impl OriginHealth {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
-    pub(super) fn trial_abandoned(&self) {
-        self.change(Breaker::trial_abandoned);
+    pub(super) fn trial_abandoned(&self, now: Instant) {
+        self.change(now, Breaker::trial_abandoned);
     }
 
     /// One retry, if the budget has one.
@@ -480,7 +572,7 @@ impl OriginHealth {
         if self.waiting() >= SILENCE_WAITING_MIN
             && u128::from(silent_millis) >= SILENCE_MAX.as_millis()
         {
-            self.change(|breaker| breaker.note_hang(now));
+            self.change(now, |breaker| breaker.note_hang(now));
         }
         let urgent = !self.calm.load(Ordering::Relaxed)
             && self
@@ -511,7 +603,7 @@ impl OriginHealth {
             .is_ok()
     }
 
-    fn change<T>(&self, act: impl FnOnce(&mut Breaker) -> T) -> T {
+    fn change<T>(&self, now: Instant, act: impl FnOnce(&mut Breaker) -> T) -> T {
         let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
         let before = breaker.state();
         let out = act(&mut breaker);
@@ -523,8 +615,25 @@ impl OriginHealth {
         if after != before {
             self.state.store(after as u8, Ordering::Relaxed);
             self.changes.send_replace(after);
+            self.say(now, before, after, breaker.why());
         }
         out
+    }
+
+    /// A trial that fails is no news: the origin was down before it and is down after it.
+    fn say(&self, now: Instant, before: State, after: State, why: Option<Why>) {
+        let now = self.millis(now);
+        match (before, after, why) {
+            (State::Closed, _, Some(why)) => {
+                self.down_at.store(now, Ordering::Relaxed);
+                tracing::warn!("{} is down: {why}", self.name);
+            }
+            (_, State::Closed, _) => {
+                let down_s = now.saturating_sub(self.down_at.load(Ordering::Relaxed)) / 1_000;
+                tracing::info!("{} is back after {down_s} s", self.name);
+            }
+            _ => {}
+        }
     }
 
     fn millis(&self, now: Instant) -> u64 {
@@ -534,8 +643,12 @@ impl OriginHealth {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use State::{Closed, HalfOpen, Open};
+
+    const REFUSED: Event = Event::Unreachable(NoConnection::Refused);
 
     /// Milliseconds, what happens, the state after it.
     enum Line {
@@ -565,15 +678,15 @@ mod tests {
 
     #[test]
     fn three_refused_connections_in_a_row_open_it() {
-        use Event::{Answered, Unreachable};
+        use Event::Answered;
         for probed in [false, true] {
             check(
                 probed,
                 &[
-                    (0, Times(2, Unreachable), Closed),
+                    (0, Times(2, REFUSED), Closed),
                     (1, Note(Answered), Closed),
-                    (2, Times(2, Unreachable), Closed),
-                    (3, Note(Unreachable), Open),
+                    (2, Times(2, REFUSED), Closed),
+                    (3, Note(REFUSED), Open),
                     (4, Ask(Gate::Shut), Open),
                 ],
             );
@@ -632,11 +745,11 @@ mod tests {
 
     #[test]
     fn half_open_lets_one_try_at_a_time() {
-        use Event::{Answered, ProbeAnswered, Silent, Unreachable};
+        use Event::{Answered, ProbeAnswered, Silent};
         check(
             true,
             &[
-                (0, Times(3, Unreachable), Open),
+                (0, Times(3, REFUSED), Open),
                 (900, Note(ProbeAnswered), HalfOpen),
                 (901, Ask(Gate::Trial), HalfOpen),
                 (902, Ask(Gate::Shut), HalfOpen),
@@ -649,23 +762,23 @@ mod tests {
                 (1_905, Note(Silent), Open),
                 (2_900, Note(ProbeAnswered), HalfOpen),
                 (2_901, Ask(Gate::Trial), HalfOpen),
-                (2_902, Note(Unreachable), Open),
+                (2_902, Note(REFUSED), Open),
                 (3_900, Note(ProbeAnswered), HalfOpen),
                 (3_901, Ask(Gate::Trial), HalfOpen),
                 (3_902, Note(Answered), Closed),
                 (3_903, Ask(Gate::Pass), Closed),
-                (3_904, Times(2, Unreachable), Closed),
+                (3_904, Times(2, REFUSED), Closed),
             ],
         );
     }
 
     #[test]
     fn an_error_page_in_a_trial_is_an_answer() {
-        use Event::{Overloaded, ProbeAnswered, ServerError, Unreachable};
+        use Event::{Overloaded, ProbeAnswered, ServerError};
         check(
             true,
             &[
-                (0, Times(3, Unreachable), Open),
+                (0, Times(3, REFUSED), Open),
                 (1, Note(ProbeAnswered), HalfOpen),
                 (2, Note(Overloaded), Open),
                 (3, Note(ProbeAnswered), HalfOpen),
@@ -676,14 +789,14 @@ mod tests {
 
     #[test]
     fn without_news_from_a_probe_a_reader_finds_out() {
-        use Event::{Answered, ProbeFailed, Unreachable};
+        use Event::{Answered, ProbeFailed};
         check(
             false,
             &[
-                (0, Times(3, Unreachable), Open),
+                (0, Times(3, REFUSED), Open),
                 (1_999, Ask(Gate::Shut), Open),
                 (2_000, Ask(Gate::Trial), HalfOpen),
-                (2_001, Note(Unreachable), Open),
+                (2_001, Note(REFUSED), Open),
                 // While probes speak, no reader pays.
                 (3_000, Note(ProbeFailed), Open),
                 (4_500, Ask(Gate::Shut), Open),
@@ -729,7 +842,7 @@ mod tests {
     #[test]
     fn a_fifth_of_requests_may_be_retried() {
         let now = Instant::now();
-        let health = OriginHealth::new(false, now);
+        let health = OriginHealth::new(String::new(), false, now);
         let saved = (0..100).filter(|_| health.take_retry()).count();
         assert_eq!(saved, 10);
         let retried = (0..1_000)
@@ -747,12 +860,12 @@ mod tests {
     fn one_shard_probes_for_all_and_only_with_a_reason() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let health = OriginHealth::new(true, start);
+        let health = OriginHealth::new(String::new(), true, start);
         assert_eq!(health.ask(at(20_000)), Gate::Pass);
         // Busy and healthy.
         assert!(!health.claim_probe(at(21_000)));
         for _ in 0..3 {
-            health.note(at(22_000), Event::Unreachable);
+            health.note(at(22_000), REFUSED);
         }
         let claims = |millis| (0..8).filter(|_| health.claim_probe(at(millis))).count();
         // Down: one of eight shards, each second.
@@ -775,10 +888,10 @@ mod tests {
     fn without_a_health_path_a_living_origin_is_left_alone() {
         let start = Instant::now();
         let at = |secs| start + Duration::from_secs(secs);
-        let health = OriginHealth::new(false, start);
+        let health = OriginHealth::new(String::new(), false, start);
         assert!((1..1_000).all(|secs| !health.claim_probe(at(secs))));
         for _ in 0..3 {
-            health.note(at(1_000), Event::Unreachable);
+            health.note(at(1_000), REFUSED);
         }
         assert!(health.claim_probe(at(1_001)));
     }
@@ -787,7 +900,7 @@ mod tests {
     fn eight_waiting_and_ten_seconds_without_an_answer_are_a_hang() {
         let start = Instant::now();
         let at = |secs| start + Duration::from_secs(secs);
-        let health = OriginHealth::new(false, start);
+        let health = OriginHealth::new(String::new(), false, start);
         for _ in 0..8 {
             health.ask(at(100));
         }
@@ -796,5 +909,99 @@ mod tests {
         health.claim_probe(at(110));
         assert_eq!(health.state(), Open);
         assert_eq!(health.counts().opened, 1);
+    }
+
+    /// What is logged while it lives.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<String>>>);
+
+    impl tracing::Subscriber for Log {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            event.record(
+                &mut |field: &tracing::field::Field, value: &dyn fmt::Debug| {
+                    assert_eq!(field.name(), "message");
+                    self.0
+                        .lock()
+                        .unwrap()
+                        .push(format!("{} {value:?}", event.metadata().level()));
+                },
+            );
+        }
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[test]
+    fn going_down_and_coming_back_are_said_once_each() {
+        use Event::{Answered, Overloaded, ProbeAnswered, ProbeFailed, ServerError, Silent};
+        let sick = |event, times: usize| vec![(0, event); times];
+        let back = [(60_000, ProbeAnswered), (61_000, Answered)];
+        type Story = Vec<(u64, Event)>;
+        let table: [(bool, Story, &str, u64); 4] = [
+            (
+                false,
+                [sick(REFUSED, 5), sick(Silent, 100)].concat(),
+                "no connection, 3 times in a row (refused)",
+                61,
+            ),
+            (
+                false,
+                [
+                    sick(Silent, 7),
+                    sick(Overloaded, 12),
+                    vec![(5_000, Silent), (5_000, Silent)],
+                ]
+                .concat(),
+                "20 requests in a row without a good answer: 8 timed out or broke off, 12 told to come back later \
+                 (502, 503, 504), 0 failed (500)",
+                56,
+            ),
+            (
+                true,
+                vec![(0, ProbeFailed), (1_000, ProbeFailed), (2_000, ProbeFailed)],
+                "its health path failed 3 times in a row",
+                59,
+            ),
+            // A trial that fails is no news.
+            (
+                true,
+                [
+                    sick(REFUSED, 3),
+                    vec![
+                        (10_000, ProbeAnswered),
+                        (10_001, ServerError),
+                        (10_002, Answered),
+                    ],
+                ]
+                .concat(),
+                "no connection, 3 times in a row (refused)",
+                10,
+            ),
+        ];
+        for (probed, events, why, back_after_s) in table {
+            let log = Log::default();
+            let start = Instant::now();
+            tracing::subscriber::with_default(log.clone(), || {
+                let health = OriginHealth::new("newsroom".to_owned(), probed, start);
+                for (millis, event) in events.iter().chain(&back) {
+                    health.note(start + Duration::from_millis(*millis), *event);
+                }
+            });
+            assert_eq!(
+                *log.0.lock().unwrap(),
+                [
+                    format!("WARN newsroom is down: {why}"),
+                    format!("INFO newsroom is back after {back_after_s} s"),
+                ]
+            );
+        }
     }
 }

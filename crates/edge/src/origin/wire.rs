@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 #[derive(Debug)]
@@ -76,6 +76,23 @@ impl Wire {
         }
     }
 
+    /// What has come. Less than fits means that nothing is left: saying so here spares the read that would only find it out.
+    fn read(&self, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
+        let before = buf.filled().len();
+        let mut result = Err(io::ErrorKind::WouldBlock.into());
+        // The outer call remembers how ready the socket was before the inner one reads, so that bytes which come in between
+        // are not forgotten.
+        let _drained = self.stream.try_io(Interest::READABLE, || {
+            result = self.stream.try_read_buf(buf);
+            let read = buf.filled().len() - before;
+            if result.is_ok() && read > 0 && buf.remaining() > 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(())
+        });
+        result.map(|_| buf.filled().len() - before)
+    }
+
     fn after_write(&self, wanted: usize, result: io::Result<usize>) -> Option<io::Result<usize>> {
         match result {
             Ok(written) => {
@@ -108,10 +125,8 @@ impl AsyncRead for WireIo {
         }
         loop {
             ready!(wire.stream.poll_read_ready(cx))?;
-            let before = buf.filled().len();
-            match wire.stream.try_read_buf(buf) {
-                Ok(_) => {
-                    let read = buf.filled().len() - before;
+            match wire.read(buf) {
+                Ok(read) => {
                     wire.read_bytes.fetch_add(read as u64, Ordering::Relaxed);
                     if left != usize::MAX {
                         // Unless the head was found complete in the meantime.

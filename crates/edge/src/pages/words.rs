@@ -154,6 +154,18 @@ fn said(page: Page, language: Language) -> (&'static str, &'static str) {
             "Your browser sent too much data",
             "This mostly happens when many cookies have piled up. Delete the cookies of this site and try again.",
         ),
+        (Page::Loop, Kazakh) => (
+            "Бұл бет уақытша ашылмай тұр",
+            "Сайттың баптауы дұрыс болмағандықтан, сұраныс өзіміздің серверге қайта оралды. Бұл туралы редакцияға хабарлаңыз.",
+        ),
+        (Page::Loop, Russian) => (
+            "Страница временно недоступна",
+            "Сайт настроен так, что запрос вернулся на тот же сервер, откуда ушёл. Пожалуйста, сообщите об этом редакции.",
+        ),
+        (Page::Loop, English) => (
+            "This page is unavailable for now",
+            "The site is set up so that the request came back to the server that sent it. Please tell the newsroom.",
+        ),
         (Page::OriginDown, Kazakh) => (
             "Бұл бет уақытша ашылмай тұр",
             "Редакцияның сервері қазір жауап бермей тұр, ал беттің сақталған көшірмесі жоқ. Біраздан кейін қайталап көріңіз; \
