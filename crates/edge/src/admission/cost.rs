@@ -9,7 +9,7 @@
 
 use saqta_detect::shape::Shape;
 
-/// Kinds of page a large newsroom serves, several times over; 48 bytes each.
+/// Kinds of page a large newsroom serves, several times over; 64 bytes each.
 const SHAPES_MAX: usize = SETS * WAYS;
 const SETS: usize = 128;
 const WAYS: usize = 4;
@@ -29,8 +29,16 @@ const COST_MEMORY: f64 = 16.0;
 const MEAN_MEMORY: f64 = 64.0;
 const BASELINE_MEMORY: f64 = 256.0;
 
-/// A baseline is not used before. A mean of 16 with the usual spread of page times (deviation half the mean) is off by 12 %.
-const BASELINE_SAMPLES_MIN: u32 = 16;
+/// Between identical answers there is still this much spread, as a part of their mean.
+pub(super) const DEVIATION_MIN: f64 = 0.05;
+
+/// Until a baseline is the mean of this many, samples taken near the capacity make it better; then they would make it follow what it is
+/// there to show.
+const YOUNG_SAMPLES: u32 = 64;
+
+/// A baseline is not used before. A mean of four with the usual spread of page times (deviation half the mean) is off by a quarter, and
+/// whoever uses it is told of how many it is.
+const BASELINE_SAMPLES_MIN: u32 = 4;
 
 /// How far above the mean one sample may count.
 const CLIP: f64 = 8.0;
@@ -45,11 +53,14 @@ struct Entry {
     seen: u32,
     cost_ms: f64,
     baseline_ms: f64,
+    /// Mean of squares of what the samples of the baseline were off by.
+    baseline_variance: f64,
     baseline_samples: u32,
-    /// Sum and count of the samples of one window of the limit, for [`Costs::relearn`].
+    /// Sums and count of the samples of one window of the limit, for [`Costs::relearn`].
     window: u32,
     window_samples: u32,
     window_ms: f64,
+    window_squares: f64,
 }
 
 #[derive(Debug)]
@@ -58,6 +69,16 @@ pub(super) struct Costs {
     /// Over all shapes: what a shape never seen is taken to cost.
     mean_ms: f64,
     samples: u32,
+}
+
+/// Mean latency with the origin at ease.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Baseline {
+    pub(super) ms: f64,
+    /// Standard error.
+    pub(super) error_ms: f64,
+    /// It is the mean of this many, counted up to [`BASELINE_MEMORY`].
+    pub(super) samples: u32,
 }
 
 /// How the origin was when a request ran.
@@ -80,6 +101,19 @@ pub(super) struct Learned {
     pub(super) window: u32,
 }
 
+impl Baseline {
+    /// Of as many samples as said, at most those remembered. Few samples that agree are not certainty.
+    pub(super) fn of(ms: f64, variance: f64, samples: u32) -> Self {
+        let samples = samples.clamp(1, BASELINE_MEMORY as u32);
+        let deviation_ms = variance.sqrt().max(ms * DEVIATION_MIN);
+        Self {
+            ms,
+            error_ms: deviation_ms / f64::from(samples).sqrt(),
+            samples,
+        }
+    }
+}
+
 impl Costs {
     pub(super) fn new() -> Self {
         Self {
@@ -94,49 +128,71 @@ impl Costs {
         self.find(shape).map_or(self.mean_ms, |entry| entry.cost_ms)
     }
 
-    /// Mean latency of this shape with the origin at ease; `None` until enough was seen.
-    pub(super) fn baseline_ms(&self, shape: Shape) -> Option<f64> {
+    /// `None` until enough was seen of this shape.
+    pub(super) fn baseline(&self, shape: Shape) -> Option<Baseline> {
         self.find(shape)
             .filter(|entry| entry.baseline_samples >= BASELINE_SAMPLES_MIN)
-            .map(|entry| entry.baseline_ms)
+            .map(|entry| {
+                Baseline::of(
+                    entry.baseline_ms,
+                    entry.baseline_variance,
+                    entry.baseline_samples,
+                )
+            })
     }
 
     pub(super) fn learn(&mut self, shape: Shape, learned: Learned) {
         let latency_ms = learned.latency_ms.clamp(COST_MIN_MS, LATENCY_MAX_MS);
         self.samples = self.samples.saturating_add(1);
-        self.mean_ms = mean(self.mean_ms, self.samples, latency_ms, MEAN_MEMORY);
+        self.mean_ms = mean(self.mean_ms, self.samples, latency_ms, MEAN_MEMORY, CLIP);
         let Some(entry) = self.entry(shape) else {
             return;
         };
         entry.seen = (entry.seen + 1).min(SEEN_MAX);
-        entry.cost_ms = mean(entry.cost_ms, entry.seen, latency_ms, COST_MEMORY).max(COST_MIN_MS);
-        let young = entry.baseline_samples < BASELINE_MEMORY as u32;
+        entry.cost_ms =
+            mean(entry.cost_ms, entry.seen, latency_ms, COST_MEMORY, CLIP).max(COST_MIN_MS);
+        let young = entry.baseline_samples < YOUNG_SAMPLES;
         if learned.ease == Ease::Light || learned.ease == Ease::Held && young {
             entry.baseline_samples = entry.baseline_samples.saturating_add(1);
+            let off_ms = latency_ms.min(entry.baseline_ms * CLIP) - entry.baseline_ms;
+            entry.baseline_variance = match entry.baseline_samples {
+                1 => 0.0,
+                count => mean(
+                    entry.baseline_variance,
+                    count - 1,
+                    off_ms * off_ms,
+                    BASELINE_MEMORY,
+                    f64::MAX,
+                ),
+            };
             entry.baseline_ms = mean(
                 entry.baseline_ms,
                 entry.baseline_samples,
                 latency_ms,
                 BASELINE_MEMORY,
+                CLIP,
             );
         }
         if entry.window != learned.window {
             entry.window = learned.window;
             entry.window_samples = 0;
             entry.window_ms = 0.0;
+            entry.window_squares = 0.0;
         }
         entry.window_samples += 1;
         entry.window_ms += latency_ms;
+        entry.window_squares += latency_ms * latency_ms;
     }
 
     /// The origin's pace changed while its queue did not: what the shapes of this window took is their baseline now.
     pub(super) fn relearn(&mut self, window: u32) {
         for entry in &mut self.entries {
             if entry.seen > 0 && entry.window == window && entry.window_samples > 0 {
-                entry.baseline_ms = entry.window_ms / f64::from(entry.window_samples);
-                entry.baseline_samples = entry
-                    .window_samples
-                    .clamp(BASELINE_SAMPLES_MIN, BASELINE_MEMORY as u32);
+                let count = f64::from(entry.window_samples);
+                entry.baseline_ms = entry.window_ms / count;
+                entry.baseline_variance =
+                    (entry.window_squares / count - entry.baseline_ms * entry.baseline_ms).max(0.0);
+                entry.baseline_samples = entry.window_samples.min(BASELINE_MEMORY as u32);
             }
         }
     }
@@ -181,11 +237,11 @@ fn set_of(shape: Shape) -> usize {
 }
 
 /// `sample` joins a mean of `count` samples, itself included.
-fn mean(old: f64, count: u32, sample: f64, memory: f64) -> f64 {
+fn mean(old: f64, count: u32, sample: f64, memory: f64, clip: f64) -> f64 {
     if count <= 1 {
         return sample;
     }
-    let clipped = sample.min(old * CLIP);
+    let clipped = sample.min(old * clip);
     old + (clipped - old) / f64::from(count).min(memory)
 }
 
@@ -218,13 +274,17 @@ mod tests {
             costs.learn(shape, busy(300.0, 1));
         }
         assert_eq!(
-            (costs.cost_ms(shape).round(), costs.baseline_ms(shape)),
+            (costs.cost_ms(shape).round(), costs.baseline(shape)),
             (300.0, None)
         );
         for _ in 0..BASELINE_SAMPLES_MIN {
             costs.learn(shape, light(50.0));
         }
-        assert_eq!(costs.baseline_ms(shape), Some(50.0));
+        let baseline = costs.baseline(shape).unwrap();
+        assert_eq!(
+            (baseline.ms, baseline.samples),
+            (50.0, BASELINE_SAMPLES_MIN)
+        );
     }
 
     #[test]
@@ -235,7 +295,7 @@ mod tests {
             costs.learn(shape, light(50.0));
         }
         costs.learn(shape, light(60_000.0));
-        let baseline_ms = costs.baseline_ms(shape).unwrap();
+        let baseline_ms = costs.baseline(shape).unwrap().ms;
         assert!(baseline_ms < 60.0, "{baseline_ms}");
         // What is unknown is taken to cost what is usual here.
         assert!((40.0..80.0).contains(&costs.cost_ms(Shape::of(b"/other/x/y"))));
@@ -253,10 +313,8 @@ mod tests {
             costs.learn(slower, busy(150.0, 7));
         }
         costs.relearn(7);
-        assert_eq!(
-            (costs.baseline_ms(slower), costs.baseline_ms(absent)),
-            (Some(150.0), Some(80.0))
-        );
+        let baseline_ms = |shape| costs.baseline(shape).unwrap().ms;
+        assert_eq!((baseline_ms(slower), baseline_ms(absent)), (150.0, 80.0));
     }
 
     #[test]
@@ -269,7 +327,7 @@ mod tests {
         for bits in 0..50_000 {
             costs.learn(Shape::from_bits(bits << 20 | 7), light(1.0));
         }
-        assert_eq!(costs.baseline_ms(busy_shape), Some(50.0));
+        assert_eq!(costs.baseline(busy_shape).unwrap().ms, 50.0);
         assert_eq!(costs.entries.len(), SHAPES_MAX);
     }
 }

@@ -10,6 +10,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
 use saqta_detect::facts::Class;
 use saqta_detect::shape::Shape;
@@ -24,7 +25,7 @@ use super::{Ask, ClassStats, Micros, Outcome, Stats};
 const RESERVE_PART: usize = 8;
 
 /// Staff who asked within this time may be about to publish; editors autosave once a minute.
-const STAFF_PRESENT_US: u64 = 70_000_000;
+const STAFF_PRESENT: Duration = Duration::from_secs(70);
 
 /// Waiters of one bucket, however cheap its shape: at 10 ms a page and a limit of 5 it is what two seconds can serve.
 const BUCKET_WAITERS_MAX: usize = 1_024;
@@ -82,7 +83,7 @@ impl<W> Gate<W> {
         concurrency_max: usize,
         wakes: &mut Wakes<W>,
     ) {
-        self.limit.set_ceiling(concurrency_max);
+        self.limit.set_ceiling(now, concurrency_max);
         self.advance(now, wakes);
     }
 
@@ -163,7 +164,7 @@ impl<W> Gate<W> {
                     pressed: !self.queue.is_empty(),
                     concurrency: grant.concurrency,
                     latency_ms,
-                    baseline_ms: self.costs.baseline_ms(grant.shape),
+                    baseline: self.costs.baseline(grant.shape),
                 },
             );
             let ease = self.limit.ease(grant.concurrency);
@@ -237,6 +238,13 @@ impl<W> Gate<W> {
         }
     }
 
+    /// When the slots kept for staff become free for those who wait, if none come: then somebody must [`Gate::advance`].
+    pub(super) fn staff_gone(&self, now: Micros) -> Option<Micros> {
+        self.staff_seen
+            .map(|seen| seen.plus(STAFF_PRESENT))
+            .filter(|gone| *gone > now)
+    }
+
     pub(super) fn stats(&self) -> Stats {
         let mut classes = self.counts;
         for class in Class::ALL {
@@ -267,14 +275,19 @@ impl<W> Gate<W> {
 
     /// Nothing when no staff were here lately: a newsroom asleep needs no slot.
     fn kept_for_staff(&self, now: Micros) -> usize {
-        let present = self
-            .staff_seen
-            .is_some_and(|seen| now.0.saturating_sub(seen.0) < STAFF_PRESENT_US);
-        if present { self.reserve() } else { 0 }
+        if self.staff_gone(now).is_some() {
+            self.reserve()
+        } else {
+            0
+        }
     }
 
-    /// What the bucket of this ask can be served within its deadline, by its learned cost and its share of the slots.
+    /// What the bucket of this ask can be served within its deadline, by its learned cost and its share of the slots. While nobody
+    /// knows how many slots there are, nobody is told that there are too few.
     fn waiters_max(&self, ask: &Ask) -> usize {
+        if self.limit.is_learning() {
+            return BUCKET_WAITERS_MAX;
+        }
         let slots_ms = ask.deadline.as_secs_f64() * 1000.0 * self.limit.level() as f64;
         let served = slots_ms * self.queue.share(ask) / self.costs.cost_ms(ask.shape);
         (served as usize).clamp(1, BUCKET_WAITERS_MAX)

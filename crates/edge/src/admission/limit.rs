@@ -2,49 +2,59 @@
 //!
 //! An origin with W workers answers W requests at once at its usual pace; whatever is beyond waits inside it, unseen, and every
 //! latency grows by the same factor: with N > W in flight, latency is N/W times the baseline (Little's law). So latency over
-//! baseline, measured while the limit is used up, says whether the origin is over its capacity, and by how much, whatever mix of
+//! baseline, of requests that started with N in flight, says whether the origin is over its capacity, and by how much, whatever mix of
 //! cheap and dear pages is running: *ratio* = sum of latencies ÷ sum of their shapes' baselines, *capacity* = in flight ÷ ratio.
 //!
-//! Over its capacity all workers are at work, and what they get done says the same without waiting for the dear requests to
-//! end: baseline milliseconds finished per millisecond. The smaller of the two is believed.
+//! One cannot learn W without exceeding it, and exceeding it is the harm we are here to prevent. But until somebody has exceeded it, a
+//! low limit is a harm of our own, done to readers in peace. The choices follow from both:
 //!
-//! One cannot learn W without exceeding it, and exceeding it is the harm we are here to prevent. The choices follow from that:
-//!
-//! - Steps up are large (two fifths). A queue of 40 % shows within a dozen samples, one of 5 % needs a thousand: the small step spends
-//!   far longer over capacity before it is noticed.
-//! - Doubt goes up, not down. A level that is neither clearly at ease nor clearly over is left upwards, where the answer is
-//!   clear, and the answer gives the capacity directly: no search.
+//! - While nobody knows the capacity, each round of answers that does not forbid it doubles the level. A calm site has what it
+//!   needs within two rounds; under a flood the level goes from at most all workers to at most twice as many, where a dozen answers are
+//!   enough to tell.
+//! - Until then nobody is turned away: there is no verdict without knowledge ([`Limit::is_learning`]).
+//! - What started above goes on ending after the cut, and goes on counting: the answers that are already paid for make the
+//!   measurement three times as good as the one that decided.
 //! - The level then held lies a little below the capacity measured, and lower the less certain the measurement was.
-//! - Probing again is rare: first after ten seconds, then ever rarer up to a minute, and never so often that the time over
-//!   capacity becomes more than a few hundredths.
+//! - Looking again is short: up to twice the capacity for as long as one page takes, back down, and only then are the answers
+//!   read. So it costs the same whatever they say. Above them lies more: the next look starts there.
+//! - Looking again is rare: after two measurements that agree, half a minute, then a minute; sooner after one that was uncertain
+//!   or that said capacity was lost.
 //!
 //! Latency also grows when the origin became slower, with nothing queued: a nightly import, a cold database. Cutting the limit
 //! does not help then, and strangling a slow origin would be an attack of our own. So each cut asks a question: did latency follow?
 //! If it did, capacity was exceeded. If not, the pace changed: the baselines are learned anew and the level is restored.
 //!
-//! Shapes without a baseline say nothing. When they are most of the traffic (first start under attack; a flood of a page nobody asks
-//! for in calm), the level is lowered for a moment to where the origin is surely at ease, to learn their baseline.
+//! Baselines are means of few samples at first, and their error is counted in. A capacity that was measured against such is corrected at
+//! once: at half of it the origin is at ease, what it takes there is the baseline, and what the old one was off by is what the
+//! measurement was off by. Shapes without any are compared, together, with what they took one level below.
 //!
-//! Only requests that started with the limit used up count, after the limit in force was reached; those started under the level
-//! before carry its queue. Time is an argument.
+//! Only requests that started above the level before, under the level in force, count; those started earlier carry its queue. Time is an
+//! argument.
 
 use std::time::Duration;
 
 use super::Micros;
-use super::cost::Ease;
+use super::cost::{Baseline, DEVIATION_MIN, Ease};
 
-/// Where an origin nobody has measured starts: PHP hosting for small sites gives 4 to 10 workers.
-pub(super) const LEVEL_START: usize = 4;
+/// Where an origin nobody has measured starts: PHP hosting for small sites gives 4 to 10 workers, and a site whose pages take a second
+/// cannot wait for many doublings. Origins of four are over capacity for as long as two pages take.
+pub(super) const LEVEL_START: usize = 8;
 
 /// With one place, whatever is in it is all there is: nothing at a higher level is ever seen, and one slow answer closes the origin
 /// for everybody. An origin that cannot work on two requests at once has no readers.
 const LEVEL_MIN: usize = 2;
 
-/// The factor of one step up; the reason is above.
-const STEP: f64 = 1.4;
+/// The factor of one step up while nobody knows the capacity: a level twice over it shows within the answers of one round, and the level
+/// before was at least half of it.
+const STEP: f64 = 2.0;
 
-/// Between 1 (at ease) and [`STEP`] (one step over). A level whose ratio is clearly below this is at ease.
+/// Between 1 (at ease) and half of [`LOOK`] (surely over, on average of those that started above). A level whose ratio is clearly below this is at ease.
 const EASE_RATIO_MAX: f64 = 1.15;
+
+/// While climbing, a level that may be over by this much is given a whole round of answers before it is left upwards.
+const DOUBT_RATIO: f64 = 1.25;
+/// If a round takes no longer: readers who wait for pages of a second have no time for our doubts.
+const DOUBT_MAX: Duration = Duration::from_millis(300);
 
 /// In a level already proven, this ratio is worth a cut.
 const HELD_RATIO_MAX: f64 = 1.10;
@@ -54,13 +64,17 @@ const FASTER_RATIO: f64 = 0.85;
 
 /// Of the measured capacity, held. The measurement is off by a few hundredths, and service times that vary fill W places
 /// now and then well before the mean reaches W.
-const HEADROOM: f64 = 0.86;
+const HEADROOM: f64 = 0.84;
+
+/// An error of this much is what [`HEADROOM`] is for; of what is beyond, a level lies so many times lower.
+const ERROR_ALLOWED: f64 = 0.03;
+const ERRORS_BELOW: f64 = 1.5;
 
 /// A level is a whole number; rounding down would cost an origin of four workers a quarter of them.
-const ROUND_UP: f64 = 0.6;
+const ROUND_UP: f64 = 0.5;
 
-/// Of the measured capacity, tried by a probe: from a held level [`STEP`] would end where the answer is in doubt.
-const PROBE: f64 = 1.35;
+/// Of the measured capacity, tried by a look: of little more, what was measured and what would be at ease differ too little.
+const LOOK: f64 = 2.0;
 
 /// Two measurements of capacity this far apart, as a factor, are of the same capacity.
 const SAME_CAPACITY: f64 = 1.3;
@@ -68,21 +82,25 @@ const SAME_CAPACITY: f64 = 1.3;
 /// A measurement with a standard error above this is repeated soon.
 const UNCERTAIN: f64 = 0.06;
 
-/// Standard errors a verdict must be away from its threshold. Two while climbing, where a mistake costs one probe; three while
-/// holding, where thousands of windows a day each have a chance to be wrong.
+/// What takes less is no harm to anybody, and what varies below it is our own scheduling rather than the origin's queue. Counts as this
+/// much, baseline and latency alike.
+const HARMLESS_MS: f64 = 5.0;
+
+/// Standard errors a verdict must be away from its threshold. Two where a level was just raised and a mistake costs one look; three
+/// where one is held, and thousands of windows a day each have a chance to be wrong.
 const SURE: f64 = 2.0;
 const VERY_SURE: f64 = 3.0;
 
 /// A window is judged from this many samples on...
 const SAMPLES_MIN: u32 = 8;
 /// ...and this age: scheduling on a busy machine delays a whole batch of responses at once.
-const WINDOW_MIN: Duration = Duration::from_millis(100);
+const WINDOW_MIN: Duration = Duration::from_millis(50);
 /// What fills the limit now and then in calm must not add up to a verdict over minutes.
 const WINDOW_MAX: Duration = Duration::from_secs(5);
-/// When it is clear that the origin is over its capacity, half of that will do.
-const WINDOW_OVER_MIN: Duration = Duration::from_millis(50);
-/// While climbing, a level still in doubt after this many samples is left upwards.
-const DOUBT_SAMPLES_MAX: u32 = 32;
+/// A step up needs no proof, only that a round of answers has come and does not forbid it: so many, and half as many as the level.
+const ROUND_SAMPLES_MIN: u32 = 4;
+/// After a look from above, what started there has ended within this many usual latencies: twice its share of the queue.
+const RECALL: u32 = 3;
 /// While holding, a window without a verdict starts over after this many samples and this time: what it saw must be recent.
 const HOLD_SAMPLES: u32 = 96;
 const HOLD_WINDOW: Duration = Duration::from_millis(500);
@@ -90,19 +108,30 @@ const HOLD_WINDOW: Duration = Duration::from_millis(500);
 const VERIFY_SAMPLES_MAX: u32 = 96;
 /// A baseline learned anew is wrong for long, so it must be the mean of this many: with the usual spread, off by 6 %.
 const RELEARN_SAMPLES_MIN: u32 = 64;
-/// Samples of shapes without a baseline after which we lower the level to learn it, and after which we look whether we have.
-const CALIBRATE_SAMPLES: u32 = 16;
+/// Answers of pages nobody knows that are enough for the first step: there is nothing to judge them by, and readers wait.
+const STRANGERS_MIN: u32 = 2;
+/// Pages of different shapes vary by this much around their common mean.
+const STRANGERS_DEVIATION: f64 = 0.5;
+/// Samples of shapes without a baseline after which a level not proven is left to learn it.
+const UNKNOWN_SAMPLES_MAX: u32 = 16;
 
-/// An uncertain measurement may have been chance, and a level too low would be held long: it is repeated once, soon.
+/// A capacity measured against baselines of fewer samples than this is corrected when they are better known.
+const SETTLED_SAMPLES: f64 = 64.0;
+const SETTLE_SAMPLES: u32 = 96;
+/// Of the capacity as corrected: a level above this may not have been at ease.
+const SETTLED_PART: f64 = 0.75;
+/// At two in flight and 50 ms a page, [`SETTLE_SAMPLES`].
+const SETTLE_MAX: Duration = Duration::from_millis(1_200);
+
+/// An uncertain measurement may have been chance, and a level too low would be held long: it is repeated once, soon. So is one that
+/// says the origin lost capacity: what was lost may come back.
 const PAUSE_FIRST: Duration = Duration::from_secs(2);
 const PAUSE_MIN: Duration = Duration::from_secs(10);
+/// Two measurements that agree.
+const PAUSE_AGREED: Duration = Duration::from_secs(30);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Pause after a failed probe in multiples of what it took.
-const PAUSE_PER_PROBE: u32 = 40;
-/// An attacker who finds pages we know nothing of must not keep us at the low level.
-const CALIBRATE_PAUSE: Duration = Duration::from_secs(10);
-/// At two in flight and 50 ms a page, enough for three shapes; a flood has one or two.
-const CALIBRATE_MAX: Duration = Duration::from_millis(1_500);
+/// And never sooner than after this many times what the look took: time over capacity is a few hundredths at most.
+const PAUSE_PER_LOOK: u32 = 40;
 
 /// Overload answers (503, timeout, no connection) in one window that lower the level, and their least share.
 const OVERLOADS_MIN: u32 = 3;
@@ -117,19 +146,51 @@ const CLIP: f64 = 10.0;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
-    /// Each window at ease raises the level.
+    /// Each round of answers that does not forbid it raises the level.
     Climb,
-    /// A proven level. A probe may start after `until`.
+    /// A proven level. A look from above may be taken after `until`.
     Hold { until: Micros },
+    /// Above what was measured last, for as long as a page takes.
+    Look { usual: Duration },
+    /// Back from there. What started above has ended by `until` and tells.
+    Recall { until: Micros },
     /// Cut: does latency follow? If not, back to `resume`.
     Verify {
         before: Before,
         resume: usize,
         climbing: bool,
-        pause: Duration,
     },
-    /// Lowered to learn baselines.
-    Calibrate { resume: usize, until: Micros },
+    /// At half of a capacity measured against baselines of few samples, to learn these well and correct it.
+    Settle { until: Micros, correction: f64 },
+}
+
+/// Requests the origin works on at once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Capacity {
+    workers: f64,
+    /// Standard error, as a part of it.
+    error: f64,
+}
+
+impl Capacity {
+    fn is_about(self, other: Self) -> bool {
+        self.workers < other.workers * SAME_CAPACITY && other.workers < self.workers * SAME_CAPACITY
+    }
+
+    /// Both measured the same thing.
+    fn joined(self, other: Self) -> Self {
+        let (mine, others) = (self.error.powi(-2), other.error.powi(-2));
+        Self {
+            workers: (self.workers * mine + other.workers * others) / (mine + others),
+            error: (mine + others).sqrt().recip(),
+        }
+    }
+
+    /// What may be held.
+    fn level(self) -> usize {
+        let certain = (1.0 - ERRORS_BELOW * (self.error - ERROR_ALLOWED)).clamp(0.5, 1.0);
+        ((self.workers * HEADROOM * certain + ROUND_UP) as usize).max(1)
+    }
 }
 
 /// How it was before a cut.
@@ -153,7 +214,7 @@ pub(super) struct Sample {
     /// In flight when it started, itself included.
     pub(super) concurrency: usize,
     pub(super) latency_ms: f64,
-    pub(super) baseline_ms: Option<f64>,
+    pub(super) baseline: Option<Baseline>,
 }
 
 /// What the other tables must do after a sample.
@@ -174,12 +235,22 @@ pub(super) struct Limit {
     trusted: usize,
     phase: Phase,
     window: u32,
+    /// When this level was set, and the level it was raised from: a request that started above that is evidence while climbing.
+    set_at: Micros,
+    raised_from: usize,
     seen: Window,
+    /// The window that was over capacity: what started in it goes on ending, and counting.
+    above: Above,
+    /// What shapes without a baseline took at the level this climb came from.
+    strangers: Option<Baseline>,
     /// Measured when it was last exceeded.
-    capacity: Option<f64>,
-    /// After the next probe that measures the same capacity.
+    capacity: Option<Capacity>,
+    /// The origin has been over its capacity at least once.
+    exceeded: bool,
+    /// Capacity was lost and may come back.
+    lost: bool,
+    /// After the last look.
     pause: Duration,
-    calibrate_after: Micros,
 }
 
 impl Limit {
@@ -192,15 +263,25 @@ impl Limit {
             trusted: level,
             phase: Phase::Climb,
             window: 1,
+            set_at: Micros(0),
+            raised_from: 0,
             seen: Window::default(),
-            pause: PAUSE_MIN,
+            above: Above::default(),
+            strangers: None,
             capacity: None,
-            calibrate_after: Micros(0),
+            exceeded: false,
+            lost: false,
+            pause: PAUSE_FIRST,
         }
     }
 
     pub(super) fn level(&self) -> usize {
         self.level
+    }
+
+    /// Nobody knows yet how much the origin can do: only that it has not been too much so far.
+    pub(super) fn is_learning(&self) -> bool {
+        !self.exceeded && self.level < self.ceiling
     }
 
     /// Changes with every change of the level. Requests carry it so that a level is judged by its own requests.
@@ -210,21 +291,22 @@ impl Limit {
 
     /// With this many in flight, is the origin at ease as far as anybody knows?
     pub(super) fn ease(&self, concurrency: usize) -> Ease {
-        if concurrency <= (self.trusted / 2).max(1) {
-            Ease::Light
-        } else if matches!(self.phase, Phase::Hold { .. }) && concurrency <= self.trusted {
-            Ease::Held
-        } else {
-            Ease::Busy
+        match self.phase {
+            Phase::Hold { .. } | Phase::Climb if concurrency <= (self.trusted / 2).max(1) => {
+                Ease::Light
+            }
+            Phase::Hold { .. } | Phase::Climb if concurrency <= self.trusted => Ease::Held,
+            // What latencies are compared with stays as it is until a question is answered.
+            _ => Ease::Busy,
         }
     }
 
-    pub(super) fn set_ceiling(&mut self, ceiling: usize) {
+    pub(super) fn set_ceiling(&mut self, now: Micros, ceiling: usize) {
         let was_at_ceiling = self.level == self.ceiling;
         self.ceiling = ceiling.max(1);
         self.trusted = self.trusted.min(self.ceiling);
         if self.level > self.ceiling || was_at_ceiling {
-            self.set_level(self.level);
+            self.set_level(now, self.level);
             self.phase = Phase::Climb;
         }
     }
@@ -239,9 +321,11 @@ impl Limit {
         let many = self.seen.overloads >= OVERLOADS_MIN
             && f64::from(self.seen.overloads) >= answers * OVERLOADS_SHARE;
         if many && self.level > OVERLOAD_LEVEL_MIN {
-            self.set_level(((self.level as f64 * OVERLOAD_CUT) as usize).max(OVERLOAD_LEVEL_MIN));
+            let level = ((self.level as f64 * OVERLOAD_CUT) as usize).max(OVERLOAD_LEVEL_MIN);
+            self.set_level(now, level);
             self.trusted = self.trusted.min(self.level);
             self.capacity = None;
+            self.exceeded = true;
             self.phase = Phase::Hold {
                 until: now.plus(OVERLOAD_PAUSE),
             };
@@ -249,53 +333,83 @@ impl Limit {
     }
 
     pub(super) fn observe(&mut self, now: Micros, sample: Sample) -> Lesson {
-        if now.since(self.seen.opened) > WINDOW_MAX && !matches!(self.phase, Phase::Verify { .. }) {
+        let asking = !matches!(self.phase, Phase::Climb | Phase::Hold { .. });
+        if now.since(self.seen.opened) > WINDOW_MAX && !asking {
             self.seen = Window::default();
         }
-        self.seen.count(now, sample.baseline_ms);
-        if sample.window != self.window || !sample.full {
-            return Lesson::Nothing;
+        let baseline = sample.baseline.or(self.strangers).map(Baseline::audible);
+        self.seen.count(now, baseline);
+        if sample.window == self.above.window && sample.concurrency > self.above.raised_from {
+            self.above.seen.add(now, sample, baseline);
         }
-        self.seen.add(now, sample);
-        let age = now.since(self.seen.since);
-        if self.seen.answers() < SAMPLES_MIN || age < WINDOW_OVER_MIN {
+        let raised = matches!(self.phase, Phase::Climb | Phase::Look { .. })
+            && sample.concurrency > self.raised_from;
+        let own = sample.window == self.window && (sample.full || raised);
+        if own {
+            self.seen.add(now, sample, baseline);
+        }
+        // While something is asked, whatever ends shows what time it is.
+        if !own && !asking {
             return Lesson::Nothing;
         }
         match self.phase {
             Phase::Climb => self.climb(now),
             Phase::Hold { until } => self.hold(now, until),
+            Phase::Look { usual } => {
+                self.look(now, usual);
+                Lesson::Nothing
+            }
+            Phase::Recall { until } => {
+                self.recall(now, until);
+                Lesson::Nothing
+            }
             Phase::Verify {
                 before,
                 resume,
                 climbing,
-                pause,
-            } => self.verify(now, before, resume, climbing, pause),
-            Phase::Calibrate { resume, until } => {
-                self.calibrating(now, resume, until);
-                Lesson::Nothing
-            }
+            } => self.verify(now, before, resume, climbing),
+            Phase::Settle { until, correction } => self.settle(now, until, correction),
         }
     }
 
     fn climb(&mut self, now: Micros) -> Lesson {
-        if self.lacks_baselines() {
-            self.calibrate(now);
+        if self.seen.is_mostly_unknown() {
+            self.climb_unknown(now);
             return Lesson::Nothing;
         }
         let Some(ratio) = self.seen.ratio() else {
             return Lesson::Nothing;
         };
-        if ratio.is_above(EASE_RATIO_MAX, SURE) && self.seen.is_pressed() {
+        let round = self.seen.usual_latency() + WINDOW_MIN;
+        // A level just raised is suspect. One that has been there for long is judged again and again, and chance has as many chances.
+        let just_raised = now.since(self.set_at) < round * 4;
+        let sure = if just_raised { SURE } else { VERY_SURE };
+        if ratio.is_above(EASE_RATIO_MAX, sure) && self.seen.is_pressed() {
+            if self.seen.is_ripe(now) {
+                return self.cut(now, ratio);
+            }
+            return Lesson::Nothing;
+        }
+        if self.seen.samples >= HOLD_SAMPLES && ratio.value > DOUBT_RATIO && self.seen.is_pressed()
+        {
+            // More answers would not help: the doubt is about the baselines, and below is where they are learned.
             return self.cut(now, ratio);
         }
-        let at_ease = ratio.is_below(EASE_RATIO_MAX, SURE);
-        let in_doubt = !at_ease && self.seen.samples < DOUBT_SAMPLES_MAX;
-        if in_doubt || now.since(self.seen.opened) < WINDOW_MIN + self.seen.usual_latency() * 3 / 2
-        {
+        let at_ease = self.seen.samples >= SAMPLES_MIN && ratio.is_below(EASE_RATIO_MAX, SURE);
+        let rounds = if round > DOUBT_MAX {
+            0
+        } else if ratio.value > EASE_RATIO_MAX {
+            2
+        } else {
+            u32::from(ratio.value + ratio.error > DOUBT_RATIO)
+        };
+        let in_doubt = self.seen.samples < rounds * self.level as u32;
+        if in_doubt || !self.has_round() || now.since(self.set_at) < round {
             return Lesson::Nothing;
         }
         if at_ease {
-            self.trusted = self.trusted.max(self.level);
+            let proven = self.seen.concurrency().round() as usize;
+            self.trusted = self.trusted.max(proven.min(self.level));
         }
         let faster = ratio.is_below(FASTER_RATIO, SURE);
         if faster && self.seen.samples < RELEARN_SAMPLES_MIN {
@@ -305,11 +419,11 @@ impl Limit {
         if self.seen.pressed == 0 {
             self.seen = Window::default();
         } else if self.level < self.ceiling {
-            self.set_level(self.one_step_up());
+            self.step_up(now);
         } else if at_ease {
             self.seen = Window::default();
             self.phase = Phase::Hold {
-                until: now.plus(self.pause),
+                until: now.plus(PAUSE_MIN),
             };
         } else {
             // Nowhere to go up to: in doubt at the ceiling, more samples decide.
@@ -318,9 +432,27 @@ impl Limit {
         lesson
     }
 
+    /// Most of what finishes has no baseline. A proven level is where one is learned, and a round of answers there is something to
+    /// compare the next level with; any other level is left for the proven one.
+    fn climb_unknown(&mut self, now: Micros) {
+        if self.level <= self.trusted {
+            let few = self.seen.answers() >= STRANGERS_MIN;
+            if few && self.seen.pressed > 0 && self.level < self.ceiling {
+                self.step_up(now);
+            }
+        } else if self.seen.unknown >= UNKNOWN_SAMPLES_MAX {
+            self.set_level(now, self.trusted);
+            self.phase = Phase::Hold { until: now };
+        }
+    }
+
     fn hold(&mut self, now: Micros, until: Micros) -> Lesson {
-        if self.lacks_baselines() {
-            self.calibrate(now);
+        if !self.seen.is_ripe(now) {
+            return Lesson::Nothing;
+        }
+        if self.seen.is_mostly_unknown() {
+            // A proven level: their baseline is being learned.
+            self.seen = Window::default();
             return Lesson::Nothing;
         }
         let Some(ratio) = self.seen.ratio() else {
@@ -330,8 +462,15 @@ impl Limit {
             return self.cut(now, ratio);
         }
         if now >= until && self.seen.is_pressed() && self.level < self.ceiling {
-            self.set_level(self.probe());
-            self.phase = Phase::Climb;
+            let usual = self.seen.usual_latency();
+            self.step_up(now);
+            self.phase = match self.capacity {
+                Some(capacity) => {
+                    self.raised_from = self.raised_from.max(capacity.workers as usize);
+                    Phase::Look { usual }
+                }
+                None => Phase::Climb,
+            };
             return Lesson::Nothing;
         }
         if self.seen.samples >= HOLD_SAMPLES && now.since(self.seen.since) >= HOLD_WINDOW {
@@ -342,20 +481,81 @@ impl Limit {
         Lesson::Nothing
     }
 
+    fn look(&mut self, now: Micros, usual: Duration) {
+        if now.since(self.set_at) < usual {
+            return;
+        }
+        self.above = self.as_above(now);
+        self.set_level(now, self.trusted);
+        self.phase = Phase::Recall {
+            until: now.plus(usual * RECALL),
+        };
+    }
+
+    /// What was measured before says what to expect, so the nearer answer is believed.
+    fn recall(&mut self, now: Micros, until: Micros) {
+        if now < until {
+            return;
+        }
+        let Some(ratio) = self.above.seen.ratio() else {
+            self.phase = Phase::Hold {
+                until: now.plus(self.pause),
+            };
+            return;
+        };
+        if ratio.value > EASE_RATIO_MAX {
+            let measured = self.above.seen.measured();
+            let pause = self.believe(measured);
+            let level = self.capacity.map_or(self.level, Capacity::level);
+            self.set_level(now, level);
+            self.trusted = self.level;
+            self.phase = Phase::Hold {
+                until: now.plus(pause),
+            };
+        } else {
+            // At ease: it can do at least that, and what it can do is above.
+            let concurrency = self.above.seen.concurrency();
+            self.capacity = Some(Capacity {
+                workers: concurrency,
+                error: 1.0,
+            });
+            self.lost = false;
+            self.set_level(now, (concurrency as usize).max(self.level));
+            self.trusted = self.level;
+            self.phase = Phase::Hold {
+                until: now.plus(WINDOW_MIN),
+            };
+        }
+    }
+
+    fn as_above(&self, now: Micros) -> Above {
+        Above {
+            window: self.window,
+            raised_from: self.raised_from,
+            took: now.since(self.seen.opened.max(self.set_at)),
+            seen: self.seen,
+        }
+    }
+
     /// Over capacity, or slower: go to where the origin would be at ease if it is the former, and see.
     fn cut(&mut self, now: Micros, ratio: Ratio) -> Lesson {
-        if self.level == 1 {
-            // One at a time and still slow: nothing of ours queues there.
-            let lesson = Lesson::Relearn {
-                window: self.window,
-            };
-            self.set_level(1);
+        if self.level <= LEVEL_MIN {
+            // As few as can be and still slow: nothing of ours queues there.
+            let lesson = self.relearn_if(true);
+            self.set_level(now, self.level);
             self.phase = Phase::Hold {
                 until: now.plus(PAUSE_MIN),
             };
             return lesson;
         }
         let climbing = self.phase == Phase::Climb;
+        let measured = self.seen.measured_early(now);
+        self.exceeded = true;
+        self.above = self.as_above(now);
+        if climbing && self.seen.baseline_samples() < SETTLED_SAMPLES {
+            self.settle_below(now, measured, 1.0);
+            return Lesson::Nothing;
+        }
         let resume = if climbing {
             self.trusted.min(self.level)
         } else {
@@ -366,29 +566,59 @@ impl Limit {
             concurrency: self.seen.concurrency(),
             steady: false,
         };
-        let (target, pause) = self.measure(now, ratio);
-        // A held level was left because something changed; the window saw both sides of the change and measured neither well.
-        let pause = if climbing { pause } else { PAUSE_FIRST };
-        self.set_level(target.min(self.level - 1));
+        // A held level answered well a moment ago; if it is the pace that changed, half is bad enough.
+        let least = if climbing { 1 } else { self.level / 2 };
+        self.set_level(now, measured.level().clamp(least, self.level - 1));
         self.phase = Phase::Verify {
             before,
             resume,
             climbing,
-            pause,
         };
         Lesson::Nothing
     }
 
+    fn settle_below(&mut self, now: Micros, measured: Capacity, correction: f64) {
+        let strangers = self.strangers;
+        self.set_level(now, (measured.workers / 2.0).round() as usize);
+        self.strangers = strangers;
+        self.phase = Phase::Settle {
+            until: now.plus(SETTLE_MAX),
+            correction,
+        };
+    }
+
+    /// Half of the capacity measured is at ease, so what this window took is the baseline, and what the old one was off by is what the
+    /// measurement was off by.
+    fn settle(&mut self, now: Micros, until: Micros, correction: f64) -> Lesson {
+        let enough = self.seen.answers() >= SETTLE_SAMPLES;
+        let few = now >= until && self.seen.answers() >= SAMPLES_MIN;
+        if !(enough || few) {
+            return Lesson::Nothing;
+        }
+        let correction = correction * self.seen.ratio().map_or(1.0, |ratio| ratio.value);
+        let lesson = self.relearn_if(true);
+        let mut measured = self.above.seen.measured();
+        measured.workers *= correction;
+        if self.level > LEVEL_MIN && self.level as f64 > measured.workers * SETTLED_PART {
+            // It was not at ease even here.
+            self.settle_below(now, measured, correction);
+            return lesson;
+        }
+        let pause = self.believe(measured);
+        self.set_level(now, measured.level());
+        self.trusted = self.level;
+        self.phase = Phase::Hold {
+            until: now.plus(pause),
+        };
+        lesson
+    }
+
     /// Did latency follow the cut? A window that saw the change itself is a mixture of before and after, and its ratio says too little: a
     /// pace that seems to have changed after such a window is believed only after a second cut, between two steady levels.
-    fn verify(
-        &mut self,
-        now: Micros,
-        before: Before,
-        resume: usize,
-        climbing: bool,
-        pause: Duration,
-    ) -> Lesson {
+    fn verify(&mut self, now: Micros, before: Before, resume: usize, climbing: bool) -> Lesson {
+        if !self.seen.is_ripe(now) {
+            return Lesson::Nothing;
+        }
         let Some(ratio) = self.seen.ratio() else {
             return Lesson::Nothing;
         };
@@ -397,13 +627,34 @@ impl Limit {
         let between = (had_queued * before.ratio).sqrt();
         let answered = self.seen.samples >= VERIFY_SAMPLES_MAX;
         if ratio.is_below(between, SURE) || answered && ratio.value <= between {
-            let still_over = ratio.value > EASE_RATIO_MAX;
-            let target = if still_over {
-                self.measure(now, ratio).0
+            let still_over = if climbing {
+                ratio.is_above(HELD_RATIO_MAX, SURE)
             } else {
-                self.level
+                ratio.value > EASE_RATIO_MAX
             };
-            self.set_level(target.min(self.level));
+            let measured = if still_over {
+                // Still over: this is the better look, since nothing changed while it was taken.
+                self.seen.measured_early(now)
+            } else {
+                self.above.seen.measured()
+            };
+            let pause = if climbing {
+                self.believe(measured)
+            } else {
+                // Something changed; the window saw both sides of the change and measured neither well.
+                self.capacity = Some(measured);
+                self.lost = true;
+                self.pause = PAUSE_FIRST;
+                PAUSE_FIRST
+            };
+            let target = self.capacity.map_or(self.level, Capacity::level);
+            // From a change, what is held is what has been seen to be at ease.
+            let level = if climbing {
+                target
+            } else {
+                target.min(self.level)
+            };
+            self.set_level(now, level);
             self.trusted = self.level;
             self.phase = Phase::Hold {
                 until: now.plus(pause),
@@ -413,29 +664,27 @@ impl Limit {
         if !(answered || ratio.is_above(between, SURE)) {
             return Lesson::Nothing;
         }
-        if !before.steady && self.level > 1 {
+        if !before.steady && self.level > LEVEL_MIN {
             let before = Before {
                 ratio: ratio.value,
                 concurrency,
                 steady: true,
             };
-            let (target, pause) = self.measure(now, ratio);
-            self.set_level(target.clamp(self.level / 2, self.level - 1));
+            let target = self.seen.measured_early(now).level();
+            self.set_level(now, target.clamp(self.level / 2, self.level - 1));
             self.phase = Phase::Verify {
                 before,
                 resume,
                 climbing,
-                pause,
             };
             return Lesson::Nothing;
         }
         if self.seen.samples < RELEARN_SAMPLES_MIN {
             return Lesson::Nothing;
         }
-        let lesson = Lesson::Relearn {
-            window: self.window,
-        };
-        self.set_level(resume);
+        let lesson = self.relearn_if(true);
+        self.set_level(now, resume);
+        self.lost = false;
         self.phase = if climbing {
             Phase::Climb
         } else {
@@ -446,61 +695,35 @@ impl Limit {
         lesson
     }
 
-    /// The level to hold and the pause before the next probe, by a window over capacity.
-    fn measure(&mut self, now: Micros, ratio: Ratio) -> (usize, Duration) {
-        let capacity = self
-            .seen
-            .throughput(now)
-            .unwrap_or(f64::MAX)
-            .min(self.seen.concurrency() / ratio.value);
-        let error = ratio.error / ratio.value;
-        let same = self.capacity.is_some_and(|before| {
-            before < capacity * SAME_CAPACITY && capacity < before * SAME_CAPACITY
-        });
-        self.pause = match (same, error > UNCERTAIN) {
-            (true, _) => (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX),
-            (false, true) => PAUSE_FIRST,
-            (false, false) => PAUSE_MIN,
-        };
-        self.capacity = Some(capacity);
-        let certain = (1.0 - error).clamp(0.5, 1.0);
-        let target = (capacity * HEADROOM * certain + ROUND_UP) as usize;
-        let probe = now.since(self.seen.opened);
-        (
-            target.max(1),
-            self.pause.max(probe * PAUSE_PER_PROBE).min(PAUSE_MAX),
-        )
+    /// Says for how long the next look can wait.
+    fn believe(&mut self, measured: Capacity) -> Duration {
+        match self.capacity {
+            Some(before) if before.is_about(measured) => {
+                self.capacity = Some(before.joined(measured));
+                let longer = self.pause * 2;
+                self.pause = if self.lost {
+                    longer
+                } else {
+                    longer.max(PAUSE_AGREED)
+                };
+            }
+            _ => {
+                self.capacity = Some(measured);
+                self.lost = false;
+                self.pause = if measured.error > UNCERTAIN {
+                    PAUSE_FIRST
+                } else {
+                    PAUSE_MIN
+                };
+            }
+        }
+        self.pause = self.pause.min(PAUSE_MAX);
+        (self.above.took * PAUSE_PER_LOOK).clamp(self.pause, PAUSE_MAX)
     }
 
-    fn calibrate(&mut self, now: Micros) {
-        if now < self.calibrate_after || self.level <= 1 {
-            self.seen = Window::default();
-            return;
-        }
-        self.calibrate_after = now.plus(CALIBRATE_PAUSE);
-        let resume = self.level.min(self.trusted);
-        self.set_level((self.trusted / 2).clamp(1, self.level));
-        self.phase = Phase::Calibrate {
-            resume,
-            until: now.plus(CALIBRATE_MAX),
-        };
-    }
-
-    /// Ends when most of what finishes has a baseline.
-    fn calibrating(&mut self, now: Micros, resume: usize, until: Micros) {
-        if self.seen.answers() < CALIBRATE_SAMPLES {
-            return;
-        }
-        if self.seen.samples > self.seen.unknown || now >= until {
-            self.set_level(resume);
-            self.phase = Phase::Climb;
-        } else {
-            self.seen = Window::default();
-        }
-    }
-
-    fn lacks_baselines(&self) -> bool {
-        self.seen.unknown >= CALIBRATE_SAMPLES && self.seen.unknown > self.seen.samples
+    /// Enough answers to say that nothing speaks against a step up.
+    fn has_round(&self) -> bool {
+        self.seen.answers() >= ROUND_SAMPLES_MIN.max(self.level as u32 / 2)
     }
 
     fn relearn_if(&self, pace_changed: bool) -> Lesson {
@@ -513,21 +736,37 @@ impl Limit {
         }
     }
 
-    fn one_step_up(&self) -> usize {
-        ((self.level as f64 * STEP).ceil() as usize)
-            .clamp(self.level + 1, self.ceiling.max(self.level + 1))
+    fn step_up(&mut self, now: Micros) {
+        let from = self.level;
+        let strangers = self.strangers.or_else(|| self.seen.strangers());
+        let to = match self.capacity {
+            Some(capacity) => (capacity.workers * LOOK).ceil(),
+            None => from as f64 * STEP,
+        };
+        self.set_level(now, (to as usize).max(from + 1));
+        self.raised_from = from;
+        self.strangers = strangers;
     }
 
-    fn probe(&self) -> usize {
-        let clear = (self.capacity.unwrap_or(0.0) * PROBE).ceil() as usize;
-        clear.max(self.one_step_up()).min(self.ceiling)
-    }
-
-    fn set_level(&mut self, level: usize) {
+    fn set_level(&mut self, now: Micros, level: usize) {
         self.level = level.clamp(LEVEL_MIN.min(self.ceiling), self.ceiling);
         self.window = self.window.wrapping_add(1);
+        self.set_at = now;
+        self.raised_from = self.level - 1;
+        self.strangers = None;
         self.seen = Window::default();
     }
+}
+
+/// A level that has been left downwards.
+#[derive(Debug, Default)]
+struct Above {
+    window: u32,
+    /// Only what started with more than this in flight counts.
+    raised_from: usize,
+    /// How long the level was held.
+    took: Duration,
+    seen: Window,
 }
 
 /// Sums over the samples of one level.
@@ -542,13 +781,17 @@ struct Window {
     since: Micros,
     /// With a baseline.
     samples: u32,
-    /// Without.
+    /// Without, and what these took.
     unknown: u32,
+    unknown_ms: f64,
     pressed: u32,
     overloads: u32,
     concurrency: f64,
     latency_ms: f64,
     baseline_ms: f64,
+    /// Baselines over the number of samples each is the mean of, and times the square of what each may be off by as a part of itself.
+    baseline_rarity_ms: f64,
+    baseline_doubt_ms: f64,
     // Sums of products, for the error of the ratio.
     latency_latency: f64,
     latency_baseline: f64,
@@ -572,18 +815,25 @@ impl Ratio {
     }
 }
 
-/// Between identical responses there is still this much spread, of the ratio: a few equal samples are not certainty.
-const SPREAD_MIN: f64 = 0.05;
+impl Baseline {
+    /// See [`HARMLESS_MS`].
+    fn audible(self) -> Self {
+        Self {
+            ms: self.ms.max(HARMLESS_MS),
+            ..self
+        }
+    }
+}
 
 impl Window {
-    fn count(&mut self, now: Micros, baseline_ms: Option<f64>) {
+    fn count(&mut self, now: Micros, baseline: Option<Baseline>) {
         if self.opened == Micros::default() {
             self.opened = now;
             return;
         }
         self.ended += 1;
-        match baseline_ms {
-            Some(baseline_ms) => self.ended_baseline_ms += baseline_ms,
+        match baseline {
+            Some(baseline) => self.ended_baseline_ms += baseline.ms,
             None => self.ended_unknown += 1,
         }
     }
@@ -598,24 +848,53 @@ impl Window {
             .then(|| self.ended_baseline_ms / elapsed_ms)
     }
 
+    /// The capacity of an origin that is over it, while much of the window has yet to end.
+    fn measured_early(&self, now: Micros) -> Capacity {
+        let by_latency = self.measured();
+        Capacity {
+            workers: self
+                .throughput(now)
+                .unwrap_or(f64::MAX)
+                .min(by_latency.workers)
+                .max(1.0),
+            ..by_latency
+        }
+    }
+
+    /// The same when most of it has.
+    fn measured(&self) -> Capacity {
+        let unknown = Capacity {
+            workers: 1.0,
+            error: 1.0,
+        };
+        self.ratio().map_or(unknown, |ratio| Capacity {
+            workers: (self.concurrency() / ratio.value).max(1.0),
+            error: ratio.error / ratio.value,
+        })
+    }
+
     fn usual_latency(&self) -> Duration {
         Duration::from_secs_f64(self.baseline_ms / f64::from(self.samples.max(1)) / 1000.0)
     }
 
-    fn add(&mut self, now: Micros, sample: Sample) {
+    fn add(&mut self, now: Micros, sample: Sample, baseline: Option<Baseline>) {
         if self.answers() == 0 {
             self.since = now;
         }
         self.pressed += u32::from(sample.pressed);
         self.concurrency += sample.concurrency as f64;
-        let Some(baseline_ms) = sample.baseline_ms else {
+        let Some(baseline) = baseline else {
             self.unknown += 1;
+            self.unknown_ms += sample.latency_ms;
             return;
         };
-        let latency_ms = sample.latency_ms.min(baseline_ms * CLIP);
+        let baseline_ms = baseline.ms;
+        let latency_ms = sample.latency_ms.clamp(HARMLESS_MS, baseline_ms * CLIP);
         self.samples += 1;
         self.latency_ms += latency_ms;
         self.baseline_ms += baseline_ms;
+        self.baseline_rarity_ms += baseline_ms / f64::from(baseline.samples);
+        self.baseline_doubt_ms += baseline.error_ms * baseline.error_ms / baseline_ms;
         self.latency_latency += latency_ms * latency_ms;
         self.latency_baseline += latency_ms * baseline_ms;
         self.baseline_baseline += baseline_ms * baseline_ms;
@@ -623,6 +902,14 @@ impl Window {
 
     fn answers(&self) -> u32 {
         self.samples + self.unknown
+    }
+
+    fn is_ripe(&self, now: Micros) -> bool {
+        self.answers() >= SAMPLES_MIN && now.since(self.since) >= WINDOW_MIN
+    }
+
+    fn is_mostly_unknown(&self) -> bool {
+        self.unknown > self.samples
     }
 
     /// Others waited for a slot most of the time. Without that a cut would help nobody: what the origin has, is what was asked for.
@@ -634,9 +921,21 @@ impl Window {
         self.concurrency / f64::from(self.answers().max(1))
     }
 
-    /// `None` until there are enough samples with a baseline.
+    /// How many samples the baselines used are the mean of.
+    fn baseline_samples(&self) -> f64 {
+        self.baseline_ms / self.baseline_rarity_ms.max(f64::MIN_POSITIVE)
+    }
+
+    fn strangers(&self) -> Option<Baseline> {
+        (self.unknown >= STRANGERS_MIN).then(|| {
+            let ms = self.unknown_ms / f64::from(self.unknown);
+            Baseline::of(ms, (ms * STRANGERS_DEVIATION).powi(2), self.unknown)
+        })
+    }
+
+    /// `None` until there are a few samples with a baseline. The baselines are means themselves, of the same spread.
     fn ratio(&self) -> Option<Ratio> {
-        if self.samples < SAMPLES_MIN || self.baseline_ms <= 0.0 {
+        if self.samples < ROUND_SAMPLES_MIN || self.baseline_ms <= 0.0 {
             return None;
         }
         let value = self.latency_ms / self.baseline_ms;
@@ -644,9 +943,11 @@ impl Window {
             + value * value * self.baseline_baseline;
         let n = f64::from(self.samples);
         let spread = (squares.max(0.0) * n / (n - 1.0)).sqrt() / self.baseline_ms;
+        let error = spread.max(DEVIATION_MIN * value / n.sqrt());
+        let doubt = self.baseline_doubt_ms / self.baseline_ms;
         Some(Ratio {
             value,
-            error: spread.max(SPREAD_MIN * value / n.sqrt()),
+            error: (error * error + value * value * doubt).sqrt(),
         })
     }
 
@@ -656,9 +957,12 @@ impl Window {
         self.pressed /= 2;
         self.overloads /= 2;
         for sum in [
+            &mut self.unknown_ms,
             &mut self.concurrency,
             &mut self.latency_ms,
             &mut self.baseline_ms,
+            &mut self.baseline_rarity_ms,
+            &mut self.baseline_doubt_ms,
             &mut self.latency_latency,
             &mut self.latency_baseline,
             &mut self.baseline_baseline,

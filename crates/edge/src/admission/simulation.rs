@@ -100,9 +100,12 @@ struct Scenario {
     slowness: fn(f64) -> f64,
     /// Of the log-normal service times; 0: all equal.
     sigma: f64,
+    /// How much longer a page takes for every full set of workers that waits: they share a processor and a database.
+    contention: f64,
     concurrency_max: usize,
     /// Capacity, use and waits are counted from here to the end.
     measured_from_s: f64,
+    end_s: f64,
     seed: u64,
 }
 
@@ -210,7 +213,7 @@ fn simulate(scenario: &Scenario) -> Seen {
 
 impl Simulation {
     fn run(&mut self) {
-        let end = ((CALM_S + FLOOD_S) * SECOND as f64) as u64;
+        let end = (self.scenario.end_s * SECOND as f64) as u64;
         for (at_s, workers) in self.scenario.workers.clone() {
             self.schedule((at_s * SECOND as f64) as u64, Event::Workers { workers });
         }
@@ -396,7 +399,9 @@ impl Simulation {
                 1.0
             };
             let slowness = (self.scenario.slowness)(self.now as f64 / SECOND as f64);
-            let service_us = (mean_ms * spread * slowness * 1000.0) as u64;
+            let waiting = self.inside.len() as f64 / self.workers as f64;
+            let contention = 1.0 + self.scenario.contention * waiting;
+            let service_us = (mean_ms * spread * slowness * contention * 1000.0) as u64;
             self.schedule(self.now + service_us, Event::WorkerDone { request });
         }
     }
@@ -413,8 +418,10 @@ fn searches(workers: usize, sigma: f64, seed: u64) -> Scenario {
         workers: vec![(0.0, workers)],
         slowness: |_| 1.0,
         sigma,
+        contention: 0.0,
         concurrency_max: 256,
         measured_from_s: CALM_S,
+        end_s: CALM_S + FLOOD_S,
         seed,
     }
 }
@@ -427,9 +434,14 @@ fn cold(scenario: Scenario) -> Scenario {
     }
 }
 
-/// Over capacity in ms and use in hundredths, of the seeds 1 to 6; sorted, and printed for the record.
+/// Of each scenario, with a seed each.
+const RUNS: u64 = 12;
+const MEDIAN: usize = RUNS as usize / 2;
+const LAST: usize = RUNS as usize - 1;
+
+/// Over capacity in ms and use in hundredths; sorted, and printed for the record.
 fn runs(name: &str, scenario: impl Fn(u64) -> Scenario) -> (Vec<f64>, Vec<f64>) {
-    let seen = (1..=6)
+    let seen = (1..=RUNS)
         .map(|seed| simulate(&scenario(seed)))
         .collect::<Vec<_>>();
     let sorted = |of: fn(&Seen) -> f64| {
@@ -443,7 +455,7 @@ fn runs(name: &str, scenario: impl Fn(u64) -> Scenario) -> (Vec<f64>, Vec<f64>) 
     );
     println!(
         "| {name} | {:.0} | {:.0} | {:.0} | {:.0} |",
-        over_ms[3], over_ms[5], used[3], used[0]
+        over_ms[MEDIAN], over_ms[LAST], used[MEDIAN], used[0]
     );
     (over_ms, used)
 }
@@ -452,11 +464,11 @@ fn runs(name: &str, scenario: impl Fn(u64) -> Scenario) -> (Vec<f64>, Vec<f64>) 
 fn check(name: &str, scenario: impl Fn(u64) -> Scenario, over_ms: (f64, f64), used: (f64, f64)) {
     let (all_over_ms, all_used) = runs(name, scenario);
     assert!(
-        all_over_ms[3] <= over_ms.0 && all_over_ms[5] <= over_ms.1,
+        all_over_ms[MEDIAN] <= over_ms.0 && all_over_ms[LAST] <= over_ms.1,
         "{name}: over capacity {all_over_ms:.0?} ms"
     );
     assert!(
-        all_used[3] >= used.0 && all_used[0] >= used.1,
+        all_used[MEDIAN] >= used.0 && all_used[0] >= used.1,
         "{name}: used {all_used:.0?} %"
     );
 }
@@ -468,14 +480,14 @@ fn the_limit_finds_the_workers_of_a_steady_origin() {
         check(
             &name,
             |seed| searches(workers, 0.0, seed),
-            (1000.0, 1000.0),
-            (70.0, 65.0),
+            (600.0, 700.0),
+            (65.0, 60.0),
         );
         check(
             &format!("{name}, cold"),
             |seed| cold(searches(workers, 0.0, seed)),
-            (1000.0, 1000.0),
-            (70.0, 65.0),
+            (600.0, 700.0),
+            (65.0, 60.0),
         );
     }
 }
@@ -487,14 +499,14 @@ fn the_limit_finds_the_workers_of_a_varying_origin() {
         check(
             &name,
             |seed| searches(workers, 0.3, seed),
-            (1000.0, 1500.0),
-            (70.0, 60.0),
+            (600.0, 1000.0),
+            (65.0, 60.0),
         );
         check(
             &format!("{name}, cold"),
             |seed| cold(searches(workers, 0.3, seed)),
-            (1000.0, 1500.0),
-            (70.0, 60.0),
+            (600.0, 1000.0),
+            (65.0, 60.0),
         );
     }
 }
@@ -506,14 +518,146 @@ fn the_limit_finds_the_workers_of_a_wildly_varying_origin() {
         check(
             &name,
             |seed| searches(workers, 0.5, seed),
-            (1500.0, 10_000.0),
+            (800.0, 10_000.0),
             (65.0, 50.0),
         );
         check(
             &format!("{name}, cold"),
             |seed| cold(searches(workers, 0.5, seed)),
-            (1500.0, 10_000.0),
+            (800.0, 10_000.0),
             (65.0, 50.0),
+        );
+    }
+}
+
+/// What `saqta drill` attacks: eight workers that slow each other down, pages as a content system makes them, staff.
+fn newsroom(seed: u64) -> Scenario {
+    Scenario {
+        sources: vec![
+            Source::flood("/?s=x", 11_592.0, 64.0),
+            Source::reader("/news/x", 8.0, 16.0),
+            Source::reader("/tag/x", 2.0, 42.0),
+            Source::reader("/?s=x", 1.0, 64.0),
+            Source {
+                class: Class::Staff,
+                ..Source::reader("/wp-admin/post.php", 0.5, 64.0)
+            },
+        ],
+        contention: 0.25,
+        end_s: CALM_S + 45.0,
+        ..searches(8, 0.35, seed)
+    }
+}
+
+#[test]
+fn the_drills_origin_is_hardly_ever_over_its_capacity() {
+    check(
+        "the drill's origin, 45 s",
+        newsroom,
+        (600.0, 850.0),
+        (55.0, 45.0),
+    );
+    check(
+        "the drill's origin, 45 s, cold",
+        |seed| cold(newsroom(seed)),
+        (600.0, 850.0),
+        (55.0, 45.0),
+    );
+}
+
+/// A site at its usual pace behind an edge that has just started: its pages are slow and it needs more slots than the limit starts
+/// with. Arrivals are Poisson, so there are bursts.
+#[test]
+fn a_calm_start_refuses_nobody() {
+    const ONE_KIND: &[(&str, f64)] = &[("/news/x", 1.0)];
+    const FOUR_KINDS: &[(&str, f64)] = &[
+        ("/news/x", 0.6),
+        ("/tag/x", 0.9),
+        ("/?s=x", 1.3),
+        ("/a/b/c", 1.2),
+    ];
+    for (workers, page_ms, per_s) in [
+        (8, 200.0, 5.0),
+        (8, 200.0, 20.0),
+        (8, 500.0, 5.0),
+        (8, 1000.0, 5.0),
+        (16, 500.0, 20.0),
+        (32, 200.0, 60.0),
+        (32, 500.0, 20.0),
+        (32, 1000.0, 20.0),
+    ] {
+        for (kinds, sigma) in [(ONE_KIND, 0.0), (ONE_KIND, 0.35), (FOUR_KINDS, 0.35)] {
+            let mut longest_ms = 0.0_f64;
+            for seed in 1..=20 {
+                let share = kinds.len() as f64;
+                let sources = kinds
+                    .iter()
+                    .map(|(target, dear)| Source::reader(target, per_s / share, page_ms * dear))
+                    .collect::<Vec<_>>();
+                let seen = simulate(&Scenario {
+                    sources,
+                    measured_from_s: 0.0,
+                    end_s: 20.0,
+                    ..searches(workers, sigma, seed)
+                });
+                let waits_ms = seen.waits_ms.iter().flatten();
+                longest_ms = waits_ms.fold(longest_ms, |longest, wait| longest.max(*wait));
+                assert_eq!(
+                    seen.starved.iter().sum::<u64>(),
+                    0,
+                    "{workers} workers, {page_ms} ms, {per_s}/s, deviation {sigma}, {share} kinds, seed {seed}"
+                );
+            }
+            let kinds = kinds.len();
+            println!(
+                "| {workers} workers, {page_ms} ms, {per_s}/s, deviation {sigma}, kinds {kinds} | {longest_ms:.0} |"
+            );
+        }
+    }
+}
+
+/// A flood that stops before anything certain is known of the level: the level it leaves behind must refuse nobody.
+#[test]
+fn a_short_flood_leaves_no_low_limit_behind() {
+    for seed in 1..=12 {
+        let flood = Source {
+            until_s: CALM_S + 0.1 * seed as f64,
+            ..Source::flood("/?s=x", 400.0, 50.0)
+        };
+        let readers = Source::reader("/news/x", 20.0, 200.0);
+        let [during, after] = [
+            Source {
+                until_s: CALM_S + 4.0,
+                ..readers
+            },
+            Source {
+                from_s: CALM_S + 4.0,
+                ..readers
+            },
+        ];
+        let seen = simulate(&Scenario {
+            sources: vec![flood, during, after],
+            ..searches(8, 0.3, seed)
+        });
+        assert_eq!(seen.starved[2], 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn two_workers_survive() {
+    for sigma in [0.0, 0.3] {
+        let name = format!("2 workers, deviation {sigma}");
+        check(
+            &name,
+            |seed| searches(2, sigma, seed),
+            (1000.0, 1500.0),
+            (70.0, 60.0),
+        );
+        check(
+            &format!("{name}, cold"),
+            |seed| cold(searches(2, sigma, seed)),
+            (1500.0, 2000.0),
+            (70.0, 60.0),
         );
     }
 }
