@@ -225,9 +225,13 @@ impl Admission {
             Err(queued) => queued,
         };
         let expires = queued.since + ask.deadline;
-        let answer = match timeout_at(expires, &mut queued.answer).await {
-            Ok(answer) => answer.ok(),
-            Err(_) => queued.expire(),
+        let answer = loop {
+            let until = queued.look_at.map_or(expires, |at| at.min(expires));
+            match timeout_at(until, &mut queued.answer).await {
+                Ok(answer) => break answer.ok(),
+                Err(_) if until < expires => queued.look(),
+                Err(_) => break queued.expire(),
+            }
         };
         let waited = queued.since.elapsed();
         match answer {
@@ -295,6 +299,7 @@ impl Admission {
                         ticket,
                         class: ask.class,
                         since,
+                        look_at: gate.staff_gone(now).map(|at| self.shared.at(at)),
                         answer,
                     })
                 }
@@ -305,6 +310,10 @@ impl Admission {
 impl Shared {
     fn now(&self) -> Micros {
         Micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn at(&self, at: Micros) -> Instant {
+        self.start + Duration::from_micros(at.0)
     }
 
     fn lock(&self) -> MutexGuard<'_, Gate<Waiter>> {
@@ -349,10 +358,19 @@ struct Queued {
     ticket: Ticket,
     class: Class,
     since: Instant,
+    /// When a slot becomes free though nothing happens: the one kept for staff who are gone.
+    look_at: Option<Instant>,
     answer: oneshot::Receiver<Result<Slot, Starved>>,
 }
 
 impl Queued {
+    fn look(&mut self) {
+        self.look_at = self.shared.with(|gate, now, wakes| {
+            gate.advance(now, wakes);
+            gate.staff_gone(now).map(|at| self.shared.at(at))
+        });
+    }
+
     /// The deadline has passed; an answer may have come at the same moment.
     fn expire(&mut self) -> Option<Result<Slot, Starved>> {
         let left = self.shared.lock().expire(self.ticket, self.class);
@@ -420,7 +438,7 @@ impl Drop for Slot {
         if let (Some(ends), Ok(runtime)) = (ends, tokio::runtime::Handle::try_current()) {
             let shared = Arc::clone(&self.shared);
             runtime.spawn(async move {
-                sleep_until(shared.start + Duration::from_micros(ends.0)).await;
+                sleep_until(shared.at(ends)).await;
                 shared.with(|gate, now, wakes| gate.advance(now, wakes));
             });
         }

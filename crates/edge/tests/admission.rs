@@ -205,6 +205,24 @@ async fn staff_never_wait_behind_readers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_slot_kept_for_staff_goes_to_a_waiter_when_they_are_gone() {
+    let admission = Admission::new(Config { concurrency_max: 2 });
+    let visit = Ask {
+        class: Class::Staff,
+        ..reader(20_000)
+    };
+    let arrived = Instant::now();
+    let slot = admission.enter(visit).await.unwrap();
+    slot.finish(Outcome::ANSWERED);
+    let running = admission.enter(reader(2_000)).await.unwrap();
+    // Nothing else happens: the other slot becomes free by the clock alone.
+    let waiter = admission.enter(reader(200_000)).await.unwrap();
+    assert_eq!(arrived.elapsed().as_secs(), 70);
+    running.finish(Outcome::ANSWERED);
+    waiter.finish(Outcome::ANSWERED);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_raised_ceiling_lets_the_limit_grow() {
     let admission = one_at_a_time();
     let mut waiting = Vec::new();
