@@ -335,20 +335,20 @@ pub(crate) async fn respond(
     client
         .shard
         .tally(|tally, second| tally.arrived(second, &facts));
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let result = if let Err(fault) =
         forward::has_not_been_here(request.headers(), &asked.running.signature)
     {
         Err(Failure::Forward(fault))
     } else if is_websocket(&request) {
         tunnel(client, &asked, request, upgrade).await
-    } else if matches!(*request.method(), Method::GET | Method::HEAD)
-        && http_body::Body::is_end_stream(request.body())
-    {
+    } else if is_read && http_body::Body::is_end_stream(request.body()) {
         read::read(client, &asked, request.map(|_| ())).await
     } else {
         ask_origin(client, asked.clone(), request).await
     };
-    let response = result.unwrap_or_else(|failure| own_page(client, &asked, asker, &failure));
+    let response =
+        result.unwrap_or_else(|failure| own_page(client, &asked, asker, is_read, &failure));
     let outcome = Outcome {
         site: asked.site_id,
         served: response.extensions().get().copied().unwrap_or(Served::Pass),
@@ -464,20 +464,21 @@ fn is_websocket<B>(request: &Request<B>) -> bool {
 }
 
 /// The sole place where a failure becomes a status.
-fn own_page(client: &Client, asked: &Asked, asker: Asker, failure: &Failure) -> Response<Body> {
+fn own_page(
+    client: &Client,
+    asked: &Asked,
+    asker: Asker,
+    is_read: bool,
+    failure: &Failure,
+) -> Response<Body> {
     let counters = &client.shard.counters;
     let page = match failure {
         Failure::Starved(_) | Failure::Pass(PassError::StreamsFull(_)) => {
             counters.waiting.add(1);
-            waiting(asked.group)
+            told_to_wait(is_read, asked.group)
         }
         Failure::Pass(PassError::Origin(error)) => match error {
             OriginError::RequestBody(body) => page_of_body(body),
-            // The origin is down and there is no copy: the reader's page comes back when it does.
-            OriginError::BreakerOpen => {
-                counters.waiting.add(1);
-                waiting(asked.group)
-            }
             OriginError::ConnectTimedOut
             | OriginError::ResponseTimedOut
             | OriginError::RequestNotTaken => {
@@ -497,7 +498,7 @@ fn own_page(client: &Client, asked: &Asked, asker: Asker, failure: &Failure) -> 
         Failure::Forward(forward::ForwardFault::TooFar) => Page::Loop,
         Failure::Forward(forward::ForwardFault::Method) => Page::NotUnderstood,
     };
-    let kind = if matches!(page, Page::Waiting { .. }) {
+    let kind = if matches!(page, Page::Waiting { .. } | Page::NotTaken) {
         Served::Waiting
     } else {
         Served::Refused
@@ -513,6 +514,15 @@ fn say_it_leads_back(asked: &Asked) {
             asked.site().name,
             asked.site().origin.authority
         );
+    }
+}
+
+/// A page that reloads itself asks with GET: what a form carried would be lost without a word.
+fn told_to_wait(is_read: bool, group: Group) -> Page {
+    if is_read {
+        waiting(group)
+    } else {
+        Page::NotTaken
     }
 }
 
@@ -586,3 +596,15 @@ pub(crate) async fn watch_origins(shard: Rc<Shard>) {
 
 /// How soon a reload is noticed by those who watch the origins.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_reload_repeats_is_told_to_wait_for_one() {
+        let group = Group::from_bits(1);
+        assert!(matches!(told_to_wait(true, group), Page::Waiting { .. }));
+        assert_eq!(told_to_wait(false, group), Page::NotTaken);
+    }
+}

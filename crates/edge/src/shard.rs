@@ -22,7 +22,7 @@ use crate::head::{self, ClientFault};
 use crate::occupancy::{Occupancy, Patience, Seat};
 use crate::origin::{Origin, OriginHealth};
 use crate::pages::Pages;
-use crate::plan::{Plan, SiteId};
+use crate::plan::{Plan, Site, SiteId};
 use crate::staff::StaffSessions;
 use crate::stats::Counters;
 
@@ -221,11 +221,21 @@ impl Shard {
                     .iter()
                     .zip(&running.sites)
                     .map(|(site, state)| {
-                        Rc::new(Origin::new(site.origin.clone(), Arc::clone(&state.health)))
+                        let origin = Origin::new(site.origin.clone(), Arc::clone(&state.health));
+                        Rc::new(match probe_host(site) {
+                            Some(host) => origin.probing_as(host),
+                            None => origin,
+                        })
                     })
                     .collect(),
             );
         }
         Rc::clone(&origins.1[site])
     }
+}
+
+/// A server with several names answers each in its own way; the one that matters is the one readers ask for.
+fn probe_host(site: &Site) -> Option<HeaderValue> {
+    let host = site.hosts.first().filter(|_| site.origin.keep_host)?;
+    HeaderValue::from_str(host).ok()
 }

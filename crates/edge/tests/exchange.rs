@@ -582,6 +582,23 @@ fn who_is_turned_away_hears_it_at_once_and_goes_on() {
     assert_eq!(reader.answer().unwrap().status, 200);
 }
 
+/// The breaker opens at the third; what readers are told is what is so, before and after.
+#[test]
+fn a_server_that_does_not_answer_is_not_called_busy() {
+    let nobody = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let edge = Edge::start(plan(nobody)).unwrap();
+    let mut reader = Client::connect(&edge);
+    for place in 0..6 {
+        let answer = reader.get(&format!("/news/{place}"));
+        assert_eq!(answer.status, 502, "{}", answer.head);
+        assert_eq!(answer.field("saqta-answer"), Some("origin-failed"));
+    }
+    assert_eq!(edge.stats().totals.waiting, 0);
+}
+
 fn wait_until(edge: &Edge, is_so: impl Fn(&Stats) -> bool) {
     let started = Instant::now();
     while !is_so(&edge.stats()) {

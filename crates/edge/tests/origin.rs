@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
@@ -1125,7 +1125,8 @@ async fn the_breaker_opens_for_a_dead_origin_and_closes_within_two_seconds_of_it
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             listener.local_addr().unwrap()
         };
-        let origin = origin_at(address, |plan| plan.health_path = health_path.clone());
+        let origin = origin_at(address, |plan| plan.health_path = health_path.clone())
+            .probing_as(HeaderValue::from_static("a.kz"));
         let health = origin.health().clone();
         let story = async {
             for _ in 0..3 {
@@ -1151,14 +1152,22 @@ async fn the_breaker_opens_for_a_dead_origin_and_closes_within_two_seconds_of_it
                     };
                     tokio::spawn(async move {
                         let mut bytes = [0; 1024];
-                        if peer
-                            .stream
-                            .read(&mut bytes)
-                            .await
-                            .is_ok_and(|read| read > 0)
+                        let Ok(read @ 1..) = peer.stream.read(&mut bytes).await else {
+                            return;
+                        };
+                        let asked = String::from_utf8_lossy(&bytes[..read]).to_ascii_lowercase();
+                        // A server of many names, which has nothing to say under its own.
+                        let status = if asked.starts_with("get /health")
+                            && !asked.contains("host: a.kz\r\n")
                         {
-                            peer.says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").await;
-                        }
+                            "500 Internal Server Error"
+                        } else {
+                            "200 OK"
+                        };
+                        peer.says(&format!(
+                            "HTTP/1.1 {status}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+                        ))
+                        .await;
                     });
                 }
             });
