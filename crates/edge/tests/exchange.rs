@@ -599,6 +599,30 @@ fn a_server_that_does_not_answer_is_not_called_busy() {
     assert_eq!(edge.stats().totals.waiting, 0);
 }
 
+/// A server of many names is asked after its health by the name readers use; its own may have nothing to say.
+#[test]
+fn a_probe_asks_for_the_site_by_name() {
+    let address = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let mut plan = plan(address);
+    plan.sites[0].origin.health_path = Some("/health".into());
+    let edge = Edge::start(plan).unwrap();
+    let mut reader = Client::connect(&edge);
+    for place in 0..3 {
+        assert_eq!(reader.get(&format!("/news/{place}")).status, 502);
+    }
+    let listener = std::net::TcpListener::bind(address).unwrap();
+    let (mut probe, _) = listener.accept().unwrap();
+    probe.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut asked = [0; 1024];
+    let read = probe.read(&mut asked).unwrap();
+    let asked = String::from_utf8_lossy(&asked[..read]).to_ascii_lowercase();
+    assert!(asked.starts_with("get /health "), "{asked}");
+    assert!(asked.contains("host: a.kz\r\n"), "{asked}");
+}
+
 fn wait_until(edge: &Edge, is_so: impl Fn(&Stats) -> bool) {
     let started = Instant::now();
     while !is_so(&edge.stats()) {
