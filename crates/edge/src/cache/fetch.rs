@@ -91,7 +91,10 @@ impl Fetch {
             return Reception::Freshened(self.freshen(&stale, asked, &headers, times));
         }
         let verdict = self.verdict(asked, status, &headers, length, times);
-        self.cache.remember(&self.key, &verdict, response_time);
+        // What credentials get says nothing of what everybody else would; or a stranger's could stop readers from sharing a fetch.
+        if !asked.headers.contains_key(header::AUTHORIZATION) {
+            self.cache.remember(&self.key, &verdict, response_time);
+        }
         if let Some(stale) = &self.stale
             && verdict.is_err()
             && matches!(
