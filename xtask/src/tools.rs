@@ -51,6 +51,18 @@ pub(crate) const IPROUTE2: Debian = Debian {
     version: &["-V"],
 };
 
+/// The public suite for caches is a program of Node.js.
+pub(crate) const NODE: Debian = Debian {
+    program: "node",
+    package: "nodejs",
+    version: &["--version"],
+};
+pub(crate) const NPM: Debian = Debian {
+    program: "npm",
+    package: "npm",
+    version: &["--version"],
+};
+
 /// libFuzzer is C++.
 pub(crate) const GXX: Debian = Debian {
     program: "g++",
