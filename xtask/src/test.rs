@@ -211,6 +211,9 @@ fn tests(tally: &mut Tally) -> Step {
         Ok(tool) => tool.version,
         Err(error) => return Step::failed(name, &error),
     };
+    if let Err(error) = tools::have_packages(tools::STAGED) {
+        return Step::failed(name, &error);
+    }
     let ran = streamed(
         root::cargo().args([
             "test",
