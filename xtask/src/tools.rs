@@ -70,7 +70,7 @@ pub(crate) const GXX: Debian = Debian {
     version: &["--version"],
 };
 
-/// What the tests put up beside Saqta: a real WordPress with its database.
+/// What the tests put up beside Saqta: a real WordPress with its database, and a browser with a font to read it in.
 pub(crate) const STAGED: &[&str] = &[
     "wordpress",
     "wordpress-theme-twentytwentyone",
@@ -78,6 +78,8 @@ pub(crate) const STAGED: &[&str] = &[
     "php-mysql",
     "mariadb-server",
     "nginx",
+    "chromium",
+    "fonts-dejavu-core",
 ];
 
 /// A program of crates.io's, at the version everyone uses.

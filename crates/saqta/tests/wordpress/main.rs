@@ -11,10 +11,12 @@
     reason = "what cannot go on has failed, in helpers too"
 )]
 
+mod browser;
 mod http;
 mod server;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -48,6 +50,8 @@ struct World {
     nonce: String,
     /// A post's number and path.
     post: (String, String),
+    /// Where pictures of pages go.
+    pictures: PathBuf,
 }
 
 type Check = fn(&mut World) -> Result<(), String>;
@@ -100,6 +104,10 @@ const CHECKS: &[(&str, Check)] = &[
         no_trace,
     ),
     ("when the server is gone, readers read on", dead_site),
+    (
+        "in a browser the dead site has its look and says how old it is",
+        dead_site_in_a_browser,
+    ),
 ];
 
 #[test]
@@ -113,6 +121,7 @@ fn wordpress_behind_saqta() {
         editor: Client::new(saqta),
         nonce: String::new(),
         post: (String::new(), String::new()),
+        pictures: PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
         saqta,
         wordpress,
     };
@@ -534,6 +543,28 @@ fn dead_site(world: &mut World) -> Result<(), String> {
         ensure(page.status == 200 && !page.body.is_empty(), || {
             format!("{target}: {}", page.told())
         })?;
+    }
+    Ok(())
+}
+
+fn dead_site_in_a_browser(world: &mut World) -> Result<(), String> {
+    world.wordpress.die();
+    let mut browser = browser::Browser::start(world.saqta)?;
+    for (name, target) in [("front", "/"), ("article", &world.post.1.clone())] {
+        for width in [390, 1280] {
+            let page = browser.open(target, width)?;
+            let picture = world.pictures.join(format!("dead-site-{name}-{width}.png"));
+            browser.picture(&picture)?;
+            ensure(page.has_style, || {
+                format!("{target} at {width} px has no style")
+            })?;
+            ensure(page.fits, || {
+                format!("{target} at {width} px is wider than the screen")
+            })?;
+            ensure(page.banner_with_a_date, || {
+                format!("{target} at {width} px does not say how old it is")
+            })?;
+        }
     }
     Ok(())
 }
