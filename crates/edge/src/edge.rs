@@ -210,6 +210,7 @@ impl Edge {
         Stats {
             uptime_s: self.shared.started.elapsed().as_secs(),
             connections: self.shared.occupancy.connections(),
+            http2_bytes: self.shared.occupancy.http2_bytes(),
             bypass: self.shared.bypassed(),
             totals: Totals::of(self.counters.iter().map(Arc::as_ref)),
             cache_entries: cache.keys,

@@ -20,6 +20,7 @@ pub mod fields;
 pub mod forward;
 pub mod frames;
 pub mod head;
+pub mod http2;
 mod listen;
 pub mod occupancy;
 pub mod origin;

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, Version};
-use hyper::body::Incoming;
 use saqta_detect::facts::{self, Facts, Outcome, Served};
 use saqta_detect::network::Group;
 
@@ -32,7 +31,7 @@ use crate::plan::{Language, SiteId};
 use crate::read;
 use crate::shard::{Running, Shard};
 use crate::upgrade::Upgrade;
-use crate::upload::{self, Upload};
+use crate::upload::{self, Incoming, Upload};
 
 /// The peer of a connection, and what the plan says about it.
 #[derive(Clone)]

@@ -30,12 +30,11 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use kit::{PATIENCE, plan};
+use kit::{PATIENCE, connect_from, plan};
 use saqta_edge::Edge;
 use saqta_edge::budget::{RELAYED_BYTES_MAX, UPLOADS_BYTES_MAX};
 use saqta_edge::cache::REFUSED_MAX;
 use saqta_edge::cache::flight::{FLIGHTS_MAX, WINDOW_BYTES_SCARCE};
-use socket2::{Domain, Protocol, Socket, Type};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -131,16 +130,6 @@ fn answer_to(line: &str) -> Vec<u8> {
 fn address_of(number: u32) -> Ipv4Addr {
     let [_, a, b, c] = number.to_be_bytes();
     Ipv4Addr::new(127, 64 + a, b, c)
-}
-
-fn connect_from(address: Ipv4Addr, edge: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
-    socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
-    socket.connect(&edge.into()).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    stream
 }
 
 /// Numbers that look like chance and are the same in every run.
