@@ -1,7 +1,7 @@
 //! One client, from accept to close.
 //!
 //! The loop reads a head, and either answers at once from what lies in memory (a hit, a refusal), or lends the socket to hyper
-//! for one exchange with the tap in between, or, when the client opens with the HTTP/2 preface, for good. Everything that ends
+//! for one exchange with the tap in between, or, when the client opens with the HTTP/2 preface, gives it away. Everything that ends
 //! a connection early is a [`ClientFault`] and gets a short answer where one still makes sense.
 
 use std::cell::Cell;

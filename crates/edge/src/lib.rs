@@ -2,7 +2,7 @@
 //!
 //! Read it in the order a request travels:
 //!
-//! `listen` → `connection` → (`head` | `frames`) → `serve` → `cache` | `admission` → `origin` → `serve`
+//! `listen` → `connection` → (`head` | `http2`) → `serve` → `cache` | `admission` → `origin` → `serve`
 //!
 //! The edge knows no database and no page but its own few. It never waits for anything that is not needed to answer the
 //! request at hand.
