@@ -36,7 +36,7 @@ use quick_cache::UnitWeighter;
 use self::control::{Control, Seconds};
 use self::fetch::Fetch;
 use self::flight::{FlightReader, FlightWriter, Flights, Joined, NotKept};
-use self::freshness::{Freshness, Unstorable};
+use self::freshness::{Freshness, Reach, Unstorable};
 use self::key::{BuildHashed, Key, KeyRef, Keyring, Scheme};
 use self::memory::{Found, Store};
 use self::status::Forward;
@@ -45,12 +45,24 @@ use crate::clock::UnixMillis;
 use crate::compress::Compressor;
 use crate::fields::Fields;
 use crate::plan::SiteId;
+use crate::profile::Standing;
 
 /// Keys known not to be storable. 40 bytes each; a flood of new ones pushes out others of its kind first.
 pub const REFUSED_MAX: usize = 65_536;
 /// How long a key is taken not to be storable. Requests for it do not wait for each other meanwhile; should it become storable, the
 /// next response is stored and the key forgotten.
 pub const REFUSED_MILLIS: u64 = 60_000;
+
+/// The same for a page with a form that belongs to a session: found only when its head, without the session, is with a reader.
+const FORM_TOKEN_MILLIS: u64 = 3_600_000;
+
+/// Keys somebody's own request has shown to be everybody's: the next such request fetches for all. 32 bytes each; forgotten, it is
+/// learned again from one request.
+const OPEN_MAX: usize = 16_384;
+const OPEN_MILLIS: u64 = 3_600_000;
+/// Keys whose response has repeated something a reader said: fetched with nothing that is not in the key. 24 bytes each.
+const BARE_MAX: usize = 16_384;
+const BARE_MILLIS: u64 = 3_600_000;
 
 /// Share of the cache's bytes that responses on their way may hold besides, at least and at most this much.
 const FLIGHT_SHARE: u64 = 4;
@@ -146,6 +158,8 @@ pub struct Cache {
     stores: Box<[Store]>,
     flights: Arc<Flights>,
     refused: quick_cache::sync::Cache<u64, Refused, UnitWeighter, BuildHashed>,
+    open: quick_cache::sync::Cache<u64, Open, UnitWeighter, BuildHashed>,
+    bare: quick_cache::sync::Cache<u64, UnixMillis, UnitWeighter, BuildHashed>,
     compressor: Compressor<Stored>,
     serials: AtomicU64,
     counts: Counts,
@@ -154,6 +168,13 @@ pub struct Cache {
 #[derive(Debug, Clone, Copy)]
 struct Refused {
     why: Unstorable,
+    until: UnixMillis,
+}
+
+/// A key whose origin, asked by somebody in particular, said that everybody may have the answer.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    reach: Reach,
     until: UnixMillis,
 }
 
@@ -181,13 +202,9 @@ impl Cache {
         Ok(Arc::new(Self {
             flights: Arc::new(Flights::new(keyring.clone(), flight_bytes_max)),
             stores: (0..sites.max(1)).map(|_| Store::new(part)).collect(),
-            refused: quick_cache::sync::Cache::with(
-                REFUSED_MAX,
-                REFUSED_MAX as u64,
-                UnitWeighter,
-                BuildHashed::default(),
-                quick_cache::sync::DefaultLifecycle::default(),
-            ),
+            refused: remembered(REFUSED_MAX),
+            open: remembered(OPEN_MAX),
+            bare: remembered(BARE_MAX),
             compressor: Compressor::start()?,
             serials: AtomicU64::new(0),
             counts: Counts::default(),
@@ -204,6 +221,47 @@ impl Cache {
         target: &'a [u8],
     ) -> KeyRef<'a> {
         self.keyring.key(site, scheme, host, target)
+    }
+
+    /// `cookies`: [`crate::profile::Reading::keyed`].
+    pub fn key_with<'a>(
+        &self,
+        site: SiteId,
+        scheme: Scheme,
+        host: &'a [u8],
+        target: &'a [u8],
+        cookies: &'a [u8],
+    ) -> KeyRef<'a> {
+        self.keyring.key_with(site, scheme, host, target, cookies)
+    }
+
+    /// Of a request's values that are not in its key: who brings others reads along with others.
+    pub fn number_of(&self, values: &[&[u8]]) -> u64 {
+        self.keyring.hash_of(values)
+    }
+
+    /// Somebody's own request got an answer that its origin lets reach this far, whoever asks.
+    pub fn note_open(&self, key: &KeyRef<'_>, reach: Reach, now: UnixMillis) {
+        let until = UnixMillis(now.0.saturating_add(OPEN_MILLIS));
+        self.open.insert(key.hash(), Open { reach, until });
+    }
+
+    fn is_open(&self, key: &KeyRef<'_>, standing: Standing, now: UnixMillis) -> bool {
+        standing == Standing::Anonymous
+            || self
+                .open
+                .get(&key.hash())
+                .is_some_and(|open| now < open.until && open.reach.includes(standing))
+    }
+
+    fn fetch_bare(&self, key: &Key, now: UnixMillis) {
+        let until = UnixMillis(now.0.saturating_add(BARE_MILLIS));
+        self.bare.insert(key.hash(), until);
+    }
+
+    /// Is this key fetched with nothing that is not in it?
+    pub fn is_bare(&self, key: &KeyRef<'_>, now: UnixMillis) -> bool {
+        self.bare.get(&key.hash()).is_some_and(|until| now < until)
     }
 
     /// For GET and HEAD.
@@ -287,9 +345,14 @@ impl Cache {
         if wishes.is_some_and(|wishes| wishes.no_store) {
             return Lookup::Bypass(Forward::Request);
         }
-        let authorized = request.field("authorization").is_some();
+        let standing = request.standing();
+        let authorized =
+            standing == Standing::Credentials || request.field("authorization").is_some();
         let miss = match self.store(key).find(key, request) {
             Found::Stored(stored) if authorized && !stored.is_shared_with_authorized() => {
+                return Lookup::Bypass(Forward::Bypass);
+            }
+            Found::Stored(stored) if !stored.freshness().reach().includes(standing) => {
                 return Lookup::Bypass(Forward::Bypass);
             }
             Found::Stored(stored) => return self.judge(key, stored, request, wishes, now),
@@ -302,7 +365,7 @@ impl Cache {
                 flight: 0,
             },
         };
-        if authorized {
+        if authorized || !self.is_open(key, standing, now) {
             return Lookup::Bypass(Forward::Bypass);
         }
         match self.refusal(key, now) {
@@ -467,10 +530,16 @@ impl Cache {
     /// Both schemes: they are one resource to whoever changed it.
     fn invalidate(&self, key: &KeyRef<'_>) {
         for scheme in [Scheme::Http, Scheme::Https] {
-            let key = self.keyring.key_beside(key, scheme, key.target());
-            self.flights.forget(&key);
-            if self.store(&key).invalidate(&key) {
-                count(&self.counts.invalidated);
+            let own = self.keyring.key_beside(key, scheme, key.target());
+            let plain = self.keyring.key_without_cookies(&own);
+            for key in [own, plain]
+                .into_iter()
+                .take(if own == plain { 1 } else { 2 })
+            {
+                self.flights.forget(&key);
+                if self.store(&key).invalidate(&key) {
+                    count(&self.counts.invalidated);
+                }
             }
         }
     }
@@ -538,7 +607,12 @@ impl Cache {
     fn remember(&self, key: &Key, verdict: &Result<Freshness, Unstorable>, now: UnixMillis) {
         match verdict {
             Err(why) if why.lasts() => {
-                let until = UnixMillis(now.0.saturating_add(REFUSED_MILLIS));
+                let lasting = if *why == Unstorable::FormToken {
+                    FORM_TOKEN_MILLIS
+                } else {
+                    REFUSED_MILLIS
+                };
+                let until = UnixMillis(now.0.saturating_add(lasting));
                 self.refused
                     .insert(key.hash(), Refused { why: *why, until });
             }
@@ -562,6 +636,16 @@ impl Cache {
         self.keyring
             .hash_of(self.serials.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+fn remembered<T: Clone>(max: usize) -> quick_cache::sync::Cache<u64, T, UnitWeighter, BuildHashed> {
+    quick_cache::sync::Cache::with(
+        max,
+        max as u64,
+        UnitWeighter,
+        BuildHashed::default(),
+        quick_cache::sync::DefaultLifecycle::default(),
+    )
 }
 
 /// `Cache-Control` of a request, or what `Pragma` says in its absence (RFC 9111 §5.4).

@@ -137,6 +137,12 @@ impl Fields for Head<'_, '_> {
             }
         }
     }
+
+    fn each_name(&self, name: &mut dyn FnMut(&str)) {
+        for field in self.fields {
+            name(field.name);
+        }
+    }
 }
 
 /// Reads one head from the front of `buffer`. `Ok(None)`: not complete yet.

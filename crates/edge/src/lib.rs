@@ -28,6 +28,7 @@ pub mod pages;
 mod pass;
 mod place;
 pub mod plan;
+pub mod profile;
 mod read;
 mod relay;
 mod serve;

@@ -48,6 +48,13 @@ pub(crate) async fn pass(
             Ok(response) => {
                 learn(&asked, &method, &cookies, &response);
                 let cache = &shard.shared.cache;
+                read::learn_openness(
+                    cache,
+                    &asked,
+                    &method,
+                    response.status(),
+                    response.headers(),
+                );
                 cache.invalidate_after(
                     &read::key(cache, &asked),
                     &method,

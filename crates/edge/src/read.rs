@@ -21,18 +21,19 @@ use tokio::time::timeout;
 use crate::admission::{Class, Outcome, Starved};
 use crate::asked::Asked;
 use crate::body::Body;
-use crate::cache::fetch::{Fetch, Reception};
+use crate::cache::fetch::{Fetch, Reception, Terms};
 use crate::cache::flight::{Alone, Arrival, FetchFault, Streaming};
 use crate::cache::freshness::{self, Times, Unstorable};
 use crate::cache::key::{KeyRef, Scheme};
 use crate::cache::status::{CacheStatus, Forward};
 use crate::cache::stored::Stored;
-use crate::cache::{Cache, Join, Lookup, RequestDirectives, Stale};
+use crate::cache::{Cache, Join, Lookup, RequestDirectives, Stale, vary};
 use crate::clock::UnixMillis;
 use crate::forward;
 use crate::origin::OriginError;
 use crate::pass::{self, PassError};
 use crate::place::Place;
+use crate::profile::{self, Profile, Standing};
 use crate::serve::{self, Client, Failure};
 use crate::shard::Shard;
 
@@ -46,11 +47,12 @@ const STALE_PATIENCE: Duration = Duration::from_millis(60);
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 pub(crate) fn key<'a>(cache: &Cache, asked: &'a Asked) -> KeyRef<'a> {
-    cache.key(
+    cache.key_with(
         asked.site_id,
         scheme(asked.scheme),
         asked.authority.as_str().as_bytes(),
         asked.target.as_str().as_bytes(),
+        asked.reading.keyed(),
     )
 }
 
@@ -80,7 +82,8 @@ pub(crate) async fn read(
     let key = key(cache, asked);
     let now = UnixMillis::now();
     let (parts, ()) = request.into_parts();
-    match cache.lookup(&key, &parts.headers, directives(asked.class), now) {
+    let fields = asked.reading.sent(&asked.site().profile, &parts.headers);
+    match cache.lookup(&key, &fields, directives(asked.class), now) {
         Lookup::Fresh(stored) => {
             counters.hits.add(1);
             Ok(answer(
@@ -123,12 +126,17 @@ pub(crate) async fn read(
                     Served::Stale,
                 ));
             }
+            if !asked.reading.may_fetch_for_all() {
+                return alone(client, asked, parts, CacheStatus::forward(stale.why)).await;
+            }
             let (why, flight) = (stale.why, stale.flight);
             shared(client, asked, &key, flight, &parts, why, Some(stale)).await
         }
         // A part of something we do not have is the origin's to cut: it may be a film.
         Lookup::Miss(_)
-            if parts.method == Method::HEAD || parts.headers.contains_key(header::RANGE) =>
+            if parts.method == Method::HEAD
+                || parts.headers.contains_key(header::RANGE)
+                || !asked.reading.may_fetch_for_all() =>
         {
             alone(client, asked, parts, CacheStatus::forward(Forward::UriMiss)).await
         }
@@ -139,9 +147,51 @@ pub(crate) async fn read(
             let status = CacheStatus::forward(Forward::Miss).with_detail(why.as_token());
             alone(client, asked, parts, status).await
         }
-        Lookup::Bypass(why) => alone(client, asked, parts, CacheStatus::forward(why)).await,
+        Lookup::Bypass(why) => match public_copy(client, asked, &key, &parts, now) {
+            Some(copy) => Ok(copy),
+            None => alone(client, asked, parts, CacheStatus::forward(why)).await,
+        },
         Lookup::NotCached => Ok(not_cached()),
     }
+}
+
+/// What everybody is shown, for a reader of whom we only do not know that he is nobody in particular, while the origin has no room for
+/// him: his own page would be a page that tells him to wait.
+fn public_copy(
+    client: &Client,
+    asked: &Asked,
+    key: &KeyRef<'_>,
+    parts: &request::Parts,
+    now: UnixMillis,
+) -> Option<Response<Body>> {
+    let shared = &client.shard.shared;
+    let starved = asked.reading.standing == Standing::Unsure
+        && asked.class != Class::Staff
+        && !shared.bypassed()
+        && asked.state().admission.is_starved(&asked.ask());
+    if !starved {
+        return None;
+    }
+    let anybody = asked.reading.as_anybody();
+    let fields = anybody.sent(&asked.site().profile, &parts.headers);
+    let stored = match shared
+        .cache
+        .lookup(key, &fields, RequestDirectives::Ignore, now)
+    {
+        Lookup::Fresh(stored) => stored,
+        Lookup::Stale(stale) if stale.on_error => stale.stored,
+        _ => return None,
+    };
+    client.shard.counters.stale.add(1);
+    let status = CacheStatus::hit(stored.freshness().ttl_secs(now)).with_detail("starved");
+    Some(answer(
+        &shared.cache,
+        &stored,
+        parts,
+        now,
+        status,
+        Served::Stale,
+    ))
 }
 
 /// RFC 9111 §5.2.1.7. Whoever sends this is a program, and reads English.
@@ -215,10 +265,13 @@ fn revalidate(
 async fn alone(
     client: &Client,
     asked: &Asked,
-    parts: request::Parts,
+    mut parts: request::Parts,
     status: CacheStatus,
 ) -> Result<Response<Body>, Failure> {
     client.shard.counters.passed.add(1);
+    if asked.reading.standing == Standing::Anonymous {
+        asked.reading.keep_keyed_cookies(&mut parts.headers);
+    }
     let place = Place::enter(&client.shard, asked).await?;
     let request = serve::outgoing(asked, parts, Body::Empty)?;
     let mut response = pass::pass(client, asked.clone(), request, place).await?;
@@ -240,6 +293,9 @@ async fn shared(
 ) -> Result<Response<Body>, Failure> {
     let counters = &client.shard.counters;
     let cache = &client.shard.shared.cache;
+    let profile = &asked.site().profile;
+    let fields = asked.reading.sent(profile, &parts.headers);
+    let beside = beside_the_key(cache, profile, &parts.headers);
     for _ in 0..JOINS_MAX {
         let copy = stale.as_ref().map(|stale| Arc::clone(&stale.stored));
         // Staff do not wait behind the stranger who happened to ask first, and what is known not to be shared is not waited for.
@@ -249,7 +305,7 @@ async fn shared(
             let (fetch, reader) = cache.alone(key, copy);
             Join::Lead(fetch, reader)
         } else {
-            cache.join(key, flight, copy, &parts.headers, UnixMillis::now())
+            cache.join(key, flight ^ beside, copy, &fields, UnixMillis::now())
         };
         let (reader, status) = match join {
             Join::Stored(stored) => {
@@ -289,9 +345,9 @@ async fn shared(
             .as_ref()
             .filter(|stale| stale.on_error && !client.shard.shared.bypassed());
         let arrival = match copy {
-            Some(_) if asked.class == Class::Staff => Ok(reader.whole(&parts.headers).await),
-            Some(_) => timeout(STALE_PATIENCE, reader.whole(&parts.headers)).await,
-            None => Ok(reader.arrival(&parts.headers).await),
+            Some(_) if asked.class == Class::Staff => Ok(reader.whole(&fields).await),
+            Some(_) => timeout(STALE_PATIENCE, reader.whole(&fields)).await,
+            None => Ok(reader.arrival(&fields).await),
         };
         let served = if status.collapsed {
             Served::Coalesced
@@ -344,6 +400,20 @@ async fn shared(
         ));
     }
     alone(client, asked, parts.clone(), CacheStatus::forward(why)).await
+}
+
+/// Requests that bring the same beside their key, and only those, may read along with each other: what one of them brings may be
+/// repeated to all. 0 for nothing, which is what browsers bring.
+fn beside_the_key(cache: &Cache, profile: &Profile, fields: &HeaderMap) -> u64 {
+    let mut brought: Vec<&[u8]> = Vec::new();
+    for (name, value) in profile::unkeyed(profile, fields) {
+        brought.push(name.as_str().as_bytes());
+        brought.push(value.as_bytes());
+    }
+    if brought.is_empty() {
+        return 0;
+    }
+    cache.number_of(&brought)
 }
 
 /// Whether it will be stored is not known before its last byte, so nothing is said of that; why it will not, is.
@@ -410,7 +480,11 @@ async fn run_fetch(shard: &Rc<Shard>, asked: &Asked, mut headers: HeaderMap, fet
         Ok(place) => place,
         Err(Starved { .. }) => return fetch.fail(FetchFault::Shed),
     };
-    let client_headers = headers.clone();
+    let cache = &shard.shared.cache;
+    let profile = &asked.site().profile;
+    let bare = profile::has_too_many_unkeyed(profile, &headers)
+        || cache.is_bare(&key(cache, asked), UnixMillis::now());
+    asked.reading.for_shared_fetch(profile, &mut headers, bare);
     if forward::request(
         &Method::GET,
         &mut headers,
@@ -424,6 +498,7 @@ async fn run_fetch(shard: &Rc<Shard>, asked: &Asked, mut headers: HeaderMap, fet
     }
     forward::for_cache_fetch(&mut headers);
     let asked_headers = headers.clone();
+    let unkeyed = unkeyed(profile, &headers);
     if let Some(stale) = fetch.stale() {
         headers.extend(stale.validation_fields());
     }
@@ -447,7 +522,7 @@ async fn run_fetch(shard: &Rc<Shard>, asked: &Asked, mut headers: HeaderMap, fet
         request: sent,
         response: UnixMillis::now(),
     };
-    pass::learn(asked, &Method::GET, &client_headers, &response);
+    pass::learn(asked, &Method::GET, &asked_headers, &response);
     let (mut head, body) = response.into_parts();
     forward::response(
         head.status,
@@ -455,7 +530,53 @@ async fn run_fetch(shard: &Rc<Shard>, asked: &Asked, mut headers: HeaderMap, fet
         &asked.inbound(),
         &asked.outbound(),
     );
+    let (path, query) = (asked.target.path(), asked.target.query());
+    let house = (profile.standing_of_target(path, query) == Standing::Anonymous)
+        .then(|| profile.house(profile.use_of(path, query), &head.headers));
+    let fetch = fetch.on_terms(Terms { house, unkeyed });
     receive(asked, &asked_headers, fetch, head, body, place, times).await;
+}
+
+/// What the origin hears of the one reader who caused this fetch.
+fn unkeyed(profile: &Profile, sent: &HeaderMap) -> Vec<HeaderValue> {
+    let address = sent.get("x-forwarded-for").cloned();
+    profile::unkeyed(profile, sent)
+        .map(|(_, value)| value.clone())
+        .chain(address)
+        .collect()
+}
+
+/// What somebody's own answer says of everybody's: the next who asks like him may be answered with all others.
+pub(crate) fn learn_openness(
+    cache: &Cache,
+    asked: &Asked,
+    method: &Method,
+    status: StatusCode,
+    fields: &HeaderMap,
+) {
+    let standing = asked.reading.standing;
+    let of_somebody = matches!(standing, Standing::Unsure | Standing::Session);
+    if method != Method::GET || !of_somebody {
+        return;
+    }
+    let now = UnixMillis::now();
+    let nobody = HeaderMap::new();
+    let question = freshness::Asked {
+        method,
+        headers: &nobody,
+        no_store: false,
+    };
+    let times = Times {
+        request: now,
+        response: now,
+    };
+    let Ok(freshness) = freshness::judge(&question, status, fields, times) else {
+        return;
+    };
+    let by_cookie = vary::names(fields).is_none_or(|names| names.contains(&header::COOKIE));
+    if freshness.is_fresh(now) && freshness.reach().includes(standing) && !by_cookie {
+        cache.note_open(&key(cache, asked), freshness.reach(), now);
+    }
 }
 
 async fn receive(
@@ -514,17 +635,21 @@ async fn receive(
 }
 
 /// The body of a fresh stored response, its whole head in `out`; nothing in `out` when it is not to be had without waiting.
+/// `is_whole`: nothing was taken from the target, which a redirect would have to give back.
 pub(crate) fn at_once<F: crate::fields::Fields>(
     cache: &Cache,
     key: &KeyRef<'_>,
     method: &Method,
-    fields: &F,
+    (fields, is_whole): (&F, bool),
     directives: RequestDirectives,
     connection: &[u8],
     out: &mut bytes::BytesMut,
 ) -> Option<Bytes> {
     let now = UnixMillis::now();
     let stored = cache.fresh(key, fields, directives, now)?;
+    if !is_whole && stored.status().is_redirection() {
+        return None;
+    }
     let shape = cache.shape(&stored, method, fields);
     let status = CacheStatus::hit(stored.freshness().ttl_secs(now));
     stored.write_head(&shape, now, &status, connection, out)

@@ -325,8 +325,9 @@ impl Stage<'_> {
         for (newsroom, origin) in sites {
             if let Some(origin) = origin {
                 settings.push_str(&format!(
-                    "\n[[site]]\nhosts = [\"{}\"]\norigin = \"http://{origin}\"\nstaff = [\"{staff}\"]\nmode = \"protect\"\n",
-                    newsroom.host()
+                    "\n[[site]]\nhosts = [\"{}\"]\norigin = \"http://{origin}\"\nstaff = [\"{staff}\"]\nmode = \"protect\"\nprofile = \"{}\"\n",
+                    newsroom.host(),
+                    play.dialect.name()
                 ));
             }
         }

@@ -217,6 +217,44 @@ pub(crate) fn reach(authority: &str, within: Duration) -> io::Result<()> {
     Err(last)
 }
 
+/// The first address of a `host:port`.
+pub(crate) fn origin_address(authority: &str) -> io::Result<SocketAddr> {
+    let none = || io::Error::new(io::ErrorKind::NotFound, "its name has no address");
+    let with_port = if authority
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+    {
+        authority.to_owned()
+    } else {
+        format!("{authority}:80")
+    };
+    with_port.to_socket_addrs()?.next().ok_or_else(none)
+}
+
+/// What comes until the other side ends, `deadline` passes or `bytes_max` are here; an error only when nothing came.
+pub(crate) fn read_within(
+    stream: &mut TcpStream,
+    deadline: Instant,
+    bytes_max: usize,
+) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 8 * 1024];
+    while bytes.len() < bytes_max {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(length) => bytes.extend_from_slice(&chunk[..length]),
+            Err(error) if bytes.is_empty() => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(bytes)
+}
+
 /// The status the origin answers with.
 fn ask_origin(address: SocketAddr, host: &str, path: &str) -> io::Result<u16> {
     let deadline = Instant::now() + ORIGIN_WITHIN;

@@ -25,6 +25,7 @@ use saqta_lab::stage::{self, Interrupted};
 use crate::check;
 use crate::control::{self, Answer, Order};
 use crate::duration;
+use crate::init;
 use crate::machine;
 use crate::problem::Problem;
 use crate::run::{self, Source};
@@ -56,7 +57,7 @@ const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
     after_help = "Examples:
   saqta demo                                    watch it protect a newsroom
   saqta run --origin http://127.0.0.1:8081      try it before one site, no file
-  saqta settings > newsroom.toml                begin a settings file
+  saqta init                                    begin a settings file
   saqta check -c newsroom.toml                  would it serve on this machine?
   saqta run -c newsroom.toml                    serve
   saqta drill kursiv-search                     rehearse an attack"
@@ -108,6 +109,19 @@ Examples:
   saqta check -c newsroom.toml && saqta reload"
     )]
     Check(Check),
+    /// Begin a settings file: five questions, or options that answer them
+    #[command(
+        after_help = "Asks the newsroom's own server what makes its pages, and writes a file that
+`saqta check` understands. A file that exists is never written over. Where
+nobody sits at the terminal, --host and --origin are needed.
+
+Examples:
+  saqta init
+  saqta init --host news.example --origin http://127.0.0.1:8081
+  saqta init --host news.example --origin http://127.0.0.1:8081 \\
+    --profile wordpress --language kk --out news.toml"
+    )]
+    Init(Init),
     /// Print every setting with its meaning and default
     #[command(after_help = "Examples:
   saqta settings
@@ -181,6 +195,28 @@ struct Run {
     /// Host name readers type; may be given several times. Without it every host is answered
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     host: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Init {
+    /// Host name readers type; may be given several times
+    #[arg(long, value_name = "NAME")]
+    host: Vec<String>,
+    /// Where the newsroom's own server listens
+    #[arg(long, value_name = "URL")]
+    origin: Option<String>,
+    /// wordpress, drupal, joomla or generic [default: what the server's front page gives away]
+    #[arg(long, value_name = "SYSTEM")]
+    profile: Option<String>,
+    /// Network whose clients are staff; may be given several times, or `none`
+    #[arg(long, value_name = "NETWORK")]
+    staff: Vec<String>,
+    /// kk, ru or en: the language of Saqta's own pages
+    #[arg(long, value_name = "LANGUAGE")]
+    language: Option<String>,
+    /// The file to write
+    #[arg(long, value_name = "FILE", default_value = "newsroom.toml")]
+    out: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -293,6 +329,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Demo { lasting } => demo(lasting.unwrap_or(demo::LASTING), chosen),
         Command::Run(what) => run(what, &data),
         Command::Check(Check { config }) => check(&config, &data),
+        Command::Init(what) => begin(what),
         Command::Settings => say(settings::ANNOTATED),
         Command::Reload => order(&data, Order::Reload),
         Command::Bypass { switch } => order(
@@ -334,6 +371,17 @@ fn run(what: Run, data: &Path) -> Result<ExitCode, Failure> {
         }
     };
     run::run(source, plan, data)
+}
+
+fn begin(what: Init) -> Result<ExitCode, Failure> {
+    let answers = init::Answers {
+        hosts: what.host,
+        origin: what.origin,
+        profile: what.profile,
+        staff: (!what.staff.is_empty()).then_some(what.staff),
+        language: what.language,
+    };
+    say(&init::init(answers, &what.out)?)
 }
 
 fn check(file: &Path, data: &Path) -> Result<ExitCode, Failure> {
@@ -447,7 +495,7 @@ fn text_of(file: &Path) -> Result<String, Failure> {
         let shown = file.display();
         let remedy = match error.kind() {
             io::ErrorKind::NotFound => {
-                format!("`saqta settings > {shown}` makes one to begin with")
+                format!("`saqta init --out {shown}` makes one to begin with")
             }
             io::ErrorKind::PermissionDenied => {
                 "let the user that runs Saqta read it and enter its folder (chown, chmod)".into()

@@ -8,6 +8,7 @@ pub mod control;
 mod duration;
 pub mod folder;
 mod host;
+mod init;
 mod machine;
 mod planning;
 pub mod problem;

@@ -14,6 +14,10 @@ use saqta_edge::plan::{
     ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, Site,
 };
 
+mod profile;
+
+use saqta_edge::profile::Profile;
+
 use crate::duration;
 use crate::host::{self, PlacedHost, shown, shown_plain};
 use crate::problem::{Place, Problem, Problems};
@@ -421,6 +425,7 @@ struct PlacedSite {
     mode: Mode,
     language: Language,
     forward_client_address: ForwardClientAddress,
+    profile: Profile,
 }
 
 impl PlacedSite {
@@ -435,6 +440,7 @@ impl PlacedSite {
             mode: self.mode,
             language: self.language,
             forward_client_address: self.forward_client_address,
+            profile: self.profile,
         })
     }
 }
@@ -567,6 +573,21 @@ fn site(written: SiteSettings, refuse: &[(IpNet, Place)], problems: &mut Problem
         1..=10_000,
     );
     let health_path = health_path(written.health_path, problems);
+    let profile = profile::profile(
+        profile::ProfileSettings {
+            profile: written.profile,
+            lifetime: written.lifetime,
+            languages: written.languages,
+            session_cookies: written.session_cookies,
+            keyed_cookies: written.keyed_cookies,
+            ignored_cookies: written.ignored_cookies,
+            private_paths: written.private_paths,
+            content_parameters: written.content_parameters,
+            ignored_parameters: written.ignored_parameters,
+            obey_no_store: written.obey_no_store,
+        },
+        problems,
+    );
     PlacedSite {
         name,
         place: written.place,
@@ -611,6 +632,7 @@ fn site(written: SiteSettings, refuse: &[(IpNet, Place)], problems: &mut Problem
                 ("none", ForwardClientAddress::None),
             ],
         ),
+        profile,
     }
 }
 

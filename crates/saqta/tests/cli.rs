@@ -228,7 +228,7 @@ saqta: no Saqta runs on the data folder ./saqta-data
         ("run -c bad.toml", bad),
         (
             "check -c none.toml",
-            "saqta: cannot read the settings file none.toml: no such file or directory\n    `saqta settings > none.toml` makes one to begin with\n",
+            "saqta: cannot read the settings file none.toml: no such file or directory\n    `saqta init --out none.toml` makes one to begin with\n",
         ),
         (
             "check -c .",

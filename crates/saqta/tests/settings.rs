@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use saqta::settings::{self, ANNOTATED};
 use saqta_edge::plan::{ForwardClientAddress, Language, Limits, Mode, Plan};
+use saqta_edge::profile::{Own, Profile, System};
 
 const FILE: &str = "f";
 
@@ -80,6 +81,16 @@ response_timeout = "9s"
 idle_timeout = "8s"
 concurrency_max = 5
 health_path = "/ok?x=1"
+profile = "joomla"
+lifetime = "2m"
+languages = ["KK", "ru"]
+session_cookies = "who"
+keyed_cookies = ["town", "pane_*"]
+ignored_cookies = "seen_*"
+private_paths = "/members/*"
+content_parameters = "no"
+ignored_parameters = "from"
+obey_no_store = true
 [[site]]
 any_host = true
 origin = "http://[::1]:9/"
@@ -137,6 +148,23 @@ origin = "http://[::1]:9/"
     assert_eq!(first.origin.idle_timeout, Duration::from_secs(8));
     assert_eq!(first.origin.concurrency_max, 5);
     assert_eq!(first.origin.health_path.as_deref(), Some("/ok?x=1"));
+    let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let profile = Profile {
+        system: System::Joomla,
+        own: Own {
+            session_cookies: list(&["who"]),
+            keyed_cookies: list(&["town", "pane_*"]),
+            ignored_cookies: list(&["seen_*"]),
+            private_paths: list(&["/members/*"]),
+            content_parameters: list(&["no"]),
+            ignored_parameters: list(&["from"]),
+            languages: list(&["kk", "ru"]),
+            lifetime: Some(Duration::from_secs(120)),
+            obey_no_store: true,
+        },
+    };
+    assert_eq!(first.profile, profile);
+    assert_eq!(second.profile, Profile::default());
     assert_eq!((second.name.as_str(), second.hosts.len()), ("site", 0));
     assert_eq!(second.origin.authority.as_str(), "[::1]:9");
 }
@@ -497,7 +525,7 @@ const FILES: &[(&str, &str)] = &[
          f:6: this site has no hosts\n    write the names readers type: hosts = [\"news.example\", \"www.news.example\"]; or any_host = true for all\n\
          f:7: the origin is https, which comes later\n    for now let it listen without TLS on this machine or a private network, and write http:// and that address\n\
          f:8: `mode` cannot be \"observ\"\n    write mode = \"observe\" or \"protect\"\n\
-         f:9: `port` is not a setting of [[site]]\n    take it out; [[site]] knows: name, hosts, any_host, origin, staff, mode, language, forward_client_address, keep_host, connect_timeout, response_timeout, idle_timeout, concurrency_max, health_path\n",
+         f:9: `port` is not a setting of [[site]]\n    take it out; [[site]] knows: name, hosts, any_host, origin, staff, mode, language, forward_client_address, keep_host, connect_timeout, response_timeout, idle_timeout, concurrency_max, health_path, profile, lifetime, languages, session_cookies, keyed_cookies, ignored_cookies, private_paths, content_parameters, ignored_parameters, obey_no_store\n",
     ),
 ];
 
@@ -683,6 +711,11 @@ fn the_annotated_file_holds_every_setting_and_the_real_defaults() {
     assert_eq!(
         in_full.sites[0].origin.health_path.take().as_deref(),
         Some("/robots.txt")
+    );
+    // "generic" has no lifetime of its own.
+    assert_eq!(
+        in_full.sites[0].profile.own.lifetime.take(),
+        Some(Duration::from_secs(60))
     );
     assert_eq!(in_full, as_shipped);
 

@@ -11,17 +11,28 @@ use http::{HeaderMap, StatusCode};
 
 use super::Cache;
 use super::flight::{Alone, FetchFault, FlightReader, FlightWriter, Head, Unread};
-use super::freshness::{Asked, Freshness, Times, Unstorable, is_origin_failure, judge};
+use super::freshness::{Asked, Freshness, Times, Unstorable, is_origin_failure, judge_for};
 use super::key::Key;
 use super::stored::{Draft, Stored, add_vary, end_to_end, may_be_coded, merged, shared_fields};
-use super::vary::Selection;
+use super::vary::{self, Selection};
 use crate::clock::UnixMillis;
+use crate::profile::{self, House};
 
 pub struct Fetch {
     cache: Arc<Cache>,
     key: Key,
     writer: FlightWriter,
     stale: Option<Arc<Stored>>,
+    terms: Terms,
+}
+
+/// What is known of a fetch beyond RFC 9111.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    /// It asks as an anonymous reader of this house would.
+    pub house: Option<House>,
+    /// Values it brings that are not in the key: a response that repeats one is not stored.
+    pub unkeyed: Vec<HeaderValue>,
 }
 
 /// What follows a head.
@@ -41,6 +52,7 @@ pub struct Receiving {
     length: Option<u64>,
     body_bytes_max: u64,
     response_time: UnixMillis,
+    unkeyed: Vec<HeaderValue>,
 }
 
 impl Fetch {
@@ -55,7 +67,14 @@ impl Fetch {
             key,
             writer,
             stale,
+            terms: Terms::default(),
         }
+    }
+
+    /// Before [`Fetch::head`].
+    pub fn on_terms(mut self, terms: Terms) -> Self {
+        self.terms = terms;
+        self
     }
 
     pub(super) fn leader(&self) -> FlightReader {
@@ -91,6 +110,9 @@ impl Fetch {
             return Reception::Freshened(self.freshen(&stale, asked, &headers, times));
         }
         let verdict = self.verdict(asked, status, &headers, length, times);
+        if verdict == Err(Unstorable::Echo) {
+            self.cache.fetch_bare(&self.key, response_time);
+        }
         self.cache.remember(&self.key, &verdict, response_time);
         if let Some(stale) = &self.stale
             && verdict.is_err()
@@ -117,8 +139,13 @@ impl Fetch {
         };
         let fault =
             (verdict.is_err() && is_origin_failure(status)).then_some(FetchFault::Failed(status));
+        let unkeyed = unkeyed_by(&self.terms.unkeyed, asked.headers, &headers);
         let shared = shared_fields(&headers);
         let mut leader = end_to_end(&headers);
+        if verdict.is_ok_and(|freshness| freshness.overrules_a_habit()) {
+            // The session its system gives to everybody: with one, this reader would be somebody from now on.
+            leader.remove(header::SET_COOKIE);
+        }
         let mut followers = shared.clone();
         // The next reader may get another form of it.
         if verdict.is_ok() && may_be_coded(status, &headers, length) {
@@ -154,6 +181,7 @@ impl Fetch {
             length,
             body_bytes_max,
             response_time,
+            unkeyed,
         }))
     }
 
@@ -165,7 +193,14 @@ impl Fetch {
         length: Option<u64>,
         times: Times,
     ) -> Result<Freshness, Unstorable> {
-        let freshness = judge(asked, status, headers, times)?;
+        let freshness = judge_for(asked, self.terms.house.as_ref(), status, headers, times)?;
+        let unkeyed = unkeyed_by(&self.terms.unkeyed, asked.headers, headers);
+        if headers
+            .iter()
+            .any(|(_, value)| repeats(value.as_bytes(), &unkeyed))
+        {
+            return Err(Unstorable::Echo);
+        }
         if length.is_some_and(|length| length > self.cache.store_of(&self.key).object_bytes_max()) {
             return Err(Unstorable::TooLong);
         }
@@ -200,7 +235,20 @@ impl Fetch {
             None
         };
         let serial = self.cache.serial();
-        match judge(asked, stale.status(), &judged, times) {
+        let house = self.terms.house.as_ref();
+        let verdict =
+            judge_for(asked, house, stale.status(), &judged, times).and_then(|freshness| {
+                let unkeyed = unkeyed_by(&self.terms.unkeyed, asked.headers, &fields);
+                let echoes = headers
+                    .iter()
+                    .any(|(_, value)| repeats(value.as_bytes(), &unkeyed));
+                if echoes {
+                    Err(Unstorable::Echo)
+                } else {
+                    Ok(freshness)
+                }
+            });
+        match verdict {
             Ok(freshness) => {
                 let stored = Arc::new(stale.freshened(fields, selection, freshness, serial));
                 if !self.writer.is_forgotten() {
@@ -255,6 +303,8 @@ impl Receiving {
             writer,
             draft,
             length,
+            unkeyed,
+            response_time,
             ..
         } = self;
         if length.is_some_and(|length| length != writer.received()) {
@@ -262,6 +312,17 @@ impl Receiving {
         }
         let stored = draft
             .zip(writer.whole())
+            .filter(|((_, _, _, freshness), body)| {
+                if repeats(body, &unkeyed) {
+                    cache.fetch_bare(&key, response_time);
+                    return false;
+                }
+                let has_token = freshness.overrules_a_habit() && profile::holds_form_token(body);
+                if has_token {
+                    cache.remember(&key, &Err(Unstorable::FormToken), response_time);
+                }
+                !has_token
+            })
             .map(|((status, headers, selection, freshness), body)| {
                 Arc::new(Stored::new(Draft {
                     status,
@@ -280,6 +341,29 @@ impl Receiving {
     pub fn fail(self, fault: FetchFault) {
         self.writer.fail(fault);
     }
+}
+
+/// Those of them that the response does not vary by.
+fn unkeyed_by(unkeyed: &[HeaderValue], asked: &HeaderMap, answer: &HeaderMap) -> Vec<HeaderValue> {
+    let Some(varies) = vary::names(answer) else {
+        return unkeyed.to_vec();
+    };
+    let is_keyed = |value: &HeaderValue| {
+        varies
+            .iter()
+            .any(|name| asked.get_all(name).iter().any(|keyed| keyed == value))
+    };
+    unkeyed
+        .iter()
+        .filter(|value| !is_keyed(value))
+        .cloned()
+        .collect()
+}
+
+fn repeats(text: &[u8], unkeyed: &[HeaderValue]) -> bool {
+    unkeyed
+        .iter()
+        .any(|value| memchr::memmem::find(text, value.as_bytes()).is_some())
 }
 
 fn date_value(now: UnixMillis) -> HeaderValue {

@@ -175,6 +175,7 @@ pub fn plan(origin: SocketAddr) -> Plan {
             mode: Mode::Protect,
             language: Language::English,
             forward_client_address: ForwardClientAddress::Full,
+            profile: saqta_edge::profile::Profile::default(),
         }],
         any_host: None,
         refuse: Networks::default(),
