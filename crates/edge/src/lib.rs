@@ -28,6 +28,7 @@ pub mod pages;
 mod pass;
 mod place;
 pub mod plan;
+mod purging;
 mod read;
 mod relay;
 pub mod relevance;

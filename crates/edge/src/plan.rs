@@ -46,6 +46,14 @@ pub struct Site {
     /// The language of our own pages for a reader whose browser asks for none of them.
     pub language: Language,
     pub forward_client_address: ForwardClientAddress,
+    pub purge: PurgePlan,
+}
+
+/// Who may say that stored pages are out of date, besides the site's own server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PurgePlan {
+    pub from: Networks,
+    pub token: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -11,6 +11,7 @@ mod host;
 mod machine;
 mod planning;
 pub mod problem;
+mod purging;
 mod run;
 mod screen;
 pub mod settings;

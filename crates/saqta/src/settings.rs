@@ -112,6 +112,10 @@ pub struct SiteSettings {
     pub concurrency_max: Option<Written<i64>>,
     /// A path asked for every few seconds while the origin is down or idle.
     pub health_path: Option<Written<String>>,
+    /// Networks whose `PURGE` and `BAN` requests are obeyed, besides the origin's own.
+    pub purge_from: Option<Texts>,
+    /// Or whoever sends this with them.
+    pub purge_token: Option<Written<String>>,
 }
 
 impl SiteSettings {
@@ -133,6 +137,8 @@ impl SiteSettings {
             idle_timeout: None,
             concurrency_max: None,
             health_path: None,
+            purge_from: None,
+            purge_token: None,
         }
     }
 }
@@ -175,6 +181,8 @@ const SITE_KEYS: &[&str] = &[
     "idle_timeout",
     "concurrency_max",
     "health_path",
+    "purge_from",
+    "purge_token",
 ];
 
 /// Where a key that is unknown in one section belongs.
@@ -372,6 +380,8 @@ fn site(place: Place, mut section: Section<'_, '_>) -> SiteSettings {
         idle_timeout: section.duration("idle_timeout"),
         concurrency_max: section.whole_number("concurrency_max"),
         health_path: section.text("health_path"),
+        purge_from: section.texts("purge_from"),
+        purge_token: section.text("purge_token"),
     };
     section.finish(SECTIONS);
     site

@@ -22,6 +22,8 @@ pub struct Fetch {
     key: Key,
     writer: FlightWriter,
     stale: Option<Arc<Stored>>,
+    /// The newest purge when it began: what the origin says is no newer.
+    purge_number: u64,
 }
 
 /// What follows a head.
@@ -41,6 +43,7 @@ pub struct Receiving {
     length: Option<u64>,
     body_bytes_max: u64,
     response_time: UnixMillis,
+    purge_number: u64,
 }
 
 impl Fetch {
@@ -51,6 +54,7 @@ impl Fetch {
         stale: Option<Arc<Stored>>,
     ) -> Self {
         Self {
+            purge_number: cache.store_of(&key).purges().newest(),
             cache,
             key,
             writer,
@@ -154,6 +158,7 @@ impl Fetch {
             length,
             body_bytes_max,
             response_time,
+            purge_number: self.purge_number,
         }))
     }
 
@@ -203,6 +208,7 @@ impl Fetch {
         match judge(asked, stale.status(), &judged, times) {
             Ok(freshness) => {
                 let stored = Arc::new(stale.freshened(fields, selection, freshness, serial));
+                stored.compared_with(self.purge_number);
                 if !self.writer.is_forgotten() {
                     self.cache.replace(&self.key, stale, &stored);
                 }
@@ -255,6 +261,7 @@ impl Receiving {
             writer,
             draft,
             length,
+            purge_number,
             ..
         } = self;
         if length.is_some_and(|length| length != writer.received()) {
@@ -263,14 +270,16 @@ impl Receiving {
         let stored = draft
             .zip(writer.whole())
             .map(|((status, headers, selection, freshness), body)| {
-                Arc::new(Stored::new(Draft {
+                let stored = Stored::new(Draft {
                     status,
                     headers,
                     body,
                     selection,
                     freshness,
                     serial: cache.serial(),
-                }))
+                });
+                stored.compared_with(purge_number);
+                Arc::new(stored)
             })
             .filter(|stored| cache.insert(&key, stored));
         writer.done(stored, Ok(()));

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use saqta_edge::Edge;
 use saqta_edge::plan::{
-    ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, Site,
+    ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, PurgePlan, Site,
 };
 
 /// Longer than anything here takes; a test that waits this long has failed.
@@ -172,6 +172,7 @@ pub fn plan(origin: SocketAddr) -> Plan {
             mode: Mode::Protect,
             language: Language::English,
             forward_client_address: ForwardClientAddress::Full,
+            purge: PurgePlan::default(),
         }],
         any_host: None,
         refuse: Networks::default(),
