@@ -3,14 +3,13 @@
 use std::rc::Rc;
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
-use saqta_detect::facts::Served;
 
 use crate::admission::Class;
 use crate::asked::Asked;
 use crate::body::Body;
 use crate::cache::purge::{self, NotAnOrder, Orderer, PurgeOrder, PurgePolicy, Write};
 use crate::fields::Fields;
-use crate::serve::{self, Client};
+use crate::serve::Client;
 use crate::shard::Shard;
 
 /// Answers `PURGE` and `BAN`. `None`: whoever asks may not. Neither ever reaches the origin.
@@ -68,7 +67,7 @@ fn said(status: StatusCode, text: String) -> Response<Body> {
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    serve::served(response, Served::Refused)
+    response
 }
 
 /// After an answer of the origin: what staff have saved shows at once. Strangers' forms purge only what RFC 9111 says, because front page and

@@ -47,7 +47,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// What nobody asked with for a month may have been given a meaning since.
 const IRRELEVANT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Names on their way to be known, and irrelevant ones: sets of 8, 96 bytes each, 192 KiB a site. A newsroom's links carry 10 to 40 names.
+/// Names on their way to be known, and irrelevant ones: sets of 8, a quarter of a mebibyte a site. A newsroom's links carry 10 to 40 names.
 const SETS: usize = 256;
 const WAYS: usize = 8;
 pub const NAMES_MAX: usize = SETS * WAYS;

@@ -27,11 +27,12 @@ use super::stored::Stored;
 use crate::fields::Fields;
 use crate::plan::Networks;
 
-/// How often the lurker walks, when there is something to do. A walk compares about five million copies a second.
+/// How often the lurker walks, when there is something to do: soon enough for nobody to wait for it, seldom enough that a flood of orders
+/// costs four walks a second.
 pub const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// Addresses on the list between two sweeps: 16 bytes each, found by hash. A bulk edit of 20 posts purges 10 addresses each.
 pub const TARGETS_MAX: usize = 4_096;
-/// Beginnings and tags between two sweeps; each is compared with every response found meanwhile, about 20 ns apiece.
+/// Beginnings and tags between two sweeps: each is compared with every response found meanwhile, so these are fewer.
 pub const PATTERNS_MAX: usize = 64;
 /// Tags of one response. Drupal's busiest pages carry two hundred; one with more is purged by any tag.
 pub const TAGS_MAX: usize = 256;

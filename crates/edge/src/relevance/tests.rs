@@ -532,6 +532,7 @@ proptest! {
             relevance.sighted(shape_of("/a"), target.as_bytes(), group(1), true, at(0, 0), |_| false, |_| true);
         }
         prop_assert!(relevance.linked.len() <= LINKED_MAX);
+        prop_assert!(size_of_val::<[Option<Entry>]>(&relevance.names) <= 256 * 1024);
         prop_assert_eq!(relevance.names.len(), NAMES_MAX);
     }
 
