@@ -199,7 +199,9 @@ impl Store {
         }
         drop(writing);
         // Only now: an order that comes between comparing and inserting would find nothing to change.
-        if self.purges.apply(key.target(), &stored, true) == Fate::Gone {
+        if stored.purge_number() < self.purges.newest()
+            && self.purges.apply(key.target(), &stored, true) == Fate::Gone
+        {
             self.remove_variant(key, &stored);
         }
         true

@@ -99,15 +99,10 @@ fn what_is_made_anew_for_each_answer_does_not_count() {
         ),
         (
             "<p>32 queries in 0.345 seconds.</p>",
-            "<p>32 queries in 0.2 seconds.</p>",
+            "<p>32 queries in 0.21 seconds.</p>",
         ),
     ] {
         let (a, b) = (html(&page(one)), html(&page(other)));
-        // A fraction needs two digits; the last case has one with and one without.
-        if other.contains("0.2 ") {
-            assert!(a.differs_from(b));
-            continue;
-        }
         assert!(a.is_proof_with(b), "{one} beside {other}");
     }
 }
@@ -118,6 +113,7 @@ fn what_a_reader_sees_counts() {
         ("<p>бір</p>", "<p>екі</p>"),
         ("<p>1</p>", "<p>2</p>"),
         ("<p>523.45</p>", "<p>523.46</p>"),
+        ("<p>523.45 с мая</p>", "<p>523.46 с мая</p>"),
         ("<p>14:30</p>", "<p>14:31</p>"),
         ("<p>77011234567</p>", "<p>77011234568</p>"),
         ("<p>a b</p>", "<p>ab</p>"),

@@ -339,6 +339,7 @@ fn is_fraction(word: &[u8]) -> bool {
     digits(halves.next(), 1) && digits(halves.next(), 2) && halves.next().is_none()
 }
 
+/// Not the Russian "с", which after a price means "from".
 fn is_unit_of_seconds(word: &[u8]) -> bool {
     let word = word.strip_suffix(b".").unwrap_or(word);
     [
@@ -347,7 +348,6 @@ fn is_unit_of_seconds(word: &[u8]) -> bool {
         "secs",
         "seconds",
         "ms",
-        "с",
         "сек",
         "секунд",
         "секунды",
