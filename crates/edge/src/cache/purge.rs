@@ -504,12 +504,16 @@ pub fn trusted(orderer: &Orderer<'_>, policy: &PurgePolicy<'_>) -> Option<Truste
     if same_token {
         return Some(Trusted::Token);
     }
+    // Whoever is behind that proxy is unknown.
+    if orderer.forwarded {
+        return None;
+    }
     if policy.from.contains(address) {
         return Some(Trusted::Network);
     }
-    let is_origin = policy.origin.is_some_and(|origin| {
-        origin.to_canonical() == address && !address.is_loopback() && !orderer.forwarded
-    });
+    let is_origin = policy
+        .origin
+        .is_some_and(|origin| origin.to_canonical() == address && !address.is_loopback());
     is_origin.then_some(Trusted::Origin)
 }
 
