@@ -23,7 +23,7 @@ use saqta_lab::scenario::{self, Written};
 use saqta_lab::stage::{self, Interrupted};
 
 use crate::check;
-use crate::control::{self, Answer, Order};
+use crate::control::{self, Answer, Order, Which};
 use crate::duration;
 use crate::init;
 use crate::machine;
@@ -148,6 +148,19 @@ Examples:
   saqta bypass off"
     )]
     Bypass { switch: Switch },
+    /// Have stored pages fetched anew, or forgotten
+    #[command(
+        after_help = "Purged copies are fetched anew when next asked for; until then they only stand in
+for an origin that fails. An address without a query stands for all its queries,
+one without a host for all sites.
+
+Examples:
+  saqta purge https://news.example/2026/06/title/
+  saqta purge --prefix https://news.example/sport/
+  saqta purge --tag node:12
+  saqta purge --forget https://news.example/withdrawn/"
+    )]
+    Purge(Purge),
     /// Rehearse an attack on this machine and see who was served
     #[command(
         after_help = "Origin, edge, readers and attackers run as processes of their own, on loopback
@@ -217,6 +230,37 @@ struct Init {
     /// The file to write
     #[arg(long, value_name = "FILE", default_value = "newsroom.toml")]
     out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["url", "prefix", "tag", "forget"]))]
+struct Purge {
+    /// The address of a page
+    url: Option<String>,
+    /// All addresses that begin so
+    #[arg(long, value_name = "URL")]
+    prefix: Option<String>,
+    /// All pages that carry this tag (Cache-Tag, Surrogate-Key, X-Drupal-Cache-Tags)
+    #[arg(long)]
+    tag: Option<String>,
+    /// Take every copy of this address away
+    #[arg(long, value_name = "URL")]
+    forget: Option<String>,
+}
+
+impl Purge {
+    fn order(self) -> Order {
+        let (which, text) = match (self.url, self.prefix, self.tag) {
+            (Some(url), ..) => (Which::Url, Some(url)),
+            (_, Some(prefix), _) => (Which::Prefix, Some(prefix)),
+            (.., Some(tag)) => (Which::Tag, Some(tag)),
+            _ => (Which::Forget, self.forget),
+        };
+        Order::Purge {
+            which,
+            text: text.unwrap_or_default(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -338,6 +382,7 @@ pub fn execute(cli: Cli) -> ExitCode {
                 on: switch == Switch::On,
             },
         ),
+        Command::Purge(what) => order(&data, what.order()),
         Command::Drill(what) => drill(what),
         Command::Status { json } => status(&data, json),
         Command::Lab { arguments } => stage::lab_main(&arguments)

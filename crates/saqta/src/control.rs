@@ -1,4 +1,4 @@
-//! Orders to a running Saqta: `reload`, `bypass`, `status`.
+//! Orders to a running Saqta: `reload`, `bypass`, `status`, `purge`.
 //!
 //! One line of JSON each way over a socket in the data folder, which only its owner may enter; whoever can write there could
 //! replace the program anyway, so there is no other key. The socket has a thread of its own: an order given because the shards
@@ -20,8 +20,8 @@ use crate::folder::{self, Folder};
 use crate::machine::{plainly, writing_remedy};
 use crate::status::Status;
 
-/// The longest order is thirty bytes.
-const ORDER_BYTES_MAX: u64 = 1024;
+/// An address to purge; browsers stop at 2,000 bytes, servers at 8,000.
+const ORDER_BYTES_MAX: u64 = 16 * 1024;
 /// Fifty problems of a reload, or the figures of a hundred sites.
 const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// To send an order once connected; `bypass` promises to act within a second even behind a client that sends nothing.
@@ -33,12 +33,24 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// `sockaddr_un` holds 108 bytes with the closing zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "lowercase")]
 pub enum Order {
     Reload,
     Bypass { on: bool },
     Status,
+    Purge { which: Which, text: String },
+}
+
+/// What the text of a purge says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Which {
+    Url,
+    Prefix,
+    Tag,
+    /// An address whose copies are taken away, not only made stale.
+    Forget,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -29,6 +29,7 @@ use crate::cli::{self, Failure};
 use crate::control::{Answer, Control, Order};
 use crate::folder::Folder;
 use crate::machine::{self, FewFiles};
+use crate::purging;
 use crate::status::{self, Recent, SiteStatus, Status};
 use crate::watch::{self, Watch};
 
@@ -221,6 +222,7 @@ impl Running {
         match order {
             Order::Reload => self.reload(),
             Order::Bypass { on } => self.bypass(on),
+            Order::Purge { which, text } => purging::purge(&self.edge, which, &text),
             Order::Status => Answer::Status {
                 status: Box::new(self.status()),
             },

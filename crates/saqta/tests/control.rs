@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use saqta::control::{Answer, Control, ControlError, Order, ask};
+use saqta::control::{Answer, Control, ControlError, Order, Which, ask};
 use saqta::folder::{Folder, FolderError};
 
 /// A data folder that is not there yet, taken away afterwards.
@@ -63,8 +63,12 @@ fn orders_arrive_and_answers_return() {
             Order::Bypass { on: true },
             Order::Bypass { on: false },
             Order::Status,
+            Order::Purge {
+                which: Which::Url,
+                text: "https://news.example/a".into(),
+            },
         ] {
-            assert_eq!(ask(&data.0, order).unwrap(), answer);
+            assert_eq!(ask(&data.0, order.clone()).unwrap(), answer);
             assert_eq!(orders.recv().unwrap(), order);
         }
     }

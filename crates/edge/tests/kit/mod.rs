@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use saqta_edge::Edge;
 use saqta_edge::plan::{
-    ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, Site,
+    ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, PurgePlan, Site,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -176,6 +176,7 @@ pub fn plan(origin: SocketAddr) -> Plan {
             language: Language::English,
             forward_client_address: ForwardClientAddress::Full,
             profile: saqta_edge::profile::Profile::default(),
+            purge: PurgePlan::default(),
         }],
         any_host: None,
         refuse: Networks::default(),
