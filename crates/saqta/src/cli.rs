@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use saqta_edge::plan::Plan;
 use saqta_lab::corpus::Grade;
@@ -43,9 +42,6 @@ const EXIT_INTERRUPTED: u8 = 130;
 const DRILL_TIME_MIN: Duration = Duration::from_secs(3);
 /// A machine in use is given back soon.
 const DRILL_TIME_MAX: Duration = Duration::from_secs(120);
-
-/// Settings are a page or two; `settings::read` says so when there are more.
-const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
 /// Keeps a newsroom's site reachable while it is under attack.
 #[derive(Debug, Parser)]
@@ -440,9 +436,10 @@ pub(crate) fn read_file_again(file: &Path, running: &Plan) -> Result<Plan, Failu
 }
 
 fn text_of(file: &Path) -> Result<String, Failure> {
+    // One more, by which `settings::read` sees that there are too many.
+    let bytes_max = settings::TEXT_BYTES_MAX as u64 + 1;
     let mut bytes = Vec::new();
-    let read =
-        File::open(file).and_then(|opened| opened.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
+    let read = File::open(file).and_then(|opened| opened.take(bytes_max).read_to_end(&mut bytes));
     read.map_err(|error| {
         let shown = file.display();
         let remedy = match error.kind() {
@@ -459,13 +456,18 @@ fn text_of(file: &Path) -> Result<String, Failure> {
             machine::plainly(&error)
         )
     })?;
-    let text = String::from_utf8(bytes).with_context(|| {
-        format!(
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(text),
+        // A database given by mistake; and a character may have been cut in two.
+        Err(error) if error.as_bytes().len() > settings::TEXT_BYTES_MAX => {
+            Ok(String::from_utf8_lossy(error.as_bytes()).into_owned())
+        }
+        Err(_) => Err(anyhow::anyhow!(
             "{} is not a text in UTF-8; save it again as UTF-8",
             file.display()
         )
-    })?;
-    Ok(text)
+        .into()),
+    }
 }
 
 /// To standard output. A reader who has left (`saqta settings | head`) has seen enough.

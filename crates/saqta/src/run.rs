@@ -26,7 +26,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::check::{self, counted};
 use crate::cli::{self, Failure};
-use crate::control::{Answer, Control, Order};
+use crate::control::{self, Answer, Control, Order};
 use crate::folder::Folder;
 use crate::machine;
 use crate::status::{self, Recent, SiteStatus, Status};
@@ -50,6 +50,8 @@ pub(crate) fn run(source: Source, plan: Plan, data: &Path) -> Result<ExitCode, F
     }
     grant_open_files(&plan);
 
+    // Before readers are served: the order to stand aside must find its way.
+    control::socket_path(data)?;
     let folder = Folder::open(data)?;
     for address in plan.listen.iter().filter(|address| address.port() != 0) {
         machine::try_listening(*address).map_err(|error| {
