@@ -58,7 +58,7 @@ const DRILL_TIME_MAX: Duration = Duration::from_secs(120);
   saqta drill kursiv-search                     rehearse an attack"
 )]
 pub struct Cli {
-    /// Folder of this Saqta's own files [default: ./saqta-data]
+    /// Folder of Saqta's own files [default: ./saqta-data; for a demo or drill a temporary one]
     #[arg(long, global = true, value_name = "DIR")]
     data: Option<PathBuf>,
     #[command(subcommand)]
@@ -204,7 +204,7 @@ struct Drill {
     #[arg(long, value_name = "URL", requires = "origin")]
     against: Option<String>,
     /// Where that server expects its origin
-    #[arg(long, value_name = "ADDR", requires = "against")]
+    #[arg(long, value_name = "ADDR", requires = "against", value_parser = address)]
     origin: Option<SocketAddr>,
     /// In network namespaces of its own instead of on loopback: with IPv6, a cable and its limit
     #[arg(long, conflicts_with = "against")]
@@ -213,7 +213,7 @@ struct Drill {
     #[arg(long = "for", value_name = "TIME", value_parser = drill_time)]
     lasting: Option<Duration>,
     /// The same seed draws the same readers and attackers
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = seed)]
     seed: u64,
     /// Print one JSON object instead of a table
     #[arg(long)]
@@ -248,11 +248,21 @@ fn drill_time(text: &str) -> Result<Duration, String> {
         Ok(time)
     } else {
         Err(format!(
-            "a drill lasts {} to {}",
+            "give it {} to {}",
             duration::write(DRILL_TIME_MIN),
             duration::write(DRILL_TIME_MAX)
         ))
     }
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "write a whole number, such as 7".into())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "write an address and its port, such as 127.0.0.1:8081".into())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -297,7 +307,7 @@ pub fn execute(cli: Cli) -> ExitCode {
                 on: switch == Switch::On,
             },
         ),
-        Command::Drill(what) => drill(what),
+        Command::Drill(what) => drill(what, chosen),
         Command::Status { json } => status(&data, json),
         Command::Lab { arguments } => stage::lab_main(&arguments)
             .map(|()| ExitCode::SUCCESS)
@@ -381,7 +391,8 @@ fn demo(lasting: Duration, data: Option<PathBuf>) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn drill(what: Drill) -> Result<ExitCode, Failure> {
+/// Its folder is a temporary one unless one was chosen.
+fn drill(what: Drill, data: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let Some(name) = what.name.filter(|_| !what.list) else {
         return say(&scenarios());
     };
@@ -404,6 +415,7 @@ fn drill(what: Drill) -> Result<ExitCode, Failure> {
         lasting: what.lasting,
         seed: what.seed,
         json: what.json,
+        data,
         report: what.report,
         saqta_exe: std::env::current_exe()?,
         untimed: what.untimed,
