@@ -163,6 +163,9 @@ pub(crate) fn writing_remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::ReadOnlyFilesystem => {
             "nothing can be written there at all: choose another folder with --data DIR"
         }
+        io::ErrorKind::FileTooLarge => {
+            "raise the limit on the size of files: ulimit -f unlimited, or LimitFSIZE=infinity in the systemd unit"
+        }
         _ => "choose another folder with --data DIR",
     }
 }

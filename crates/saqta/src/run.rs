@@ -26,7 +26,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::check::{self, counted};
 use crate::cli::{self, Failure};
-use crate::control::{Answer, Control, Order};
+use crate::control::{self, Answer, Control, Order};
 use crate::folder::Folder;
 use crate::machine::{self, FewFiles};
 use crate::purging;
@@ -51,6 +51,8 @@ pub(crate) fn run(source: Source, mut plan: Plan, data: &Path) -> Result<ExitCod
     }
     let few_files = grant_open_files(&mut plan);
 
+    // Before readers are served: the order to stand aside must find its way.
+    control::socket_path(data)?;
     let folder = Folder::open(data)?;
     for address in plan.listen.iter().filter(|address| address.port() != 0) {
         machine::try_listening(*address).map_err(|error| {

@@ -27,7 +27,7 @@ use section::{Lines, Section};
 pub const ANNOTATED: &str = include_str!("settings.toml");
 
 /// A settings file is a page or two. More is a wrong file (a log, a database) given by mistake.
-const TEXT_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const TEXT_BYTES_MAX: usize = 1024 * 1024;
 
 /// A value and where it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -295,8 +295,7 @@ fn walk(text: &str, problems: &mut Problems) -> Option<Settings> {
         problems.add(
             Place::Whole,
             format!(
-                "the file has {} bytes; settings have at most {TEXT_BYTES_MAX}",
-                text.len()
+                "the file has more than {TEXT_BYTES_MAX} bytes, the most that settings may have"
             ),
             "give the settings file; `saqta settings` prints an example",
         );

@@ -151,6 +151,8 @@ fn bad_clients_hold_nobody_up() {
     let data = DataFolder::new();
     let (_folder, _control, orders) = serving(&data.0, done("obeyed"));
     let connect = || UnixStream::connect(data.0.join("control.sock")).unwrap();
+    // More than are listened to at once; each is given up when its time is over, or for those who come later.
+    let forgotten: Vec<UnixStream> = (0..200).map(|_| connect()).collect();
 
     // Nonsense is refused in words.
     for nonsense in [
@@ -185,5 +187,5 @@ fn bad_clients_hold_nobody_up() {
         orders.try_iter().collect::<Vec<_>>(),
         [Order::Bypass { on: true }]
     );
-    drop((endless, silent, half));
+    drop((endless, silent, half, forgotten));
 }
