@@ -118,6 +118,10 @@ struct Opening {
     flows: Rc<Flows>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on the stack"
+)]
 enum Next {
     Stream(Request<RecvStream>, SendResponse<Bytes>),
     Look,
