@@ -79,7 +79,7 @@ pub(crate) fn leave_files_for_origins(plan: &mut Plan, granted: Option<u64>) -> 
     Some(FewFiles { granted, needed })
 }
 
-/// What we have open without any client: some 25 on a machine of two cores, and room for the files that come and go.
+/// What we have open without any client: 22 on a machine of two cores, and room for the files that come and go.
 fn own_files(plan: &Plan) -> usize {
     const FOR_ALL: usize = 20;
     const FOR_A_SHARD: usize = 5;
