@@ -13,7 +13,7 @@ pub const UPLOADS_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// A thousand pages of 256 KB that slow clients have not read; beyond, origins wait for their clients.
 pub const RELAYED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// HTTP/2 connections and what their open streams hold: 2,000 browsers that each wait for a hundred things have less.
+/// HTTP/2 connections and what their open streams hold: some 25,000 requests at once, where admission lets a few hundred wait.
 pub const HTTP2_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// A quarter of it: a carrier or an office behind one address, and room for three more when that one is an attacker.

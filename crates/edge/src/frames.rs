@@ -287,6 +287,36 @@ mod tests {
     }
 
     #[test]
+    fn what_has_come_of_a_body_and_of_a_header_block_is_known() {
+        let start = Instant::now();
+        let later = start + Duration::from_secs(1);
+        let mut watch = FrameWatch::new();
+        let mut told = 0;
+        let mut advance = |watch: &mut FrameWatch, bytes: &[u8], now| {
+            for piece in bytes.chunks(7) {
+                let data = |stream, bytes| {
+                    assert_eq!(stream, 1);
+                    told += bytes;
+                };
+                watch.advance(piece, now, data).unwrap();
+            }
+        };
+        advance(&mut watch, PREFACE, start);
+        assert_eq!(watch.block_since(), None);
+        advance(&mut watch, &frame(HEADERS, 0, 100), start);
+        assert_eq!(watch.block_since(), Some(start));
+        let last = frame(CONTINUATION, FLAG_END_HEADERS, 100);
+        advance(&mut watch, &last[..108], later);
+        assert_eq!(watch.block_since(), Some(start), "a byte is missing");
+        advance(&mut watch, &last[108..], later);
+        assert_eq!(watch.block_since(), None);
+        advance(&mut watch, &frame(HEADERS, FLAG_END_HEADERS, 0), later);
+        assert_eq!(watch.block_since(), None);
+        advance(&mut watch, &frame(DATA, 0, 1000)[..509], later);
+        assert_eq!(told, 500);
+    }
+
+    #[test]
     fn purses_refill() {
         let start = Instant::now();
         let mut watch = FrameWatch::new();

@@ -373,16 +373,17 @@ pub(crate) async fn respond(
         .shard
         .tally(|tally, second| tally.arrived(second, &facts));
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    // Boxed: whoever waits on one way need not hold room for the longest of them, and over HTTP/2 many wait.
     let result = if let Err(fault) =
         forward::has_not_been_here(request.headers(), &asked.running.signature)
     {
         Err(Failure::Forward(fault))
     } else if is_websocket(&request) {
-        tunnel(client, &asked, request, upgrade).await
+        Box::pin(tunnel(client, &asked, request, upgrade)).await
     } else if is_read && http_body::Body::is_end_stream(request.body()) {
-        read::read(client, &asked, request.map(|_| ())).await
+        Box::pin(read::read(client, &asked, request.map(|_| ()))).await
     } else {
-        ask_origin(client, asked.clone(), request).await
+        Box::pin(ask_origin(client, asked.clone(), request)).await
     };
     let mut response =
         result.unwrap_or_else(|failure| own_page(client, &asked, asker, is_read, &failure));

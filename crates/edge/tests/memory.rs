@@ -402,6 +402,21 @@ fn wait_until_http2_holds_nothing(edge: &Edge) {
 fn held_streams_cost_what_is_counted_and_it_comes_back() {
     let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
     let edge = Edge::start(plan(origin())).unwrap();
+    let idle = |number: u32| {
+        let stream = connect_from(address_of(number), edge.addresses()[0]);
+        let mut client = Http2::over(stream, &[]);
+        client.send(&frame(PING, 0, 0, &[7; 8]));
+        while client.next().unwrap().kind != PING {}
+        client
+    };
+    let warm: Vec<_> = (0..100).map(idle).collect();
+    let before = resident_bytes();
+    let idle: Vec<_> = (100..600).map(idle).collect();
+    let each = resident_bytes().saturating_sub(before) / idle.len() as u64;
+    println!("{each} bytes for an idle HTTP/2 connection");
+    assert!(each < CONNECTION_BYTES as u64, "{each}");
+    drop((warm, idle));
+    wait_until_http2_holds_nothing(&edge);
     let empty = resident_bytes();
     let mut left = Vec::new();
     for round in 0..3 {

@@ -59,16 +59,19 @@ pub struct FewFiles {
 /// Lets clients have what is left when our own files and the connections to the origins have theirs. Strangers who only connect and
 /// say nothing could otherwise take the last file, and then nobody gets a page, not even who is connected.
 ///
-/// Where little is granted the origins' part is a half: a connection there for each client at worst. One address then gets a
-/// half of the clients' part, which is no bound otherwise when `connections_per_address_max` was meant for more.
+/// Where little is granted the origins' part is a half: a connection there for each client at worst. One address gets a half of the
+/// clients' part, or it could take all of it.
 pub(crate) fn leave_files_for_origins(plan: &mut Plan, granted: Option<u64>) -> Option<FewFiles> {
     let needed = open_files_needed(plan);
     let granted = granted.filter(|granted| *granted < needed)?;
     let files = usize::try_from(granted).unwrap_or(usize::MAX);
-    let left = files.saturating_sub(own_files(plan).min(OWN_FILES));
-    let clients = left - origin_files(plan).min(left / 2);
+    let left = files.saturating_sub(own_files(plan));
+    let clients = (left - origin_files(plan).min(left / 2)).max(1);
     let limits = &mut plan.limits;
-    limits.connections_max = limits.connections_max.min(clients).max(1);
+    if clients >= limits.connections_max {
+        return None;
+    }
+    limits.connections_max = clients;
     limits.connections_per_address_max = limits
         .connections_per_address_max
         .min(limits.connections_max / 2)
@@ -76,7 +79,7 @@ pub(crate) fn leave_files_for_origins(plan: &mut Plan, granted: Option<u64>) -> 
     Some(FewFiles { granted, needed })
 }
 
-/// What we have open without any client: some 25 on a machine of two cores, and room for the files that come and go.
+/// What we have open without any client: 22 on a machine of two cores, and room for the files that come and go.
 fn own_files(plan: &Plan) -> usize {
     const FOR_ALL: usize = 20;
     const FOR_A_SHARD: usize = 5;

@@ -34,7 +34,7 @@ impl Running {
             .args(["-c", "ulimit -n \"$1\"; shift; exec \"$@\"", "sh", FILES])
             .arg(env!("CARGO_BIN_EXE_saqta"))
             .args(["run", "--listen", "127.0.0.1:0", "--origin"])
-            .arg(origin.to_string())
+            .arg(format!("http://{origin}"))
             .current_dir(&folder)
             .env_remove("JOURNAL_STREAM")
             .stdout(Stdio::piped())
