@@ -200,7 +200,11 @@ impl Reading {
         let language = language(profile, fields);
         let out: Vec<HeaderName> = fields
             .keys()
-            .filter(|name| is_left_out(name.as_str()) || bare && is_unkeyed(profile, name))
+            .filter(|name| {
+                is_left_out(name.as_str())
+                    || is_of_the_way(name.as_str())
+                    || bare && is_unkeyed(profile, name)
+            })
             .cloned()
             .collect();
         for name in out {
@@ -253,6 +257,11 @@ fn is_left_out(name: &str) -> bool {
         ),
         _ => false,
     }
+}
+
+/// Who else has passed the request on. What we write ourselves is the same for all; a loop through us we notice by that.
+fn is_of_the_way(name: &str) -> bool {
+    matches!(name, "via" | "cdn-loop")
 }
 
 /// A choice among a few: letters, digits and what joins them.
