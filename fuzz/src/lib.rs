@@ -6,6 +6,7 @@
 //! (`cargo x fuzz NAME`), and the test command replays the seeds and everything that was ever found, so that a fault stays fixed.
 
 pub mod cache_control;
+pub mod likeness;
 pub mod range;
 pub mod request_head;
 pub mod scenario;
@@ -17,6 +18,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 pub const TARGETS: &[Target] = &[
     ("cache_control", cache_control::check),
+    ("likeness", likeness::check),
     ("range", range::check),
     ("request_head", request_head::check),
     ("scenario", scenario::check),

@@ -13,6 +13,12 @@ pub const UPLOADS_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// A thousand pages of 256 KB that slow clients have not read; beyond, origins wait for their clients.
 pub const RELAYED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
+/// HTTP/2 connections and what their open streams hold: 2,000 browsers that each wait for a hundred things have less.
+pub const HTTP2_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// A quarter of it: a carrier or an office behind one address, and room for three more when that one is an attacker.
+pub const HTTP2_BYTES_PER_ADDRESS_MAX: u64 = HTTP2_BYTES_MAX / 4;
+
 #[derive(Debug)]
 pub(crate) struct Budget {
     held: AtomicU64,
@@ -60,7 +66,6 @@ impl Budget {
         })
     }
 
-    #[cfg(test)]
     pub(crate) fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
     }

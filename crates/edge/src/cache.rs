@@ -21,6 +21,7 @@ pub mod flight;
 pub mod freshness;
 pub mod key;
 pub mod memory;
+pub mod purge;
 pub mod range;
 pub mod status;
 pub mod stored;
@@ -39,6 +40,7 @@ use self::flight::{FlightReader, FlightWriter, Flights, Joined, NotKept};
 use self::freshness::{Freshness, Reach, Unstorable};
 use self::key::{BuildHashed, Key, KeyRef, Keyring, Scheme};
 use self::memory::{Found, Store};
+use self::purge::What;
 use self::status::Forward;
 use self::stored::{Shape, Stored};
 use crate::clock::UnixMillis;
@@ -135,6 +137,8 @@ pub struct CacheStats {
     pub stored: u64,
     pub freshened: u64,
     pub invalidated: u64,
+    /// Orders to purge.
+    pub purges: u64,
     pub evicted: u64,
     /// Complete responses the store did not take for their weight, and bodies that proved too long on their way.
     pub too_heavy: u64,
@@ -186,6 +190,7 @@ struct Counts {
     stored: AtomicU64,
     freshened: AtomicU64,
     invalidated: AtomicU64,
+    purges: AtomicU64,
     too_heavy: AtomicU64,
     flights_without_room: AtomicU64,
 }
@@ -544,6 +549,23 @@ impl Cache {
         }
     }
 
+    /// Makes copies of a site stale: asked for again when next wanted, until then good only for an origin in trouble. Returns at once.
+    pub fn purge(&self, site: SiteId, what: What) {
+        count(&self.counts.purges);
+        self.store_at(site).purges().order(what);
+    }
+
+    /// Takes copies of a site away, and says how many addresses they had. Walks the whole store.
+    pub fn forget(&self, site: SiteId, what: &What) -> u64 {
+        count(&self.counts.purges);
+        self.store_at(site).forget(what)
+    }
+
+    /// Carries out what was ordered since the last time; to be called [`purge::SWEEP_EVERY`].
+    pub fn sweep_purges(&self) {
+        self.stores.iter().for_each(Store::sweep);
+    }
+
     /// Blocks until every coding asked for so far has been made, or found not worth it: for whoever measures or tests coded answers.
     pub fn settle(&self) {
         self.compressor.settle();
@@ -562,6 +584,7 @@ impl Cache {
             stored: read(&self.counts.stored),
             freshened: read(&self.counts.freshened),
             invalidated: read(&self.counts.invalidated),
+            purges: read(&self.counts.purges),
             evicted: sum(Store::evicted),
             too_heavy: read(&self.counts.too_heavy),
             flights: self.flights.flying() as u64,
@@ -575,8 +598,12 @@ impl Cache {
     }
 
     fn store(&self, key: &KeyRef<'_>) -> &Store {
+        self.store_at(key.site())
+    }
+
+    fn store_at(&self, site: SiteId) -> &Store {
         // A site that came with a reload shares the last store until the cache is made anew.
-        &self.stores[key.site().min(self.stores.len() - 1)]
+        &self.stores[site.min(self.stores.len() - 1)]
     }
 
     fn store_of(&self, key: &Key) -> &Store {

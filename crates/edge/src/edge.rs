@@ -18,10 +18,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::cache::Cache;
+use crate::cache::purge::What;
 use crate::clock::UnixMillis;
 use crate::listen;
 use crate::origin::health::State;
 use crate::plan::{Plan, SiteId};
+use crate::purging;
 use crate::serve;
 use crate::shard::{Running, Shard, Shared};
 use crate::stats::{Counters, SiteStats, Stats, Totals};
@@ -204,12 +206,37 @@ impl Edge {
         self.shared.bypass.store(on, Ordering::Relaxed);
     }
 
+    /// Makes copies stale. `host`: of which site; `None`: of all. Says of how many sites; none: no site has the host.
+    pub fn purge(&self, host: Option<&str>, what: &What) -> usize {
+        let sites = self.sites_of(host);
+        for site in sites.clone() {
+            self.shared.cache.purge(site, what.clone());
+        }
+        sites.len()
+    }
+
+    /// Takes copies away, and says how many addresses they had; `None`: no site has the host.
+    pub fn forget(&self, host: Option<&str>, what: &What) -> Option<u64> {
+        let sites = self.sites_of(host);
+        (!sites.is_empty()).then(|| sites.map(|site| self.shared.cache.forget(site, what)).sum())
+    }
+
+    fn sites_of(&self, host: Option<&str>) -> std::ops::Range<SiteId> {
+        let running = self.shared.running.load();
+        match host.map(|host| running.site_of(host)) {
+            None => 0..running.sites.len(),
+            Some(Some(site)) => site..site + 1,
+            Some(None) => 0..0,
+        }
+    }
+
     pub fn stats(&self) -> Stats {
         let running = self.shared.running.load();
         let cache = self.shared.cache.stats();
         Stats {
             uptime_s: self.shared.started.elapsed().as_secs(),
             connections: self.shared.occupancy.connections(),
+            http2_bytes: self.shared.occupancy.http2_bytes(),
             bypass: self.shared.bypassed(),
             totals: Totals::of(self.counters.iter().map(Arc::as_ref)),
             cache_entries: cache.keys,
@@ -320,6 +347,7 @@ impl ShardStart {
                 )
                 .collect();
             tokio::task::spawn_local(serve::watch_origins(Rc::clone(&shard)));
+            tokio::task::spawn_local(purging::sweep(Rc::clone(&shard)));
             drop(stopped.wait_for(|stop| *stop != Stop::Run).await);
             for task in accepting {
                 task.abort();

@@ -48,6 +48,8 @@ pub enum ClientFault {
     Chunk,
     #[error("the body arrives more slowly than the floor")]
     BodyTooSlow,
+    #[error("the answer is taken more slowly than the floor")]
+    AnswerTooSlow,
     #[error("the HTTP/2 connection floods us with control frames")]
     FrameFlood,
     #[error("the HTTP/2 request holds a field that only HTTP/1.1 has")]

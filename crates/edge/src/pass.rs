@@ -16,6 +16,7 @@ use crate::clock::UnixMillis;
 use crate::forward;
 use crate::origin::{self, OriginError};
 use crate::place::Place;
+use crate::purging;
 use crate::read;
 use crate::relay::{self, Feeder, WINDOW_BYTES};
 use crate::serve::Client;
@@ -61,6 +62,8 @@ pub(crate) async fn pass(
                     response.status(),
                     response.headers(),
                 );
+                let (status, fields) = (response.status(), response.headers());
+                purging::after_write(&shard, &asked, &method, status, fields);
                 relay_response(&asked, response, place, head).await;
             }
             Err(error) => {

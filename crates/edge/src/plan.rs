@@ -50,6 +50,14 @@ pub struct Site {
     pub forward_client_address: ForwardClientAddress,
     /// What its content system does, and what the operator says besides.
     pub profile: Profile,
+    pub purge: PurgePlan,
+}
+
+/// Who may say that stored pages are out of date, besides the site's own server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PurgePlan {
+    pub from: Networks,
+    pub token: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

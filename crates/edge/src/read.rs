@@ -458,6 +458,7 @@ fn fault_of(error: &OriginError) -> FetchFault {
         | OriginError::NoSocket(_) => FetchFault::Unreachable,
         OriginError::ResponseTimedOut | OriginError::RequestNotTaken => FetchFault::TimedOut,
         OriginError::ClosedBeforeResponse
+        | OriginError::ClosedOnClient
         | OriginError::RequestBody(_)
         | OriginError::BadResponse(_) => FetchFault::BrokeOff,
     }

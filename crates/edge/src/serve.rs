@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, Version};
-use hyper::body::Incoming;
 use saqta_detect::facts::{self, Facts, Outcome, Served};
 use saqta_detect::network::Group;
 
@@ -21,6 +20,7 @@ use crate::asked::{self, Asked, Unasked};
 use crate::body::{Body, BodyError};
 use crate::cache::Cache;
 use crate::cache::key::KeyRef;
+use crate::cache::purge::is_purge_method;
 use crate::clock::UnixMillis;
 use crate::fields::Fields;
 use crate::forward;
@@ -31,10 +31,11 @@ use crate::pass::{self, PassError};
 use crate::place::Place;
 use crate::plan::{Language, Site, SiteId};
 use crate::profile::{AsSent, Reading, Standing, Target};
+use crate::purging;
 use crate::read;
 use crate::shard::{Running, Shard};
 use crate::upgrade::Upgrade;
-use crate::upload::{self, Upload};
+use crate::upload::{self, Incoming, Upload};
 
 /// The peer of a connection, and what the plan says about it.
 #[derive(Clone)]
@@ -362,6 +363,10 @@ pub(crate) async fn respond(
     if asked.running.plan.refuse.contains(asked.client) {
         counters.refused.add(1);
         return shared.pages.response(Page::Refused, asker);
+    }
+    if is_purge_method(request.method()) {
+        return purging::obey(client, &asked, request.method(), request.headers())
+            .unwrap_or_else(|| shared.pages.response(Page::Refused, asker));
     }
     let facts = asked.facts(request.method(), request.headers());
     client

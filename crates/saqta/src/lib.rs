@@ -12,6 +12,7 @@ mod init;
 mod machine;
 mod planning;
 pub mod problem;
+mod purging;
 mod run;
 mod screen;
 pub mod settings;

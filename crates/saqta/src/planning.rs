@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::uri::Authority;
 use ipnet::{IpNet, Ipv4Net};
 use saqta_edge::plan::{
-    ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, Site,
+    ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, PurgePlan, Site,
 };
 
 mod profile;
@@ -42,6 +42,8 @@ const CACHE_MB_DEFAULT: u64 = 256;
 const CACHE_MB_MAX: i64 = 1024 * 1024;
 const NAME_CHARS_MAX: usize = 64;
 const HEALTH_PATH_BYTES_MAX: usize = 512;
+/// Shorter ones can be tried out, longer ones do not fit plugins' fields.
+const PURGE_TOKEN_BYTES: RangeInclusive<usize> = 16..=128;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -288,6 +290,10 @@ const TRUST_FORWARDED: NetworksUse = NetworksUse {
     key: "trust_forwarded",
     whole_world: "anybody could claim to be any client",
 };
+const PURGE_FROM: NetworksUse = NetworksUse {
+    key: "purge_from",
+    whole_world: "anybody could make every stored page out of date",
+};
 const STAFF: NetworksUse = NetworksUse {
     key: "staff",
     whole_world: "every reader would count as staff",
@@ -426,6 +432,7 @@ struct PlacedSite {
     language: Language,
     forward_client_address: ForwardClientAddress,
     profile: Profile,
+    purge: PurgePlan,
 }
 
 impl PlacedSite {
@@ -441,6 +448,7 @@ impl PlacedSite {
             language: self.language,
             forward_client_address: self.forward_client_address,
             profile: self.profile,
+            purge: self.purge,
         })
     }
 }
@@ -588,6 +596,10 @@ fn site(written: SiteSettings, refuse: &[(IpNet, Place)], problems: &mut Problem
         },
         problems,
     );
+    let purge = PurgePlan {
+        from: plain(networks(written.purge_from, &PURGE_FROM, problems)),
+        token: purge_token(written.purge_token, problems),
+    };
     PlacedSite {
         name,
         place: written.place,
@@ -606,6 +618,7 @@ fn site(written: SiteSettings, refuse: &[(IpNet, Place)], problems: &mut Problem
             (origin, place)
         }),
         staff: plain(staff),
+        purge,
         mode: choice(
             problems,
             "mode",
@@ -861,6 +874,28 @@ fn health_path(written: Option<Written<String>>, problems: &mut Problems) -> Opt
             place,
             format!("`health_path` {} is not a path", shown(&value)),
             "write one that begins with / and is cheap for the origin, such as /robots.txt",
+        );
+    }
+    fits.then_some(value)
+}
+
+/// Never shown: whoever reads a problem over a shoulder could use it.
+fn purge_token(written: Option<Written<String>>, problems: &mut Problems) -> Option<String> {
+    let Written { value, place } = written?;
+    let fits = PURGE_TOKEN_BYTES.contains(&value.len())
+        && value
+            .bytes()
+            .all(|byte| byte == b' ' || byte.is_ascii_graphic())
+        && value.trim() == value;
+    if !fits {
+        problems.add(
+            place,
+            format!(
+                "`purge_token` is no word of {} to {} letters, digits and signs",
+                PURGE_TOKEN_BYTES.start(),
+                PURGE_TOKEN_BYTES.end()
+            ),
+            "write what `openssl rand -hex 16` prints, and the same in the plugin",
         );
     }
     fits.then_some(value)

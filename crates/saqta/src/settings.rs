@@ -27,7 +27,7 @@ use section::{Lines, Section};
 pub const ANNOTATED: &str = include_str!("settings.toml");
 
 /// A settings file is a page or two. More is a wrong file (a log, a database) given by mistake.
-const TEXT_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const TEXT_BYTES_MAX: usize = 1024 * 1024;
 
 /// A value and where it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +132,10 @@ pub struct SiteSettings {
     pub ignored_parameters: Option<Texts>,
     /// A system's `no-store` counts even where it says so to everybody.
     pub obey_no_store: Option<Written<bool>>,
+    /// Networks whose `PURGE` and `BAN` requests are obeyed, besides the origin's own.
+    pub purge_from: Option<Texts>,
+    /// Or whoever sends this with them.
+    pub purge_token: Option<Written<String>>,
 }
 
 impl SiteSettings {
@@ -163,6 +167,8 @@ impl SiteSettings {
             content_parameters: None,
             ignored_parameters: None,
             obey_no_store: None,
+            purge_from: None,
+            purge_token: None,
         }
     }
 }
@@ -215,6 +221,8 @@ const SITE_KEYS: &[&str] = &[
     "content_parameters",
     "ignored_parameters",
     "obey_no_store",
+    "purge_from",
+    "purge_token",
 ];
 
 /// Where a key that is unknown in one section belongs.
@@ -287,8 +295,7 @@ fn walk(text: &str, problems: &mut Problems) -> Option<Settings> {
         problems.add(
             Place::Whole,
             format!(
-                "the file has {} bytes; settings have at most {TEXT_BYTES_MAX}",
-                text.len()
+                "the file has more than {TEXT_BYTES_MAX} bytes, the most that settings may have"
             ),
             "give the settings file; `saqta settings` prints an example",
         );
@@ -422,6 +429,8 @@ fn site(place: Place, mut section: Section<'_, '_>) -> SiteSettings {
         content_parameters: section.texts("content_parameters"),
         ignored_parameters: section.texts("ignored_parameters"),
         obey_no_store: section.switch("obey_no_store"),
+        purge_from: section.texts("purge_from"),
+        purge_token: section.text("purge_token"),
     };
     section.finish(SECTIONS);
     site

@@ -91,6 +91,8 @@ private_paths = "/members/*"
 content_parameters = "no"
 ignored_parameters = "from"
 obey_no_store = true
+purge_from = "192.0.2.9"
+purge_token = "a word of sixteen"
 [[site]]
 any_host = true
 origin = "http://[::1]:9/"
@@ -165,6 +167,8 @@ origin = "http://[::1]:9/"
     };
     assert_eq!(first.profile, profile);
     assert_eq!(second.profile, Profile::default());
+    assert_eq!(first.purge.from.0, ["192.0.2.9/32".parse().unwrap()]);
+    assert_eq!(first.purge.token.as_deref(), Some("a word of sixteen"));
     assert_eq!((second.name.as_str(), second.hosts.len()), ("site", 0));
     assert_eq!(second.origin.authority.as_str(), "[::1]:9");
 }
@@ -392,6 +396,10 @@ const UNDER_THE_SITE: &[(&str, &str)] = &[
         "f:4: a site cannot be called \"\"\n    write 1 to 64 letters on one line, or leave `name` out\n",
     ),
     (
+        "any_host = true\norigin = \"http://a\"\npurge_token = \"short\"",
+        "f:4: `purge_token` is no word of 16 to 128 letters, digits and signs\n    write what `openssl rand -hex 16` prints, and the same in the plugin\n",
+    ),
+    (
         "any_host = true\norigin = \"http://a\"\nstaff = \"0.0.0.0/0\"",
         "f:4: 0.0.0.0/0 in `staff` is the whole Internet: every reader would count as staff\n    write the networks that are meant\n",
     ),
@@ -540,7 +548,7 @@ const FILES: &[(&str, &str)] = &[
          f:6: this site has no hosts\n    write the names readers type: hosts = [\"news.example\", \"www.news.example\"]; or any_host = true for all\n\
          f:7: the origin is https, which comes later\n    for now let it listen without TLS on this machine or a private network, and write http:// and that address\n\
          f:8: `mode` cannot be \"observ\"\n    write mode = \"observe\" or \"protect\"\n\
-         f:9: `port` is not a setting of [[site]]\n    take it out; [[site]] knows: name, hosts, any_host, origin, staff, mode, language, forward_client_address, keep_host, connect_timeout, response_timeout, idle_timeout, concurrency_max, health_path, profile, lifetime, languages, session_cookies, keyed_cookies, ignored_cookies, private_paths, content_parameters, ignored_parameters, obey_no_store\n",
+         f:9: `port` is not a setting of [[site]]\n    take it out; [[site]] knows: name, hosts, any_host, origin, staff, mode, language, forward_client_address, keep_host, connect_timeout, response_timeout, idle_timeout, concurrency_max, health_path, profile, lifetime, languages, session_cookies, keyed_cookies, ignored_cookies, private_paths, content_parameters, ignored_parameters, obey_no_store, purge_from, purge_token\n",
     ),
 ];
 
@@ -721,7 +729,7 @@ fn annotated_in_full() -> String {
 fn the_annotated_file_holds_every_setting_and_the_real_defaults() {
     let as_shipped = read(ANNOTATED).unwrap();
     let mut in_full = read(&annotated_in_full()).unwrap();
-    // Two lines show an example and say what leaving them out means.
+    // Three lines show an example and say what leaving them out means.
     in_full.shards = as_shipped.shards;
     assert_eq!(
         in_full.sites[0].origin.health_path.take().as_deref(),
@@ -732,6 +740,7 @@ fn the_annotated_file_holds_every_setting_and_the_real_defaults() {
         in_full.sites[0].profile.own.lifetime.take(),
         Some(Duration::from_secs(60))
     );
+    assert!(in_full.sites[0].purge.token.take().is_some());
     assert_eq!(in_full, as_shipped);
 
     let written: toml::Table = annotated_in_full().parse().unwrap();

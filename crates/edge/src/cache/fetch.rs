@@ -24,6 +24,8 @@ pub struct Fetch {
     writer: FlightWriter,
     stale: Option<Arc<Stored>>,
     terms: Terms,
+    /// The newest purge when it began: what the origin says is no newer.
+    purge_number: u64,
 }
 
 /// What is known of a fetch beyond RFC 9111.
@@ -53,6 +55,7 @@ pub struct Receiving {
     body_bytes_max: u64,
     response_time: UnixMillis,
     unkeyed: Vec<HeaderValue>,
+    purge_number: u64,
 }
 
 impl Fetch {
@@ -63,6 +66,7 @@ impl Fetch {
         stale: Option<Arc<Stored>>,
     ) -> Self {
         Self {
+            purge_number: cache.store_of(&key).purges().newest(),
             cache,
             key,
             writer,
@@ -182,6 +186,7 @@ impl Fetch {
             body_bytes_max,
             response_time,
             unkeyed,
+            purge_number: self.purge_number,
         }))
     }
 
@@ -251,6 +256,7 @@ impl Fetch {
         match verdict {
             Ok(freshness) => {
                 let stored = Arc::new(stale.freshened(fields, selection, freshness, serial));
+                stored.compared_with(self.purge_number);
                 if !self.writer.is_forgotten() {
                     self.cache.replace(&self.key, stale, &stored);
                 }
@@ -305,6 +311,7 @@ impl Receiving {
             length,
             unkeyed,
             response_time,
+            purge_number,
             ..
         } = self;
         if length.is_some_and(|length| length != writer.received()) {
@@ -324,14 +331,16 @@ impl Receiving {
                 !has_token
             })
             .map(|((status, headers, selection, freshness), body)| {
-                Arc::new(Stored::new(Draft {
+                let stored = Stored::new(Draft {
                     status,
                     headers,
                     body,
                     selection,
                     freshness,
                     serial: cache.serial(),
-                }))
+                });
+                stored.compared_with(purge_number);
+                Arc::new(stored)
             })
             .filter(|stored| cache.insert(&key, stored));
         writer.done(stored, Ok(()));

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
@@ -18,6 +18,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::conditional::{self, Tag, Validators};
 use super::control::Control;
 use super::freshness::{Freshness, date_secs, is_shared_with_authorized};
+use super::purge::Tags;
 use super::range::{self, Wanted};
 use super::status::CacheStatus;
 use super::vary::Selection;
@@ -64,6 +65,9 @@ pub struct Stored {
     coded: [OnceLock<Option<Form>>; 3],
     asked: AtomicU8,
     invalidated: AtomicBool,
+    tags: Tags,
+    /// Of the newest purge it has been compared with.
+    purge_number: AtomicU64,
     not_modified: Bytes,
     validators: Validators,
     selection: Selection,
@@ -203,7 +207,9 @@ impl Stored {
         } else {
             0
         };
+        let tags = Tags::of(&headers);
         let weight = OVERHEAD_BYTES
+            + tags.weight()
             + fields
             + heads
             + body.len() as u64
@@ -216,6 +222,8 @@ impl Stored {
             coded: Default::default(),
             asked: AtomicU8::new(0),
             invalidated: AtomicBool::new(false),
+            tags,
+            purge_number: AtomicU64::new(0),
             not_modified,
             validators,
             selection,
@@ -287,6 +295,18 @@ impl Stored {
 
     pub(super) fn invalidate(&self) {
         self.invalidated.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn tags(&self) -> &Tags {
+        &self.tags
+    }
+
+    pub(super) fn purge_number(&self) -> u64 {
+        self.purge_number.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn compared_with(&self, purge_number: u64) {
+        self.purge_number.fetch_max(purge_number, Ordering::Relaxed);
     }
 
     pub fn selection(&self) -> &Selection {
