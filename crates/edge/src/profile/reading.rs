@@ -39,6 +39,9 @@ const TAKES_PICTURES: &str = "image/*,*/*;q=0.8";
 const TAKES_STYLES: &str = "text/css,*/*;q=0.1";
 const TAKES_ANYTHING: &str = "*/*";
 
+/// Always passed on: without it two edges that take each other for the origin would wait for themselves.
+const CDN_LOOP: &str = "cdn-loop";
+
 /// A part of a page is asked for, at the page's own address.
 const FRAGMENT: [&str; 6] = [
     "x-requested-with",
@@ -202,8 +205,8 @@ impl Reading {
             .keys()
             .filter(|name| {
                 is_left_out(name.as_str())
-                    || is_of_the_way(name.as_str())
-                    || bare && is_unkeyed(profile, name)
+                    || *name == header::VIA
+                    || bare && is_unkeyed(profile, name) && *name != CDN_LOOP
             })
             .cloned()
             .collect();
@@ -242,7 +245,7 @@ fn is_unkeyed(profile: &Profile, name: &HeaderName) -> bool {
     let normalised = match *name {
         header::COOKIE | header::USER_AGENT | header::ACCEPT | header::VIA => true,
         header::ACCEPT_LANGUAGE => !profile.own.languages.is_empty(),
-        _ => name == "cdn-loop" || name == "keep-alive",
+        _ => name == "keep-alive",
     };
     !normalised && !is_left_out(name.as_str()) && !vary::is_always_alike(name)
 }
@@ -257,11 +260,6 @@ fn is_left_out(name: &str) -> bool {
         ),
         _ => false,
     }
-}
-
-/// Who else has passed the request on. What we write ourselves is the same for all; a loop through us we notice by that.
-fn is_of_the_way(name: &str) -> bool {
-    matches!(name, "via" | "cdn-loop")
 }
 
 /// A choice among a few: letters, digits and what joins them.
