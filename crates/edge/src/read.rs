@@ -498,7 +498,7 @@ async fn run_fetch(shard: &Rc<Shard>, asked: &Asked, mut headers: HeaderMap, fet
     }
     forward::for_cache_fetch(&mut headers);
     let asked_headers = headers.clone();
-    let unkeyed = unkeyed(profile, &headers);
+    let unkeyed = unkeyed(asked, &headers);
     if let Some(stale) = fetch.stale() {
         headers.extend(stale.validation_fields());
     }
@@ -538,10 +538,11 @@ async fn run_fetch(shard: &Rc<Shard>, asked: &Asked, mut headers: HeaderMap, fet
 }
 
 /// What the origin hears of the one reader who caused this fetch.
-fn unkeyed(profile: &Profile, sent: &HeaderMap) -> Vec<HeaderValue> {
+fn unkeyed(asked: &Asked, sent: &HeaderMap) -> Vec<HeaderValue> {
     let address = sent.get("x-forwarded-for").cloned();
-    profile::unkeyed(profile, sent)
+    profile::unkeyed(&asked.site().profile, sent)
         .map(|(_, value)| value.clone())
+        .filter(|value| *value != asked.running.signature)
         .chain(address)
         .collect()
 }

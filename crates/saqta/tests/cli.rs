@@ -724,6 +724,37 @@ fn a_run_without_a_file() {
     assert!(stderr.contains("mode protect"), "{stderr}");
 }
 
+#[test]
+fn init_begins_a_file_that_is_right_and_writes_over_none() {
+    let folder = Folder::new();
+    let begin = "init --host news.example --host www.news.example --origin http://127.0.0.1:1 --language kk";
+    let (code, said, complaint) = folder.say(begin);
+    assert_eq!((code, complaint.as_str()), (0, ""));
+    assert!(said.contains("127.0.0.1:1 does not answer"), "{said}");
+    assert!(said.contains("saqta check -c newsroom.toml"), "{said}");
+    let (_, checked, complaint) = folder.say("check -c newsroom.toml");
+    assert_eq!(complaint, "");
+    assert!(checked.contains("1 site, 2 hosts"), "{checked}");
+
+    let (code, _, complaint) = folder.say(begin);
+    assert_eq!(code, 2);
+    assert!(
+        complaint.contains("newsroom.toml is there already"),
+        "{complaint}"
+    );
+    let (code, _, complaint) = folder.say("init --host news.example --out other.toml");
+    assert_eq!(code, 2);
+    assert!(
+        complaint.contains("give --host NAME and --origin URL"),
+        "{complaint}"
+    );
+    let (code, _, complaint) =
+        folder.say("init --host http://a/ --origin 127.0.0.1 --profile generic --out other.toml");
+    assert_eq!(code, 2);
+    assert!(complaint.contains("2 problems"), "{complaint}");
+    assert!(!folder.0.join("other.toml").exists());
+}
+
 /// What stands in a data folder's way: what makes it so, and what is said. `check` and `run` say the same, and `run` before it
 /// listens.
 #[test]

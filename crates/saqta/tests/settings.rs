@@ -361,6 +361,21 @@ const UNDER_THE_SITE: &[(&str, &str)] = &[
         "f:2: `hots` is not a setting of [[site]]\n    did you mean `hosts`?\n",
     ),
     (
+        "any_host = true\norigin = \"http://a\"\nprofile = \"wordpres\"\nlifetime = \"2000h\"\nlanguages = [\"kk\", \"kazakh language\", \"KK\"]",
+        "f:4: `profile` cannot be \"wordpres\"\n    write profile = \"generic\" or \"wordpress\" or \"drupal\" or \"joomla\"\n\
+         f:5: `lifetime` is 2000h; it goes from 1s to 24h\n    write lifetime = \"24h\", or leave it out\n\
+         f:6: \"kazakh language\" in `languages` is not a language\n    write the tags browsers use: languages = [\"kk\", \"ru\", \"en\"]\n\
+         f:6: \"KK\" is in `languages` twice\n    take one out\n",
+    ),
+    (
+        "any_host = true\norigin = \"http://a\"\nsession_cookies = [\"a\", \"*\"]\nkeyed_cookies = \"a\"\nignored_cookies = \"a=b\"\nprivate_paths = \"members\"\nignored_parameters = \"?from\"",
+        "f:4: \"*\" in `session_cookies` means every one\n    write its name as browsers send it, such as \"my_session\", or the beginning of several and a star: \"my_*\"\n\
+         f:5: \"a\" is in `keyed_cookies` and in `session_cookies` (line 4)\n    take one of the two out\n\
+         f:6: \"a=b\" in `ignored_cookies` is not a cookie\n    write its name as browsers send it, such as \"my_session\", or the beginning of several and a star: \"my_*\"\n\
+         f:7: \"members\" in `private_paths` is not a path\n    write it from its first slash, such as \"/members\", or with all below it: \"/members/*\"\n\
+         f:8: \"?from\" in `ignored_parameters` is not a parameter\n    write its name alone, such as \"from\", or the beginning of several and a star: \"from_*\"\n",
+    ),
+    (
         "any_host = true\norigin = \"http://a\"\nmode = \"on\"",
         "f:4: `mode` cannot be \"on\"\n    write mode = \"observe\" or \"protect\"\n",
     ),

@@ -228,7 +228,9 @@ impl Stored {
             validators,
             selection,
             freshness,
-            shared_with_authorized: is_shared_with_authorized(&control),
+            // What is said of every page out of habit was not said of this one.
+            shared_with_authorized: is_shared_with_authorized(&control)
+                && !freshness.overrules_a_habit(),
             serial,
             weight,
         };

@@ -39,6 +39,9 @@ const TAKES_PICTURES: &str = "image/*,*/*;q=0.8";
 const TAKES_STYLES: &str = "text/css,*/*;q=0.1";
 const TAKES_ANYTHING: &str = "*/*";
 
+/// Always passed on: without it two edges that take each other for the origin would wait for themselves.
+const CDN_LOOP: &str = "cdn-loop";
+
 /// A part of a page is asked for, at the page's own address.
 const FRAGMENT: [&str; 6] = [
     "x-requested-with",
@@ -200,7 +203,11 @@ impl Reading {
         let language = language(profile, fields);
         let out: Vec<HeaderName> = fields
             .keys()
-            .filter(|name| is_left_out(name.as_str()) || bare && is_unkeyed(profile, name))
+            .filter(|name| {
+                is_left_out(name.as_str())
+                    || *name == header::VIA
+                    || bare && is_unkeyed(profile, name) && *name != CDN_LOOP
+            })
             .cloned()
             .collect();
         for name in out {
@@ -238,7 +245,7 @@ fn is_unkeyed(profile: &Profile, name: &HeaderName) -> bool {
     let normalised = match *name {
         header::COOKIE | header::USER_AGENT | header::ACCEPT | header::VIA => true,
         header::ACCEPT_LANGUAGE => !profile.own.languages.is_empty(),
-        _ => name == "cdn-loop" || name == "keep-alive",
+        _ => name == "keep-alive",
     };
     !normalised && !is_left_out(name.as_str()) && !vary::is_always_alike(name)
 }
