@@ -20,8 +20,8 @@ use crate::{chart, report};
 /// On loopback an answer takes microseconds; a server that is busy starting gets a moment.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Of a report; the longest drills make one of REPORTSIZE.
-const REPORT_BYTES: usize = 128 * 1024;
+/// Room for a report: that of a drill of two minutes has 30 KB.
+const REPORT_BYTES: usize = 64 * 1024;
 
 /// Of a terminal's 80.
 const COLUMNS: usize = 78;

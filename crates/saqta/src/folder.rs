@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::FlockOperation;
 use rustix::process::Resource;
@@ -185,12 +186,15 @@ fn nearest(path: &Path) -> &Path {
 }
 
 fn try_writing(folder: &Path) -> io::Result<()> {
+    /// Two threads may ask about two folders of one parent.
+    static PROBES: AtomicU32 = AtomicU32::new(0);
     // Writing beyond this limit would not fail but end us with a signal.
     let file_bytes_max = rustix::process::getrlimit(Resource::Fsize).current;
     if file_bytes_max.is_some_and(|bytes| bytes < PROBE_BYTES as u64) {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    let probe = folder.join(format!(".saqta-probe-{}", std::process::id()));
+    let number = PROBES.fetch_add(1, Ordering::Relaxed);
+    let probe = folder.join(format!(".saqta-probe-{}-{number}", std::process::id()));
     let mut file = File::options()
         .write(true)
         .create_new(true)

@@ -103,7 +103,7 @@ fn one_saqta_a_folder() {
 #[test]
 fn what_a_crash_left_behind_is_replaced() {
     let data = DataFolder::new();
-    fs::create_dir(&data.0).unwrap();
+    drop(Folder::open(&data.0).unwrap());
     drop(std::os::unix::net::UnixListener::bind(data.0.join("control.sock")).unwrap());
     assert!(matches!(
         ask(&data.0, Order::Status),
