@@ -59,6 +59,10 @@ fn what_is_made_anew_for_each_answer_does_not_count() {
             "<input type=hidden name=form_token value=xyz>",
         ),
         (
+            "<div data-drupal-selector=\"form-KbBzXhqRtYwPlMnDfGsVcAeUiOjKbBzXhqRtYwPlMnD\">",
+            "<div data-drupal-selector=\"form-3b0zXhqRtYwPlMnDfGsVcAeUiOjKbBzXhqRtYwPlMn7\">",
+        ),
+        (
             "<input value='abc' name=q type='hidden'>",
             "<input value='xyz' name=q type='hidden'>",
         ),
