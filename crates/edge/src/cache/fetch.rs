@@ -13,7 +13,9 @@ use super::Cache;
 use super::flight::{Alone, FetchFault, FlightReader, FlightWriter, Head, Unread};
 use super::freshness::{Asked, Freshness, Times, Unstorable, is_origin_failure, judge};
 use super::key::Key;
-use super::stored::{Draft, Stored, add_vary, end_to_end, may_be_coded, merged, shared_fields};
+use super::stored::{
+    Doubt, Draft, Stored, add_vary, end_to_end, may_be_coded, merged, shared_fields,
+};
 use super::vary::Selection;
 use crate::clock::UnixMillis;
 
@@ -175,7 +177,7 @@ impl Fetch {
         if has_good_copy && is_origin_failure(status) {
             return Err(Unstorable::WorseThanStale);
         }
-        if self.writer.is_forgotten() {
+        if self.writer.doubt() == Doubt::Invalid {
             return Err(Unstorable::Invalidated);
         }
         Ok(freshness)
@@ -203,9 +205,10 @@ impl Fetch {
         match judge(asked, stale.status(), &judged, times) {
             Ok(freshness) => {
                 let stored = Arc::new(stale.freshened(fields, selection, freshness, serial));
-                if !self.writer.is_forgotten() {
+                if self.writer.doubt() < Doubt::Invalid {
                     self.cache.replace(&self.key, stale, &stored);
                 }
+                stored.cast_doubt(self.writer.doubt());
                 let share = if freshness.is_fresh(times.response) {
                     Ok(())
                 } else {
@@ -273,6 +276,10 @@ impl Receiving {
                 }))
             })
             .filter(|stored| cache.insert(&key, stored));
+        // Asked for once it can be found: a write before this moment is seen here, a later one finds it in the store.
+        if let Some(stored) = &stored {
+            stored.cast_doubt(writer.doubt());
+        }
         writer.done(stored, Ok(()));
     }
 

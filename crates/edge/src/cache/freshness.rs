@@ -111,6 +111,7 @@ pub struct Freshness {
     error_until: i64,
     validate_always: bool,
     reuse_needs_validation: bool,
+    forbids_stale: bool,
 }
 
 impl Freshness {
@@ -138,6 +139,11 @@ impl Freshness {
     /// Stale, and good enough when the origin fails.
     pub fn serves_on_error(&self, now: UnixMillis) -> bool {
         signed(now) < self.error_until
+    }
+
+    /// `must-revalidate` and its like, in so many words: not even when the origin fails.
+    pub fn forbids_stale(&self) -> bool {
+        self.forbids_stale
     }
 
     /// `no-cache`, `must-revalidate` or `proxy-revalidate`: no request may have it stale.
@@ -272,6 +278,7 @@ pub fn judge(
         reuse_needs_validation: control.must_revalidate
             || control.proxy_revalidate
             || control.s_maxage.is_present(),
+        forbids_stale: forbidden,
     })
 }
 

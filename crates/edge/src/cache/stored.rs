@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
@@ -54,6 +54,18 @@ impl Form {
     }
 }
 
+/// What unsafe requests have said against a response since it was asked for (RFC 9111 §4.4), the gravest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[repr(u8)]
+pub enum Doubt {
+    #[default]
+    None,
+    /// A stranger wrote to its address and the origin did not mind. It is asked for anew, and serves until then as a stale copy does.
+    Suspect,
+    /// Staff wrote. Who asks next waits for the origin's word; the copy is for an origin that has none.
+    Invalid,
+}
+
 #[derive(Debug)]
 pub struct Stored {
     status: StatusCode,
@@ -63,7 +75,7 @@ pub struct Stored {
     /// By [`Coding::index`] less one. `None` inside: tried, and not worth it.
     coded: [OnceLock<Option<Form>>; 3],
     asked: AtomicU8,
-    invalidated: AtomicBool,
+    doubt: AtomicU8,
     not_modified: Bytes,
     validators: Validators,
     selection: Selection,
@@ -215,7 +227,7 @@ impl Stored {
             identity: Form { head, body },
             coded: Default::default(),
             asked: AtomicU8::new(0),
-            invalidated: AtomicBool::new(false),
+            doubt: AtomicU8::new(Doubt::None as u8),
             not_modified,
             validators,
             selection,
@@ -277,16 +289,20 @@ impl Stored {
     }
 
     pub fn is_fresh(&self, now: UnixMillis) -> bool {
-        self.freshness.is_fresh(now) && !self.is_invalidated()
+        self.freshness.is_fresh(now) && self.doubt() == Doubt::None
     }
 
-    /// An unsafe request has changed the resource since.
-    pub fn is_invalidated(&self) -> bool {
-        self.invalidated.load(Ordering::Relaxed)
+    pub fn doubt(&self) -> Doubt {
+        match self.doubt.load(Ordering::Relaxed) {
+            0 => Doubt::None,
+            1 => Doubt::Suspect,
+            _ => Doubt::Invalid,
+        }
     }
 
-    pub(super) fn invalidate(&self) {
-        self.invalidated.store(true, Ordering::Relaxed);
+    /// A graver doubt takes the place of a lesser one, never the other way.
+    pub(super) fn cast_doubt(&self, doubt: Doubt) {
+        self.doubt.fetch_max(doubt as u8, Ordering::Relaxed);
     }
 
     pub fn selection(&self) -> &Selection {
