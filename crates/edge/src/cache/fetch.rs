@@ -2,6 +2,10 @@
 //!
 //! A [`Fetch`] is held by the task that asks the origin. It is told the head, then the body; readers of its flight and the store
 //! follow from that. Whatever happens to the task, its readers are told.
+//!
+//! Trailers of a response that is stored are dropped (RFC 9110 §6.5.1 and RFC 9111 §3.1 leave that to us): a hit has its head written
+//! before its body, a range or a coding of it would carry checksums of something else, and who reads along must not get another answer
+//! than who comes a moment later. Of a response only its leader gets, they pass.
 
 use std::sync::Arc;
 
@@ -41,6 +45,7 @@ pub struct Receiving {
     writer: FlightWriter,
     draft: Option<(StatusCode, HeaderMap, Selection, Freshness)>,
     length: Option<u64>,
+    passes_trailers: bool,
     body_bytes_max: u64,
     response_time: UnixMillis,
 }
@@ -127,6 +132,12 @@ impl Fetch {
             add_vary(&mut leader);
             add_vary(&mut followers);
         }
+        let passes_trailers = verdict.is_err();
+        if passes_trailers {
+            for line in headers.get_all(header::TRAILER) {
+                leader.append(header::TRAILER, line.clone());
+            }
+        }
         if let Ok(freshness) = &verdict {
             followers.insert(
                 header::AGE,
@@ -154,6 +165,7 @@ impl Fetch {
             writer: self.writer,
             draft,
             length,
+            passes_trailers,
             body_bytes_max,
             response_time,
         }))
@@ -248,6 +260,12 @@ impl Receiving {
             self.cache.not_kept(&self.key, why, self.response_time);
         }
         self.writer.room().await
+    }
+
+    pub fn trailers(&self, trailers: HeaderMap) {
+        if self.passes_trailers {
+            self.writer.trailers(trailers);
+        }
     }
 
     /// The origin's message is complete. A body that is not as long as announced has broken off all the same.

@@ -158,6 +158,7 @@ struct State {
     /// Held now, overhead included.
     held: usize,
     received: u64,
+    trailers: Option<HeaderMap>,
     readers: Vec<Option<Reader>>,
     free: Vec<usize>,
     /// Readers whose next chunk is the first one here.
@@ -243,6 +244,7 @@ impl Flight {
                 first: 0,
                 held: 0,
                 received: 0,
+                trailers: None,
                 readers: Vec::new(),
                 free: Vec::new(),
                 behind: 0,
@@ -544,6 +546,11 @@ impl FlightWriter {
             self.unlist();
         }
         not_kept
+    }
+
+    /// Behind the last chunk.
+    pub(super) fn trailers(&self, trailers: HeaderMap) {
+        self.flight.lock().trailers = Some(trailers);
     }
 
     /// Waits while the window of a body that is not kept is full.
@@ -873,8 +880,9 @@ impl http_body::Body for FlightBody {
                 Poll::Ready(Some(Err(fault)))
             }
             None => {
+                let trailers = reader.flight.lock().trailers.clone();
                 this.reader = None;
-                Poll::Ready(None)
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
             }
         }
     }
