@@ -57,7 +57,7 @@ pub(crate) async fn take(
     }
     let mut trailers = None;
     while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(|_| BodyError::ClientBrokeOff)?;
+        let frame = frame.map_err(|error| BodyError::of_client(&error))?;
         match frame.into_data() {
             Ok(data) => {
                 if (taken.bytes + data.len()) as u64 > bytes_max {
@@ -196,7 +196,7 @@ impl HttpBody for Rest {
         };
         let frame = match ready!(Pin::new(incoming).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
-            Some(Err(_)) => return Poll::Ready(Some(Err(BodyError::ClientBrokeOff))),
+            Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::of_client(&error)))),
             None => return Poll::Ready(None),
         };
         let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
