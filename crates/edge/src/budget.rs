@@ -13,6 +13,10 @@ pub const UPLOADS_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// A thousand pages of 256 KB that slow clients have not read; beyond, origins wait for their clients.
 pub const RELAYED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
+/// Eighty pages being compressed with zstd, or three times as many with gzip, for readers who take them slowly; who comes beyond gets the
+/// page as it is.
+pub const CODERS_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
 #[derive(Debug)]
 pub(crate) struct Budget {
     held: AtomicU64,

@@ -29,6 +29,7 @@ use crate::cache::status::{CacheStatus, Forward};
 use crate::cache::stored::Stored;
 use crate::cache::{Cache, Join, Lookup, RequestDirectives, Stale};
 use crate::clock::UnixMillis;
+use crate::compress::passing::{self, Wish};
 use crate::forward;
 use crate::origin::OriginError;
 use crate::pass::{self, PassError};
@@ -222,12 +223,13 @@ async fn alone(
 ) -> Result<Response<Body>, Failure> {
     client.shard.counters.passed.add(1);
     let place = Place::enter(&client.shard, asked).await?;
+    let wish = Wish::of(&parts.method, &parts.headers);
     let request = serve::outgoing(asked, parts, Body::Empty)?;
     let mut response = pass::pass(client, asked.clone(), request, place).await?;
     response
         .headers_mut()
         .append(CACHE_STATUS, status.to_value());
-    Ok(response)
+    Ok(passing::passed(wish, response, &client.shard.shared.coders))
 }
 
 /// Joins the one fetch for this page, or begins it.
@@ -334,7 +336,7 @@ async fn shared(
             }
             Ok(Arrival::Streaming(streaming)) => {
                 if copy.is_none() || !freshness::is_origin_failure(streaming.status) {
-                    return Ok(stream(parts, streaming, status, served));
+                    return Ok(stream(client, parts, streaming, status, served));
                 }
                 FetchFault::Failed(streaming.status)
             }
@@ -385,6 +387,7 @@ async fn shared(
 
 /// Whether it will be stored is not known before its last byte, so nothing is said of that; why it will not, is.
 fn stream(
+    client: &Client,
     parts: &request::Parts,
     streaming: Streaming,
     mut status: CacheStatus,
@@ -397,8 +400,13 @@ fn stream(
     response
         .headers_mut()
         .append(CACHE_STATUS, status.to_value());
+    let is_own = streaming.stored.is_err();
     if parts.method != Method::HEAD && !streaming.body.is_end_stream() {
         *response.body_mut() = Body::stream(streaming.body);
+    }
+    if is_own {
+        let wish = Wish::of(&parts.method, &parts.headers);
+        response = passing::passed(wish, response, &client.shard.shared.coders);
     }
     serve::served(response, served)
 }
@@ -532,8 +540,14 @@ async fn receive(
     loop {
         match body.frame().await {
             Some(Ok(frame)) => {
-                let Ok(chunk) = frame.into_data() else {
-                    continue;
+                let chunk = match frame.into_data() {
+                    Ok(chunk) => chunk,
+                    Err(frame) => {
+                        if let Ok(trailers) = frame.into_trailers() {
+                            receiving.trailers(trailers);
+                        }
+                        continue;
+                    }
                 };
                 if place.is_long_held() {
                     place = match place.into_stream(asked, outcome) {

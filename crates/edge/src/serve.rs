@@ -21,6 +21,7 @@ use crate::asked::{self, Asked, Unasked};
 use crate::body::{Body, BodyError};
 use crate::cache::key::KeyRef;
 use crate::clock::UnixMillis;
+use crate::compress::passing::{self, Wish};
 use crate::fields::Fields;
 use crate::forward;
 use crate::head::{ClientFault, Framing, Head};
@@ -414,8 +415,10 @@ async fn ask_origin(
         ),
     };
     client.shard.counters.passed.add(1);
+    let wish = Wish::of(&parts.method, &parts.headers);
     let request = outgoing(&asked, parts, body)?;
-    Ok(pass::pass(client, asked, request, place).await?)
+    let response = pass::pass(client, asked, request, place).await?;
+    Ok(passing::passed(wish, response, &client.shard.shared.coders))
 }
 
 async fn tunnel(

@@ -9,7 +9,8 @@
 //! - connections: `connections_max` of [`IDLE_CONNECTION_BYTES_MAX`], and `header_bytes_max` of a head that is on its way;
 //! - fetches waiting for the origin: [`FLIGHTS_MAX`] of [`WAITING_FETCH_BYTES`];
 //! - request bodies taken in before the origin is asked, all together: [`UPLOADS_BYTES_MAX`];
-//! - answers drained from an origin and not yet read by slow clients, all together: [`RELAYED_BYTES_MAX`].
+//! - answers drained from an origin and not yet read by slow clients, all together: [`RELAYED_BYTES_MAX`];
+//! - what compresses answers that are not stored: [`CODERS_BYTES_MAX`].
 //!
 //! On top of it come the buffers of exchanges under way: [`EXCHANGE_BYTES_MAX`] for one over HTTP/1.1, and for HTTP/2 what its flow
 //! control lets a client send ahead.
@@ -32,7 +33,7 @@ use std::sync::{Mutex, PoisonError};
 
 use kit::{PATIENCE, plan};
 use saqta_edge::Edge;
-use saqta_edge::budget::{RELAYED_BYTES_MAX, UPLOADS_BYTES_MAX};
+use saqta_edge::budget::{CODERS_BYTES_MAX, RELAYED_BYTES_MAX, UPLOADS_BYTES_MAX};
 use saqta_edge::cache::REFUSED_MAX;
 use saqta_edge::cache::flight::{FLIGHTS_MAX, WINDOW_BYTES_SCARCE};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -278,7 +279,8 @@ fn an_idle_connection_costs_little() {
             * (IDLE_CONNECTION_BYTES_MAX + limits.header_bytes_max as u64)
         + FLIGHTS_MAX as u64 * WAITING_FETCH_BYTES
         + UPLOADS_BYTES_MAX
-        + RELAYED_BYTES_MAX;
+        + RELAYED_BYTES_MAX
+        + CODERS_BYTES_MAX;
     println!(
         "{each} bytes each for {} idle connections; an edge with {} MiB of cache and no exchange under way: {} MiB at worst",
         idle.len(),

@@ -602,7 +602,7 @@ impl Compressible for Stored {
 }
 
 /// Will it be compressed for who likes that, once it is stored? `length`: where it is known.
-pub(super) fn may_be_coded(status: StatusCode, headers: &HeaderMap, length: Option<u64>) -> bool {
+pub(crate) fn may_be_coded(status: StatusCode, headers: &HeaderMap, length: Option<u64>) -> bool {
     const CHECKSUMS: [&str; 4] = ["content-md5", "digest", "content-digest", "repr-digest"];
     let fits = |length| {
         (compress::BODY_BYTES_MIN as u64..=compress::BODY_BYTES_MAX as u64).contains(&length)
@@ -620,7 +620,7 @@ pub(super) fn may_be_coded(status: StatusCode, headers: &HeaderMap, length: Opti
 }
 
 /// Says, on every form of a page, that there are others.
-pub(super) fn add_vary(headers: &mut HeaderMap) {
+pub(crate) fn add_vary(headers: &mut HeaderMap) {
     let says_so =
         super::vary::names(headers).is_some_and(|names| names.contains(&header::ACCEPT_ENCODING));
     if !says_so {
