@@ -18,6 +18,9 @@ pub const HTTP2_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// A quarter of it: a carrier or an office behind one address, and room for three more when that one is an attacker.
 pub const HTTP2_BYTES_PER_ADDRESS_MAX: u64 = HTTP2_BYTES_MAX / 4;
+/// Eighty pages being compressed with zstd, or three times as many with gzip, for readers who take them slowly; who comes beyond gets the
+/// page as it is.
+pub const CODERS_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Budget {

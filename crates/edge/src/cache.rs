@@ -42,7 +42,7 @@ use self::key::{BuildHashed, Key, KeyRef, Keyring, Scheme};
 use self::memory::{Found, Store};
 use self::purge::What;
 use self::status::Forward;
-use self::stored::{Shape, Stored};
+use self::stored::{Doubt, Shape, Stored};
 use crate::clock::UnixMillis;
 use crate::compress::Compressor;
 use crate::fields::Fields;
@@ -80,6 +80,15 @@ pub enum RequestDirectives {
     Ignore,
 }
 
+/// Who sent an unsafe request. Whoever it was, what it changed is asked for anew; whose word it is decides what readers get meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Author {
+    /// An editor who corrects an article must see the correction, and so must everybody after.
+    Staff,
+    /// Anybody can write: at most answers to POST are 200s that changed nothing.
+    Stranger,
+}
+
 #[derive(Debug)]
 pub enum Lookup {
     Fresh(Arc<Stored>),
@@ -102,6 +111,8 @@ pub struct Stale {
     pub while_revalidating: bool,
     /// Send it if the origin fails or does not admit the request.
     pub on_error: bool,
+    /// Staff changed it: wait for the origin as long as it takes, unless it fails.
+    pub invalid: bool,
     /// The last response for this key could not be stored: fetch alone, at once.
     pub refused: Option<Unstorable>,
     /// The client wants nothing from the origin: send it, and ask nobody.
@@ -305,7 +316,7 @@ impl Cache {
         }
     }
 
-    /// Nothing here answers this request, now or soon: no copy of any age, no fetch under way to read along with.
+    /// Nothing here answers this request, now or soon: no copy that may be sent, no fetch under way to read along with.
     pub fn needs_origin<F: Fields + ?Sized>(
         &self,
         key: &KeyRef<'_>,
@@ -314,6 +325,10 @@ impl Cache {
     ) -> bool {
         match self.find(key, request, None, now) {
             Lookup::Miss(miss) => !self.flights.is_flying(key, miss.flight),
+            // A copy that may not be sent unasked is no answer.
+            Lookup::Stale(stale) if !stale.while_revalidating && !stale.on_error => {
+                !self.flights.is_flying(key, stale.flight)
+            }
             Lookup::HitForMiss(_) | Lookup::Bypass(_) => true,
             Lookup::Fresh(_) | Lookup::Stale(_) | Lookup::NotCached => false,
         }
@@ -396,6 +411,7 @@ impl Cache {
     ) -> Lookup {
         let fresh = stored.is_fresh(now);
         let freshness = stored.freshness();
+        let doubt = stored.doubt();
         let accepted = match wishes {
             None => fresh,
             Some(wishes) => accepts(wishes, &stored, now),
@@ -415,9 +431,13 @@ impl Cache {
                 Forward::Stale
             },
             while_revalidating: !fresh
-                && !stored.is_invalidated()
+                && doubt == Doubt::None
                 && freshness.serves_while_revalidating(now),
-            on_error: freshness.serves_on_error(now),
+            // Doubted, it counts as stale before its time. An origin that forbids stale answers forbids this one; one that says no
+            // more than `s-maxage` has granted the time itself, and only a writer speaks against it.
+            on_error: freshness.serves_on_error(now)
+                && (doubt == Doubt::None || !freshness.forbids_stale()),
+            invalid: doubt == Doubt::Invalid,
             refused: self.refusal(key, now),
             only_if_cached: false,
             flight,
@@ -508,32 +528,38 @@ impl Cache {
         shape
     }
 
-    /// After the answer to an unsafe request (RFC 9111 §4.4): what it changed is no longer fresh, and what is on its way for it is not
-    /// stored. Copies stay for validation and for an origin in trouble, or anybody could empty the cache with a form.
+    /// After the answer to an unsafe request (RFC 9111 §4.4): what it changed is no longer fresh, nor is what is on its way for it.
+    /// Copies stay for validation and for an origin in trouble, or anybody could empty the cache with a form; of a stranger's write
+    /// see `docs/decisions/0005-a-strangers-write.md`.
     pub fn invalidate_after(
         &self,
         key: &KeyRef<'_>,
         method: &Method,
         status: StatusCode,
         response: &HeaderMap,
+        author: Author,
     ) {
         let is_safe = method.is_safe();
         if is_safe || !(status.is_success() || status.is_redirection()) {
             return;
         }
-        self.invalidate(key);
+        let doubt = match author {
+            Author::Staff => Doubt::Invalid,
+            Author::Stranger => Doubt::Suspect,
+        };
+        self.cast_doubt(key, doubt);
         for name in [LOCATION, CONTENT_LOCATION] {
             if let Some(target) = response
                 .get(name)
                 .and_then(|value| same_host_target(key, value.as_bytes()))
             {
-                self.invalidate(&self.keyring.key_beside(key, key.scheme(), &target));
+                self.cast_doubt(&self.keyring.key_beside(key, key.scheme(), &target), doubt);
             }
         }
     }
 
     /// Both schemes: they are one resource to whoever changed it.
-    fn invalidate(&self, key: &KeyRef<'_>) {
+    fn cast_doubt(&self, key: &KeyRef<'_>, doubt: Doubt) {
         for scheme in [Scheme::Http, Scheme::Https] {
             let own = self.keyring.key_beside(key, scheme, key.target());
             let plain = self.keyring.key_without_cookies(&own);
@@ -541,8 +567,8 @@ impl Cache {
                 .into_iter()
                 .take(if own == plain { 1 } else { 2 })
             {
-                self.flights.forget(&key);
-                if self.store(&key).invalidate(&key) {
+                self.flights.cast_doubt(&key, doubt);
+                if self.store(&key).cast_doubt(&key, doubt) {
                     count(&self.counts.invalidated);
                 }
             }
@@ -724,7 +750,7 @@ fn accepts(wishes: &Control, stored: &Stored, now: UnixMillis) -> bool {
         Some(Seconds::Invalid) => false,
         Some(Seconds::Of(secs)) => staleness <= limit(secs),
     };
-    tolerated && !freshness.needs_validation_when_stale() && !stored.is_invalidated()
+    tolerated && !freshness.needs_validation_when_stale() && stored.doubt() == Doubt::None
 }
 
 /// `Location` and `Content-Location` as a target on the key's own host; `None` for another host, or what is no reference.

@@ -4,6 +4,9 @@
 //! for one exchange with the tap in between, or, when the client opens with the HTTP/2 preface, gives it away. Everything that ends
 //! a connection early is a [`ClientFault`] and gets a short answer where one still makes sense.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
@@ -15,7 +18,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode, Version};
+use http_body::Body as HttpBody;
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -172,7 +177,14 @@ impl Connection {
                 None if wire.inbound.is_empty() && kept => Instant::now() + patience.keep_alive,
                 None => *head_deadline.insert(Instant::now() + patience.header),
             };
-            match wire.fill(deadline).await {
+            let idle = kept && wire.inbound.is_empty();
+            let filled = tokio::select! {
+                biased;
+                filled = wire.fill(deadline) => filled,
+                // A connection that has not asked for anything yet may be about to; its first request is answered.
+                () = self.client.shard.drained(), if idle => return Ok(Step::HangUp),
+            };
+            match filled {
                 Ok(0) => return Ok(Step::HangUp),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
@@ -200,7 +212,7 @@ impl Connection {
         }
         let running = self.client.shard.running();
         let mut storage = Storage::new();
-        let head = match head::parse(
+        let mut head = match head::parse(
             inbound,
             &mut self.scanned,
             &mut storage,
@@ -210,6 +222,7 @@ impl Connection {
             Ok(None) => return Step::Incomplete,
             Err(fault) => return Step::Fault(fault),
         };
+        head.keep_alive &= !self.client.shard.is_draining();
         match serve::at_once(&mut self.client, &running, &head, &mut self.out) {
             AtOnce::Answered { body, keep_alive } => Step::Answer {
                 head_len: head.len,
@@ -249,8 +262,21 @@ impl Connection {
             let upgrade = Rc::clone(&upgrade);
             // hyper gives the socket back only from a connection that can be moved.
             Box::pin(async move {
-                let response =
+                let version = request.version();
+                let mut response =
                     serve::respond(&client, request.map(Incoming::Http1), &upgrade).await;
+                // Of the rest of a body that nobody reads we would take the next head for a guess; and an HTTP/1.0 client knows the
+                // end of an answer of unknown length by the end of the connection.
+                let unread = !exchange.is_request_read();
+                let endless =
+                    version == Version::HTTP_10 && response.body().size_hint().exact().is_none();
+                let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                if (unread || endless || client.shard.is_draining()) && !switching {
+                    exchange.closes();
+                    response
+                        .headers_mut()
+                        .insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 Ok::<_, std::convert::Infallible>(response.map(|body| Tracked {
                     body,
                     ended: Ended(exchange),
@@ -282,8 +308,14 @@ impl Connection {
             }
             return Ok(None);
         }
-        // A body the origin did not want to read to its end leaves us inside it: the next head would be a guess.
-        Ok((result.is_ok() && complete).then_some(wire))
+        if result.is_err() {
+            return Ok(None);
+        }
+        if exchange.is_last() || !complete {
+            close(wire, complete).await?;
+            return Ok(None);
+        }
+        Ok(Some(wire))
     }
 
     async fn refuse<S>(&mut self, mut wire: Wire<S>, fault: ClientFault) -> io::Result<()>

@@ -72,7 +72,7 @@ pub struct Edge {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
     Run,
-    /// No new connections.
+    /// No new connections, and no further exchange on those there are.
     Drain,
     Now,
 }
@@ -286,7 +286,8 @@ impl Edge {
         sum
     }
 
-    /// Stops accepting, lets exchanges under way finish for up to `grace`, then ends. Blocks.
+    /// Stops accepting, lets exchanges under way finish for up to `grace`, then ends. Connections that wait for nothing are closed at
+    /// once, others say on their next answer that it is the last. Blocks.
     pub fn stop(mut self, grace: Duration) {
         self.end(grace);
     }
@@ -294,8 +295,12 @@ impl Edge {
     fn end(&mut self, grace: Duration) {
         let deadline = Instant::now() + grace;
         self.stop.send_replace(Stop::Drain);
-        while self.shared.exchanges() > 0 && Instant::now() < deadline {
+        // One look at least, so that clients are told.
+        while Instant::now() < deadline {
             thread::sleep(STOP_LOOK);
+            if self.shared.exchanges() == 0 {
+                break;
+            }
         }
         self.stop.send_replace(Stop::Now);
         for thread in self.threads.drain(..) {
@@ -352,6 +357,7 @@ impl ShardStart {
             for task in accepting {
                 task.abort();
             }
+            shard.drain();
             drop(stopped.wait_for(|stop| *stop == Stop::Now).await);
         });
     }

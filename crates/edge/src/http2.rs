@@ -127,6 +127,8 @@ struct Opening {
 enum Next {
     Stream(Request<RecvStream>, SendResponse<Bytes>),
     Look,
+    /// The edge stops: streams that are open end, none begins.
+    Drain,
     Ended,
 }
 
@@ -137,6 +139,8 @@ impl Opening {
     {
         let shard = &self.client.shard;
         let mut look = pin!(tokio::time::sleep(shard.patience().header));
+        let mut drained = pin!(shard.drained());
+        let mut told = false;
         loop {
             let next = poll_fn(|cx| {
                 match connection.poll_accept(cx) {
@@ -152,6 +156,9 @@ impl Opening {
                 {
                     look.as_mut().reset(deadline);
                 }
+                if !told && drained.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Next::Drain);
+                }
                 look.as_mut().poll(cx).map(|()| Next::Look)
             })
             .await;
@@ -164,6 +171,10 @@ impl Opening {
                     }
                 }
                 Next::Ended => return,
+                Next::Drain => {
+                    told = true;
+                    connection.graceful_shutdown();
+                }
                 Next::Look => {
                     let mut cut = |fault| shard.fault(fault);
                     match self.flows.look(Instant::now(), shard.patience(), &mut cut) {

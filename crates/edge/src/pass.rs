@@ -9,9 +9,10 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
-use crate::admission::{Outcome, StreamsFull};
+use crate::admission::{Class, Outcome, StreamsFull};
 use crate::asked::Asked;
 use crate::body::Body;
+use crate::cache::Author;
 use crate::clock::UnixMillis;
 use crate::forward;
 use crate::origin::{self, OriginError};
@@ -61,6 +62,11 @@ pub(crate) async fn pass(
                     &method,
                     response.status(),
                     response.headers(),
+                    if asked.class == Class::Staff {
+                        Author::Staff
+                    } else {
+                        Author::Stranger
+                    },
                 );
                 let (status, fields) = (response.status(), response.headers());
                 purging::after_write(&shard, &asked, &method, status, fields);

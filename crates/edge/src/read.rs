@@ -16,7 +16,7 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use saqta_detect::facts::Served;
 
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use crate::admission::{Class, Outcome, Starved};
 use crate::asked::Asked;
@@ -29,6 +29,7 @@ use crate::cache::status::{CacheStatus, Forward};
 use crate::cache::stored::Stored;
 use crate::cache::{Cache, Join, Lookup, RequestDirectives, Stale, vary};
 use crate::clock::UnixMillis;
+use crate::compress::passing::{self, Wish};
 use crate::forward;
 use crate::origin::OriginError;
 use crate::pass::{self, PassError};
@@ -40,8 +41,9 @@ use crate::shard::Shard;
 /// A response chosen by fields we learn of only when it arrives makes a follower join once more; after this often it asks alone.
 const JOINS_MAX: usize = 3;
 
-/// How long a reader waits for a page we have a stale copy of, to its last byte. A page of a healthy origin takes 10 to 50 ms and is
-/// worth the wait; whoever asks next gets what arrives later. So an origin that hangs is not noticed.
+/// How long a reader waits for a page we have a stale copy of, from when somebody began to fetch it to its last byte. A page of a
+/// healthy origin takes 10 to 50 ms and is worth the wait; whoever asks next gets what arrives later. So an origin that hangs is not
+/// noticed, and but for the first of them nobody waits for it at all.
 const STALE_PATIENCE: Duration = Duration::from_millis(60);
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -112,6 +114,7 @@ pub(crate) async fn read(
         }
         Lookup::Stale(stale) => {
             let starved = stale.on_error
+                && !stale.invalid
                 && !client.shard.shared.bypassed()
                 && asked.state().admission.is_starved(&asked.ask());
             if starved {
@@ -273,12 +276,13 @@ async fn alone(
         asked.reading.keep_keyed_cookies(&mut parts.headers);
     }
     let place = Place::enter(&client.shard, asked).await?;
+    let wish = Wish::of(&parts.method, &parts.headers);
     let request = serve::outgoing(asked, parts, Body::Empty)?;
     let mut response = pass::pass(client, asked.clone(), request, place).await?;
     response
         .headers_mut()
         .append(CACHE_STATUS, status.to_value());
-    Ok(response)
+    Ok(passing::passed(wish, response, &client.shard.shared.coders))
 }
 
 /// Joins the one fetch for this page, or begins it.
@@ -289,17 +293,17 @@ async fn shared(
     mut flight: u64,
     parts: &request::Parts,
     why: Forward,
-    stale: Option<Stale>,
+    mut stale: Option<Stale>,
 ) -> Result<Response<Body>, Failure> {
     let counters = &client.shard.counters;
     let cache = &client.shard.shared.cache;
     let profile = &asked.site().profile;
     let fields = asked.reading.sent(profile, &parts.headers);
     let beside = beside_the_key(cache, profile, &parts.headers);
-    for _ in 0..JOINS_MAX {
+    for join in 1..=JOINS_MAX {
         let copy = stale.as_ref().map(|stale| Arc::clone(&stale.stored));
         // Staff do not wait behind the stranger who happened to ask first, and what is known not to be shared is not waited for.
-        let join = if asked.class == Class::Staff
+        let joined = if asked.class == Class::Staff
             || stale.as_ref().is_some_and(|stale| stale.refused.is_some())
         {
             let (fetch, reader) = cache.alone(key, copy);
@@ -307,7 +311,7 @@ async fn shared(
         } else {
             cache.join(key, flight ^ beside, copy, &fields, UnixMillis::now())
         };
-        let (reader, status) = match join {
+        let (reader, status) = match joined {
             Join::Stored(stored) => {
                 counters.collapsed.add(1);
                 let now = UnixMillis::now();
@@ -340,13 +344,19 @@ async fn shared(
                 )
             }
         };
+        let is_doubted = reader.is_doubted();
         // A copy at hand is better than a slow answer or none.
         let copy = stale
             .as_ref()
             .filter(|stale| stale.on_error && !client.shard.shared.bypassed());
         let arrival = match copy {
-            Some(_) if asked.class == Class::Staff => Ok(reader.whole(&fields).await),
-            Some(_) => timeout(STALE_PATIENCE, reader.whole(&fields)).await,
+            Some(stale) if stale.invalid || asked.class == Class::Staff => {
+                Ok(reader.whole(&fields).await)
+            }
+            Some(_) => {
+                let until = reader.began() + STALE_PATIENCE;
+                timeout_at(until, reader.whole(&fields)).await
+            }
             None => Ok(reader.arrival(&fields).await),
         };
         let served = if status.collapsed {
@@ -355,6 +365,15 @@ async fn shared(
             Served::Miss
         };
         let fault = match arrival {
+            // It may be older than what this very reader has just written; and is a newer copy than the one we had.
+            Ok(Arrival::Stored(stored) | Arrival::Freshened(stored))
+                if is_doubted && join < JOINS_MAX && copy.is_some() =>
+            {
+                if let Some(stale) = &mut stale {
+                    stale.stored = stored;
+                }
+                continue;
+            }
             Ok(Arrival::Stored(stored)) => {
                 let status = CacheStatus {
                     stored: true,
@@ -373,7 +392,7 @@ async fn shared(
             }
             Ok(Arrival::Streaming(streaming)) => {
                 if copy.is_none() || !freshness::is_origin_failure(streaming.status) {
-                    return Ok(stream(parts, streaming, status, served));
+                    return Ok(stream(client, parts, streaming, status, served));
                 }
                 FetchFault::Failed(streaming.status)
             }
@@ -381,6 +400,8 @@ async fn shared(
                 flight = other;
                 continue;
             }
+            // Staff changed the page while it was on its way: there is one fetch for all who still want it.
+            Ok(Arrival::Alone(Alone::Unstorable(Unstorable::Invalidated))) => continue,
             Ok(Arrival::Alone(_)) => break,
             Ok(Arrival::Failed(fault)) => fault,
             Err(_) => FetchFault::TimedOut,
@@ -399,7 +420,25 @@ async fn shared(
             Served::Stale,
         ));
     }
-    alone(client, asked, parts.clone(), CacheStatus::forward(why)).await
+    let answered = alone(client, asked, parts.clone(), CacheStatus::forward(why)).await;
+    match (answered, stale) {
+        (Err(failure), Some(stale)) if stale.on_error && !client.shard.shared.bypassed() => {
+            let Some(fault) = fault_of_failure(&failure) else {
+                return Err(failure);
+            };
+            counters.stale.add(1);
+            let now = UnixMillis::now();
+            Ok(answer(
+                cache,
+                &stale.stored,
+                parts,
+                now,
+                stale_status(&stale, now, fault),
+                Served::Stale,
+            ))
+        }
+        (answered, _) => answered,
+    }
 }
 
 /// Requests that bring the same beside their key, and only those, may read along with each other: what one of them brings may be
@@ -418,6 +457,7 @@ fn beside_the_key(cache: &Cache, profile: &Profile, fields: &HeaderMap) -> u64 {
 
 /// Whether it will be stored is not known before its last byte, so nothing is said of that; why it will not, is.
 fn stream(
+    client: &Client,
     parts: &request::Parts,
     streaming: Streaming,
     mut status: CacheStatus,
@@ -430,8 +470,13 @@ fn stream(
     response
         .headers_mut()
         .append(CACHE_STATUS, status.to_value());
+    let is_own = streaming.stored.is_err();
     if parts.method != Method::HEAD && !streaming.body.is_end_stream() {
         *response.body_mut() = Body::stream(streaming.body);
+    }
+    if is_own {
+        let wish = Wish::of(&parts.method, &parts.headers);
+        response = passing::passed(wish, response, &client.shard.shared.coders);
     }
     serve::served(response, served)
 }
@@ -446,6 +491,15 @@ fn failure(fault: FetchFault) -> Failure {
         FetchFault::Failed(_) | FetchFault::BrokeOff | FetchFault::Abandoned => {
             Failure::Pass(PassError::Origin(OriginError::ClosedBeforeResponse))
         }
+    }
+}
+
+/// `None`: the client's fault, which no copy mends.
+fn fault_of_failure(failure: &Failure) -> Option<FetchFault> {
+    match failure {
+        Failure::Starved(_) | Failure::Pass(PassError::StreamsFull(_)) => Some(FetchFault::Shed),
+        Failure::Pass(PassError::Origin(error)) => Some(fault_of(error)),
+        Failure::Upload(_) | Failure::Forward(_) => None,
     }
 }
 
@@ -609,8 +663,14 @@ async fn receive(
     loop {
         match body.frame().await {
             Some(Ok(frame)) => {
-                let Ok(chunk) = frame.into_data() else {
-                    continue;
+                let chunk = match frame.into_data() {
+                    Ok(chunk) => chunk,
+                    Err(frame) => {
+                        if let Ok(trailers) = frame.into_trailers() {
+                            receiving.trailers(trailers);
+                        }
+                        continue;
+                    }
                 };
                 if place.is_long_held() {
                     place = match place.into_stream(asked, outcome) {

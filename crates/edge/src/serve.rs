@@ -22,6 +22,7 @@ use crate::cache::Cache;
 use crate::cache::key::KeyRef;
 use crate::cache::purge::is_purge_method;
 use crate::clock::UnixMillis;
+use crate::compress::passing::{self, Wish};
 use crate::fields::Fields;
 use crate::forward;
 use crate::head::{ClientFault, Framing, Head};
@@ -455,8 +456,10 @@ async fn ask_origin(
         ),
     };
     client.shard.counters.passed.add(1);
+    let wish = Wish::of(&parts.method, &parts.headers);
     let request = outgoing(&asked, parts, body)?;
-    Ok(pass::pass(client, asked, request, place).await?)
+    let response = pass::pass(client, asked, request, place).await?;
+    Ok(passing::passed(wish, response, &client.shard.shared.coders))
 }
 
 async fn tunnel(

@@ -28,12 +28,28 @@ pub(crate) struct Exchange {
     answered: Cell<bool>,
     reader: RefCell<Option<Waker>>,
     fault: Cell<Option<ClientFault>>,
+    /// All of the request has been handed to hyper.
+    request_read: Cell<bool>,
+    last: Cell<bool>,
 }
 
 impl Exchange {
     /// hyper has taken the whole answer.
     pub(crate) fn answered(&self) {
         self.answered.set(true);
+    }
+
+    pub(crate) fn is_request_read(&self) -> bool {
+        self.request_read.get()
+    }
+
+    /// The answer says that the connection ends with it.
+    pub(crate) fn closes(&self) {
+        self.last.set(true);
+    }
+
+    pub(crate) fn is_last(&self) -> bool {
+        self.last.get()
     }
 
     pub(crate) fn fault(&self) -> Option<ClientFault> {
@@ -239,6 +255,7 @@ impl OneRequest {
         if self.took(bytes) {
             wire.read_flowing();
         }
+        exchange.request_read.set(self.is_complete());
         Poll::Ready(Ok(()))
     }
 

@@ -244,7 +244,7 @@ impl HttpBody for Incoming {
         match self.get_mut() {
             Self::Http1(body) => Pin::new(body)
                 .poll_frame(cx)
-                .map_err(|_| BodyError::ClientBrokeOff),
+                .map_err(|error| BodyError::of_client(&error)),
             Self::Http2(body) => Pin::new(body).poll_frame(cx),
         }
     }

@@ -10,7 +10,8 @@
 //! - fetches waiting for the origin: [`FLIGHTS_MAX`] of [`WAITING_FETCH_BYTES`];
 //! - HTTP/2 connections and what their open streams hold, all together: [`HTTP2_BYTES_MAX`], a quarter of it for one address;
 //! - request bodies taken in before the origin is asked, all together: [`UPLOADS_BYTES_MAX`];
-//! - answers drained from an origin and not yet read by slow clients, all together: [`RELAYED_BYTES_MAX`].
+//! - answers drained from an origin and not yet read by slow clients, all together: [`RELAYED_BYTES_MAX`];
+//! - what compresses answers that are not stored: [`CODERS_BYTES_MAX`].
 //!
 //! On top of it come the buffers of exchanges under way over HTTP/1.1, [`EXCHANGE_BYTES_MAX`] for each.
 //!
@@ -34,7 +35,7 @@ use std::sync::{Mutex, PoisonError};
 use kit::http2::{DATA, END_HEADERS, END_STREAM, HEADERS, Http2, PING, block, frame};
 use kit::{PATIENCE, connect_from, plan};
 use saqta_edge::Edge;
-use saqta_edge::budget::{HTTP2_BYTES_MAX, RELAYED_BYTES_MAX, UPLOADS_BYTES_MAX};
+use saqta_edge::budget::{CODERS_BYTES_MAX, HTTP2_BYTES_MAX, RELAYED_BYTES_MAX, UPLOADS_BYTES_MAX};
 use saqta_edge::cache::REFUSED_MAX;
 use saqta_edge::cache::flight::{FLIGHTS_MAX, WINDOW_BYTES_SCARCE};
 use saqta_edge::http2::{CONNECTION_BYTES, STREAM_BYTES};
@@ -271,7 +272,8 @@ fn an_idle_connection_costs_little() {
         + FLIGHTS_MAX as u64 * WAITING_FETCH_BYTES
         + HTTP2_BYTES_MAX
         + UPLOADS_BYTES_MAX
-        + RELAYED_BYTES_MAX;
+        + RELAYED_BYTES_MAX
+        + CODERS_BYTES_MAX;
     println!(
         "{each} bytes each for {} idle connections; an edge with {} MiB of cache and no exchange under way: {} MiB at worst",
         idle.len(),

@@ -2,6 +2,10 @@
 //!
 //! A [`Fetch`] is held by the task that asks the origin. It is told the head, then the body; readers of its flight and the store
 //! follow from that. Whatever happens to the task, its readers are told.
+//!
+//! Trailers of a response that is stored are dropped (RFC 9110 §6.5.1 and RFC 9111 §3.1 leave that to us): a hit has its head written
+//! before its body, a range or a coding of it would carry checksums of something else, and who reads along must not get another answer
+//! than who comes a moment later. Of a response only its leader gets, they pass.
 
 use std::sync::Arc;
 
@@ -13,7 +17,9 @@ use super::Cache;
 use super::flight::{Alone, FetchFault, FlightReader, FlightWriter, Head, Unread};
 use super::freshness::{Asked, Freshness, Times, Unstorable, is_origin_failure, judge_for};
 use super::key::Key;
-use super::stored::{Draft, Stored, add_vary, end_to_end, may_be_coded, merged, shared_fields};
+use super::stored::{
+    Doubt, Draft, Stored, add_vary, end_to_end, may_be_coded, merged, shared_fields,
+};
 use super::vary::{self, Selection};
 use crate::clock::UnixMillis;
 use crate::profile::{self, House};
@@ -52,6 +58,7 @@ pub struct Receiving {
     writer: FlightWriter,
     draft: Option<(StatusCode, HeaderMap, Selection, Freshness)>,
     length: Option<u64>,
+    passes_trailers: bool,
     body_bytes_max: u64,
     response_time: UnixMillis,
     unkeyed: Vec<HeaderValue>,
@@ -156,6 +163,12 @@ impl Fetch {
             add_vary(&mut leader);
             add_vary(&mut followers);
         }
+        let passes_trailers = verdict.is_err();
+        if passes_trailers {
+            for line in headers.get_all(header::TRAILER) {
+                leader.append(header::TRAILER, line.clone());
+            }
+        }
         if let Ok(freshness) = &verdict {
             followers.insert(
                 header::AGE,
@@ -183,6 +196,7 @@ impl Fetch {
             writer: self.writer,
             draft,
             length,
+            passes_trailers,
             body_bytes_max,
             response_time,
             unkeyed,
@@ -215,7 +229,7 @@ impl Fetch {
         if has_good_copy && is_origin_failure(status) {
             return Err(Unstorable::WorseThanStale);
         }
-        if self.writer.is_forgotten() {
+        if self.writer.doubt() == Doubt::Invalid {
             return Err(Unstorable::Invalidated);
         }
         Ok(freshness)
@@ -257,9 +271,10 @@ impl Fetch {
             Ok(freshness) => {
                 let stored = Arc::new(stale.freshened(fields, selection, freshness, serial));
                 stored.compared_with(self.purge_number);
-                if !self.writer.is_forgotten() {
+                if self.writer.doubt() < Doubt::Invalid {
                     self.cache.replace(&self.key, stale, &stored);
                 }
+                stored.cast_doubt(self.writer.doubt());
                 let share = if freshness.is_fresh(times.response) {
                     Ok(())
                 } else {
@@ -299,6 +314,12 @@ impl Receiving {
             self.cache.not_kept(&self.key, why, self.response_time);
         }
         self.writer.room().await
+    }
+
+    pub fn trailers(&self, trailers: HeaderMap) {
+        if self.passes_trailers {
+            self.writer.trailers(trailers);
+        }
     }
 
     /// The origin's message is complete. A body that is not as long as announced has broken off all the same.
@@ -343,6 +364,10 @@ impl Receiving {
                 Arc::new(stored)
             })
             .filter(|stored| cache.insert(&key, stored));
+        // Asked for once it can be found: a write before this moment is seen here, a later one finds it in the store.
+        if let Some(stored) = &stored {
+            stored.cast_doubt(writer.doubt());
+        }
         writer.done(stored, Ok(()));
     }
 

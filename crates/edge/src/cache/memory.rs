@@ -14,7 +14,7 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
 use super::key::{BuildHashed, Key, KeyRef};
 use super::purge::{Fate, Purges, What};
-use super::stored::Stored;
+use super::stored::{Doubt, Stored};
 use crate::fields::Fields;
 
 /// Responses for one key. A tenth of this is an unusual site; more than this is a site that varies by reader.
@@ -262,14 +262,14 @@ impl Store {
         }
     }
 
-    /// All variants are fresh no longer. False: there are none.
-    pub fn invalidate(&self, key: &KeyRef<'_>) -> bool {
+    /// Of all variants. False: there are none.
+    pub fn cast_doubt(&self, key: &KeyRef<'_>, doubt: Doubt) -> bool {
         let Some(slot) = self.entries.peek(key) else {
             return false;
         };
         slot.variants()
             .iter()
-            .for_each(|stored| stored.invalidate());
+            .for_each(|stored| stored.cast_doubt(doubt));
         true
     }
 

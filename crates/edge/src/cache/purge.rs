@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 
-use super::stored::Stored;
+use super::stored::{Doubt, Stored};
 use crate::fields::Fields;
 use crate::plan::Networks;
 
@@ -454,7 +454,7 @@ impl Purges {
     pub(super) fn apply(&self, target: &[u8], stored: &Stored, arrives: bool) -> Fate {
         let (fate, newest) = self.fate(target, stored.tags(), stored.purge_number(), arrives);
         if fate == Fate::Stale {
-            stored.invalidate();
+            stored.cast_doubt(Doubt::Invalid);
         }
         stored.compared_with(newest);
         fate
