@@ -29,6 +29,7 @@ mod place;
 pub mod plan;
 mod read;
 mod relay;
+pub mod search;
 mod serve;
 mod shard;
 pub mod staff;

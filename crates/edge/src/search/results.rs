@@ -1,0 +1,471 @@
+//! The page of results.
+//!
+//! What a reader needs to know first is that this is not the site's own search, and of when the copy is; then what was found; and at the end
+//! a way on, whatever was found. It asks for nothing, as all our own pages; only the form may be sent, to the site itself. The words
+//! come from a stranger and the titles from a CMS: both are escaped in the one place where text enters the page.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::form::{PAGE_PARAMETER, Question};
+use super::index::{Found, HITS_MAX, Hits, Query};
+use super::page::LOCAL_TIME;
+use super::text::{Stems, each_word};
+use crate::cache::status::CacheStatus;
+use crate::clock::UnixMillis;
+use crate::pages::{self, Prebuilt};
+use crate::plan::Language::{self, English, Kazakh, Russian};
+
+/// Two or three screens of a phone.
+pub const HITS_PER_PAGE: usize = 10;
+
+const STYLE: &str = include_str!("results.css");
+
+/// SHA-256 of [`STYLE`]; a test holds them together.
+const STYLE_HASH: &str = "61f9wgOcVFKMFLuc4DQmFDyuinpfsDb8sLEkYw3Cd1Y=";
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// All that the page says.
+pub(super) struct Results<'a> {
+    pub(super) question: &'a Question<'a>,
+    /// The host the reader asked: links to it need not name it.
+    pub(super) host: &'a str,
+    pub(super) language: Language,
+    pub(super) query: &'a Query,
+    pub(super) hits: &'a Hits,
+    /// Instead, when there are no hits.
+    pub(super) newest: &'a [Arc<Found>],
+    /// When the newest copy was made.
+    pub(super) saved: UnixMillis,
+}
+
+pub(super) fn prebuilt(stems: &Stems, results: &Results<'_>) -> Prebuilt {
+    let mut fields = HeaderMap::new();
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{STYLE_HASH}'; img-src data:; base-uri 'none'; form-action 'self'; \
+         frame-ancestors 'none'"
+    );
+    for (name, value) in [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_LANGUAGE, pages::tag(results.language)),
+        (CACHE_CONTROL, "no-store"),
+        (pages::ANSWER, "search"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CONTENT_SECURITY_POLICY, policy.as_str()),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            fields.insert(name, value);
+        }
+    }
+    // Neither a stored response nor the origin's: the answer is made here.
+    let status = CacheStatus::default().with_detail("search-from-copy");
+    fields.insert(CACHE_STATUS, status.to_value());
+    Prebuilt::new(StatusCode::OK, fields, Bytes::from(html(stems, results)))
+}
+
+fn html(stems: &Stems, results: &Results<'_>) -> String {
+    let said = said(results.language);
+    let asked = &results.question.words;
+    let heading = if asked.is_empty() {
+        said.empty.to_owned()
+    } else {
+        format!(
+            "{} {}{}{}",
+            said.results,
+            said.quotes.0,
+            escaped(asked),
+            said.quotes.1
+        )
+    };
+    let mut page = String::with_capacity(16 * 1024);
+    page.push_str("<!doctype html>\n<html lang=\"");
+    page.push_str(pages::tag(results.language));
+    page.push_str(
+        "\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"referrer\" content=\"no-referrer\">\n<title>",
+    );
+    page.push_str(&heading);
+    page.push_str("</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>");
+    page.push_str(STYLE);
+    page.push_str("</style>\n</head>\n<body>\n<main>\n");
+    form(&mut page, results.question, &said);
+    page.push_str("<h1>");
+    page.push_str(&heading);
+    page.push_str("</h1>\n");
+    let hits = results.hits;
+    if hits.total > 0 {
+        write(
+            &mut page,
+            format_args!("<p class=\"soft\">{} {}</p>\n", said.found, hits.total),
+        );
+    }
+    // An empty reference is the address the reader is at.
+    write(
+        &mut page,
+        format_args!(
+            "<p class=\"note\">{} {}{}{}<br><a href=\"\">{}</a></p>\n",
+            said.busy,
+            said.copy.0,
+            date(results.saved, results.language, true),
+            said.copy.1,
+            said.live
+        ),
+    );
+    if hits.total > 0 {
+        list(
+            &mut page,
+            stems,
+            results,
+            shown(hits, results.question.page),
+        );
+    } else {
+        if !asked.is_empty() {
+            write(
+                &mut page,
+                format_args!("<p>{} {}</p>\n", said.nothing, said.other_words),
+            );
+        }
+        if !results.newest.is_empty() {
+            write(
+                &mut page,
+                format_args!("<p class=\"soft\">{}</p>\n", said.newest),
+            );
+            list(&mut page, stems, results, results.newest);
+        }
+    }
+    ways(&mut page, results, &said);
+    page.push_str("</main>\n</body>\n</html>\n");
+    page
+}
+
+/// A page beyond the last is the last.
+fn shown(hits: &Hits, page: usize) -> &[Arc<Found>] {
+    let last = hits.best.len().saturating_sub(1) / HITS_PER_PAGE;
+    let first = page.min(last) * HITS_PER_PAGE;
+    &hits.best[first..hits.best.len().min(first + HITS_PER_PAGE)]
+}
+
+fn form(page: &mut String, question: &Question<'_>, said: &Said) {
+    write(
+        page,
+        format_args!(
+            "<form role=\"search\" action=\"{}\"><label for=\"q\">{}</label>\
+             <input type=\"search\" id=\"q\" name=\"{}\" value=\"{}\" autocomplete=\"off\">",
+            escaped(question.path),
+            said.label,
+            escaped(&question.form.parameter),
+            escaped(&question.words)
+        ),
+    );
+    for (name, value) in &question.form.with {
+        write(
+            page,
+            format_args!(
+                "<input type=\"hidden\" name=\"{}\" value=\"{}\">",
+                escaped(name),
+                escaped(value)
+            ),
+        );
+    }
+    write(
+        page,
+        format_args!("<button>{}</button></form>\n", said.button),
+    );
+}
+
+fn list(page: &mut String, stems: &Stems, results: &Results<'_>, found: &[Arc<Found>]) {
+    page.push_str("<ol>\n");
+    for found in found {
+        let lang = if found.language == results.language {
+            String::new()
+        } else {
+            format!(" lang=\"{}\"", pages::tag(found.language))
+        };
+        write(
+            page,
+            format_args!(
+                "<li{lang}><h2><a href=\"{}\">",
+                escaped(link(&found.url, results.host))
+            ),
+        );
+        marked(page, stems, results.query, &found.title, found.language);
+        page.push_str("</a></h2>");
+        if !found.lead.is_empty() {
+            page.push_str("<p>");
+            marked(page, stems, results.query, &found.lead, found.language);
+            page.push_str("</p>");
+        }
+        if let Some(published) = found.published {
+            write(
+                page,
+                format_args!("<time>{}</time>", date(published, results.language, false)),
+            );
+        }
+        page.push_str("</li>\n");
+    }
+    page.push_str("</ol>\n");
+}
+
+fn ways(page: &mut String, results: &Results<'_>, said: &Said) {
+    let question = results.question;
+    let last = results.hits.best.len().saturating_sub(1) / HITS_PER_PAGE;
+    let at = question.page.min(last);
+    page.push_str("<nav>\n");
+    let mut way = |number: usize, words: &str| {
+        write(page, format_args!("<a href=\"{}?", escaped(question.path)));
+        for (name, value) in &question.form.with {
+            write(
+                page,
+                format_args!("{}={}&amp;", encoded(name), encoded(value)),
+            );
+        }
+        write(
+            page,
+            format_args!(
+                "{}={}&amp;{PAGE_PARAMETER}={}\">{words}</a>\n",
+                encoded(&question.form.parameter),
+                encoded(&question.words),
+                number + 1
+            ),
+        );
+    };
+    if at > 0 {
+        way(at - 1, said.previous);
+    }
+    if at < last {
+        way(at + 1, said.next);
+    }
+    write(
+        page,
+        format_args!("<a href=\"/\">{}</a>\n</nav>\n", said.front),
+    );
+    if at == last && results.hits.total > HITS_MAX {
+        write(page, format_args!("<p class=\"soft\">{}</p>\n", said.more));
+    }
+}
+
+/// On the host the reader is at, the path is enough, and right behind whatever scheme the reader came by.
+fn link<'a>(url: &'a str, host: &str) -> &'a str {
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    match rest.and_then(|rest| rest.strip_prefix(host)) {
+        Some(path) if path.starts_with('/') => path,
+        Some("") => "/",
+        _ => url,
+    }
+}
+
+/// Escaped, and the words that were asked for marked.
+fn marked(page: &mut String, stems: &Stems, query: &Query, text: &str, language: Language) {
+    let mut done = 0;
+    each_word(text, |word, at| {
+        if query.finds(stems.of_page(word, language)) {
+            page.push_str(&escaped(&text[done..at.start]));
+            page.push_str("<mark>");
+            page.push_str(&escaped(&text[at.clone()]));
+            page.push_str("</mark>");
+            done = at.end;
+        }
+        true
+    });
+    page.push_str(&escaped(&text[done..]));
+}
+
+/// In text and in quoted attributes.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '&' => escaped.push_str("&amp;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// As a form's field in a query.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                encoded.push(char::from(byte))
+            }
+            b' ' => encoded.push('+'),
+            other => write(&mut encoded, format_args!("%{other:02X}")),
+        }
+    }
+    encoded
+}
+
+/// A `String` takes everything.
+fn write(page: &mut String, what: std::fmt::Arguments<'_>) {
+    page.write_fmt(what).unwrap_or_default();
+}
+
+fn date(at: UnixMillis, language: Language, with_time: bool) -> String {
+    let Ok(moment) = jiff::Timestamp::from_millisecond(i64::try_from(at.0).unwrap_or(i64::MAX))
+    else {
+        return String::new();
+    };
+    let local = LOCAL_TIME.to_datetime(moment);
+    let (year, day) = (local.year(), local.day());
+    let month = usize::try_from(local.month() - 1).unwrap_or(0);
+    let mut text = match language {
+        Kazakh => format!("{year} ж. {day} {}", MONTHS_KAZAKH[month]),
+        Russian => format!("{day} {} {year}", MONTHS_RUSSIAN[month]),
+        English => format!("{day} {} {year}", MONTHS_ENGLISH[month]),
+    };
+    if with_time {
+        let zone = match language {
+            Kazakh => "Астана уақыты",
+            Russian => "время Астаны",
+            English => "Astana time",
+        };
+        write(
+            &mut text,
+            format_args!(", {:02}:{:02} ({zone})", local.hour(), local.minute()),
+        );
+    }
+    text
+}
+
+const MONTHS_KAZAKH: [&str; 12] = [
+    "қаңтар",
+    "ақпан",
+    "наурыз",
+    "сәуір",
+    "мамыр",
+    "маусым",
+    "шілде",
+    "тамыз",
+    "қыркүйек",
+    "қазан",
+    "қараша",
+    "желтоқсан",
+];
+const MONTHS_RUSSIAN: [&str; 12] = [
+    "января",
+    "февраля",
+    "марта",
+    "апреля",
+    "мая",
+    "июня",
+    "июля",
+    "августа",
+    "сентября",
+    "октября",
+    "ноября",
+    "декабря",
+];
+const MONTHS_ENGLISH: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+/// The same rules as for the words of our other pages.
+struct Said {
+    label: &'static str,
+    button: &'static str,
+    results: &'static str,
+    quotes: (&'static str, &'static str),
+    empty: &'static str,
+    busy: &'static str,
+    /// Around the date.
+    copy: (&'static str, &'static str),
+    live: &'static str,
+    found: &'static str,
+    nothing: &'static str,
+    other_words: &'static str,
+    newest: &'static str,
+    previous: &'static str,
+    next: &'static str,
+    more: &'static str,
+    front: &'static str,
+}
+
+fn said(language: Language) -> Said {
+    match language {
+        Kazakh => Said {
+            label: "Іздейтін сөз",
+            button: "Іздеу",
+            results: "Іздеу нәтижесі:",
+            quotes: ("«", "»"),
+            empty: "Не іздейсіз?",
+            busy: "Сайттың өз іздеуі қазір жауап беріп үлгермей жатыр.",
+            copy: ("Бұл нәтижелер сайттың сақталған көшірмесінен алынды: ", "."),
+            live: "Сайттың өз іздеуін қайталап көру",
+            found: "Табылған беттер:",
+            nothing: "Сақталған көшірмеден ештеңе табылмады.",
+            other_words: "Сөздің жазылуын тексеріңіз немесе басқа сөзбен іздеп көріңіз.",
+            newest: "Соңғы жарияланғандар",
+            previous: "Алдыңғы нәтижелер",
+            next: "Келесі нәтижелер",
+            more: "Алғашқы 100 нәтиже көрсетілді. Іздеуді нақтылау үшін сөз қосыңыз.",
+            front: "Басты бетке өту",
+        },
+        Russian => Said {
+            label: "Что искать",
+            button: "Найти",
+            results: "Результаты поиска:",
+            quotes: ("«", "»"),
+            empty: "Что ищете?",
+            busy: "Поиск на самом сайте сейчас перегружен.",
+            copy: ("Эти результаты — из сохранённой копии сайта: ", "."),
+            live: "Попробовать поиск на сайте ещё раз",
+            found: "Найдено страниц:",
+            nothing: "В сохранённой копии ничего не нашлось.",
+            other_words: "Проверьте, нет ли опечатки, или попробуйте другие слова.",
+            newest: "Последние публикации",
+            previous: "Предыдущие результаты",
+            next: "Следующие результаты",
+            more: "Показаны первые 100. Добавьте слово, чтобы уточнить поиск.",
+            front: "Перейти на главную",
+        },
+        English => Said {
+            label: "Search for",
+            button: "Search",
+            results: "Search results:",
+            quotes: ("“", "”"),
+            empty: "What are you looking for?",
+            busy: "Live search is busy.",
+            copy: (
+                "These results are from the copy of this site saved on ",
+                ".",
+            ),
+            live: "Try the live search again",
+            found: "Pages found:",
+            nothing: "Nothing was found in the saved copy.",
+            other_words: "Check the spelling, or try other words.",
+            newest: "Latest articles",
+            previous: "Previous results",
+            next: "More results",
+            more: "The first 100 are shown. Add a word to narrow the search.",
+            front: "Go to the front page",
+        },
+    }
+}
