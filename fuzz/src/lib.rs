@@ -8,7 +8,9 @@
 pub mod cache_control;
 pub mod range;
 pub mod request_head;
+pub mod saved_page;
 pub mod scenario;
+pub mod search_request;
 pub mod settings;
 pub mod vary;
 
@@ -19,7 +21,9 @@ pub const TARGETS: &[Target] = &[
     ("cache_control", cache_control::check),
     ("range", range::check),
     ("request_head", request_head::check),
+    ("saved_page", saved_page::check),
     ("scenario", scenario::check),
+    ("search_request", search_request::check),
     ("settings", settings::check),
     ("vary", vary::check),
 ];

@@ -434,3 +434,183 @@ fn is_followable(url: &str) -> bool {
         && !url.contains(|letter: char| letter.is_whitespace() || letter.is_control())
         && !url.contains('\\')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Language::{English, Russian};
+
+    const NOW: UnixMillis = UnixMillis(1_795_564_800_000);
+
+    fn search() -> (Search, Arc<Share>) {
+        let share = Arc::new(Share::new(Instant::now()));
+        let search = Search::start(Arc::clone(&share), 0).unwrap();
+        (search, share)
+    }
+
+    fn saved(url: &str, html: &str) -> Saved {
+        Saved {
+            url: url.to_owned(),
+            html: Bytes::from(html.to_owned()),
+            at: NOW,
+        }
+    }
+
+    fn forms() -> Vec<SearchForm> {
+        vec![SearchForm {
+            path: "/*".to_owned(),
+            parameter: "s".to_owned(),
+            with: Vec::new(),
+        }]
+    }
+
+    fn ask(search: &Search, target: &str, now: UnixMillis) -> Result<String, Unanswered> {
+        let forms = forms();
+        let question = Question::of(&forms, target).unwrap();
+        let page = search.answer(&question, "a.kz", Russian, now)?;
+        Ok(String::from_utf8(page.body().to_vec()).unwrap())
+    }
+
+    #[test]
+    fn pages_are_found_replaced_and_forgotten() {
+        let (search, _) = search();
+        assert_eq!(ask(&search, "/?s=сот", NOW), Err(Unanswered::NothingStored));
+        search
+            .put(saved("https://a.kz/1", "<h1>Первый суд</h1>"))
+            .unwrap();
+        search
+            .put(saved("https://a.kz/2", "<h1>Второй суд</h1>"))
+            .unwrap();
+        search.wait_until_read();
+        let page = ask(&search, "/?s=суда", NOW).unwrap();
+        assert!(
+            page.contains("href=\"/1\"") && page.contains("href=\"/2\""),
+            "{page}"
+        );
+        assert!(page.contains("Первый <mark>суд</mark>"));
+
+        search
+            .put(saved("https://a.kz/1", "<h1>Первый матч</h1>"))
+            .unwrap();
+        search.wait_until_read();
+        assert!(
+            ask(&search, "/?s=матчи", NOW)
+                .unwrap()
+                .contains("href=\"/1\"")
+        );
+        // Whoever asked a moment ago gets the same; a minute later it is looked for again.
+        assert_eq!(ask(&search, "/?s=суда", NOW), Ok(page.clone()));
+        let later = NOW.plus(ANSWER_KEPT);
+        assert!(
+            !ask(&search, "/?s=суда", later)
+                .unwrap()
+                .contains("href=\"/1\"")
+        );
+
+        search.forget("https://a.kz/2");
+        assert!(
+            !ask(&search, "/?s=суда", NOW)
+                .unwrap()
+                .contains("href=\"/2\"")
+        );
+        assert_eq!(search.stats().pages, 1);
+        // A page that now says it is not to be found is not.
+        search
+            .put(saved(
+                "https://a.kz/1",
+                "<h1>Первый матч</h1><meta name=robots content=noindex>",
+            ))
+            .unwrap();
+        search.wait_until_read();
+        assert_eq!(search.stats().pages, 0);
+    }
+
+    #[test]
+    fn what_is_forgotten_while_it_waits_is_never_read() {
+        let (search, _) = search();
+        for n in 0..50 {
+            search
+                .put(saved(&format!("/{n}"), "<h1>слово</h1>"))
+                .unwrap();
+        }
+        for n in 0..50 {
+            search.forget(&format!("/{n}"));
+        }
+        search.wait_until_read();
+        assert_eq!((search.stats().pages, search.stats().queued), (0, 0));
+        assert_eq!(search.find("слово", Russian, NOW).total, 0);
+    }
+
+    #[test]
+    fn a_flood_of_searches_gets_its_share_and_known_answers_go_on() {
+        let (search, share) = search();
+        search.put(saved("/1", "<h1>слово</h1>")).unwrap();
+        search.wait_until_read();
+        let known = ask(&search, "/?s=слово", NOW).unwrap();
+        share.charge(Duration::from_secs(3_600));
+        for n in 0..1_000 {
+            assert_eq!(
+                ask(&search, &format!("/?s={n}"), NOW),
+                Err(Unanswered::ShareSpent)
+            );
+            assert_eq!(ask(&search, "/?s=слово", NOW).as_ref(), Ok(&known));
+        }
+        let stats = search.stats();
+        assert_eq!(
+            (stats.answered, stats.answered_again, stats.share_spent),
+            (1, 1_000, 1_000)
+        );
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let (search, _) = search();
+        // Nothing is read while the queue is held.
+        let long = Bytes::from(vec![b'a'; QUEUE_BYTES_MAX / 4]);
+        let mut queue = search.inner.queue();
+        queue.bytes = QUEUE_BYTES_MAX - long.len();
+        drop(queue);
+        let mut page = saved("/1", "");
+        page.html = Bytes::from(vec![b'a'; QUEUE_BYTES_MAX / 4 + 1]);
+        assert_eq!(search.put(page), Err(PutError::QueueFull));
+        search.inner.queue().bytes = 0;
+    }
+
+    #[test]
+    fn links_lead_to_pages_and_nowhere_else() {
+        let (search, _) = search();
+        let table = [
+            ("https://a.kz/1", true),
+            ("http://a.kz", true),
+            ("/1?x=қала", true),
+            ("//evil.example/1", false),
+            ("/\\evil.example", false),
+            ("javascript:alert(1)", false),
+            ("https://a.kz/ b", false),
+            ("", false),
+        ];
+        for (url, expected) in table {
+            assert_eq!(search.put(saved(url, "")).is_ok(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn readers_are_answered_on_their_own_host_and_in_their_own_language() {
+        let (search, _) = search();
+        search
+            .put(saved("https://a.kz/1", "<h1>word</h1>"))
+            .unwrap();
+        search.wait_until_read();
+        let forms = forms();
+        let question = Question::of(&forms, "/?s=word").unwrap();
+        let table = [
+            ("a.kz", English, "href=\"/1\"", "Live search is busy"),
+            ("b.kz", Russian, "href=\"https://a.kz/1\"", "перегружен"),
+        ];
+        for (host, language, link, words) in table {
+            let page = search.answer(&question, host, language, NOW).unwrap();
+            let page = String::from_utf8(page.body().to_vec()).unwrap();
+            assert!(page.contains(link) && page.contains(words), "{page}");
+        }
+    }
+}

@@ -31,6 +31,8 @@ pub const QUERY_WORDS_MAX: usize = 8;
 /// Ten pages of ten. Nobody looks further, and an attacker shall not.
 pub const HITS_MAX: usize = 100;
 
+/// Below this every word costs next to nothing, and one in half of the pages may be what was meant.
+const COMMON_PAGES_MIN: usize = 1_000;
 /// Headlines that fit on a phone's screen.
 const NEWEST: usize = 5;
 
@@ -39,8 +41,8 @@ const K1: f32 = 1.2;
 const B: f32 = 0.75;
 const IN_TITLE: u32 = 5;
 const IN_DESCRIPTION: u32 = 2;
-/// A page of today counts twice as much as an old one, one of last month halfway between.
-const NEWNESS: f32 = 1.0;
+/// A page of today counts half as much again as an old one, one of last month halfway between.
+const NEWNESS: f32 = 0.5;
 const NEWNESS_HALF_LIFE_DAYS: f32 = 30.0;
 /// A reader of Kazakh pages wants the Kazakh one first when both versions have the word.
 const OWN_LANGUAGE: f32 = 1.25;
@@ -273,10 +275,11 @@ impl Index {
             .collect();
         // "And" is in every page and decides nothing; beside a rarer word it would only cost time.
         words.sort_unstable_by_key(|(_, entries, _)| *entries);
+        let pages_many = self.slots.len() >= COMMON_PAGES_MIN;
         if let Some(common) = words
             .iter()
             .skip(1)
-            .position(|(_, entries, _)| *entries as usize * 2 > self.slots.len())
+            .position(|(_, entries, _)| pages_many && *entries as usize * 2 > self.slots.len())
         {
             words.truncate(common + 1);
         }

@@ -76,6 +76,10 @@ pub(super) fn stem(word: &mut String) {
         word.truncate(len);
     }
     without_the_last_vowel(word);
+    // журналист, журналистер: one т is written for two. Орын lost its н to a look-alike ending, орны must lose it too.
+    if ["ст", "рн", "йн"].iter().any(|end| word.ends_with(end)) {
+        word.pop();
+    }
     // кітап, кітабы; мемлекеттік, мемлекеттігі.
     if let Some(hard) = match word.chars().next_back() {
         Some('б') => Some('п'),

@@ -469,3 +469,254 @@ fn said(language: Language) -> Said {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use html5gum::{Token, Tokenizer};
+    use proptest::prelude::*;
+
+    use super::super::form::SearchForm;
+    use super::*;
+
+    const SAVED: UnixMillis = UnixMillis(1_795_564_800_000);
+
+    fn form() -> SearchForm {
+        SearchForm {
+            path: "/*".to_owned(),
+            parameter: "s".to_owned(),
+            with: vec![("option".to_owned(), "com_finder".to_owned())],
+        }
+    }
+
+    fn found(title: &str, lead: &str) -> Arc<Found> {
+        Arc::new(Found {
+            url: "https://a.kz/1?x=1&y='\"".into(),
+            title: title.into(),
+            lead: lead.into(),
+            language: Russian,
+            published: Some(SAVED),
+            saved: SAVED,
+        })
+    }
+
+    fn render(
+        words: &str,
+        page: usize,
+        hits: &Hits,
+        newest: &[Arc<Found>],
+        language: Language,
+    ) -> String {
+        let stems = Stems::default();
+        let form = form();
+        let question = Question {
+            form: &form,
+            path: "/kk/",
+            words: words.to_owned(),
+            page,
+        };
+        let built = prebuilt(
+            &stems,
+            &Results {
+                question: &question,
+                host: "a.kz",
+                language,
+                query: &Query::of(&stems, words),
+                hits,
+                newest,
+                saved: SAVED,
+            },
+        );
+        let response = built.response();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(
+            response.headers()["cache-status"],
+            "saqta; detail=search-from-copy"
+        );
+        assert_eq!(response.headers()["content-language"], pages::tag(language));
+        String::from_utf8(built.body().to_vec()).unwrap()
+    }
+
+    fn hits(count: usize, total: usize) -> Hits {
+        Hits {
+            best: vec![found("Сот", "Шешім"); count],
+            total,
+        }
+    }
+
+    #[test]
+    fn the_page_says_what_it_is_and_where_to_go() {
+        for (language, busy, date, nothing) in [
+            (
+                Kazakh,
+                "үлгермей",
+                "2026 ж. 25 қараша, 05:00 (Астана уақыты)",
+                "табылмады",
+            ),
+            (
+                Russian,
+                "перегружен",
+                "25 ноября 2026, 05:00 (время Астаны)",
+                "ничего не нашлось",
+            ),
+            (
+                English,
+                "busy",
+                "25 November 2026, 05:00 (Astana time)",
+                "Nothing was found",
+            ),
+        ] {
+            for (words, count) in [("сот", 3), ("сот", 0), ("", 0)] {
+                let page = render(
+                    words,
+                    0,
+                    &hits(count, count),
+                    &[found("Жаңа", "")],
+                    language,
+                );
+                for expected in [
+                    busy,
+                    date,
+                    "<a href=\"\">",
+                    "action=\"/kk/\"",
+                    "name=\"s\"",
+                    "<a href=\"/\">",
+                ] {
+                    assert!(page.contains(expected), "{expected}: {page}");
+                }
+                assert_eq!(page.contains(nothing), count == 0 && !words.is_empty());
+                assert_eq!(page.contains("Жаңа"), count == 0);
+                for other in [
+                    "http:",
+                    "src=",
+                    "@import",
+                    "url(",
+                    "<script",
+                    "noindex",
+                    "style=\"",
+                    "<form role=\"search\" action=\"//",
+                ] {
+                    assert!(!page.contains(other), "{other}: {page}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn results_come_in_pages() {
+        let table: [(usize, usize, usize, &[&str], usize); 6] = [
+            (5, 5, 0, &[], 5),
+            (10, 10, 0, &[], 10),
+            (11, 11, 0, &["saqta-page=2\""], 10),
+            (11, 11, 1, &["saqta-page=1\""], 1),
+            (100, 4_000, 4, &["saqta-page=4\"", "saqta-page=6\""], 10),
+            (
+                100,
+                4_000,
+                usize::MAX,
+                &["saqta-page=9\"", "Показаны первые 100"],
+                10,
+            ),
+        ];
+        for (count, total, page, ways, shown) in table {
+            let page = render("сот 1", page, &hits(count, total), &[], Russian);
+            assert_eq!(
+                page.matches("saqta-page").count(),
+                ways.iter().filter(|way| way.starts_with("saqta")).count()
+            );
+            for way in ways {
+                assert!(page.contains(way), "{way}: {page}");
+            }
+            assert_eq!(page.matches("<li>").count(), shown);
+            assert!(page.contains(&format!("Найдено страниц: {total}")));
+        }
+        let page = render("сот 1", 0, &hits(11, 11), &[], Russian);
+        assert!(page.contains(
+            "href=\"/kk/?option=com_finder&amp;s=%D1%81%D0%BE%D1%82+1&amp;saqta-page=2\""
+        ));
+    }
+
+    #[test]
+    fn the_page_is_small() {
+        let page = render("сот", 0, &hits(0, 0), &[], Kazakh);
+        assert!(page.len() < 10 * 1024, "{}", page.len());
+    }
+
+    #[test]
+    fn links_stay_on_the_host() {
+        let table = [
+            ("https://a.kz/1", "a.kz", "/1"),
+            ("http://a.kz/1", "a.kz", "/1"),
+            ("https://a.kz", "a.kz", "/"),
+            ("https://a.kz:8443/1", "a.kz:8443", "/1"),
+            (
+                "https://a.kz.evil.example/1",
+                "a.kz",
+                "https://a.kz.evil.example/1",
+            ),
+            ("https://b.kz/1", "a.kz", "https://b.kz/1"),
+            ("/1", "a.kz", "/1"),
+        ];
+        for (url, host, expected) in table {
+            assert_eq!(link(url, host), expected, "{url} {host}");
+        }
+    }
+
+    #[test]
+    fn the_policy_admits_the_style() {
+        use sha2::{Digest, Sha256};
+        let mut bytes = Vec::new();
+        for group in STYLE_HASH.trim_end_matches('=').as_bytes().chunks(4) {
+            let bits = group.iter().fold(0_u32, |bits, letter| {
+                let value = match letter {
+                    b'A'..=b'Z' => letter - b'A',
+                    b'a'..=b'z' => letter - b'a' + 26,
+                    b'0'..=b'9' => letter - b'0' + 52,
+                    b'+' => 62,
+                    _ => 63,
+                };
+                bits << 6 | u32::from(value)
+            }) << (6 * (4 - group.len()));
+            bytes.extend_from_slice(&bits.to_be_bytes()[1..group.len()]);
+        }
+        assert_eq!(bytes, Sha256::digest(STYLE.as_bytes()).to_vec());
+    }
+
+    proptest! {
+        /// Whatever a stranger asks and a CMS calls its pages, the page has the elements and attributes that we gave it.
+        #[test]
+        fn nothing_gets_out_of_its_place(words in "[<>&\"'/=a-zа-яқ -]{0,60}", title in "[<>&\"'/=a-zа-яқ -]{0,60}") {
+            let words = words.trim();
+            let many = Hits { best: vec![found(&title, &title); 11], total: 11 };
+            let page = render(words, 0, &many, &[], Kazakh);
+            let mut text = String::new();
+            for Ok(token) in Tokenizer::new(&page) {
+                match token {
+                    Token::StartTag(tag) => {
+                        let name = String::from_utf8(tag.name.to_vec()).unwrap();
+                        prop_assert!(
+                            ["html", "head", "meta", "title", "link", "style", "body", "main", "form", "label", "input",
+                             "button", "h1", "h2", "p", "br", "a", "ol", "li", "mark", "time", "nav"].contains(&name.as_str()),
+                            "{}", name
+                        );
+                        for attribute in tag.attributes.keys() {
+                            let attribute = String::from_utf8(attribute.to_vec()).unwrap();
+                            prop_assert!(
+                                ["lang", "charset", "name", "content", "rel", "href", "class", "role", "action", "for",
+                                 "type", "id", "value", "autocomplete"].contains(&attribute.as_str()),
+                                "{}", attribute
+                            );
+                        }
+                        if name == "input" && tag.attributes.get(&b"id"[..]).is_some() {
+                            let value = tag.attributes.get(&b"value"[..]).unwrap();
+                            prop_assert_eq!(&value[..], words.as_bytes());
+                        }
+                    }
+                    Token::String(string) => text.push_str(std::str::from_utf8(&string).unwrap()),
+                    _ => {}
+                }
+            }
+            prop_assert!(text.contains(&*title) && text.contains(words));
+        }
+    }
+}

@@ -19,7 +19,8 @@ use crate::plan::Language;
 /// The longest Kazakh forms in use have about thirty letters; what is longer is not language, and its rest is left out.
 const WORD_CHARS_MAX: usize = 40;
 
-/// One in a hundred of a text's Cyrillic letters is Kazakh's own: Kazakh has eleven in a hundred, Russian with Kazakh names none or one.
+/// Of a text's Cyrillic letters, those that only Kazakh has: in our samples of Kazakh more than ten in a hundred, in Russian with Kazakh
+/// names spelled out two.
 const KAZAKH_PERCENT_MIN: usize = 3;
 
 /// Fewer letters than a headline prove nothing against what the page says of itself.
@@ -259,7 +260,7 @@ mod tests {
             ("қалалар", "қаласында", Kazakh, true),
             ("Алматыда", "Алматының", Kazakh, true),
             ("Алматы", "Алматыда", Kazakh, true),
-            ("президент", "президентінің", Kazakh, false),
+            ("президент", "президентінің", Kazakh, true),
             ("сот", "соттың", Kazakh, true),
             ("elections", "election", English, true),
             ("attacked", "attacks", Russian, true),
@@ -271,8 +272,6 @@ mod tests {
             let term = stems.of_page(&page_words[0], language);
             let terms = stems.of_query(&query_words[0]);
             let finds = terms.first == term || terms.other == Some(term);
-            // A word with a letter of Kazakh's own is Kazakh everywhere; the stem of the bare loanword is the same.
-            let found = found || (query, in_page) == ("президент", "президентінің");
             assert_eq!(finds, found, "{query} {in_page}");
         }
     }
