@@ -44,6 +44,7 @@ use crate::clock::UnixMillis;
 use crate::pages::Prebuilt;
 use crate::plan::Language;
 use index::{Index, Query, Rewrite};
+use page::HTML_BYTES_MAX;
 use results::Results;
 use text::Stems;
 
@@ -54,8 +55,10 @@ pub const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Longer URLs are not links a reader follows.
 const URL_BYTES_MAX: usize = 2_048;
 
-/// Answers kept for whoever asks the same: about three hundred pages of results.
+/// Answers kept for whoever asks the same.
 const ANSWERS_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Of the 12 KB that a page with ten results has.
+const ANSWERS_EXPECTED: usize = 350;
 /// An article published meanwhile is missed for no longer than that.
 const ANSWER_KEPT: Duration = Duration::from_secs(60);
 
@@ -130,6 +133,15 @@ struct Queue {
     closing: bool,
 }
 
+impl Queue {
+    fn drop_waiting(&mut self, key: u64) {
+        let at = self.waiting.iter().position(|(other, _)| *other == key);
+        if let Some((_, old)) = at.and_then(|at| self.waiting.remove(at)) {
+            self.bytes -= old.html.len();
+        }
+    }
+}
+
 struct Answer {
     made: UnixMillis,
     taken_out: u64,
@@ -148,18 +160,7 @@ impl Weighter<u64, Arc<Answer>> for ByBytes {
 impl Search {
     /// `share` is one for all sites of a machine. `rest`: [`REST`].
     pub fn start(share: Arc<Share>, rest: u32) -> io::Result<Self> {
-        let inner = Arc::new(Inner {
-            stems: Stems::default(),
-            index: RwLock::default(),
-            queue: Mutex::default(),
-            changed: Condvar::new(),
-            answers: Cache::with_weighter(512, ANSWERS_BYTES_MAX, ByBytes),
-            share,
-            taken_out: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
-            answered_again: AtomicU64::new(0),
-            share_spent: AtomicU64::new(0),
-        });
+        let inner = Arc::new(Inner::new(share));
         let reader = thread::Builder::new().name("search".to_owned()).spawn({
             let inner = Arc::clone(&inner);
             move || inner.read_pages(rest)
@@ -172,26 +173,7 @@ impl Search {
 
     /// Adds a page or replaces it, soon. Of two versions that wait, the later is read.
     pub fn put(&self, saved: Saved) -> Result<(), PutError> {
-        if !is_followable(&saved.url) {
-            return Err(PutError::Url);
-        }
-        let key = self.inner.stems.hash(saved.url.as_str());
-        let mut queue = self.inner.queue();
-        if let Some(at) = queue.waiting.iter().position(|(other, _)| *other == key)
-            && let Some((_, old)) = queue.waiting.remove(at)
-        {
-            queue.bytes -= old.html.len();
-        }
-        if queue.waiting.len() >= QUEUE_PAGES_MAX
-            || queue.bytes + saved.html.len() > QUEUE_BYTES_MAX
-        {
-            return Err(PutError::QueueFull);
-        }
-        queue.bytes += saved.html.len();
-        queue.waiting.push_back((key, saved));
-        drop(queue);
-        self.inner.changed.notify_all();
-        Ok(())
+        self.inner.put(saved)
     }
 
     /// Takes a page out, wherever it is, before this returns.
@@ -199,11 +181,7 @@ impl Search {
         let inner = &self.inner;
         let key = inner.stems.hash(url);
         let mut queue = inner.queue();
-        if let Some(at) = queue.waiting.iter().position(|(other, _)| *other == key)
-            && let Some((_, old)) = queue.waiting.remove(at)
-        {
-            queue.bytes -= old.html.len();
-        }
+        queue.drop_waiting(key);
         if queue.in_hand == Some(key) {
             queue.in_hand = None;
         }
@@ -300,6 +278,44 @@ impl Drop for Search {
 }
 
 impl Inner {
+    fn new(share: Arc<Share>) -> Self {
+        Self {
+            stems: Stems::default(),
+            index: RwLock::default(),
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            answers: Cache::with_weighter(ANSWERS_EXPECTED, ANSWERS_BYTES_MAX, ByBytes),
+            share,
+            taken_out: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            answered_again: AtomicU64::new(0),
+            share_spent: AtomicU64::new(0),
+        }
+    }
+
+    fn put(&self, mut saved: Saved) -> Result<(), PutError> {
+        if !is_followable(&saved.url) {
+            return Err(PutError::Url);
+        }
+        if saved.html.len() > HTML_BYTES_MAX {
+            // A slice would hold the rest as well.
+            saved.html = Bytes::copy_from_slice(&saved.html[..HTML_BYTES_MAX]);
+        }
+        let key = self.stems.hash(saved.url.as_str());
+        let mut queue = self.queue();
+        queue.drop_waiting(key);
+        if queue.waiting.len() >= QUEUE_PAGES_MAX
+            || queue.bytes + saved.html.len() > QUEUE_BYTES_MAX
+        {
+            return Err(PutError::QueueFull);
+        }
+        queue.bytes += saved.html.len();
+        queue.waiting.push_back((key, saved));
+        drop(queue);
+        self.changed.notify_all();
+        Ok(())
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -471,8 +487,8 @@ mod tests {
         Ok(String::from_utf8(page.body().to_vec()).unwrap())
     }
 
-    #[test]
-    fn pages_are_found_replaced_and_forgotten() {
+    #[tokio::test(start_paused = true)]
+    async fn pages_are_found_replaced_and_forgotten() {
         let (search, _) = search();
         assert_eq!(ask(&search, "/?s=сот", NOW), Err(Unanswered::NothingStored));
         search
@@ -541,8 +557,8 @@ mod tests {
         assert_eq!(search.find("слово", Russian, NOW).total, 0);
     }
 
-    #[test]
-    fn a_flood_of_searches_gets_its_share_and_known_answers_go_on() {
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_searches_gets_its_share_and_known_answers_go_on() {
         let (search, share) = search();
         search.put(saved("/1", "<h1>слово</h1>")).unwrap();
         search.wait_until_read();
@@ -564,16 +580,26 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded() {
-        let (search, _) = search();
-        // Nothing is read while the queue is held.
-        let long = Bytes::from(vec![b'a'; QUEUE_BYTES_MAX / 4]);
-        let mut queue = search.inner.queue();
-        queue.bytes = QUEUE_BYTES_MAX - long.len();
-        drop(queue);
-        let mut page = saved("/1", "");
-        page.html = Bytes::from(vec![b'a'; QUEUE_BYTES_MAX / 4 + 1]);
-        assert_eq!(search.put(page), Err(PutError::QueueFull));
-        search.inner.queue().bytes = 0;
+        // Nobody reads here.
+        let fill = |bytes: usize| {
+            let inner = Inner::new(Arc::new(Share::new(Instant::now())));
+            let html = "a".repeat(bytes);
+            let taken = (0..1_000)
+                .take_while(|n| {
+                    inner.put(saved(&format!("/{n}"), &html)) != Err(PutError::QueueFull)
+                })
+                .count();
+            // A new version of what waits takes its place.
+            assert_eq!(inner.put(saved("/0", &html)), Ok(()));
+            assert!(inner.queue().bytes <= QUEUE_BYTES_MAX);
+            taken
+        };
+        assert_eq!(fill(1), QUEUE_PAGES_MAX);
+        let longest = QUEUE_BYTES_MAX / HTML_BYTES_MAX;
+        assert_eq!(
+            (fill(HTML_BYTES_MAX), fill(HTML_BYTES_MAX + 1)),
+            (longest, longest)
+        );
     }
 
     #[test]
@@ -594,8 +620,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn readers_are_answered_on_their_own_host_and_in_their_own_language() {
+    #[tokio::test(start_paused = true)]
+    async fn readers_are_answered_on_their_own_host_and_in_their_own_language() {
         let (search, _) = search();
         search
             .put(saved("https://a.kz/1", "<h1>word</h1>"))

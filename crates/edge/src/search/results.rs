@@ -29,7 +29,7 @@ pub const HITS_PER_PAGE: usize = 10;
 const STYLE: &str = include_str!("results.css");
 
 /// SHA-256 of [`STYLE`]; a test holds them together.
-const STYLE_HASH: &str = "61f9wgOcVFKMFLuc4DQmFDyuinpfsDb8sLEkYw3Cd1Y=";
+const STYLE_HASH: &str = "ese3LnEqKv6RHkBBIibR8fXSYqkJsmSvs8nijzB6TTo=";
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -112,11 +112,14 @@ fn html(stems: &Stems, results: &Results<'_>) -> String {
     write(
         &mut page,
         format_args!(
-            "<p class=\"note\">{} {}{}{}<br><a href=\"\">{}</a></p>\n",
+            "<p class=\"note\">{} {} {}.<br><a href=\"\">{}</a></p>\n",
             said.busy,
-            said.copy.0,
+            if hits.total > 0 {
+                said.copy
+            } else {
+                said.searched
+            },
             date(results.saved, results.language, true),
-            said.copy.1,
             said.live
         ),
     );
@@ -137,7 +140,7 @@ fn html(stems: &Stems, results: &Results<'_>) -> String {
         if !results.newest.is_empty() {
             write(
                 &mut page,
-                format_args!("<p class=\"soft\">{}</p>\n", said.newest),
+                format_args!("<p class=\"more\">{}</p>\n", said.newest),
             );
             list(&mut page, stems, results, results.newest);
         }
@@ -395,8 +398,9 @@ struct Said {
     quotes: (&'static str, &'static str),
     empty: &'static str,
     busy: &'static str,
-    /// Around the date.
-    copy: (&'static str, &'static str),
+    /// Before the date, when there are results and when there are none.
+    copy: &'static str,
+    searched: &'static str,
     live: &'static str,
     found: &'static str,
     nothing: &'static str,
@@ -417,7 +421,8 @@ fn said(language: Language) -> Said {
             quotes: ("«", "»"),
             empty: "Не іздейсіз?",
             busy: "Сайттың өз іздеуі қазір жауап беріп үлгермей жатыр.",
-            copy: ("Бұл нәтижелер сайттың сақталған көшірмесінен алынды: ", "."),
+            copy: "Бұл нәтижелер сайттың сақталған көшірмесінен алынды:",
+            searched: "Іздеу сайттың сақталған көшірмесі бойынша жүреді:",
             live: "Сайттың өз іздеуін қайталап көру",
             found: "Табылған беттер:",
             nothing: "Сақталған көшірмеден ештеңе табылмады.",
@@ -435,7 +440,8 @@ fn said(language: Language) -> Said {
             quotes: ("«", "»"),
             empty: "Что ищете?",
             busy: "Поиск на самом сайте сейчас перегружен.",
-            copy: ("Эти результаты — из сохранённой копии сайта: ", "."),
+            copy: "Эти результаты — из сохранённой копии сайта:",
+            searched: "Поиск идёт по сохранённой копии сайта:",
             live: "Попробовать поиск на сайте ещё раз",
             found: "Найдено страниц:",
             nothing: "В сохранённой копии ничего не нашлось.",
@@ -453,10 +459,8 @@ fn said(language: Language) -> Said {
             quotes: ("“", "”"),
             empty: "What are you looking for?",
             busy: "Live search is busy.",
-            copy: (
-                "These results are from the copy of this site saved on ",
-                ".",
-            ),
+            copy: "These results are from the copy of this site saved on",
+            searched: "This search looks in the copy of the site saved on",
             live: "Try the live search again",
             found: "Pages found:",
             nothing: "Nothing was found in the saved copy.",
