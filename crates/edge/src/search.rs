@@ -209,10 +209,11 @@ impl Search {
         now: UnixMillis,
     ) -> Result<Arc<Prebuilt>, Unanswered> {
         let inner = &self.inner;
+        let host = host.to_ascii_lowercase();
         let key = inner.stems.hash((
             (&question.words, question.page),
-            (question.path, &question.form.parameter),
-            (host, language as u8),
+            (question.path, &question.form.parameter, &question.form.with),
+            (&host, language as u8),
         ));
         let taken_out = inner.taken_out.load(Ordering::Acquire);
         if let Some(answer) = inner.answers.get(&key)
@@ -227,7 +228,7 @@ impl Search {
             inner.share_spent.fetch_add(1, Ordering::Relaxed);
             return Err(Unanswered::ShareSpent);
         }
-        let made = inner.make(question, host, language, now);
+        let made = inner.make(question, &host, language, now);
         inner.share.charge(start.elapsed());
         let (page, found) = made?;
         inner.answered.fetch_add(1, Ordering::Relaxed);
@@ -631,6 +632,7 @@ mod tests {
         let question = Question::of(&forms, "/?s=word").unwrap();
         let table = [
             ("a.kz", English, "href=\"/1\"", "Live search is busy"),
+            ("A.KZ", English, "href=\"/1\"", "Live search is busy"),
             ("b.kz", Russian, "href=\"https://a.kz/1\"", "перегружен"),
         ];
         for (host, language, link, words) in table {

@@ -5,14 +5,16 @@
 
 use std::borrow::Cow;
 
+use super::index::HITS_MAX;
 use super::page::windows_1251;
+use super::results::HITS_PER_PAGE;
 
 /// A site has one search, now and then a second.
 pub const FORMS_MAX: usize = 16;
-/// Of the words, before decoding: 120 Cyrillic letters are 720 bytes.
-const VALUE_BYTES_MAX: usize = 1_024;
 /// Of the words: three headlines.
 pub const WORDS_CHARS_MAX: usize = 120;
+/// Of the same before decoding, each letter four bytes of three characters.
+const VALUE_BYTES_MAX: usize = 12 * WORDS_CHARS_MAX;
 /// Parameters looked at; the forms of CMSs send up to five, a link from a newsletter ten more.
 const PARAMETERS_MAX: usize = 32;
 
@@ -29,7 +31,7 @@ pub struct SearchForm {
     pub with: Vec<(String, String)>,
 }
 
-/// A search somebody asked for. The words live in memory until it is answered, and nowhere else.
+/// A search somebody asked for. Its words are in memory alone, and what is made of them as well.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Question<'a> {
     pub form: &'a SearchForm,
@@ -56,7 +58,8 @@ impl<'a> Question<'a> {
             .find(|(name, _)| name == PAGE_PARAMETER)
             .and_then(|(_, value)| value.parse::<usize>().ok())
             .unwrap_or(1)
-            .saturating_sub(1);
+            .saturating_sub(1)
+            .min(HITS_MAX / HITS_PER_PAGE - 1);
         Some(Self {
             form,
             path,
@@ -215,6 +218,8 @@ mod tests {
             ("/?s=a", 0),
             ("/?s=a&saqta-page=1", 0),
             ("/?s=a&saqta-page=3", 2),
+            ("/?s=a&saqta-page=10", 9),
+            ("/?s=a&saqta-page=11", 9),
             ("/?s=a&saqta-page=0", 0),
             ("/?s=a&saqta-page=-1", 0),
             ("/?s=a&saqta-page=99999999999999999999999", 0),
