@@ -186,6 +186,8 @@ impl Search {
             queue.in_hand = None;
         }
         inner.take_out(key);
+        drop(queue);
+        inner.changed.notify_all();
     }
 
     /// Blocks until nothing waits to be read: for whoever fills the index from many pages, on a thread of its own.

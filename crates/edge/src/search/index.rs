@@ -1,7 +1,7 @@
 //! Which pages have which words.
 //!
 //! A newsroom has tens of thousands of pages of a few hundred words: small enough to lie in memory as lists of page numbers, one list a
-//! term, packed to about a byte and a half an entry. A list only grows at its end, so a page costs its own words to add, in
+//! term, packed to one to three bytes an entry. A list only grows at its end, so a page costs its own words to add, in
 //! microseconds, and whoever searches meanwhile hardly waits. A replaced or forgotten page leaves its numbers in the lists, which then
 //! point at nothing; when those are a third of all, the lists are written anew.
 //!
