@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Of one core. Ten times what readers of the largest newsrooms need when every second of them searches.
+/// Of one core. Enough for hundreds of different searches a second (docs/decisions/0009), little enough to be missed by nobody.
 pub const PERCENT: u32 = 20;
 
 /// A few dozen readers at once, after a quiet while.
