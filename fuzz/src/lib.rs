@@ -9,7 +9,9 @@ pub mod cache_control;
 pub mod likeness;
 pub mod range;
 pub mod request_head;
+pub mod saved_page;
 pub mod scenario;
+pub mod search_request;
 pub mod settings;
 pub mod vary;
 
@@ -21,7 +23,9 @@ pub const TARGETS: &[Target] = &[
     ("likeness", likeness::check),
     ("range", range::check),
     ("request_head", request_head::check),
+    ("saved_page", saved_page::check),
     ("scenario", scenario::check),
+    ("search_request", search_request::check),
     ("settings", settings::check),
     ("vary", vary::check),
 ];

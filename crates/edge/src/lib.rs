@@ -37,6 +37,7 @@ mod purging;
 mod read;
 mod relay;
 pub mod relevance;
+pub mod search;
 mod serve;
 mod shard;
 pub mod shareable;
