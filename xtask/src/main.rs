@@ -7,6 +7,7 @@
 
 mod bench;
 mod fuzz;
+mod http_cache_tests;
 mod options;
 mod root;
 mod size;

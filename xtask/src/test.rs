@@ -12,13 +12,14 @@ use anyhow::{Context, Result, bail};
 
 use crate::bench::{self, instructions};
 use crate::options::Options;
-use crate::{root, tools};
+use crate::{http_cache_tests, root, tools};
 
 const HELP: &str = "\
 cargo x test
 
   Format, lints, every test of the workspace (the fuzz targets' inputs among them), the price of a hot hit in
-  instructions, licences and sources of every dependency, known holes in them. Installs the tools it needs; takes no options.
+  instructions, what the public suite for caches says, licences and sources of every dependency, known holes in them. Installs
+  the tools it needs; takes no options.
 ";
 
 /// What a failing step is remembered by, besides its failed tests: compilers and cargo-deny end with what is wrong.
@@ -105,6 +106,7 @@ pub(crate) fn run(mut options: Options) -> Result<()> {
         )
         .using(&version("clippy")),
         tests(&mut tally).using(&tools::first_line(&mut rustc()).unwrap_or_default()),
+        http_cache_tests(),
         instructions(),
         licences(),
         holes(),
@@ -209,6 +211,9 @@ fn tests(tally: &mut Tally) -> Step {
         Ok(tool) => tool.version,
         Err(error) => return Step::failed(name, &error),
     };
+    if let Err(error) = tools::have_packages(tools::STAGED) {
+        return Step::failed(name, &error);
+    }
     let ran = streamed(
         root::cargo().args([
             "test",
@@ -332,6 +337,34 @@ impl Tally {
         }
         why.extend(self.errors.iter().cloned());
         why
+    }
+}
+
+/// What the public suite for caches says of ours.
+fn http_cache_tests() -> Step {
+    let name = "cache";
+    heading("http-cache-tests");
+    let judged = bench::built().and_then(|_| http_cache_tests::judge());
+    match judged {
+        Ok(verdict) => {
+            for line in &verdict.wrong {
+                println!("{line}");
+            }
+            Step {
+                why: verdict.wrong.clone(),
+                ..Step::of(
+                    name,
+                    verdict.wrong.is_empty(),
+                    format!(
+                        "required {}, optimal {}, http-cache-tests {}",
+                        verdict.counts.required,
+                        verdict.counts.optimal,
+                        http_cache_tests::VERSION
+                    ),
+                )
+            }
+        }
+        Err(error) => Step::failed(name, &error),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Debian's packages come by `apt-get`, which needs root or sudo. Cargo's come from crates.io at a pinned version, built once into
 //! `target/tools`, so that they neither touch the developer's own `~/.cargo/bin` nor are built again on the next run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -51,12 +51,36 @@ pub(crate) const IPROUTE2: Debian = Debian {
     version: &["-V"],
 };
 
+/// The public suite for caches is a program of Node.js.
+pub(crate) const NODE: Debian = Debian {
+    program: "node",
+    package: "nodejs",
+    version: &["--version"],
+};
+pub(crate) const NPM: Debian = Debian {
+    program: "npm",
+    package: "npm",
+    version: &["--version"],
+};
+
 /// libFuzzer is C++.
 pub(crate) const GXX: Debian = Debian {
     program: "g++",
     package: "g++",
     version: &["--version"],
 };
+
+/// What the tests put up beside Saqta: a real WordPress with its database, and a browser with a font to read it in.
+pub(crate) const STAGED: &[&str] = &[
+    "wordpress",
+    "wordpress-theme-twentytwentyone",
+    "php-fpm",
+    "php-mysql",
+    "mariadb-server",
+    "nginx",
+    "chromium",
+    "fonts-dejavu-core",
+];
 
 /// A program of crates.io's, at the version everyone uses.
 pub(crate) struct Cargo {
@@ -105,6 +129,17 @@ impl Debian {
             .unwrap_or_else(|| format!("{}, version unknown", self.program));
         Ok(Tool { path, version })
     }
+}
+
+/// Debian's packages that are not one program: known by dpkg, or installed.
+pub(crate) fn have_packages(packages: &[&str]) -> Result<()> {
+    for package in packages {
+        let list = Path::new("/var/lib/dpkg/info").join(format!("{package}.list"));
+        if !list.is_file() {
+            apt_get_install(package)?;
+        }
+    }
+    Ok(())
 }
 
 impl Cargo {

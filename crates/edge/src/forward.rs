@@ -22,6 +22,7 @@ use http::header::{
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
+use crate::cache::control::SURROGATE_CAPABILITY;
 use crate::plan::{ForwardClientAddress, Networks};
 
 /// Fields taken from no client, and why. A name ending in `*` stands for every name that begins so.
@@ -408,6 +409,10 @@ pub fn for_cache_fetch(fields: &mut HeaderMap) {
         fields.remove(name);
     }
     fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    fields.insert(
+        HeaderName::from_static("surrogate-capability"),
+        HeaderValue::from_static(SURROGATE_CAPABILITY),
+    );
 }
 
 /// Turns the origin's response fields into what a client may see.
@@ -1272,7 +1277,11 @@ mod tests {
         for_cache_fetch(&mut asked);
         assert_eq!(
             lines(&asked),
-            ["accept-encoding: identity", "accept: text/html"]
+            [
+                "accept-encoding: identity",
+                "accept: text/html",
+                "surrogate-capability: saqta=\"Surrogate/1.0\""
+            ]
         );
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct SiteState {
     pub shapes: ShapeBook,
     /// A request to its origin has come back to us. Said in the log once.
     pub leads_back: AtomicBool,
+    /// A reader with a stale copy at hand waited for its origin in vain, and no page has come in time since.
+    pub kept_waiting: AtomicBool,
 }
 
 pub(crate) struct Shared {
@@ -120,6 +122,7 @@ impl Running {
                         staff: StaffSessions::new(secret.clone()),
                         shapes: ShapeBook::default(),
                         leads_back: AtomicBool::new(false),
+                        kept_waiting: AtomicBool::new(false),
                     }),
                 }
             })

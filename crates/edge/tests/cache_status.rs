@@ -132,7 +132,7 @@ const ASKED: &[(&str, &str, u16, &str, &str)] = &[
         "Authorization: me\r\n",
         200,
         "two",
-        "saqta; fwd=bypass",
+        "saqta; fwd=bypass; detail=authorization",
     ),
     (
         "/kept",

@@ -124,7 +124,10 @@ impl Fetch {
         if verdict == Err(Unstorable::Echo) {
             self.cache.fetch_bare(&self.key, response_time);
         }
-        self.cache.remember(&self.key, &verdict, response_time);
+        // What credentials get says nothing of what everybody else would; or a stranger's could stop readers from sharing a fetch.
+        if !asked.headers.contains_key(header::AUTHORIZATION) {
+            self.cache.remember(&self.key, &verdict, response_time);
+        }
         if let Some(stale) = &self.stale
             && verdict.is_err()
             && matches!(

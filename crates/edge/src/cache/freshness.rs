@@ -265,7 +265,12 @@ pub fn judge_for(
         return Err(Unstorable::Private);
     }
     let declared_shared = control.public || control.s_maxage.is_present();
-    if asked.headers.contains_key(AUTHORIZATION) && !declared_shared && !control.must_revalidate {
+    let explicit = explicit_lifetime(&control, headers, times);
+    // §3.5. A stranger's credentials may get him an error of his own making, so nothing but a 200 is shared; and `must-revalidate`
+    // beside no lifetime is what frameworks say to everybody, not leave to show it to others.
+    let is_lasting = control.must_revalidate && explicit.is_some_and(|secs| secs > 0);
+    let may_share_authorized = status == StatusCode::OK && (declared_shared || is_lasting);
+    if asked.headers.contains_key(AUTHORIZATION) && !may_share_authorized {
         return Err(Unstorable::Authorization);
     }
     let is_personal =
@@ -277,11 +282,7 @@ pub fn judge_for(
         return Err(Unstorable::VaryAny);
     }
 
-    let explicit = if is_habit {
-        None
-    } else {
-        explicit_lifetime(&control, headers, times)
-    };
+    let explicit = explicit.filter(|_| !is_habit);
     // A guess must not share what a cookie may have made personal.
     let is_anonymous = house.is_some() || !asked.headers.contains_key(COOKIE);
     let guess_is_safe = control.public || is_anonymous;
@@ -715,19 +716,22 @@ mod tests {
     #[test]
     fn credentials_are_shared_only_when_declared() {
         let table = [
-            ("max-age=60", false),
-            ("max-age=60, public", true),
-            ("s-maxage=60", true),
-            ("max-age=60, must-revalidate", true),
-            ("max-age=60, proxy-revalidate", false),
+            (200, "max-age=60", false),
+            (200, "max-age=60, public", true),
+            (200, "s-maxage=60", true),
+            (200, "max-age=60, must-revalidate", true),
+            (200, "max-age=0, must-revalidate", false),
+            (200, "max-age=60, proxy-revalidate", false),
+            (401, "max-age=60, public", false),
+            (404, "max-age=60, public", false),
         ];
-        for (control, stored) in table {
+        for (status, control, stored) in table {
             let verdict = judged(
-                200,
+                status,
                 "Authorization: Basic x",
-                &format!("Cache-Control: {control}"),
+                &format!("Cache-Control: {control}\nETag: \"1\""),
             );
-            assert_eq!(verdict.is_ok(), stored, "{control}");
+            assert_eq!(verdict.is_ok(), stored, "{status} {control}");
         }
     }
 
