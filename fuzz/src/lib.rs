@@ -5,7 +5,10 @@
 //! may be shown to the next reader. Those are the laws here. libFuzzer looks for bytes that break them
 //! (`cargo x fuzz NAME`), and the test command replays the seeds and everything that was ever found, so that a fault stays fixed.
 
+pub mod banner;
 pub mod cache_control;
+pub mod disk_record;
+pub mod links;
 pub mod range;
 pub mod request_head;
 pub mod scenario;
@@ -16,7 +19,10 @@ pub mod vary;
 pub type Target = (&'static str, fn(&[u8]));
 
 pub const TARGETS: &[Target] = &[
+    ("banner", banner::check),
     ("cache_control", cache_control::check),
+    ("disk_record", disk_record::check),
+    ("links", links::check),
     ("range", range::check),
     ("request_head", request_head::check),
     ("scenario", scenario::check),

@@ -261,6 +261,11 @@ enum Job {
         name: u64,
         now: UnixMillis,
     },
+    /// Its file cannot be read.
+    Mend {
+        site: usize,
+        name: u64,
+    },
     Forget {
         site: usize,
         target: Box<[u8]>,
@@ -319,7 +324,7 @@ impl Keep {
         };
         let (jobs, queue) = mpsc::sync_channel(OFFERS_MAX);
         let (reads, asked) = mpsc::sync_channel::<Read>(READS_MAX);
-        let (keeper, reader) = (Arc::clone(&shared), Arc::clone(&shared));
+        let (keeper, reader, mends) = (Arc::clone(&shared), Arc::clone(&shared), jobs.clone());
         let threads = vec![
             thread::Builder::new()
                 .name("keep-write".to_owned())
@@ -329,7 +334,7 @@ impl Keep {
                 .name("keep-read".to_owned())
                 .spawn(move || {
                     for read in asked {
-                        let copy = reader.copy(&read);
+                        let copy = reader.copy(&read, &mends);
                         // The client may have left.
                         drop(read.answer.send(copy));
                     }
@@ -582,9 +587,10 @@ impl Keep {
 
 impl Drop for Keep {
     fn drop(&mut self) {
+        // Who reads holds a sender to who writes, and so ends first.
         drop(self.reads.take());
         drop(self.jobs.take());
-        for thread in self.threads.drain(..) {
+        for thread in self.threads.drain(..).rev() {
             if thread.join().is_err() {
                 tracing::error!("a thread of the saved copies had panicked");
             }
@@ -646,6 +652,7 @@ impl Shared {
                     self.remove(site, name);
                 }
                 Job::NotFound { site, name, now } => self.not_found(site, name, now),
+                Job::Mend { site, name } => self.mend(&self.sites[site], name),
                 Job::Forget { site, target, done } => {
                     _ = done.try_send(self.forget(site, &target));
                 }
@@ -715,7 +722,19 @@ impl Shared {
         if let Some(entry) = state.entries.get_mut(&name) {
             entry.not_found_since = None;
             if entry.sum == sum {
-                self.seen_again(entry, name, now);
+                entry.held_since = None;
+                let noted = entry.seen;
+                let note = now.since(noted) >= NOTE_EVERY;
+                if note {
+                    entry.seen = now;
+                }
+                drop(state);
+                count(&self.counts.unchanged);
+                if note {
+                    self.at_hand.remove(&(name, noted.0));
+                    // Lost, it looks older than it is after a restart.
+                    drop(self.shelf.set_modified(&address.site, name, now));
+                }
                 return None;
             }
             before = Some(entry.sketch);
@@ -768,17 +787,6 @@ impl Shared {
         })
     }
 
-    fn seen_again(&self, entry: &mut Entry, name: u64, now: UnixMillis) {
-        count(&self.counts.unchanged);
-        entry.held_since = None;
-        if now.since(entry.seen) >= NOTE_EVERY {
-            // Lost, it looks older than it is after a restart.
-            drop(self.shelf.set_modified(&entry.address.site, name, now));
-            self.at_hand.remove(&(name, entry.seen.0));
-            entry.seen = now;
-        }
-    }
-
     #[expect(
         clippy::too_many_arguments,
         reason = "each is one thing the judgement looks at"
@@ -828,45 +836,79 @@ impl Shared {
 
     /// To the version before, if this one is of the last minutes.
     fn take_back(&self, site: &Site, name: u64, now: UnixMillis) {
-        let mut state = lock(&site.state);
-        let Some(entry) = state.entries.get_mut(&name) else {
-            return;
-        };
-        if entry.older_bytes == 0 || now.since(entry.since) >= TOGETHER {
-            return;
+        let is_new = lock(&site.state)
+            .entries
+            .get(&name)
+            .is_some_and(|entry| now.since(entry.since) < TOGETHER);
+        if is_new && self.fall_back(site, name, Some(now)) {
+            count(&self.counts.taken_back);
         }
-        let Ok(older) = self
-            .shelf
-            .read_named(&entry.address.as_identity(), name ^ OLDER)
+    }
+
+    /// The newest version cannot be read: the one before takes its place, or there is none.
+    fn mend(&self, site: &Site, name: u64) {
+        let Some(address) = lock(&site.state)
+            .entries
+            .get(&name)
+            .map(|entry| entry.address.clone())
         else {
             return;
         };
-        let Some(note) = Note::of(&older.note) else {
+        let is_whole = self.shelf.read_named(&address.as_identity(), name).is_ok();
+        if is_whole {
             return;
+        }
+        count(&self.counts.broken);
+        if !self.fall_back(site, name, None) {
+            self.remove_from(site, name);
+        }
+    }
+
+    /// False: there is no version before. `held`: since when the newest is not believed.
+    fn fall_back(&self, site: &Site, name: u64, held: Option<UnixMillis>) -> bool {
+        let older = {
+            let state = lock(&site.state);
+            let Some(entry) = state.entries.get(&name) else {
+                return false;
+            };
+            if entry.older_bytes == 0 {
+                return false;
+            }
+            entry.address.clone()
+        };
+        let Ok(older) = self.shelf.read_named(&older.as_identity(), name ^ OLDER) else {
+            return false;
+        };
+        let Some(note) = Note::of(&older.note) else {
+            return false;
         };
         if self
             .shelf
             .rename(&site.plan.name, name ^ OLDER, name)
             .is_err()
         {
-            return;
+            return false;
         }
-        self.at_hand.remove(&(name, entry.seen.0));
-        let gone = entry.bytes;
-        entry.bytes = entry.older_bytes;
-        entry.older_bytes = 0;
-        entry.sketch = note.sketch;
-        entry.sum = note.sum;
-        entry.seen = older.response.received;
-        entry.since = older.response.received;
-        entry.held_since = Some(now);
-        let address = entry.address.clone();
-        let seen = entry.seen;
-        state.bytes -= gone;
-        drop(state);
-        count(&self.counts.taken_back);
+        let seen = older.response.received;
+        {
+            let mut state = lock(&site.state);
+            let Some(entry) = state.entries.get_mut(&name) else {
+                return false;
+            };
+            self.at_hand.remove(&(name, entry.seen.0));
+            let gone = entry.bytes;
+            entry.bytes = entry.older_bytes;
+            entry.older_bytes = 0;
+            entry.sketch = note.sketch;
+            entry.sum = note.sum;
+            entry.seen = seen;
+            entry.since = seen;
+            entry.held_since = held;
+            state.bytes -= gone;
+        }
         let reading = read_page(&older.response);
-        self.tell(Event::Kept(version(&address, &reading, seen)));
+        self.tell(Event::Kept(version(&older.address, &reading, seen)));
+        true
     }
 
     fn keep(&self, site: &Site, page: NewVersion, now: UnixMillis) -> std::io::Result<()> {
@@ -903,19 +945,14 @@ impl Shared {
             && has_one
             && self
                 .shelf
-                .rename(&site.plan.name, page.name, page.name ^ OLDER)
+                .link(&site.plan.name, page.name, page.name ^ OLDER)
                 .is_ok();
         if let Err(error) =
             self.shelf
                 .write(&site.plan.name, page.name, &head, &page.response.body, now)
         {
-            if older {
-                // Back to where it was, or the next start finds it under its other name.
-                drop(
-                    self.shelf
-                        .rename(&site.plan.name, page.name ^ OLDER, page.name),
-                );
-            }
+            // The older one has gone for nothing.
+            self.remove_older(site, page.name);
             return Err(error);
         }
         self.enter(site, &page, bytes, names, older, now);
@@ -1015,15 +1052,12 @@ impl Shared {
 
     fn remove_older(&self, site: &Site, name: u64) {
         let mut state = lock(&site.state);
-        let Some(entry) = state.entries.get_mut(&name) else {
-            return;
-        };
-        let bytes = std::mem::take(&mut entry.older_bytes);
-        state.bytes -= bytes;
-        drop(state);
-        if bytes > 0 {
-            self.unlink(site, name ^ OLDER);
+        if let Some(entry) = state.entries.get_mut(&name) {
+            let bytes = std::mem::take(&mut entry.older_bytes);
+            state.bytes -= bytes;
         }
+        drop(state);
+        self.unlink(site, name ^ OLDER);
     }
 
     fn remove(&self, site: usize, name: u64) -> u64 {
@@ -1167,15 +1201,17 @@ impl Shared {
         }
     }
 
-    fn copy(&self, read: &Read) -> Option<Arc<Stored>> {
+    fn copy(&self, read: &Read, jobs: &mpsc::SyncSender<Job>) -> Option<Arc<Stored>> {
         let site = &self.sites[read.site];
         let identity = read.address.as_identity();
         let record = match self.shelf.read_named(&identity, read.name) {
             Ok(record) => record,
             Err(ReadFault::Absent) => return None,
             Err(_) => {
-                count(&self.counts.broken);
-                self.shelf.read_named(&identity, read.name ^ OLDER).ok()?
+                let (site, name) = (read.site, read.name);
+                // When the queue is full its next reader tells.
+                drop(jobs.try_send(Job::Mend { site, name }));
+                self.shelf.read_named(&identity, name ^ OLDER).ok()?
             }
         };
         let copy = Arc::new(self.marked(site, record, read.seen)?);

@@ -481,6 +481,11 @@ fn a_damaged_copy_gives_way_to_the_version_before() {
         }
     }
     assert!(kept.text("/a").unwrap().contains("First"));
+    kept.keep().settle();
+    // Mended: what the origin says again is a new version.
+    assert_eq!(kept.keep().stats().broken, 1);
+    kept.offer("/a", &article("Second", 100), later(120));
+    assert!(kept.text("/a").unwrap().contains("Second"));
 }
 
 #[test]
