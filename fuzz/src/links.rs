@@ -18,11 +18,11 @@ pub fn check(input: &[u8]) {
             assert!(target.len() <= TARGET_BYTES_MAX);
             assert!(target.iter().all(u8::is_ascii_graphic));
             assert_eq!(links::spelled(target), target, "two spellings");
-            assert_eq!(
-                links::resolve(base, target).as_deref(),
-                same_host(target).then_some(target),
-                "it leads elsewhere"
-            );
+            // As a reference two slashes begin a host, though as a target they are a path.
+            if !target.starts_with(b"//") {
+                let again = links::resolve(base, target);
+                assert_eq!(again.as_deref(), Some(target), "it leads elsewhere");
+            }
             seen.push(target.to_vec());
         });
         assert!(found <= LINKS_MAX);
@@ -33,11 +33,6 @@ pub fn check(input: &[u8]) {
             assert!(known.is_known(&target), "learned and not known");
         }
     });
-}
-
-/// `//a` as a reference is another host, though as a target it is a path.
-fn same_host(target: &[u8]) -> bool {
-    !target.starts_with(b"//")
 }
 
 thread_local! {
