@@ -5,8 +5,11 @@
 //! may be shown to the next reader. Those are the laws here. libFuzzer looks for bytes that break them
 //! (`cargo x fuzz NAME`), and the test command replays the seeds and everything that was ever found, so that a fault stays fixed.
 
+pub mod banner;
 pub mod cache_control;
+pub mod disk_record;
 pub mod likeness;
+pub mod links;
 pub mod range;
 pub mod request_head;
 pub mod saved_page;
@@ -19,8 +22,11 @@ pub mod vary;
 pub type Target = (&'static str, fn(&[u8]));
 
 pub const TARGETS: &[Target] = &[
+    ("banner", banner::check),
     ("cache_control", cache_control::check),
+    ("disk_record", disk_record::check),
     ("likeness", likeness::check),
+    ("links", links::check),
     ("range", range::check),
     ("request_head", request_head::check),
     ("saved_page", saved_page::check),

@@ -481,6 +481,11 @@ fn a_damaged_copy_gives_way_to_the_version_before() {
         }
     }
     assert!(kept.text("/a").unwrap().contains("First"));
+    kept.keep().settle();
+    // Mended: what the origin says again is a new version.
+    assert_eq!(kept.keep().stats().broken, 1);
+    kept.offer("/a", &article("Second", 100), later(120));
+    assert!(kept.text("/a").unwrap().contains("Second"));
 }
 
 #[test]
@@ -506,6 +511,17 @@ fn copies_survive_a_restart_with_both_versions() {
         ));
     });
     assert_eq!(pages, [("Third".to_owned(), true, Some(Language::Russian))]);
+    // The newest file is torn when the program starts: the one before is what there is.
+    let mut files = Vec::new();
+    walk(&kept.folder.0.join("sites"), &mut files);
+    for file in files {
+        let bytes = fs::read(&file).unwrap();
+        if bytes.windows(5).any(|window| window == b"Third") {
+            fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+        }
+    }
+    kept.restart();
+    assert!(kept.text("/a").unwrap().contains("Second"));
 }
 
 #[test]

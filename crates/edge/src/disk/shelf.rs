@@ -243,7 +243,20 @@ impl Shelf {
         }
     }
 
-    /// One record takes the place of another, as when the newest of two versions becomes the older one.
+    /// The same record under a second name too, until one of the two is written anew.
+    ///
+    /// # Errors
+    /// When there is no such record, or the disk does not do it.
+    pub fn link(&self, site: &[u8], from: u64, to: u64) -> io::Result<()> {
+        self.remove(site, to)?;
+        let to = self.path(site, to);
+        if let Some(folder) = to.parent() {
+            make_folder(folder)?;
+        }
+        fs::hard_link(self.path(site, from), to)
+    }
+
+    /// One record takes the place of another, as when the older of two versions becomes the newest again.
     ///
     /// # Errors
     /// When there is no such record, or the disk does not do it.

@@ -30,14 +30,15 @@ pub fn mark(
     let marked = Cell::new(false);
     let out = RefCell::new(Vec::with_capacity(body.len() + 1024));
     let root = |tag: &mut Element<'_, '_>| {
-        leave_alone.set(tag.has_attribute("amp") || tag.has_attribute("⚡"));
+        let is_amp = tag.has_attribute("amp") || tag.has_attribute("⚡");
+        leave_alone.set(leave_alone.get() || is_amp);
         if let Some(named) = tag.get_attribute("lang").and_then(|tag| language_of(&tag)) {
             language.set(named);
         }
         Ok(())
     };
     let first = |tag: &mut Element<'_, '_>| {
-        if !marked.replace(true) {
+        if tag.can_have_content() && !marked.replace(true) {
             tag.prepend(&banner(language.get(), saved), ContentType::Html);
         }
         Ok(())

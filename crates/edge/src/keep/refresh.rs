@@ -7,7 +7,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Class, Entry, KeepSite, State};
+use super::KeepSite;
+use super::table::{Class, Entry, State};
 use crate::clock::UnixMillis;
 use crate::disk::record::Address;
 

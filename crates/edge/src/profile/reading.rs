@@ -206,7 +206,10 @@ impl Reading {
             .filter(|name| {
                 is_left_out(name.as_str())
                     || *name == header::VIA
-                    || bare && is_unkeyed(profile, name) && *name != CDN_LOOP
+                    || bare
+                        && is_unkeyed(profile, name)
+                        && *name != CDN_LOOP
+                        && *name != header::AUTHORIZATION
             })
             .cloned()
             .collect();
