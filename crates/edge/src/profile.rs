@@ -495,3 +495,97 @@ fn matches(pattern: &str, name: &[u8]) -> bool {
         None => name == pattern.as_bytes(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_paths_are_for() {
+        let table = [
+            ("/", Use::Front),
+            ("/kk/", Use::Front),
+            ("/2026/11/a-story/", Use::Page),
+            ("/node/12", Use::Page),
+            ("/node/12/edit", Use::Staff),
+            ("/editors-pick", Use::Page),
+            ("/feed/", Use::Feed),
+            ("/kk/rss", Use::Feed),
+            ("/search/node", Use::Search),
+            ("/kk/?s=1", Use::Search),
+            ("/component/finder/search", Use::Search),
+            ("/component/users/login", Use::Login),
+            ("/wp-login.php", Use::Login),
+            ("/kk/user/login", Use::Login),
+            ("/wp-admin/edit.php", Use::Staff),
+            ("/cart/", Use::Payment),
+            ("/xmlrpc.php", Use::Callback),
+            ("/wp-comments-post.php", Use::Comment),
+            ("/members/a", Use::Private),
+            ("/membership", Use::Page),
+        ];
+        let mut profile = Profile::of(System::Joomla);
+        profile.own.private_paths = vec!["/members/*".into()];
+        for (target, expected) in table {
+            let (path, query) = match target.split_once('?') {
+                Some((path, query)) => (path, Some(query)),
+                None => (target, None),
+            };
+            assert_eq!(profile.use_of(path, query), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn the_operators_word_comes_first() {
+        let mut profile = Profile::of(System::WordPress);
+        assert_eq!(profile.cookie(b"_ga"), CookieKind::Ignored);
+        assert!(profile.is_tracking("utm_source") && !profile.is_tracking("from"));
+        assert!(profile.selects_content("paged") && !profile.selects_content("from"));
+        profile.own = Own {
+            session_cookies: vec!["_ga".into()],
+            keyed_cookies: vec!["town".into()],
+            ignored_cookies: vec!["SESSviews*".into()],
+            content_parameters: vec!["utm_source".into()],
+            ignored_parameters: vec!["from".into()],
+            ..Own::default()
+        };
+        assert_eq!(profile.cookie(b"_ga"), CookieKind::Session);
+        assert_eq!(profile.cookie(b"town"), CookieKind::Keyed);
+        assert_eq!(profile.cookie(b"SESSviews1"), CookieKind::Ignored);
+        assert!(!profile.is_tracking("utm_source") && profile.is_tracking("from"));
+        assert!(profile.selects_content("utm_source"));
+    }
+
+    proptest! {
+        /// Nothing is lost and nothing stays that was to go, whatever a query looks like.
+        #[test]
+        fn a_target_is_taken_apart_without_loss(pairs in proptest::collection::vec("(utm_[a-c]|gclid|p|q|)(=[a-z=]{0,3})?", 0..6)) {
+            let profile = Profile::of(System::WordPress);
+            let query = pairs.join("&");
+            let target = if pairs.is_empty() { "/a".to_owned() } else { format!("/a?{query}") };
+            let Target { kept, taken } = profile.target(&target);
+            let kept = kept.split_once('?').map_or("", |(_, query)| query);
+            prop_assert!(names_of(kept).all(|name| !profile.is_tracking(name)));
+            prop_assert!(taken.is_empty() || names_of(&taken).all(|name| profile.is_tracking(name)));
+            let is_taken = |pair: &&String| profile.is_tracking(name_of(pair));
+            let joined = |pairs: Vec<&String>| pairs.iter().map(|pair| pair.as_str()).collect::<Vec<_>>().join("&");
+            let (out, rest): (Vec<_>, Vec<_>) = pairs.iter().partition(is_taken);
+            prop_assert_eq!(&taken, &joined(out));
+            prop_assert_eq!(kept, joined(rest));
+        }
+
+        #[test]
+        fn any_cookies_are_read(line in proptest::collection::vec(0_u8.., 0..400)) {
+            let profile = Profile::of(System::Joomla);
+            let mut fields = HeaderMap::new();
+            if let Ok(line) = http::HeaderValue::from_bytes(&line) {
+                fields.append(header::COOKIE, line);
+            }
+            let reading = Reading::of(&profile, &fields);
+            reading.keep_keyed_cookies(&mut fields);
+            let kept = fields.get(header::COOKIE).map(|line| line.as_bytes().to_vec());
+            prop_assert_eq!(kept.unwrap_or_default(), reading.keyed().to_vec());
+        }
+    }
+}
