@@ -5,10 +5,16 @@
 //! may be shown to the next reader. Those are the laws here. libFuzzer looks for bytes that break them
 //! (`cargo x fuzz NAME`), and the test command replays the seeds and everything that was ever found, so that a fault stays fixed.
 
+pub mod banner;
 pub mod cache_control;
+pub mod disk_record;
+pub mod likeness;
+pub mod links;
 pub mod range;
 pub mod request_head;
+pub mod saved_page;
 pub mod scenario;
+pub mod search_request;
 pub mod settings;
 pub mod vary;
 
@@ -16,10 +22,16 @@ pub mod vary;
 pub type Target = (&'static str, fn(&[u8]));
 
 pub const TARGETS: &[Target] = &[
+    ("banner", banner::check),
     ("cache_control", cache_control::check),
+    ("disk_record", disk_record::check),
+    ("likeness", likeness::check),
+    ("links", links::check),
     ("range", range::check),
     ("request_head", request_head::check),
+    ("saved_page", saved_page::check),
     ("scenario", scenario::check),
+    ("search_request", search_request::check),
     ("settings", settings::check),
     ("vary", vary::check),
 ];

@@ -602,6 +602,11 @@ fn hex(digit: u8) -> Option<u8> {
     }
 }
 
+/// Does this key of a query play a role we know by name? As it stands in the query, percent-encoding and all.
+pub fn has_role(raw: &[u8]) -> bool {
+    role(raw) != UNKNOWN
+}
+
 /// The roles the keys of a query play, at most two named ones.
 fn roles(query: &[u8]) -> u8 {
     let mut roles = 0;

@@ -1,5 +1,6 @@
 //! What is known of a request before anybody answers it.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::fields::Fields;
 use crate::forward::{self, Inbound, Outbound, Scheme};
 use crate::head::{self, ClientFault};
 use crate::plan::{Site, SiteId};
+use crate::profile::{Profile, Reading, Target};
 use crate::serve::Client;
 use crate::shard::{Running, SiteState};
 
@@ -25,7 +27,12 @@ pub(crate) struct Asked {
     pub site_id: SiteId,
     /// Host and port the reader asked for, in their normal form.
     pub authority: Authority,
+    /// Without what says where its reader came from.
     pub target: PathAndQuery,
+    /// That; empty most of the time.
+    pub taken: Arc<str>,
+    /// Its cookies and fields, as the site's profile reads them.
+    pub reading: Reading,
     pub client: IpAddr,
     pub scheme: Scheme,
     pub version: Version,
@@ -50,11 +57,8 @@ impl Asked {
         let site_id = running
             .site_of(authority.host())
             .ok_or(Unasked::UnknownHost)?;
-        let target = request
-            .uri()
-            .path_and_query()
-            .cloned()
-            .unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let profile = &running.plan.sites[site_id].profile;
+        let (target, taken) = target(profile, request);
         let fields = request.headers();
         let address = client.address(&running, fields);
         let scheme = forward::outer_scheme(
@@ -67,10 +71,14 @@ impl Asked {
         let state = &running.sites[site_id];
         let class = class_of(&running.plan.sites[site_id], state, address, fields);
         let shape = state.shapes.shape(target.as_str().as_bytes());
+        let reading = Reading::of(profile, fields)
+            .at_most(profile.standing_of_target(target.path(), target.query()));
         Ok(Self {
             site_id,
             authority,
             target,
+            taken,
+            reading,
             client: address,
             scheme,
             version: request.version(),
@@ -136,6 +144,24 @@ impl Asked {
             class: self.class,
             is_navigation: is_navigation(fields),
         }
+    }
+}
+
+/// The target to ask for, and what was taken from it.
+fn target<B>(profile: &Profile, request: &Request<B>) -> (PathAndQuery, Arc<str>) {
+    let whole = request
+        .uri()
+        .path_and_query()
+        .cloned()
+        .unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let Target { kept, taken } = profile.target(whole.as_str());
+    let kept = match kept {
+        Cow::Owned(kept) => PathAndQuery::try_from(kept).ok(),
+        Cow::Borrowed(_) => None,
+    };
+    match kept {
+        Some(kept) => (kept, taken.into()),
+        None => (whole, Arc::default()),
     }
 }
 

@@ -22,6 +22,18 @@ pub enum BodyError {
     TooSlow,
 }
 
+impl BodyError {
+    /// Why hyper has no more of a client's request.
+    pub(crate) fn of_client(error: &hyper::Error) -> Self {
+        let io = std::error::Error::source(error)
+            .and_then(|source| source.downcast_ref::<std::io::Error>());
+        match io {
+            Some(io) if io.kind() == std::io::ErrorKind::TimedOut => Self::TooSlow,
+            _ => Self::ClientBrokeOff,
+        }
+    }
+}
+
 pub enum Body {
     Empty,
     Full(Option<Bytes>),

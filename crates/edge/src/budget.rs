@@ -13,6 +13,15 @@ pub const UPLOADS_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// A thousand pages of 256 KB that slow clients have not read; beyond, origins wait for their clients.
 pub const RELAYED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
+/// HTTP/2 connections and what their open streams hold: some 25,000 requests at once, where admission lets a few hundred wait.
+pub const HTTP2_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// A quarter of it: a carrier or an office behind one address, and room for three more when that one is an attacker.
+pub const HTTP2_BYTES_PER_ADDRESS_MAX: u64 = HTTP2_BYTES_MAX / 4;
+/// Eighty pages being compressed with zstd, or three times as many with gzip, for readers who take them slowly; who comes beyond gets the
+/// page as it is.
+pub const CODERS_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
 #[derive(Debug)]
 pub(crate) struct Budget {
     held: AtomicU64,
@@ -60,7 +69,6 @@ impl Budget {
         })
     }
 
-    #[cfg(test)]
     pub(crate) fn held(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
     }

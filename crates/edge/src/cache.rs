@@ -21,6 +21,7 @@ pub mod flight;
 pub mod freshness;
 pub mod key;
 pub mod memory;
+pub mod purge;
 pub mod range;
 pub mod status;
 pub mod stored;
@@ -36,21 +37,34 @@ use quick_cache::UnitWeighter;
 use self::control::{Control, Seconds};
 use self::fetch::Fetch;
 use self::flight::{FlightReader, FlightWriter, Flights, Joined, NotKept};
-use self::freshness::{Freshness, Unstorable};
+use self::freshness::{Freshness, Reach, Unstorable};
 use self::key::{BuildHashed, Key, KeyRef, Keyring, Scheme};
 use self::memory::{Found, Store};
+use self::purge::What;
 use self::status::Forward;
-use self::stored::{Shape, Stored};
+use self::stored::{Doubt, Shape, Stored};
 use crate::clock::UnixMillis;
 use crate::compress::Compressor;
 use crate::fields::Fields;
 use crate::plan::SiteId;
+use crate::profile::Standing;
 
 /// Keys known not to be storable. 40 bytes each; a flood of new ones pushes out others of its kind first.
 pub const REFUSED_MAX: usize = 65_536;
 /// How long a key is taken not to be storable. Requests for it do not wait for each other meanwhile; should it become storable, the
 /// next response is stored and the key forgotten.
 pub const REFUSED_MILLIS: u64 = 60_000;
+
+/// The same for a page with a form that belongs to a session: found only when its head, without the session, is with a reader.
+const FORM_TOKEN_MILLIS: u64 = 3_600_000;
+
+/// Keys somebody's own request has shown to be everybody's: the next such request fetches for all. 32 bytes each; forgotten, it is
+/// learned again from one request.
+const OPEN_MAX: usize = 16_384;
+const OPEN_MILLIS: u64 = 3_600_000;
+/// Keys whose response has repeated something a reader said: fetched with nothing that is not in the key. 24 bytes each.
+const BARE_MAX: usize = 16_384;
+const BARE_MILLIS: u64 = 3_600_000;
 
 /// Share of the cache's bytes that responses on their way may hold besides, at least and at most this much.
 const FLIGHT_SHARE: u64 = 4;
@@ -64,6 +78,15 @@ pub enum RequestDirectives {
     Honour,
     /// Of everybody else.
     Ignore,
+}
+
+/// Who sent an unsafe request. Whoever it was, what it changed is asked for anew; whose word it is decides what readers get meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Author {
+    /// An editor who corrects an article must see the correction, and so must everybody after.
+    Staff,
+    /// Anybody can write: at most answers to POST are 200s that changed nothing.
+    Stranger,
 }
 
 #[derive(Debug)]
@@ -88,6 +111,8 @@ pub struct Stale {
     pub while_revalidating: bool,
     /// Send it if the origin fails or does not admit the request.
     pub on_error: bool,
+    /// Staff changed it: wait for the origin as long as it takes, unless it fails.
+    pub invalid: bool,
     /// The last response for this key could not be stored: fetch alone, at once.
     pub refused: Option<Unstorable>,
     /// The client wants nothing from the origin: send it, and ask nobody.
@@ -123,6 +148,8 @@ pub struct CacheStats {
     pub stored: u64,
     pub freshened: u64,
     pub invalidated: u64,
+    /// Orders to purge.
+    pub purges: u64,
     pub evicted: u64,
     /// Complete responses the store did not take for their weight, and bodies that proved too long on their way.
     pub too_heavy: u64,
@@ -146,6 +173,8 @@ pub struct Cache {
     stores: Box<[Store]>,
     flights: Arc<Flights>,
     refused: quick_cache::sync::Cache<u64, Refused, UnitWeighter, BuildHashed>,
+    open: quick_cache::sync::Cache<u64, Open, UnitWeighter, BuildHashed>,
+    bare: quick_cache::sync::Cache<u64, UnixMillis, UnitWeighter, BuildHashed>,
     compressor: Compressor<Stored>,
     serials: AtomicU64,
     counts: Counts,
@@ -157,6 +186,13 @@ struct Refused {
     until: UnixMillis,
 }
 
+/// A key whose origin, asked by somebody in particular, said that everybody may have the answer.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    reach: Reach,
+    until: UnixMillis,
+}
+
 #[derive(Default)]
 struct Counts {
     hits: Striped,
@@ -165,6 +201,7 @@ struct Counts {
     stored: AtomicU64,
     freshened: AtomicU64,
     invalidated: AtomicU64,
+    purges: AtomicU64,
     too_heavy: AtomicU64,
     flights_without_room: AtomicU64,
 }
@@ -181,13 +218,9 @@ impl Cache {
         Ok(Arc::new(Self {
             flights: Arc::new(Flights::new(keyring.clone(), flight_bytes_max)),
             stores: (0..sites.max(1)).map(|_| Store::new(part)).collect(),
-            refused: quick_cache::sync::Cache::with(
-                REFUSED_MAX,
-                REFUSED_MAX as u64,
-                UnitWeighter,
-                BuildHashed::default(),
-                quick_cache::sync::DefaultLifecycle::default(),
-            ),
+            refused: remembered(REFUSED_MAX),
+            open: remembered(OPEN_MAX),
+            bare: remembered(BARE_MAX),
             compressor: Compressor::start()?,
             serials: AtomicU64::new(0),
             counts: Counts::default(),
@@ -204,6 +237,47 @@ impl Cache {
         target: &'a [u8],
     ) -> KeyRef<'a> {
         self.keyring.key(site, scheme, host, target)
+    }
+
+    /// `cookies`: [`crate::profile::Reading::keyed`].
+    pub fn key_with<'a>(
+        &self,
+        site: SiteId,
+        scheme: Scheme,
+        host: &'a [u8],
+        target: &'a [u8],
+        cookies: &'a [u8],
+    ) -> KeyRef<'a> {
+        self.keyring.key_with(site, scheme, host, target, cookies)
+    }
+
+    /// Of a request's values that are not in its key: who brings others reads along with others.
+    pub fn number_of(&self, values: &[&[u8]]) -> u64 {
+        self.keyring.hash_of(values)
+    }
+
+    /// Somebody's own request got an answer that its origin lets reach this far, whoever asks.
+    pub fn note_open(&self, key: &KeyRef<'_>, reach: Reach, now: UnixMillis) {
+        let until = UnixMillis(now.0.saturating_add(OPEN_MILLIS));
+        self.open.insert(key.hash(), Open { reach, until });
+    }
+
+    fn is_open(&self, key: &KeyRef<'_>, standing: Standing, now: UnixMillis) -> bool {
+        standing == Standing::Anonymous
+            || self
+                .open
+                .get(&key.hash())
+                .is_some_and(|open| now < open.until && open.reach.includes(standing))
+    }
+
+    fn fetch_bare(&self, key: &Key, now: UnixMillis) {
+        let until = UnixMillis(now.0.saturating_add(BARE_MILLIS));
+        self.bare.insert(key.hash(), until);
+    }
+
+    /// Is this key fetched with nothing that is not in it?
+    pub fn is_bare(&self, key: &KeyRef<'_>, now: UnixMillis) -> bool {
+        self.bare.get(&key.hash()).is_some_and(|until| now < until)
     }
 
     /// For GET and HEAD.
@@ -242,7 +316,7 @@ impl Cache {
         }
     }
 
-    /// Nothing here answers this request, now or soon: no copy of any age, no fetch under way to read along with.
+    /// Nothing here answers this request, now or soon: no copy that may be sent, no fetch under way to read along with.
     pub fn needs_origin<F: Fields + ?Sized>(
         &self,
         key: &KeyRef<'_>,
@@ -251,6 +325,10 @@ impl Cache {
     ) -> bool {
         match self.find(key, request, None, now) {
             Lookup::Miss(miss) => !self.flights.is_flying(key, miss.flight),
+            // A copy that may not be sent unasked is no answer.
+            Lookup::Stale(stale) if !stale.while_revalidating && !stale.on_error => {
+                !self.flights.is_flying(key, stale.flight)
+            }
             Lookup::HitForMiss(_) | Lookup::Bypass(_) => true,
             Lookup::Fresh(_) | Lookup::Stale(_) | Lookup::NotCached => false,
         }
@@ -287,9 +365,14 @@ impl Cache {
         if wishes.is_some_and(|wishes| wishes.no_store) {
             return Lookup::Bypass(Forward::Request);
         }
-        let authorized = request.field("authorization").is_some();
+        let standing = request.standing();
+        let authorized =
+            standing == Standing::Credentials || request.field("authorization").is_some();
         let miss = match self.store(key).find(key, request) {
             Found::Stored(stored) if authorized && !stored.is_shared_with_authorized() => {
+                return Lookup::Bypass(Forward::Bypass);
+            }
+            Found::Stored(stored) if !stored.freshness().reach().includes(standing) => {
                 return Lookup::Bypass(Forward::Bypass);
             }
             Found::Stored(stored) => return self.judge(key, stored, request, wishes, now),
@@ -302,7 +385,7 @@ impl Cache {
                 flight: 0,
             },
         };
-        if authorized {
+        if authorized || !self.is_open(key, standing, now) {
             return Lookup::Bypass(Forward::Bypass);
         }
         match self.refusal(key, now) {
@@ -328,6 +411,7 @@ impl Cache {
     ) -> Lookup {
         let fresh = stored.is_fresh(now);
         let freshness = stored.freshness();
+        let doubt = stored.doubt();
         let accepted = match wishes {
             None => fresh,
             Some(wishes) => accepts(wishes, &stored, now),
@@ -347,9 +431,13 @@ impl Cache {
                 Forward::Stale
             },
             while_revalidating: !fresh
-                && !stored.is_invalidated()
+                && doubt == Doubt::None
                 && freshness.serves_while_revalidating(now),
-            on_error: freshness.serves_on_error(now),
+            // Doubted, it counts as stale before its time. An origin that forbids stale answers forbids this one; one that says no
+            // more than `s-maxage` has granted the time itself, and only a writer speaks against it.
+            on_error: freshness.serves_on_error(now)
+                && (doubt == Doubt::None || !freshness.forbids_stale()),
+            invalid: doubt == Doubt::Invalid,
             refused: self.refusal(key, now),
             only_if_cached: false,
             flight,
@@ -440,39 +528,68 @@ impl Cache {
         shape
     }
 
-    /// After the answer to an unsafe request (RFC 9111 §4.4): what it changed is no longer fresh, and what is on its way for it is not
-    /// stored. Copies stay for validation and for an origin in trouble, or anybody could empty the cache with a form.
+    /// After the answer to an unsafe request (RFC 9111 §4.4): what it changed is no longer fresh, nor is what is on its way for it.
+    /// Copies stay for validation and for an origin in trouble, or anybody could empty the cache with a form; of a stranger's write
+    /// see `docs/decisions/0005-a-strangers-write.md`.
     pub fn invalidate_after(
         &self,
         key: &KeyRef<'_>,
         method: &Method,
         status: StatusCode,
         response: &HeaderMap,
+        author: Author,
     ) {
         let is_safe = method.is_safe();
         if is_safe || !(status.is_success() || status.is_redirection()) {
             return;
         }
-        self.invalidate(key);
+        let doubt = match author {
+            Author::Staff => Doubt::Invalid,
+            Author::Stranger => Doubt::Suspect,
+        };
+        self.cast_doubt(key, doubt);
         for name in [LOCATION, CONTENT_LOCATION] {
             if let Some(target) = response
                 .get(name)
                 .and_then(|value| same_host_target(key, value.as_bytes()))
             {
-                self.invalidate(&self.keyring.key_beside(key, key.scheme(), &target));
+                self.cast_doubt(&self.keyring.key_beside(key, key.scheme(), &target), doubt);
             }
         }
     }
 
     /// Both schemes: they are one resource to whoever changed it.
-    fn invalidate(&self, key: &KeyRef<'_>) {
+    fn cast_doubt(&self, key: &KeyRef<'_>, doubt: Doubt) {
         for scheme in [Scheme::Http, Scheme::Https] {
-            let key = self.keyring.key_beside(key, scheme, key.target());
-            self.flights.forget(&key);
-            if self.store(&key).invalidate(&key) {
-                count(&self.counts.invalidated);
+            let own = self.keyring.key_beside(key, scheme, key.target());
+            let plain = self.keyring.key_without_cookies(&own);
+            for key in [own, plain]
+                .into_iter()
+                .take(if own == plain { 1 } else { 2 })
+            {
+                self.flights.cast_doubt(&key, doubt);
+                if self.store(&key).cast_doubt(&key, doubt) {
+                    count(&self.counts.invalidated);
+                }
             }
         }
+    }
+
+    /// Makes copies of a site stale: asked for again when next wanted, until then good only for an origin in trouble. Returns at once.
+    pub fn purge(&self, site: SiteId, what: What) {
+        count(&self.counts.purges);
+        self.store_at(site).purges().order(what);
+    }
+
+    /// Takes copies of a site away, and says how many addresses they had. Walks the whole store.
+    pub fn forget(&self, site: SiteId, what: &What) -> u64 {
+        count(&self.counts.purges);
+        self.store_at(site).forget(what)
+    }
+
+    /// Carries out what was ordered since the last time; to be called [`purge::SWEEP_EVERY`].
+    pub fn sweep_purges(&self) {
+        self.stores.iter().for_each(Store::sweep);
     }
 
     /// Blocks until every coding asked for so far has been made, or found not worth it: for whoever measures or tests coded answers.
@@ -493,6 +610,7 @@ impl Cache {
             stored: read(&self.counts.stored),
             freshened: read(&self.counts.freshened),
             invalidated: read(&self.counts.invalidated),
+            purges: read(&self.counts.purges),
             evicted: sum(Store::evicted),
             too_heavy: read(&self.counts.too_heavy),
             flights: self.flights.flying() as u64,
@@ -506,8 +624,12 @@ impl Cache {
     }
 
     fn store(&self, key: &KeyRef<'_>) -> &Store {
+        self.store_at(key.site())
+    }
+
+    fn store_at(&self, site: SiteId) -> &Store {
         // A site that came with a reload shares the last store until the cache is made anew.
-        &self.stores[key.site().min(self.stores.len() - 1)]
+        &self.stores[site.min(self.stores.len() - 1)]
     }
 
     fn store_of(&self, key: &Key) -> &Store {
@@ -538,7 +660,12 @@ impl Cache {
     fn remember(&self, key: &Key, verdict: &Result<Freshness, Unstorable>, now: UnixMillis) {
         match verdict {
             Err(why) if why.lasts() => {
-                let until = UnixMillis(now.0.saturating_add(REFUSED_MILLIS));
+                let lasting = if *why == Unstorable::FormToken {
+                    FORM_TOKEN_MILLIS
+                } else {
+                    REFUSED_MILLIS
+                };
+                let until = UnixMillis(now.0.saturating_add(lasting));
                 self.refused
                     .insert(key.hash(), Refused { why: *why, until });
             }
@@ -562,6 +689,16 @@ impl Cache {
         self.keyring
             .hash_of(self.serials.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+fn remembered<T: Clone>(max: usize) -> quick_cache::sync::Cache<u64, T, UnitWeighter, BuildHashed> {
+    quick_cache::sync::Cache::with(
+        max,
+        max as u64,
+        UnitWeighter,
+        BuildHashed::default(),
+        quick_cache::sync::DefaultLifecycle::default(),
+    )
 }
 
 /// `Cache-Control` of a request, or what `Pragma` says in its absence (RFC 9111 §5.4).
@@ -613,7 +750,7 @@ fn accepts(wishes: &Control, stored: &Stored, now: UnixMillis) -> bool {
         Some(Seconds::Invalid) => false,
         Some(Seconds::Of(secs)) => staleness <= limit(secs),
     };
-    tolerated && !freshness.needs_validation_when_stale() && !stored.is_invalidated()
+    tolerated && !freshness.needs_validation_when_stale() && stored.doubt() == Doubt::None
 }
 
 /// `Location` and `Content-Location` as a target on the key's own host; `None` for another host, or what is no reference.

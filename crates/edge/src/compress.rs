@@ -3,9 +3,11 @@
 //! A stored page is squeezed for the first client that likes a coding and comes back to it: not on the request's path but by one
 //! thread of its own, fed through a short queue that drops when full. Whoever asks before it is done gets the page as it is. One
 //! thread and a short queue are a promise to the shards: an attacker who walks through the archive can keep that thread busy and
-//! nothing else.
+//! nothing else. What is not stored goes through [`passing`].
 //!
 //! Brotli at 5 and gzip at 6 are where more effort stops paying for text; zstd at 9 keeps its window under the 8 MiB browsers accept.
+
+pub(crate) mod passing;
 
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -290,7 +292,7 @@ fn work<T: Compressible>(queue: &Receiver<Job<T>>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use http::HeaderMap;
     use proptest::prelude::*;
@@ -406,7 +408,7 @@ mod tests {
         }
     }
 
-    fn unpacked(coding: Coding, packed: &[u8]) -> Vec<u8> {
+    pub(super) fn unpacked(coding: Coding, packed: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         match coding {
             Coding::Identity => out.extend_from_slice(packed),

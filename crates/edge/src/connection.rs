@@ -1,34 +1,40 @@
 //! One client, from accept to close.
 //!
 //! The loop reads a head, and either answers at once from what lies in memory (a hit, a refusal), or lends the socket to hyper
-//! for one exchange with the tap in between, or, when the client opens with the HTTP/2 preface, for good. Everything that ends
+//! for one exchange with the tap in between, or, when the client opens with the HTTP/2 preface, gives it away. Everything that ends
 //! a connection early is a [`ClientFault`] and gets a short answer where one still makes sense.
 
-use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
+#[cfg(test)]
+mod tests;
+
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::Request;
-use hyper::body::Incoming;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode, Version};
+use http_body::Body as HttpBody;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::body::{Body, BodyError};
 use crate::frames::PREFACE;
 use crate::head::{self, ClientFault, Framing, Storage};
-use crate::plan::Limits;
+use crate::http2;
+use crate::occupancy::Seat;
 use crate::serve::{self, AtOnce, Client};
 use crate::shard::Shard;
 use crate::tap::{Exchange, Tap};
 use crate::upgrade::Upgrade;
+use crate::upload::Incoming;
 use crate::wire::Wire;
 
 /// After an answer to a fault we read and drop this much, this long, so that the answer arrives before the reset.
@@ -44,16 +50,7 @@ const EXCHANGE_BUFFER_BYTES: usize = 64 * 1024;
 /// What hyper reads without being told a number, and then on its stack; told any number, it allocates for that many.
 const HYPER_FIELDS_MAX: usize = 100;
 
-/// An HTTP/2 connection whose streams all stand still this long is closed: a reader who stalls holds memory, not a page.
-const H2_STALL: Duration = Duration::from_secs(60);
-const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
-
-/// Streams reset by the client before we looked, and streams we reset for its errors (MadeYouReset), before we hang up.
-const H2_RESETS_MAX: usize = 20;
-
-pub(crate) async fn serve<S>(io: S, peer: SocketAddr, shard: Rc<Shard>)
+pub(crate) async fn serve<S>(io: S, peer: SocketAddr, shard: Rc<Shard>, seat: Seat)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -67,6 +64,7 @@ where
     let wire = Wire::new(io, body_rate_min, write_rate_min);
     let mut connection = Connection {
         client: Client::new(peer, shard),
+        seat: Arc::new(seat),
         scanned: 0,
         out: BytesMut::new(),
     };
@@ -75,6 +73,7 @@ where
 
 struct Connection {
     client: Client,
+    seat: Arc<Seat>,
     /// How much of the inbound bytes has been searched for the end of a head.
     scanned: usize,
     out: BytesMut,
@@ -109,7 +108,11 @@ impl Connection {
         loop {
             match self.next_step(&mut wire, kept).await? {
                 Step::Incomplete | Step::HangUp => return Ok(()),
-                Step::Http2 => return self.http2(wire).await,
+                Step::Http2 => {
+                    let seat = Arc::clone(&self.seat);
+                    http2::serve(self.client.clone(), wire, seat).await;
+                    return Ok(());
+                }
                 Step::Fault(fault) => return self.refuse(wire, fault).await,
                 Step::Answer {
                     head_len,
@@ -174,7 +177,14 @@ impl Connection {
                 None if wire.inbound.is_empty() && kept => Instant::now() + patience.keep_alive,
                 None => *head_deadline.insert(Instant::now() + patience.header),
             };
-            match wire.fill(deadline).await {
+            let idle = kept && wire.inbound.is_empty();
+            let filled = tokio::select! {
+                biased;
+                filled = wire.fill(deadline) => filled,
+                // A connection that has not asked for anything yet may be about to; its first request is answered.
+                () = self.client.shard.drained(), if idle => return Ok(Step::HangUp),
+            };
+            match filled {
                 Ok(0) => return Ok(Step::HangUp),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
@@ -202,7 +212,7 @@ impl Connection {
         }
         let running = self.client.shard.running();
         let mut storage = Storage::new();
-        let head = match head::parse(
+        let mut head = match head::parse(
             inbound,
             &mut self.scanned,
             &mut storage,
@@ -212,6 +222,7 @@ impl Connection {
             Ok(None) => return Step::Incomplete,
             Err(fault) => return Step::Fault(fault),
         };
+        head.keep_alive &= !self.client.shard.is_draining();
         match serve::at_once(&mut self.client, &running, &head, &mut self.out) {
             AtOnce::Answered { body, keep_alive } => Step::Answer {
                 head_len: head.len,
@@ -245,16 +256,30 @@ impl Connection {
         let upgrade: Rc<Cell<Option<Upgrade>>> = Rc::default();
         let before = wire.bytes_out;
         let tap = Tap::one_request(wire, head_len, framing, Rc::clone(&exchange));
-        let service = service_fn(|request: Request<Incoming>| {
+        let service = service_fn(|request: Request<hyper::body::Incoming>| {
             let client = self.client.clone();
             let exchange = Rc::clone(&exchange);
             let upgrade = Rc::clone(&upgrade);
             // hyper gives the socket back only from a connection that can be moved.
             Box::pin(async move {
-                let response = serve::respond(&client, request, &upgrade).await;
+                let version = request.version();
+                let mut response =
+                    serve::respond(&client, request.map(Incoming::Http1), &upgrade).await;
+                // Of the rest of a body that nobody reads we would take the next head for a guess; and an HTTP/1.0 client knows the
+                // end of an answer of unknown length by the end of the connection.
+                let unread = !exchange.is_request_read();
+                let endless =
+                    version == Version::HTTP_10 && response.body().size_hint().exact().is_none();
+                let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                if (unread || endless || client.shard.is_draining()) && !switching {
+                    exchange.closes();
+                    response
+                        .headers_mut()
+                        .insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 Ok::<_, std::convert::Infallible>(response.map(|body| Tracked {
                     body,
-                    tracker: Ended(exchange),
+                    ended: Ended(exchange),
                 }))
             })
         });
@@ -283,56 +308,14 @@ impl Connection {
             }
             return Ok(None);
         }
-        // A body the origin did not want to read to its end leaves us inside it: the next head would be a guess.
-        Ok((result.is_ok() && complete).then_some(wire))
-    }
-
-    async fn http2<S>(&mut self, wire: Wire<S>) -> io::Result<()>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
-    {
-        let limits = self.client.shard.running().plan.limits.clone();
-        let exchange = Rc::new(Exchange::default());
-        let activity = Rc::new(Activity::new());
-        let service = service_fn(|request: Request<Incoming>| {
-            let client = self.client.clone();
-            let stream = activity.stream();
-            async move {
-                let _busy = client.shard.shared.busy();
-                let response = serve::respond_h2(&client, request).await;
-                Ok::<_, std::convert::Infallible>(response.map(|body| Tracked {
-                    body,
-                    tracker: stream,
-                }))
-            }
-        });
-        let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
-        builder
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.h2_streams_max)
-            .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
-            .initial_stream_window_size(H2_STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
-            .max_send_buf_size(H2_SEND_BUFFER_BYTES)
-            .max_pending_accept_reset_streams(H2_RESETS_MAX)
-            .max_local_error_reset_streams(H2_RESETS_MAX);
-        let mut connection =
-            pin!(builder.serve_connection(Tap::frames(wire, Rc::clone(&exchange)), service));
-        loop {
-            let wake = activity.deadline(&limits);
-            tokio::select! {
-                _ended = connection.as_mut() => break,
-                () = tokio::time::sleep_until(wake) => {
-                    if activity.deadline(&limits) <= Instant::now() {
-                        break;
-                    }
-                }
-            }
+        if result.is_err() {
+            return Ok(None);
         }
-        if let Some(fault) = exchange.fault() {
-            self.client.shard.fault(fault);
+        if exchange.is_last() || !complete {
+            close(wire, complete).await?;
+            return Ok(None);
         }
-        Ok(())
+        Ok(Some(wire))
     }
 
     async fn refuse<S>(&mut self, mut wire: Wire<S>, fault: ClientFault) -> io::Result<()>
@@ -382,23 +365,15 @@ fn prepend(first: &[u8], rest: BytesMut) -> BytesMut {
     both
 }
 
-/// An answer's body and what must know how far it is.
-struct Tracked<T> {
+/// An answer's body; its end is told to the tap.
+struct Tracked {
     body: Body,
-    tracker: T,
-}
-
-trait Track {
-    /// hyper asked for a frame and was given one, or was not.
-    fn polled(&self, given: bool);
+    #[expect(dead_code, reason = "tells on drop")]
+    ended: Ended,
 }
 
 /// Tells the tap, on drop, that hyper has taken the whole answer.
 struct Ended(Rc<Exchange>);
-
-impl Track for Ended {
-    fn polled(&self, _given: bool) {}
-}
 
 impl Drop for Ended {
     fn drop(&mut self) {
@@ -406,7 +381,7 @@ impl Drop for Ended {
     }
 }
 
-impl<T: Track + Unpin> http_body::Body for Tracked<T> {
+impl http_body::Body for Tracked {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -414,10 +389,7 @@ impl<T: Track + Unpin> http_body::Body for Tracked<T> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        self.tracker
-            .polled(matches!(polled, Poll::Ready(Some(Ok(_)))));
-        polled
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -426,93 +398,5 @@ impl<T: Track + Unpin> http_body::Body for Tracked<T> {
 
     fn size_hint(&self) -> http_body::SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// What an HTTP/2 connection's streams are doing.
-struct Activity {
-    /// As many as `h2_streams_max` allows.
-    streams: RefCell<Vec<Rc<Flow>>>,
-    last: Cell<Instant>,
-}
-
-/// One answer on its way.
-struct Flow {
-    /// When hyper last took or asked for something.
-    moved: Cell<Instant>,
-    /// hyper has a frame that the client leaves no room for. While we wait for the origin, the client owes nothing.
-    owed_by_client: Cell<bool>,
-}
-
-struct Stream {
-    activity: Rc<Activity>,
-    flow: Rc<Flow>,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self {
-            streams: RefCell::default(),
-            last: Cell::new(Instant::now()),
-        }
-    }
-
-    fn stream(self: &Rc<Self>) -> Stream {
-        let flow = Rc::new(Flow {
-            moved: Cell::new(Instant::now()),
-            owed_by_client: Cell::new(false),
-        });
-        self.streams.borrow_mut().push(Rc::clone(&flow));
-        Stream {
-            activity: Rc::clone(self),
-            flow,
-        }
-    }
-
-    /// When this connection will have been of no use for too long. A stalled stream counts whatever the others do, or one small
-    /// request a minute would keep a hundred unread pages in memory.
-    fn deadline(&self, limits: &Limits) -> Instant {
-        let streams = self.streams.borrow();
-        if streams.is_empty() {
-            return self.last.get() + limits.keep_alive_timeout;
-        }
-        streams
-            .iter()
-            .filter(|flow| flow.owed_by_client.get())
-            .map(|flow| flow.moved.get() + H2_STALL)
-            .min()
-            .unwrap_or_else(|| Instant::now() + H2_STALL)
-    }
-}
-
-impl Track for Stream {
-    fn polled(&self, given: bool) {
-        self.flow.moved.set(Instant::now());
-        self.flow.owed_by_client.set(given);
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.activity.last.set(Instant::now());
-        self.activity
-            .streams
-            .borrow_mut()
-            .retain(|flow| !Rc::ptr_eq(flow, &self.flow));
-    }
-}
-
-/// hyper's HTTP/2 spawns its streams; ours stay on this shard.
-#[derive(Clone, Copy)]
-struct LocalExecutor;
-
-impl<F> hyper::rt::Executor<F> for LocalExecutor
-where
-    F: Future + 'static,
-{
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
     }
 }

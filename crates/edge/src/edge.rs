@@ -18,10 +18,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::cache::Cache;
+use crate::cache::purge::What;
 use crate::clock::UnixMillis;
 use crate::listen;
 use crate::origin::health::State;
 use crate::plan::{Plan, SiteId};
+use crate::purging;
 use crate::serve;
 use crate::shard::{Running, Shard, Shared};
 use crate::stats::{Counters, SiteStats, Stats, Totals};
@@ -70,7 +72,7 @@ pub struct Edge {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
     Run,
-    /// No new connections.
+    /// No new connections, and no further exchange on those there are.
     Drain,
     Now,
 }
@@ -204,12 +206,37 @@ impl Edge {
         self.shared.bypass.store(on, Ordering::Relaxed);
     }
 
+    /// Makes copies stale. `host`: of which site; `None`: of all. Says of how many sites; none: no site has the host.
+    pub fn purge(&self, host: Option<&str>, what: &What) -> usize {
+        let sites = self.sites_of(host);
+        for site in sites.clone() {
+            self.shared.cache.purge(site, what.clone());
+        }
+        sites.len()
+    }
+
+    /// Takes copies away, and says how many addresses they had; `None`: no site has the host.
+    pub fn forget(&self, host: Option<&str>, what: &What) -> Option<u64> {
+        let sites = self.sites_of(host);
+        (!sites.is_empty()).then(|| sites.map(|site| self.shared.cache.forget(site, what)).sum())
+    }
+
+    fn sites_of(&self, host: Option<&str>) -> std::ops::Range<SiteId> {
+        let running = self.shared.running.load();
+        match host.map(|host| running.site_of(host)) {
+            None => 0..running.sites.len(),
+            Some(Some(site)) => site..site + 1,
+            Some(None) => 0..0,
+        }
+    }
+
     pub fn stats(&self) -> Stats {
         let running = self.shared.running.load();
         let cache = self.shared.cache.stats();
         Stats {
             uptime_s: self.shared.started.elapsed().as_secs(),
             connections: self.shared.occupancy.connections(),
+            http2_bytes: self.shared.occupancy.http2_bytes(),
             bypass: self.shared.bypassed(),
             totals: Totals::of(self.counters.iter().map(Arc::as_ref)),
             cache_entries: cache.keys,
@@ -259,7 +286,8 @@ impl Edge {
         sum
     }
 
-    /// Stops accepting, lets exchanges under way finish for up to `grace`, then ends. Blocks.
+    /// Stops accepting, lets exchanges under way finish for up to `grace`, then ends. Connections that wait for nothing are closed at
+    /// once, others say on their next answer that it is the last. Blocks.
     pub fn stop(mut self, grace: Duration) {
         self.end(grace);
     }
@@ -267,8 +295,12 @@ impl Edge {
     fn end(&mut self, grace: Duration) {
         let deadline = Instant::now() + grace;
         self.stop.send_replace(Stop::Drain);
-        while self.shared.exchanges() > 0 && Instant::now() < deadline {
+        // One look at least, so that clients are told.
+        while Instant::now() < deadline {
             thread::sleep(STOP_LOOK);
+            if self.shared.exchanges() == 0 {
+                break;
+            }
         }
         self.stop.send_replace(Stop::Now);
         for thread in self.threads.drain(..) {
@@ -320,10 +352,12 @@ impl ShardStart {
                 )
                 .collect();
             tokio::task::spawn_local(serve::watch_origins(Rc::clone(&shard)));
+            tokio::task::spawn_local(purging::sweep(Rc::clone(&shard)));
             drop(stopped.wait_for(|stop| *stop != Stop::Run).await);
             for task in accepting {
                 task.abort();
             }
+            shard.drain();
             drop(stopped.wait_for(|stop| *stop == Stop::Now).await);
         });
     }

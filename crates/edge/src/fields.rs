@@ -5,12 +5,22 @@
 
 use http::HeaderMap;
 
+use crate::profile::Standing;
+
 pub trait Fields {
     /// The first line of this field. `name` is lower case.
     fn field(&self, name: &str) -> Option<&[u8]>;
 
     /// Every line of this field, in order. `name` is lower case.
     fn each_line<'a>(&'a self, name: &str, line: &mut dyn FnMut(&'a [u8]));
+
+    /// The name of every line, in whatever case it came.
+    fn each_name(&self, name: &mut dyn FnMut(&str));
+
+    /// Who asks, as far as that decides which copies may answer.
+    fn standing(&self) -> Standing {
+        Standing::Anonymous
+    }
 
     /// All lines joined by `, ` as RFC 9110 §5.3 allows for list fields; `None` when the field is absent.
     fn joined(&self, name: &str) -> Option<Vec<u8>> {
@@ -34,6 +44,12 @@ impl Fields for HeaderMap {
     fn each_line<'a>(&'a self, name: &str, line: &mut dyn FnMut(&'a [u8])) {
         for value in self.get_all(name) {
             line(value.as_bytes());
+        }
+    }
+
+    fn each_name(&self, name: &mut dyn FnMut(&str)) {
+        for known in self.keys() {
+            name(known.as_str());
         }
     }
 }

@@ -448,6 +448,38 @@ pub fn response(
     }
 }
 
+/// A redirect within the site keeps what was taken from the target that led to it: the page's own script wants to count it.
+pub fn give_back(fields: &mut HeaderMap, taken: &str, host: &Authority) {
+    let location = fields.get(LOCATION).and_then(|value| value.to_str().ok());
+    let Some(location) = location else {
+        return;
+    };
+    let rest = match location.split_once("://") {
+        Some((_, rest)) => Some(rest),
+        None => location.strip_prefix("//"),
+    };
+    let is_elsewhere = rest.is_some_and(|rest| {
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        !rest[..end].eq_ignore_ascii_case(host.as_str())
+    });
+    if is_elsewhere {
+        return;
+    }
+    let (target, fragment) = match location.split_once('#') {
+        Some((target, fragment)) => (target, Some(fragment)),
+        None => (location, None),
+    };
+    let joint = if target.contains('?') { '&' } else { '?' };
+    let mut back = format!("{target}{joint}{taken}");
+    if let Some(fragment) = fragment {
+        back.push('#');
+        back.push_str(fragment);
+    }
+    if let Ok(back) = HeaderValue::from_str(&back) {
+        fields.insert(LOCATION, back);
+    }
+}
+
 /// `Content-Length: 5, 5` is five, and so are two lines of it; hyper has seen to it that all say the same.
 fn one_length(fields: &mut HeaderMap) {
     let mut lines = fields.get_all(CONTENT_LENGTH).iter();
@@ -1049,6 +1081,30 @@ mod tests {
                     if keep_host { location } else { expected }
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_redirect_within_the_site_gives_back_what_was_taken() {
+        let table = [
+            ("/a/", "/a/?utm_source=x&fbclid=y"),
+            ("/a?b=1#c", "/a?b=1&utm_source=x&fbclid=y#c"),
+            (
+                "https://news.example/a",
+                "https://news.example/a?utm_source=x&fbclid=y",
+            ),
+            ("//news.example", "//news.example?utm_source=x&fbclid=y"),
+            ("https://elsewhere.example/a", "https://elsewhere.example/a"),
+            ("https://news.example.evil/a", "https://news.example.evil/a"),
+        ];
+        for (location, expected) in table {
+            let mut answer = fields(&[("location", location)]);
+            give_back(
+                &mut answer,
+                "utm_source=x&fbclid=y",
+                authority("news.example"),
+            );
+            assert_eq!(answer.get("location").unwrap(), expected);
         }
     }
 

@@ -22,6 +22,9 @@ const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
+/// The highest bit is reserved.
+const STREAM_BITS: u32 = 0x7fff_ffff;
+
 const FLAG_END_STREAM: u8 = 1;
 const FLAG_END_HEADERS: u8 = 4;
 const FLAG_PADDED: u8 = 8;
@@ -83,10 +86,15 @@ pub struct FrameWatch {
     head: [u8; FRAME_HEAD_BYTES],
     head_len: usize,
     payload_left: usize,
+    /// The stream whose DATA the payload is.
+    data_of: Option<u32>,
     spent: [u32; ALLOWANCES.len()],
     refilled: Option<Instant>,
     continuations: u32,
     block_bytes: usize,
+    block_since: Option<Instant>,
+    /// The payload on its way is the last of its block.
+    block_ends: bool,
 }
 
 impl FrameWatch {
@@ -96,14 +104,31 @@ impl FrameWatch {
             head: [0; FRAME_HEAD_BYTES],
             head_len: 0,
             payload_left: 0,
+            data_of: None,
             spent: [0; ALLOWANCES.len()],
             refilled: None,
             continuations: 0,
             block_bytes: 0,
+            block_since: None,
+            block_ends: false,
         }
     }
 
-    pub fn advance(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), ClientFault> {
+    /// When a header block began that is not complete yet.
+    pub fn block_since(&self) -> Option<Instant> {
+        self.block_since
+    }
+
+    /// `data` hears of every payload byte of a DATA frame, and of the stream it is for.
+    ///
+    /// # Errors
+    /// When a purse is empty.
+    pub fn advance(
+        &mut self,
+        mut bytes: &[u8],
+        now: Instant,
+        mut data: impl FnMut(u32, usize),
+    ) -> Result<(), ClientFault> {
         let preface = self.preface_left.min(bytes.len());
         self.preface_left -= preface;
         bytes = &bytes[preface..];
@@ -112,6 +137,10 @@ impl FrameWatch {
                 let step = self.payload_left.min(bytes.len());
                 self.payload_left -= step;
                 bytes = &bytes[step..];
+                if let Some(stream) = self.data_of {
+                    data(stream, step);
+                }
+                self.end_block();
                 continue;
             }
             let step = (FRAME_HEAD_BYTES - self.head_len).min(bytes.len());
@@ -121,15 +150,28 @@ impl FrameWatch {
             if self.head_len == FRAME_HEAD_BYTES {
                 self.head_len = 0;
                 self.frame(now)?;
+                self.end_block();
             }
         }
         Ok(())
     }
 
+    fn end_block(&mut self) {
+        if self.block_ends && self.payload_left == 0 {
+            self.block_ends = false;
+            self.block_since = None;
+        }
+    }
+
     fn frame(&mut self, now: Instant) -> Result<(), ClientFault> {
-        let [a, b, c, kind, flags, ..] = self.head;
+        let [a, b, c, kind, flags, stream @ ..] = self.head;
         let len = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         self.payload_left = len;
+        self.data_of = (kind == DATA).then(|| u32::from_be_bytes(stream) & STREAM_BITS);
+        if matches!(kind, HEADERS | CONTINUATION) {
+            self.block_since.get_or_insert(now);
+            self.block_ends = flags & FLAG_END_HEADERS != 0;
+        }
         match kind {
             HEADERS => {
                 self.continuations = 0;
@@ -227,13 +269,17 @@ mod tests {
         let now = Instant::now();
         for (what, kind, flags, len, pass) in TABLE {
             let mut watch = FrameWatch::new();
-            watch.advance(PREFACE, now).unwrap();
+            watch.advance(PREFACE, now, |_, _| {}).unwrap();
             let one = frame(*kind, *flags, *len);
             for sent in 1..=*pass {
-                assert_eq!(watch.advance(&one, now), Ok(()), "{what}, frame {sent}");
+                assert_eq!(
+                    watch.advance(&one, now, |_, _| {}),
+                    Ok(()),
+                    "{what}, frame {sent}"
+                );
             }
             assert_eq!(
-                watch.advance(&one, now),
+                watch.advance(&one, now, |_, _| {}),
                 Err(ClientFault::FrameFlood),
                 "{what}"
             );
@@ -241,15 +287,45 @@ mod tests {
     }
 
     #[test]
+    fn what_has_come_of_a_body_and_of_a_header_block_is_known() {
+        let start = Instant::now();
+        let later = start + Duration::from_secs(1);
+        let mut watch = FrameWatch::new();
+        let mut told = 0;
+        let mut advance = |watch: &mut FrameWatch, bytes: &[u8], now| {
+            for piece in bytes.chunks(7) {
+                let data = |stream, bytes| {
+                    assert_eq!(stream, 1);
+                    told += bytes;
+                };
+                watch.advance(piece, now, data).unwrap();
+            }
+        };
+        advance(&mut watch, PREFACE, start);
+        assert_eq!(watch.block_since(), None);
+        advance(&mut watch, &frame(HEADERS, 0, 100), start);
+        assert_eq!(watch.block_since(), Some(start));
+        let last = frame(CONTINUATION, FLAG_END_HEADERS, 100);
+        advance(&mut watch, &last[..108], later);
+        assert_eq!(watch.block_since(), Some(start), "a byte is missing");
+        advance(&mut watch, &last[108..], later);
+        assert_eq!(watch.block_since(), None);
+        advance(&mut watch, &frame(HEADERS, FLAG_END_HEADERS, 0), later);
+        assert_eq!(watch.block_since(), None);
+        advance(&mut watch, &frame(DATA, 0, 1000)[..509], later);
+        assert_eq!(told, 500);
+    }
+
+    #[test]
     fn purses_refill() {
         let start = Instant::now();
         let mut watch = FrameWatch::new();
-        watch.advance(PREFACE, start).unwrap();
+        watch.advance(PREFACE, start, |_, _| {}).unwrap();
         let ping = frame(PING, 0, 8);
         for second in 0..100 {
             for _ in 0..5 {
                 assert_eq!(
-                    watch.advance(&ping, start + Duration::from_secs(second)),
+                    watch.advance(&ping, start + Duration::from_secs(second), |_, _| {}),
                     Ok(())
                 );
             }
@@ -260,15 +336,18 @@ mod tests {
     fn ordinary_requests_spend_nothing() {
         let now = Instant::now();
         let mut watch = FrameWatch::new();
-        watch.advance(PREFACE, now).unwrap();
+        watch.advance(PREFACE, now, |_, _| {}).unwrap();
         for _ in 0..10_000 {
             watch
                 .advance(
                     &frame(HEADERS, FLAG_END_HEADERS | FLAG_END_STREAM, 300),
                     now,
+                    |_, _| {},
                 )
                 .unwrap();
-            watch.advance(&frame(DATA, 0, 1000), now).unwrap();
+            watch
+                .advance(&frame(DATA, 0, 1000), now, |_, _| {})
+                .unwrap();
         }
     }
 
@@ -280,9 +359,9 @@ mod tests {
             for (kind, flags, len) in kinds {
                 bytes.extend(frame(kind, flags, len));
             }
-            let whole = FrameWatch::new().advance(&bytes, now);
+            let whole = FrameWatch::new().advance(&bytes, now, |_, _| {});
             let mut watch = FrameWatch::new();
-            let pieces = bytes.chunks(cut).try_for_each(|piece| watch.advance(piece, now));
+            let pieces = bytes.chunks(cut).try_for_each(|piece| watch.advance(piece, now, |_, _| {}));
             prop_assert_eq!(whole, pieces);
         }
     }

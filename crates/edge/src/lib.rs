@@ -2,7 +2,7 @@
 //!
 //! Read it in the order a request travels:
 //!
-//! `listen` → `connection` → (`head` | `frames`) → `serve` → `cache` | `admission` → `origin` → `serve`
+//! `listen` → `connection` → (`head` | `http2`) → `serve` → `cache` | `admission` → `origin` → `serve`
 //!
 //! The edge knows no database and no page but its own few. It never waits for anything that is not needed to answer the
 //! request at hand.
@@ -15,11 +15,16 @@ pub mod cache;
 pub mod clock;
 pub mod compress;
 mod connection;
+pub mod disk;
 mod edge;
 pub mod fields;
 pub mod forward;
 pub mod frames;
 pub mod head;
+pub mod http2;
+pub mod keep;
+pub mod known;
+pub mod likeness;
 mod listen;
 pub mod occupancy;
 pub mod origin;
@@ -27,10 +32,15 @@ pub mod pages;
 mod pass;
 mod place;
 pub mod plan;
+pub mod profile;
+mod purging;
 mod read;
 mod relay;
+pub mod relevance;
+pub mod search;
 mod serve;
 mod shard;
+pub mod shareable;
 pub mod staff;
 pub mod stats;
 mod tap;

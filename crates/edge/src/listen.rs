@@ -66,10 +66,7 @@ pub(crate) async fn accept(listener: TcpListener, shard: Rc<Shard>) {
             continue;
         };
         let shard_of_connection = Rc::clone(&shard);
-        tokio::task::spawn_local(async move {
-            let _seat = seat;
-            connection::serve(stream, peer, shard_of_connection).await;
-        });
+        tokio::task::spawn_local(connection::serve(stream, peer, shard_of_connection, seat));
         in_a_row += 1;
         if in_a_row % ACCEPTS_IN_A_ROW == 0 {
             tokio::task::yield_now().await;

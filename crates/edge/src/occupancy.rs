@@ -2,14 +2,16 @@
 //!
 //! Generous in calm: a dormitory or a mobile carrier shares one address, and an idle connection costs under 4 KB. Only when
 //! sockets run short does patience shrink, for everybody alike, so that slow connections make room for readers who arrive.
+//! What HTTP/2 lets one socket begin a hundredfold is counted here as bytes, in one sum for all and in one for each address.
 //! The table holds an address only while it is connected: it is bounded by [`Limits::connections_max`].
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::budget::{Budget, HTTP2_BYTES_MAX, HTTP2_BYTES_PER_ADDRESS_MAX, Held};
 use crate::plan::Limits;
 
 /// Above this share of `connections_max` sockets are scarce.
@@ -23,10 +25,26 @@ const SCARCE_PER_ADDRESS: usize = 64;
 /// Locks, so that shards seldom meet.
 const PARTS: usize = 16;
 
-#[derive(Default)]
 pub struct Occupancy {
     connections: AtomicUsize,
-    parts: [Mutex<HashMap<IpAddr, usize, foldhash::fast::RandomState>>; PARTS],
+    parts: [Mutex<Part>; PARTS],
+    http2: Arc<Budget>,
+}
+
+type Part = HashMap<IpAddr, Here, foldhash::fast::RandomState>;
+
+/// What one address has.
+#[derive(Default)]
+struct Here {
+    connections: usize,
+    http2_bytes: u64,
+}
+
+/// What an HTTP/2 connection or stream takes, given back on drop.
+pub struct Http2Hold {
+    held: Held,
+    bytes: u64,
+    seat: Arc<Seat>,
 }
 
 /// A place for one connection, given back on drop.
@@ -42,6 +60,16 @@ pub struct Patience {
     pub keep_alive: Duration,
 }
 
+impl Default for Occupancy {
+    fn default() -> Self {
+        Self {
+            connections: AtomicUsize::new(0),
+            parts: Default::default(),
+            http2: Budget::new(HTTP2_BYTES_MAX),
+        }
+    }
+}
+
 impl Occupancy {
     /// `None`: no room, for anybody or for this address.
     pub fn sit(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Option<Seat> {
@@ -52,16 +80,14 @@ impl Occupancy {
         } else {
             limits.connections_per_address_max
         };
-        let mut part = self
-            .part(address)
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let here = part.get(&address).copied().unwrap_or(0);
+        let mut part = self.part(address);
+        let here = part.get(&address).map_or(0, |here| here.connections);
         if taken >= limits.connections_max || here >= per_address_max {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        part.insert(address, here + 1);
+        part.entry(address).or_default().connections += 1;
+        drop(part);
         Some(Seat {
             occupancy: Arc::clone(self),
             address,
@@ -70,6 +96,11 @@ impl Occupancy {
 
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// What HTTP/2 holds now.
+    pub fn http2_bytes(&self) -> u64 {
+        self.http2.held()
     }
 
     pub fn patience(&self, limits: &Limits) -> Patience {
@@ -86,13 +117,15 @@ impl Occupancy {
         }
     }
 
-    fn part(&self, address: IpAddr) -> &Mutex<HashMap<IpAddr, usize, foldhash::fast::RandomState>> {
+    fn part(&self, address: IpAddr) -> MutexGuard<'_, Part> {
         let last = match address {
             IpAddr::V4(v4) => v4.octets()[3],
             // The interface part is the attacker's to choose, and so is its spread over the locks; that harms nobody.
             IpAddr::V6(v6) => v6.octets()[15],
         };
-        &self.parts[usize::from(last) % PARTS]
+        self.parts[usize::from(last) % PARTS]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -100,17 +133,54 @@ fn is_scarce(connections: usize, limits: &Limits) -> bool {
     connections.saturating_mul(100) >= limits.connections_max.saturating_mul(SCARCE_PERCENT)
 }
 
+impl Seat {
+    /// `None`: so much is not left, for anybody or, when it is `one_of_many`, for this address.
+    pub fn hold_http2(self: &Arc<Self>, bytes: usize, one_of_many: bool) -> Option<Http2Hold> {
+        let held = self.occupancy.http2.try_hold(bytes)?;
+        let bytes = bytes as u64;
+        let mut part = self.occupancy.part(self.address);
+        let here = part.get_mut(&self.address)?;
+        if one_of_many && here.http2_bytes + bytes > HTTP2_BYTES_PER_ADDRESS_MAX {
+            return None;
+        }
+        here.http2_bytes += bytes;
+        drop(part);
+        Some(Http2Hold {
+            held,
+            bytes,
+            seat: Arc::clone(self),
+        })
+    }
+}
+
+impl Http2Hold {
+    /// More, whatever is left: for what has been begun.
+    pub fn add(&mut self, bytes: usize) {
+        self.held.add(bytes);
+        self.bytes += bytes as u64;
+        let mut part = self.seat.occupancy.part(self.seat.address);
+        if let Some(here) = part.get_mut(&self.seat.address) {
+            here.http2_bytes += bytes as u64;
+        }
+    }
+}
+
+impl Drop for Http2Hold {
+    fn drop(&mut self) {
+        let mut part = self.seat.occupancy.part(self.seat.address);
+        if let Some(here) = part.get_mut(&self.seat.address) {
+            here.http2_bytes -= self.bytes;
+        }
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         self.occupancy.connections.fetch_sub(1, Ordering::Relaxed);
-        let mut part = self
-            .occupancy
-            .part(self.address)
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut part = self.occupancy.part(self.address);
         if let Some(here) = part.get_mut(&self.address) {
-            *here -= 1;
-            if *here == 0 {
+            here.connections -= 1;
+            if here.connections == 0 {
                 part.remove(&self.address);
             }
         }
@@ -162,6 +232,36 @@ mod tests {
                 0
             );
         }
+    }
+
+    #[test]
+    fn one_address_cannot_take_all_of_http2_and_a_trusted_proxy_can() {
+        let occupancy = Arc::new(Occupancy::default());
+        let sit = |last| Arc::new(occupancy.sit(address(last), &limits()).unwrap());
+        const MIB: usize = 1024 * 1024;
+        let take = |seat: &Arc<Seat>, one_of_many| -> Vec<Http2Hold> {
+            std::iter::from_fn(|| seat.hold_http2(MIB, one_of_many)).collect()
+        };
+        let attacker = [sit(1), sit(1)];
+        let mut held = take(&attacker[0], true);
+        assert_eq!(held.len(), 64);
+        assert!(take(&attacker[1], true).is_empty(), "by another connection");
+        let proxied = take(&sit(2), false);
+        assert_eq!(proxied.len(), 192);
+        assert!(take(&sit(3), true).is_empty());
+        held.truncate(1);
+        held[0].add(MIB);
+        drop(proxied);
+        assert_eq!(occupancy.http2_bytes(), 2 * MIB as u64);
+        assert_eq!(take(&attacker[1], true).len(), 62);
+        drop((held, attacker));
+        assert_eq!(occupancy.http2_bytes(), 0);
+        assert!(
+            occupancy
+                .parts
+                .iter()
+                .all(|part| part.lock().unwrap().is_empty())
+        );
     }
 
     #[test]

@@ -101,6 +101,8 @@ pub enum OriginError {
     ResponseTimedOut,
     #[error("the origin stopped reading the request")]
     RequestNotTaken,
+    #[error("the origin closed the connection while the client was still sending")]
+    ClosedOnClient,
     #[error("the client's request body ended early")]
     RequestBody(#[source] BodyError),
     #[error("the origin's answer is not HTTP/1.1 as we can pass it on: {0}")]
@@ -124,7 +126,7 @@ pub enum BadResponse {
 impl OriginError {
     pub fn fault(&self) -> Fault {
         match self {
-            Self::RequestBody(_) => Fault::Client,
+            Self::RequestBody(_) | Self::ClosedOnClient => Fault::Client,
             Self::NoSocket(_) => Fault::Edge,
             _ => Fault::Origin,
         }
@@ -141,6 +143,7 @@ impl OriginError {
             Self::ResponseTimedOut
             | Self::RequestNotTaken
             | Self::RequestBody(_)
+            | Self::ClosedOnClient
             | Self::BadResponse(_) => Retry::Never,
         }
     }
@@ -158,6 +161,7 @@ impl OriginError {
             Self::Resolve
             | Self::Connect(_)
             | Self::ClosedBeforeResponse
+            | Self::ClosedOnClient
             | Self::BadResponse(_) => StatusCode::BAD_GATEWAY,
         }
     }
@@ -174,7 +178,10 @@ impl OriginError {
             | Self::ResponseTimedOut
             | Self::RequestNotTaken
             | Self::BadResponse(_) => Some(Event::Silent),
-            Self::BreakerOpen | Self::NoSocket(_) | Self::RequestBody(_) => None,
+            // Servers close on whoever sends too slowly, and who does is up to strangers.
+            Self::BreakerOpen | Self::NoSocket(_) | Self::RequestBody(_) | Self::ClosedOnClient => {
+                None
+            }
         }
     }
 }
@@ -336,7 +343,7 @@ impl Origin {
         let (upload, note) = if contentless {
             (Upload::none(), None)
         } else {
-            let (upload, note) = Upload::new(body, Instant::now());
+            let (upload, note) = Upload::new(body, &self.health, Instant::now());
             (upload, Some(note))
         };
         let lease = match self.pool.take(safe, Instant::now()) {
@@ -430,7 +437,12 @@ impl Origin {
             Err(mut failed) => {
                 let unsent = failed.take_message();
                 let untouched = unsent.is_some() || (lease.reused && !lease.wire.wrote());
-                let error = name_failure(failed.into_error(), &lease.wire);
+                let error = match name_failure(failed.into_error(), &lease.wire) {
+                    OriginError::ClosedBeforeResponse if waiting.is_with_client() => {
+                        OriginError::ClosedOnClient
+                    }
+                    error => error,
+                };
                 Err(Failed {
                     error,
                     unsent,
@@ -556,6 +568,12 @@ struct Waiting {
 }
 
 impl Waiting {
+    fn is_with_client(&self) -> bool {
+        self.note
+            .as_ref()
+            .is_some_and(|note| read_stage(note) == Stage::Client)
+    }
+
     async fn limit<F: Future>(
         &self,
         mut sent: std::pin::Pin<&mut F>,

@@ -38,7 +38,7 @@ const LANGUAGES_MAX: usize = 16;
 const RANGES_MAX: usize = 16;
 
 /// Names our own answers.
-const ANSWER: HeaderName = HeaderName::from_static("saqta-answer");
+pub(crate) const ANSWER: HeaderName = HeaderName::from_static("saqta-answer");
 
 const STYLE: &str = include_str!("pages/style.css");
 
@@ -183,6 +183,29 @@ pub struct Prebuilt {
 }
 
 impl Prebuilt {
+    /// `fields`: without `Content-Length`.
+    pub(crate) fn new(status: StatusCode, fields: HeaderMap, body: Bytes) -> Self {
+        let mut head = format!(
+            "HTTP/1.1 {} {}\r\n",
+            status.as_u16(),
+            status.canonical_reason().unwrap_or_default()
+        )
+        .into_bytes();
+        let length = HeaderValue::from(body.len());
+        for (name, value) in fields.iter().chain([(&CONTENT_LENGTH, &length)]) {
+            head.extend_from_slice(name.as_str().as_bytes());
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(value.as_bytes());
+            head.extend_from_slice(b"\r\n");
+        }
+        Self {
+            status,
+            fields,
+            head: Bytes::from(head),
+            body,
+        }
+    }
+
     pub fn status(&self) -> StatusCode {
         self.status
     }
@@ -291,26 +314,7 @@ fn build(page: Page, asker: Asker) -> Prebuilt {
             fields.insert(CONTENT_SECURITY_POLICY, policy);
         }
     }
-    let body = Bytes::from(body);
-    let mut head = format!(
-        "HTTP/1.1 {} {}\r\n",
-        status.as_u16(),
-        status.canonical_reason().unwrap_or_default()
-    )
-    .into_bytes();
-    let length = HeaderValue::from(body.len());
-    for (name, value) in fields.iter().chain([(&CONTENT_LENGTH, &length)]) {
-        head.extend_from_slice(name.as_str().as_bytes());
-        head.extend_from_slice(b": ");
-        head.extend_from_slice(value.as_bytes());
-        head.extend_from_slice(b"\r\n");
-    }
-    Prebuilt {
-        status,
-        fields,
-        head: Bytes::from(head),
-        body,
-    }
+    Prebuilt::new(status, fields, Bytes::from(body))
 }
 
 fn html(page: Page, language: Language, words: &Words) -> String {
@@ -362,7 +366,7 @@ fn problem(page: Page, words: &Words) -> String {
     )
 }
 
-fn tag(language: Language) -> &'static str {
+pub(crate) fn tag(language: Language) -> &'static str {
     match language {
         Language::Kazakh => "kk",
         Language::Russian => "ru",

@@ -9,13 +9,15 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
-use crate::admission::{Outcome, StreamsFull};
+use crate::admission::{Class, Outcome, StreamsFull};
 use crate::asked::Asked;
 use crate::body::Body;
+use crate::cache::Author;
 use crate::clock::UnixMillis;
 use crate::forward;
 use crate::origin::{self, OriginError};
 use crate::place::Place;
+use crate::purging;
 use crate::read;
 use crate::relay::{self, Feeder, WINDOW_BYTES};
 use crate::serve::Client;
@@ -48,12 +50,26 @@ pub(crate) async fn pass(
             Ok(response) => {
                 learn(&asked, &method, &cookies, &response);
                 let cache = &shard.shared.cache;
+                read::learn_openness(
+                    cache,
+                    &asked,
+                    &method,
+                    response.status(),
+                    response.headers(),
+                );
                 cache.invalidate_after(
                     &read::key(cache, &asked),
                     &method,
                     response.status(),
                     response.headers(),
+                    if asked.class == Class::Staff {
+                        Author::Staff
+                    } else {
+                        Author::Stranger
+                    },
                 );
+                let (status, fields) = (response.status(), response.headers());
+                purging::after_write(&shard, &asked, &method, status, fields);
                 relay_response(&asked, response, place, head).await;
             }
             Err(error) => {

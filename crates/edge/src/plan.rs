@@ -9,6 +9,8 @@ use std::time::Duration;
 use http::uri::Authority;
 use ipnet::IpNet;
 
+use crate::profile::Profile;
+
 /// Index into [`Plan::sites`].
 pub type SiteId = usize;
 
@@ -46,6 +48,16 @@ pub struct Site {
     /// The language of our own pages for a reader whose browser asks for none of them.
     pub language: Language,
     pub forward_client_address: ForwardClientAddress,
+    /// What its content system does, and what the operator says besides.
+    pub profile: Profile,
+    pub purge: PurgePlan,
+}
+
+/// Who may say that stored pages are out of date, besides the site's own server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PurgePlan {
+    pub from: Networks,
+    pub token: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -17,31 +17,34 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use saqta_detect::facts::Served;
 
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use crate::admission::{Class, Outcome, Starved};
 use crate::asked::Asked;
 use crate::body::Body;
-use crate::cache::fetch::{Fetch, Reception};
+use crate::cache::fetch::{Fetch, Reception, Terms};
 use crate::cache::flight::{Alone, Arrival, FetchFault, Streaming};
 use crate::cache::freshness::{self, Times, Unstorable};
 use crate::cache::key::{KeyRef, Scheme};
 use crate::cache::status::{CacheStatus, Forward};
 use crate::cache::stored::Stored;
-use crate::cache::{Cache, Join, Lookup, RequestDirectives, Stale};
+use crate::cache::{Cache, Join, Lookup, RequestDirectives, Stale, vary};
 use crate::clock::UnixMillis;
+use crate::compress::passing::{self, Wish};
 use crate::forward;
 use crate::origin::OriginError;
 use crate::pass::{self, PassError};
 use crate::place::Place;
+use crate::profile::{self, Profile, Standing};
 use crate::serve::{self, Client, Failure};
 use crate::shard::Shard;
 
 /// A response chosen by fields we learn of only when it arrives makes a follower join once more; after this often it asks alone.
 const JOINS_MAX: usize = 3;
 
-/// How long a reader waits for a page we have a stale copy of, to its last byte, while the origin keeps its readers waiting. Whoever
-/// asks next gets what arrives later, so an origin that hangs is not noticed.
+/// How long a reader waits for a page we have a stale copy of, from when somebody began to fetch it to its last byte, while the origin
+/// keeps its readers waiting. Whoever asks next gets what arrives later. So an origin that hangs is not noticed, and but for the first
+/// of them nobody waits for it at all.
 const STALE_PATIENCE: Duration = Duration::from_millis(60);
 /// The same while the origin has not done so since its last page that came in time: most pages of a healthy one take less, and what
 /// is new is worth the wait. With it the 99th percentile of the drill `origin-dies` stays at 63 ms.
@@ -50,11 +53,12 @@ const STALE_PATIENCE_TRUSTED: Duration = Duration::from_millis(200);
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 pub(crate) fn key<'a>(cache: &Cache, asked: &'a Asked) -> KeyRef<'a> {
-    cache.key(
+    cache.key_with(
         asked.site_id,
         scheme(asked.scheme),
         asked.authority.as_str().as_bytes(),
         asked.target.as_str().as_bytes(),
+        asked.reading.keyed(),
     )
 }
 
@@ -84,7 +88,8 @@ pub(crate) async fn read(
     let key = key(cache, asked);
     let now = UnixMillis::now();
     let (parts, ()) = request.into_parts();
-    match cache.lookup(&key, &parts.headers, directives(asked.class), now) {
+    let fields = asked.reading.sent(&asked.site().profile, &parts.headers);
+    match cache.lookup(&key, &fields, directives(asked.class), now) {
         Lookup::Fresh(stored) => {
             counters.hits.add(1);
             Ok(answer(
@@ -113,6 +118,7 @@ pub(crate) async fn read(
         }
         Lookup::Stale(stale) => {
             let starved = stale.on_error
+                && !stale.invalid
                 && !client.shard.shared.bypassed()
                 && asked.state().admission.is_starved(&asked.ask());
             if starved {
@@ -127,12 +133,17 @@ pub(crate) async fn read(
                     Served::Stale,
                 ));
             }
+            if !asked.reading.may_fetch_for_all() {
+                return alone(client, asked, parts, CacheStatus::forward(stale.why)).await;
+            }
             let (why, flight) = (stale.why, stale.flight);
             shared(client, asked, &key, flight, &parts, why, Some(stale)).await
         }
         // A part of something we do not have is the origin's to cut: it may be a film.
         Lookup::Miss(_)
-            if parts.method == Method::HEAD || parts.headers.contains_key(header::RANGE) =>
+            if parts.method == Method::HEAD
+                || parts.headers.contains_key(header::RANGE)
+                || !asked.reading.may_fetch_for_all() =>
         {
             alone(client, asked, parts, CacheStatus::forward(Forward::UriMiss)).await
         }
@@ -144,17 +155,62 @@ pub(crate) async fn read(
             alone(client, asked, parts, status).await
         }
         // Nobody shares this fetch, but what its answer declares to be everybody's is kept.
-        Lookup::Bypass(why @ Forward::Bypass) if is_plain_get(&parts) => {
+        Lookup::Bypass(why @ Forward::Bypass)
+            if parts.headers.contains_key(header::AUTHORIZATION) && is_plain_get(&parts) =>
+        {
             shared(client, asked, &key, 0, &parts, why, None).await
         }
-        Lookup::Bypass(why) => alone(client, asked, parts, CacheStatus::forward(why)).await,
+        Lookup::Bypass(why) => match public_copy(client, asked, &key, &parts, now) {
+            Some(copy) => Ok(copy),
+            None => alone(client, asked, parts, CacheStatus::forward(why)).await,
+        },
         Lookup::NotCached => Ok(not_cached()),
     }
 }
 
-/// A fetch for the cache asks for all of a page, unconditionally: does this client?
+/// What everybody is shown, for a reader of whom we only do not know that he is nobody in particular, while the origin has no room for
+/// him: his own page would be a page that tells him to wait.
+fn public_copy(
+    client: &Client,
+    asked: &Asked,
+    key: &KeyRef<'_>,
+    parts: &request::Parts,
+    now: UnixMillis,
+) -> Option<Response<Body>> {
+    let shared = &client.shard.shared;
+    let starved = asked.reading.standing == Standing::Unsure
+        && asked.class != Class::Staff
+        && !shared.bypassed()
+        && asked.state().admission.is_starved(&asked.ask());
+    if !starved {
+        return None;
+    }
+    let anybody = asked.reading.as_anybody();
+    let fields = anybody.sent(&asked.site().profile, &parts.headers);
+    let stored = match shared
+        .cache
+        .lookup(key, &fields, RequestDirectives::Ignore, now)
+    {
+        Lookup::Fresh(stored) => stored,
+        Lookup::Stale(stale) if stale.on_error => stale.stored,
+        _ => return None,
+    };
+    client.shard.counters.stale.add(1);
+    let status = CacheStatus::hit(stored.freshness().ttl_secs(now)).with_detail("starved");
+    Some(answer(
+        &shared.cache,
+        &stored,
+        parts,
+        now,
+        status,
+        Served::Stale,
+    ))
+}
+
+/// A fetch for the cache asks for all of a page, unconditionally, and brings no cookies: does this client?
 fn is_plain_get(parts: &request::Parts) -> bool {
     let narrowed = [
+        header::COOKIE,
         header::RANGE,
         header::IF_MATCH,
         header::IF_NONE_MATCH,
@@ -235,17 +291,21 @@ fn revalidate(
 async fn alone(
     client: &Client,
     asked: &Asked,
-    parts: request::Parts,
+    mut parts: request::Parts,
     status: CacheStatus,
 ) -> Result<Response<Body>, Failure> {
     client.shard.counters.passed.add(1);
+    if asked.reading.standing == Standing::Anonymous {
+        asked.reading.keep_keyed_cookies(&mut parts.headers);
+    }
     let place = Place::enter(&client.shard, asked).await?;
+    let wish = Wish::of(&parts.method, &parts.headers);
     let request = serve::outgoing(asked, parts, Body::Empty)?;
     let mut response = pass::pass(client, asked.clone(), request, place).await?;
     response
         .headers_mut()
         .append(CACHE_STATUS, status.to_value());
-    Ok(response)
+    Ok(passing::passed(wish, response, &client.shard.shared.coders))
 }
 
 /// Joins the one fetch for this page, or begins it.
@@ -256,24 +316,27 @@ async fn shared(
     mut flight: u64,
     parts: &request::Parts,
     why: Forward,
-    stale: Option<Stale>,
+    mut stale: Option<Stale>,
 ) -> Result<Response<Body>, Failure> {
     let counters = &client.shard.counters;
     let cache = &client.shard.shared.cache;
-    for _ in 0..JOINS_MAX {
+    let profile = &asked.site().profile;
+    let fields = asked.reading.sent(profile, &parts.headers);
+    let beside = beside_the_key(cache, profile, &parts.headers);
+    for join in 1..=JOINS_MAX {
         let copy = stale.as_ref().map(|stale| Arc::clone(&stale.stored));
         // Staff do not wait behind the stranger who happened to ask first, what is known not to be shared is not waited for, and
         // nobody reads along with what credentials get.
-        let join = if asked.class == Class::Staff
+        let joined = if asked.class == Class::Staff
             || parts.headers.contains_key(header::AUTHORIZATION)
             || stale.as_ref().is_some_and(|stale| stale.refused.is_some())
         {
             let (fetch, reader) = cache.alone(key, copy);
             Join::Lead(fetch, reader)
         } else {
-            cache.join(key, flight, copy, &parts.headers, UnixMillis::now())
+            cache.join(key, flight ^ beside, copy, &fields, UnixMillis::now())
         };
-        let (reader, status) = match join {
+        let (reader, status) = match joined {
             Join::Stored(stored) => {
                 counters.collapsed.add(1);
                 let now = UnixMillis::now();
@@ -306,14 +369,20 @@ async fn shared(
                 )
             }
         };
+        let is_doubted = reader.is_doubted();
         // A copy at hand is better than a slow answer or none.
         let copy = stale
             .as_ref()
             .filter(|stale| stale.on_error && !client.shard.shared.bypassed());
         let arrival = match copy {
-            Some(_) if asked.class == Class::Staff => Ok(reader.whole(&parts.headers).await),
-            Some(_) => timeout(patience(asked), reader.whole(&parts.headers)).await,
-            None => Ok(reader.arrival(&parts.headers).await),
+            Some(stale) if stale.invalid || asked.class == Class::Staff => {
+                Ok(reader.whole(&fields).await)
+            }
+            Some(_) => {
+                let until = reader.began() + patience(asked);
+                timeout_at(until, reader.whole(&fields)).await
+            }
+            None => Ok(reader.arrival(&fields).await),
         };
         let served = if status.collapsed {
             Served::Coalesced
@@ -321,6 +390,15 @@ async fn shared(
             Served::Miss
         };
         let fault = match arrival {
+            // It may be older than what this very reader has just written; and is a newer copy than the one we had.
+            Ok(Arrival::Stored(stored) | Arrival::Freshened(stored))
+                if is_doubted && join < JOINS_MAX && copy.is_some() =>
+            {
+                if let Some(stale) = &mut stale {
+                    stale.stored = stored;
+                }
+                continue;
+            }
             Ok(Arrival::Stored(stored)) => {
                 let status = CacheStatus {
                     stored: true,
@@ -339,7 +417,7 @@ async fn shared(
             }
             Ok(Arrival::Streaming(streaming)) => {
                 if copy.is_none() || !freshness::is_origin_failure(streaming.status) {
-                    return Ok(stream(parts, streaming, status, served));
+                    return Ok(stream(client, parts, streaming, status, served));
                 }
                 FetchFault::Failed(streaming.status)
             }
@@ -347,6 +425,8 @@ async fn shared(
                 flight = other;
                 continue;
             }
+            // Staff changed the page while it was on its way: there is one fetch for all who still want it.
+            Ok(Arrival::Alone(Alone::Unstorable(Unstorable::Invalidated))) => continue,
             Ok(Arrival::Alone(_)) => break,
             Ok(Arrival::Failed(fault)) => fault,
             Err(_) => {
@@ -368,7 +448,39 @@ async fn shared(
             Served::Stale,
         ));
     }
-    alone(client, asked, parts.clone(), CacheStatus::forward(why)).await
+    let answered = alone(client, asked, parts.clone(), CacheStatus::forward(why)).await;
+    match (answered, stale) {
+        (Err(failure), Some(stale)) if stale.on_error && !client.shard.shared.bypassed() => {
+            let Some(fault) = fault_of_failure(&failure) else {
+                return Err(failure);
+            };
+            counters.stale.add(1);
+            let now = UnixMillis::now();
+            Ok(answer(
+                cache,
+                &stale.stored,
+                parts,
+                now,
+                stale_status(&stale, now, fault),
+                Served::Stale,
+            ))
+        }
+        (answered, _) => answered,
+    }
+}
+
+/// Requests that bring the same beside their key, and only those, may read along with each other: what one of them brings may be
+/// repeated to all. 0 for nothing, which is what browsers bring.
+fn beside_the_key(cache: &Cache, profile: &Profile, fields: &HeaderMap) -> u64 {
+    let mut brought: Vec<&[u8]> = Vec::new();
+    for (name, value) in profile::unkeyed(profile, fields) {
+        brought.push(name.as_str().as_bytes());
+        brought.push(value.as_bytes());
+    }
+    if brought.is_empty() {
+        return 0;
+    }
+    cache.number_of(&brought)
 }
 
 fn patience(asked: &Asked) -> Duration {
@@ -389,6 +501,7 @@ fn came(asked: &Asked, sent: UnixMillis) {
 
 /// Whether it will be stored is not known before its last byte, so nothing is said of that; why it will not, is.
 fn stream(
+    client: &Client,
     parts: &request::Parts,
     streaming: Streaming,
     mut status: CacheStatus,
@@ -401,8 +514,13 @@ fn stream(
     response
         .headers_mut()
         .append(CACHE_STATUS, status.to_value());
+    let is_own = streaming.stored.is_err();
     if parts.method != Method::HEAD && !streaming.body.is_end_stream() {
         *response.body_mut() = Body::stream(streaming.body);
+    }
+    if is_own {
+        let wish = Wish::of(&parts.method, &parts.headers);
+        response = passing::passed(wish, response, &client.shard.shared.coders);
     }
     serve::served(response, served)
 }
@@ -420,6 +538,15 @@ fn failure(fault: FetchFault) -> Failure {
     }
 }
 
+/// `None`: the client's fault, which no copy mends.
+fn fault_of_failure(failure: &Failure) -> Option<FetchFault> {
+    match failure {
+        Failure::Starved(_) | Failure::Pass(PassError::StreamsFull(_)) => Some(FetchFault::Shed),
+        Failure::Pass(PassError::Origin(error)) => Some(fault_of(error)),
+        Failure::Upload(_) | Failure::Forward(_) => None,
+    }
+}
+
 fn fault_of(error: &OriginError) -> FetchFault {
     match error {
         OriginError::BreakerOpen
@@ -429,6 +556,7 @@ fn fault_of(error: &OriginError) -> FetchFault {
         | OriginError::NoSocket(_) => FetchFault::Unreachable,
         OriginError::ResponseTimedOut | OriginError::RequestNotTaken => FetchFault::TimedOut,
         OriginError::ClosedBeforeResponse
+        | OriginError::ClosedOnClient
         | OriginError::RequestBody(_)
         | OriginError::BadResponse(_) => FetchFault::BrokeOff,
     }
@@ -450,7 +578,11 @@ async fn run_fetch(shard: &Rc<Shard>, asked: &Asked, mut headers: HeaderMap, fet
         Ok(place) => place,
         Err(Starved { .. }) => return fetch.fail(FetchFault::Shed),
     };
-    let client_headers = headers.clone();
+    let cache = &shard.shared.cache;
+    let profile = &asked.site().profile;
+    let bare = profile::has_too_many_unkeyed(profile, &headers)
+        || cache.is_bare(&key(cache, asked), UnixMillis::now());
+    asked.reading.for_shared_fetch(profile, &mut headers, bare);
     if forward::request(
         &Method::GET,
         &mut headers,
@@ -464,6 +596,7 @@ async fn run_fetch(shard: &Rc<Shard>, asked: &Asked, mut headers: HeaderMap, fet
     }
     forward::for_cache_fetch(&mut headers);
     let asked_headers = headers.clone();
+    let unkeyed = unkeyed(asked, &headers);
     if let Some(stale) = fetch.stale() {
         headers.extend(stale.validation_fields());
     }
@@ -487,7 +620,7 @@ async fn run_fetch(shard: &Rc<Shard>, asked: &Asked, mut headers: HeaderMap, fet
         request: sent,
         response: UnixMillis::now(),
     };
-    pass::learn(asked, &Method::GET, &client_headers, &response);
+    pass::learn(asked, &Method::GET, &asked_headers, &response);
     let (mut head, body) = response.into_parts();
     forward::response(
         head.status,
@@ -495,7 +628,54 @@ async fn run_fetch(shard: &Rc<Shard>, asked: &Asked, mut headers: HeaderMap, fet
         &asked.inbound(),
         &asked.outbound(),
     );
+    let (path, query) = (asked.target.path(), asked.target.query());
+    let house = (profile.standing_of_target(path, query) == Standing::Anonymous)
+        .then(|| profile.house(profile.use_of(path, query), &head.headers));
+    let fetch = fetch.on_terms(Terms { house, unkeyed });
     receive(asked, &asked_headers, fetch, head, body, place, times).await;
+}
+
+/// What the origin hears of the one reader who caused this fetch.
+fn unkeyed(asked: &Asked, sent: &HeaderMap) -> Vec<HeaderValue> {
+    let address = sent.get("x-forwarded-for").cloned();
+    profile::unkeyed(&asked.site().profile, sent)
+        .map(|(_, value)| value.clone())
+        .filter(|value| *value != asked.running.signature)
+        .chain(address)
+        .collect()
+}
+
+/// What somebody's own answer says of everybody's: the next who asks like him may be answered with all others.
+pub(crate) fn learn_openness(
+    cache: &Cache,
+    asked: &Asked,
+    method: &Method,
+    status: StatusCode,
+    fields: &HeaderMap,
+) {
+    let standing = asked.reading.standing;
+    let of_somebody = matches!(standing, Standing::Unsure | Standing::Session);
+    if method != Method::GET || !of_somebody {
+        return;
+    }
+    let now = UnixMillis::now();
+    let nobody = HeaderMap::new();
+    let question = freshness::Asked {
+        method,
+        headers: &nobody,
+        no_store: false,
+    };
+    let times = Times {
+        request: now,
+        response: now,
+    };
+    let Ok(freshness) = freshness::judge(&question, status, fields, times) else {
+        return;
+    };
+    let by_cookie = vary::names(fields).is_none_or(|names| names.contains(&header::COOKIE));
+    if freshness.is_fresh(now) && freshness.reach().includes(standing) && !by_cookie {
+        cache.note_open(&key(cache, asked), freshness.reach(), now);
+    }
 }
 
 async fn receive(
@@ -530,8 +710,14 @@ async fn receive(
     loop {
         match body.frame().await {
             Some(Ok(frame)) => {
-                let Ok(chunk) = frame.into_data() else {
-                    continue;
+                let chunk = match frame.into_data() {
+                    Ok(chunk) => chunk,
+                    Err(frame) => {
+                        if let Ok(trailers) = frame.into_trailers() {
+                            receiving.trailers(trailers);
+                        }
+                        continue;
+                    }
                 };
                 if place.is_long_held() {
                     place = match place.into_stream(asked, outcome) {
@@ -558,17 +744,21 @@ async fn receive(
 }
 
 /// The body of a fresh stored response, its whole head in `out`; nothing in `out` when it is not to be had without waiting.
+/// `is_whole`: nothing was taken from the target, which a redirect would have to give back.
 pub(crate) fn at_once<F: crate::fields::Fields>(
     cache: &Cache,
     key: &KeyRef<'_>,
     method: &Method,
-    fields: &F,
+    (fields, is_whole): (&F, bool),
     directives: RequestDirectives,
     connection: &[u8],
     out: &mut bytes::BytesMut,
 ) -> Option<Bytes> {
     let now = UnixMillis::now();
     let stored = cache.fresh(key, fields, directives, now)?;
+    if !is_whole && stored.status().is_redirection() {
+        return None;
+    }
     let shape = cache.shape(&stored, method, fields);
     let status = CacheStatus::hit(stored.freshness().ttl_secs(now));
     stored.write_head(&shape, now, &status, connection, out)

@@ -12,15 +12,17 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, Version};
-use hyper::body::Incoming;
 use saqta_detect::facts::{self, Facts, Outcome, Served};
 use saqta_detect::network::Group;
 
 use crate::admission::{Ask, Class, READER_DEADLINE, Starved};
 use crate::asked::{self, Asked, Unasked};
 use crate::body::{Body, BodyError};
+use crate::cache::Cache;
 use crate::cache::key::KeyRef;
+use crate::cache::purge::is_purge_method;
 use crate::clock::UnixMillis;
+use crate::compress::passing::{self, Wish};
 use crate::fields::Fields;
 use crate::forward;
 use crate::head::{ClientFault, Framing, Head};
@@ -28,11 +30,13 @@ use crate::origin::OriginError;
 use crate::pages::{Asker, Page, Prebuilt};
 use crate::pass::{self, PassError};
 use crate::place::Place;
-use crate::plan::{Language, SiteId};
+use crate::plan::{Language, Site, SiteId};
+use crate::profile::{AsSent, Reading, Standing, Target};
+use crate::purging;
 use crate::read;
 use crate::shard::{Running, Shard};
 use crate::upgrade::Upgrade;
-use crate::upload::{self, Upload};
+use crate::upload::{self, Incoming, Upload};
 
 /// The peer of a connection, and what the plan says about it.
 #[derive(Clone)]
@@ -133,8 +137,13 @@ pub(crate) fn at_once(
     } else {
         Method::HEAD
     };
-    let key = key_at_once(client, running, site, head);
-    if let Some(body) = stored_at_once(client, running, site, &key, &method, head, out) {
+    let profile = &running.plan.sites[site].profile;
+    let reading = Reading::of(profile, head);
+    let target = profile.target(head.target);
+    let key = key_at_once(client, running, site, head, &target, &reading);
+    let is_whole = target.taken.is_empty();
+    let sent = (&reading.sent(profile, head), is_whole);
+    if let Some(body) = stored_at_once(client, running, (site, &key), &method, head, sent, out) {
         counters.requests.add(1);
         counters.hits.add(1);
         note(client, running, site, head, Served::Hit, 200, body.len());
@@ -148,7 +157,7 @@ pub(crate) fn at_once(
             keep_alive: head.keep_alive,
         };
     }
-    if let Some(group) = turned_away_at_once(client, running, site, &key, head) {
+    if let Some(group) = turned_away_at_once(client, running, site, &key, head, &reading) {
         counters.requests.add(1);
         counters.waiting.add(1);
         let asker = Asker::of(head, running.plan.sites[site].language);
@@ -212,6 +221,8 @@ fn key_at_once<'a>(
     running: &Running,
     site: SiteId,
     head: &Head<'a, '_>,
+    target: &'a Target<'_>,
+    reading: &'a Reading,
 ) -> KeyRef<'a> {
     let cache = &client.shard.shared.cache;
     let scheme = forward::outer_scheme(
@@ -221,7 +232,13 @@ fn key_at_once<'a>(
         forward::Scheme::Http,
     );
     let scheme = read::scheme(scheme);
-    cache.key(site, scheme, head.host.as_bytes(), head.target.as_bytes())
+    cache.key_with(
+        site,
+        scheme,
+        head.host.as_bytes(),
+        target.kept.as_bytes(),
+        reading.keyed(),
+    )
 }
 
 /// Whose request admission turns away now, when nothing but the origin could answer it. Under a flood most requests end so,
@@ -232,6 +249,7 @@ fn turned_away_at_once(
     site: SiteId,
     key: &KeyRef<'_>,
     head: &Head<'_, '_>,
+    reading: &Reading,
 ) -> Option<Group> {
     let shared = &client.shard.shared;
     let state = &running.sites[site];
@@ -245,7 +263,7 @@ fn turned_away_at_once(
     // Cheapest first: in calm the second question is never asked.
     if shared.bypassed()
         || !state.admission.is_starved(&ask)
-        || !shared.cache.needs_origin(key, head, UnixMillis::now())
+        || !needs_origin(&shared.cache, key, head, reading, &running.plan.sites[site])
     {
         return None;
     }
@@ -254,13 +272,29 @@ fn turned_away_at_once(
     away.then_some(ask.group)
 }
 
+/// Where the origin has no room, a reader we are not sure of is shown what everybody is.
+fn needs_origin(
+    cache: &Cache,
+    key: &KeyRef<'_>,
+    head: &Head<'_, '_>,
+    reading: &Reading,
+    site: &Site,
+) -> bool {
+    let shown = if reading.standing == Standing::Unsure {
+        reading.as_anybody()
+    } else {
+        *reading
+    };
+    cache.needs_origin(key, &shown.sent(&site.profile, head), UnixMillis::now())
+}
+
 fn stored_at_once(
     client: &Client,
     running: &Running,
-    site: SiteId,
-    key: &KeyRef<'_>,
+    (site, key): (SiteId, &KeyRef<'_>),
     method: &Method,
     head: &Head<'_, '_>,
+    sent: (&AsSent<'_, Head<'_, '_>>, bool),
     out: &mut BytesMut,
 ) -> Option<Bytes> {
     let cache = &client.shard.shared.cache;
@@ -280,7 +314,7 @@ fn stored_at_once(
         cache,
         key,
         method,
-        head,
+        sent,
         read::directives(class),
         connection_line(head, head.keep_alive),
         out,
@@ -331,24 +365,32 @@ pub(crate) async fn respond(
         counters.refused.add(1);
         return shared.pages.response(Page::Refused, asker);
     }
+    if is_purge_method(request.method()) {
+        return purging::obey(client, &asked, request.method(), request.headers())
+            .unwrap_or_else(|| shared.pages.response(Page::Refused, asker));
+    }
     let facts = asked.facts(request.method(), request.headers());
     client
         .shard
         .tally(|tally, second| tally.arrived(second, &facts));
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    // Boxed: whoever waits on one way need not hold room for the longest of them, and over HTTP/2 many wait.
     let result = if let Err(fault) =
         forward::has_not_been_here(request.headers(), &asked.running.signature)
     {
         Err(Failure::Forward(fault))
     } else if is_websocket(&request) {
-        tunnel(client, &asked, request, upgrade).await
+        Box::pin(tunnel(client, &asked, request, upgrade)).await
     } else if is_read && http_body::Body::is_end_stream(request.body()) {
-        read::read(client, &asked, request.map(|_| ())).await
+        Box::pin(read::read(client, &asked, request.map(|_| ()))).await
     } else {
-        ask_origin(client, asked.clone(), request).await
+        Box::pin(ask_origin(client, asked.clone(), request)).await
     };
-    let response =
+    let mut response =
         result.unwrap_or_else(|failure| own_page(client, &asked, asker, is_read, &failure));
+    if !asked.taken.is_empty() && response.status().is_redirection() {
+        forward::give_back(response.headers_mut(), &asked.taken, &asked.authority);
+    }
     let outcome = Outcome {
         site: asked.site_id,
         served: response.extensions().get().copied().unwrap_or(Served::Pass),
@@ -414,8 +456,10 @@ async fn ask_origin(
         ),
     };
     client.shard.counters.passed.add(1);
+    let wish = Wish::of(&parts.method, &parts.headers);
     let request = outgoing(&asked, parts, body)?;
-    Ok(pass::pass(client, asked, request, place).await?)
+    let response = pass::pass(client, asked, request, place).await?;
+    Ok(passing::passed(wish, response, &client.shard.shared.coders))
 }
 
 async fn tunnel(

@@ -1,5 +1,6 @@
 //! What one core has to itself, and what all cores share.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -11,10 +12,11 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use saqta_detect::shape::ShapeBook;
 use saqta_detect::tally::Tally;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::admission::{Admission, Config};
-use crate::budget::{Budget, RELAYED_BYTES_MAX, UPLOADS_BYTES_MAX};
+use crate::budget::{Budget, CODERS_BYTES_MAX, RELAYED_BYTES_MAX, UPLOADS_BYTES_MAX};
 use crate::cache::Cache;
 use crate::clock::UnixMillis;
 use crate::forward;
@@ -58,6 +60,8 @@ pub(crate) struct Shared {
     pub uploads: Arc<Budget>,
     /// Responses drained from an origin and not yet taken by their clients.
     pub relayed: Arc<Budget>,
+    /// Memory of those who compress what is not stored.
+    pub coders: Arc<Budget>,
     pub bypass: AtomicBool,
     pub started: Instant,
     exchanges: AtomicUsize,
@@ -67,8 +71,16 @@ pub(crate) struct Shard {
     pub shared: Arc<Shared>,
     pub counters: Arc<Counters>,
     tally: Arc<Mutex<Tally>>,
+    drain: Drain,
     /// This shard's connections to each site's origin, of the generation beside them.
     origins: std::cell::RefCell<(u64, Vec<Rc<Origin>>)>,
+}
+
+/// The edge stops: what is under way ends, nothing begins.
+#[derive(Default)]
+struct Drain {
+    begun: Cell<bool>,
+    told: Notify,
 }
 
 /// One exchange under way; a stop waits for it.
@@ -148,6 +160,7 @@ impl Shared {
             pages: Pages::new(),
             uploads: Budget::new(UPLOADS_BYTES_MAX),
             relayed: Budget::new(RELAYED_BYTES_MAX),
+            coders: Budget::new(CODERS_BYTES_MAX),
             started: Instant::now(),
             exchanges: AtomicUsize::new(0),
         }
@@ -183,6 +196,7 @@ impl Shard {
             shared,
             counters,
             tally,
+            drain: Drain::default(),
             origins: std::cell::RefCell::new((u64::MAX, Vec::new())),
         }
     }
@@ -199,6 +213,23 @@ impl Shard {
 
     pub(crate) fn patience(&self) -> Patience {
         self.shared.occupancy.patience(&self.running().plan.limits)
+    }
+
+    pub(crate) fn drain(&self) {
+        self.drain.begun.set(true);
+        self.drain.told.notify_waiters();
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.drain.begun.get()
+    }
+
+    /// Waits for the drain. Once it has begun, for nothing.
+    pub(crate) async fn drained(&self) {
+        let told = self.drain.told.notified();
+        if !self.is_draining() {
+            told.await;
+        }
     }
 
     /// Counts something in the second that it is. The lock is this shard's own but for the moments when all are merged.

@@ -434,13 +434,28 @@ pub fn publishes(method: &Method, path: &str) -> bool {
             .any(|profile| profile.publish_paths.iter().any(|part| path.contains(part)))
 }
 
-fn session_cookies(cookie: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    pairs(cookie).filter(|(name, value)| {
-        !value.is_empty() && PROFILES.iter().any(|profile| profile.names_session(name))
-    })
+/// A session cookie's name, of whichever system. Says nothing about whose it is.
+pub(crate) fn is_session_name(name: &[u8]) -> bool {
+    PROFILES.iter().any(|profile| profile.names_session(name))
 }
 
-fn pairs(cookie: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(crate) fn is_login_path(path: &str) -> bool {
+    PROFILES.iter().any(|profile| profile.is_login_path(path))
+}
+
+/// A path by whose end articles are written.
+pub(crate) fn is_publish_path(path: &str) -> bool {
+    PROFILES
+        .iter()
+        .any(|profile| profile.publish_paths.iter().any(|end| path.ends_with(end)))
+}
+
+fn session_cookies(cookie: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pairs(cookie).filter(|(name, value)| !value.is_empty() && is_session_name(name))
+}
+
+/// Names and values of a `Cookie` line.
+pub(crate) fn pairs(cookie: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     // Analytics leave half a kilobyte of cookies with every reader: worth looking for the ends of pairs many bytes at a time.
     let ends = memchr::memchr_iter(b';', cookie).chain([cookie.len()]);
     let mut start = 0;

@@ -77,6 +77,8 @@ counters! {
     bytes_out,
     /// No seat: the connection limit, or that of one address.
     turned_away_connections,
+    /// HTTP/2 streams refused because all open ones, or those of one address, hold as much memory as they may.
+    turned_away_streams,
     /// The process ran out of files or memory for connections.
     accept_errors,
 }
@@ -102,6 +104,8 @@ pub struct SiteStats {
 pub struct Stats {
     pub uptime_s: u64,
     pub connections: usize,
+    /// What HTTP/2 connections and their open streams hold.
+    pub http2_bytes: u64,
     pub bypass: bool,
     #[serde(flatten)]
     pub totals: Totals,

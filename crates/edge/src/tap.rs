@@ -4,8 +4,6 @@
 //! nothing. So the connection loop reads heads itself, and hyper is called in for one exchange at a time: the tap hands it
 //! exactly one request, head and framed body, holds back whatever the client sends behind it, and says "end of stream" once the
 //! answer is out. Between exchanges there is no hyper and no buffer, and the next head is read by the strict parser again.
-//!
-//! For HTTP/2 the tap stays for the whole connection and watches frames go by.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
@@ -16,9 +14,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Buf;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
 
-use crate::frames::FrameWatch;
 use crate::head::{ChunkScan, ClientFault, Framing};
 use crate::wire::Wire;
 
@@ -32,12 +28,28 @@ pub(crate) struct Exchange {
     answered: Cell<bool>,
     reader: RefCell<Option<Waker>>,
     fault: Cell<Option<ClientFault>>,
+    /// All of the request has been handed to hyper.
+    request_read: Cell<bool>,
+    last: Cell<bool>,
 }
 
 impl Exchange {
     /// hyper has taken the whole answer.
     pub(crate) fn answered(&self) {
         self.answered.set(true);
+    }
+
+    pub(crate) fn is_request_read(&self) -> bool {
+        self.request_read.get()
+    }
+
+    /// The answer says that the connection ends with it.
+    pub(crate) fn closes(&self) {
+        self.last.set(true);
+    }
+
+    pub(crate) fn is_last(&self) -> bool {
+        self.last.get()
     }
 
     pub(crate) fn fault(&self) -> Option<ClientFault> {
@@ -51,33 +63,19 @@ impl Exchange {
 }
 
 /// A client's socket as hyper sees it, and what is watched on the way.
-pub(crate) struct Tap<S, W> {
+pub(crate) struct Tap<S> {
     wire: Wire<S>,
-    watch: W,
+    watch: OneRequest,
     exchange: Rc<Exchange>,
 }
 
-impl<S, W> Tap<S, W> {
+impl<S> Tap<S> {
     pub(crate) fn into_wire(self) -> Wire<S> {
         self.wire
     }
 }
 
-/// What differs between one exchange and a connection's worth of frames.
-pub(crate) trait Watch {
-    fn poll_read<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        wire: &mut Wire<S>,
-        exchange: &Exchange,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>>;
-
-    /// hyper's buffer is empty.
-    fn flushed(&mut self, _exchange: &Exchange) {}
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin, W: Watch + Unpin> Read for Tap<S, W> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Read for Tap<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -89,7 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, W: Watch + Unpin> Read for Tap<S, W> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin, W: Watch + Unpin> Write for Tap<S, W> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Write for Tap<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -139,7 +137,7 @@ enum BodyLeft {
     Done,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Tap<S, OneRequest> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Tap<S> {
     /// `head_len` bytes at the front of the wire's inbound buffer are a head that has been parsed and framed.
     pub(crate) fn one_request(
         wire: Wire<S>,
@@ -226,9 +224,7 @@ impl OneRequest {
             self.client_done = ready!(wire.poll_fill(cx))? == 0;
         }
     }
-}
 
-impl Watch for OneRequest {
     fn poll_read<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         wire: &mut Wire<S>,
@@ -259,9 +255,11 @@ impl Watch for OneRequest {
         if self.took(bytes) {
             wire.read_flowing();
         }
+        exchange.request_read.set(self.is_complete());
         Poll::Ready(Ok(()))
     }
 
+    /// hyper's buffer is empty.
     fn flushed(&mut self, exchange: &Exchange) {
         if exchange.answered.get() && !self.flushed {
             self.flushed = true;
@@ -269,36 +267,5 @@ impl Watch for OneRequest {
                 waker.wake();
             }
         }
-    }
-}
-
-/// An HTTP/2 connection, for good.
-impl<S: AsyncRead + AsyncWrite + Unpin> Tap<S, FrameWatch> {
-    pub(crate) fn frames(wire: Wire<S>, exchange: Rc<Exchange>) -> Self {
-        Self {
-            wire,
-            watch: FrameWatch::new(),
-            exchange,
-        }
-    }
-}
-
-impl Watch for FrameWatch {
-    fn poll_read<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        wire: &mut Wire<S>,
-        exchange: &Exchange,
-        cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        if wire.inbound.is_empty() && ready!(wire.poll_fill(cx))? == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let bytes = wire.inbound.len().min(buf.remaining());
-        self.advance(&wire.inbound[..bytes], Instant::now())
-            .map_err(|fault| exchange.broken_by(fault))?;
-        buf.put_slice(&wire.inbound[..bytes]);
-        wire.inbound.advance(bytes);
-        Poll::Ready(Ok(()))
     }
 }

@@ -15,10 +15,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
 use crate::body::{Body, BodyError};
 use crate::budget::{Budget, Held};
+use crate::http2::Receiving;
 
 /// A comment, a login, an article with its pictures as links. All of them together: [`UPLOADS_BYTES_MAX`](crate::budget::UPLOADS_BYTES_MAX).
 pub(crate) const BUFFERED_BYTES_MAX: usize = 1024 * 1024;
@@ -27,6 +27,12 @@ pub(crate) const BUFFERED_BYTES_MAX: usize = 1024 * 1024;
 const CHUNK_BYTES_MIN: usize = 4 * 1024;
 /// Half of what the allocator would map anew for each; the last chunk wastes less than this.
 const CHUNK_BYTES_MAX: usize = 64 * 1024;
+
+/// A request's body as it comes from its client.
+pub(crate) enum Incoming {
+    Http1(hyper::body::Incoming),
+    Http2(Receiving),
+}
 
 pub(crate) enum Upload {
     /// All of it is here.
@@ -57,8 +63,7 @@ pub(crate) async fn take(
     }
     let mut trailers = None;
     while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(|_| BodyError::ClientBrokeOff)?;
-        match frame.into_data() {
+        match frame?.into_data() {
             Ok(data) => {
                 if (taken.bytes + data.len()) as u64 > bytes_max {
                     return Err(BodyError::TooLong { bytes_max });
@@ -196,8 +201,7 @@ impl HttpBody for Rest {
         };
         let frame = match ready!(Pin::new(incoming).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
-            Some(Err(_)) => return Poll::Ready(Some(Err(BodyError::ClientBrokeOff))),
-            None => return Poll::Ready(None),
+            end => return Poll::Ready(end),
         };
         let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
         match self.left.checked_sub(bytes) {
@@ -226,6 +230,37 @@ impl HttpBody for Rest {
         to_come.map_or_else(SizeHint::default, |to_come| {
             SizeHint::with_exact(here + to_come)
         })
+    }
+}
+
+impl HttpBody for Incoming {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Http1(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|error| BodyError::of_client(&error)),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
     }
 }
 

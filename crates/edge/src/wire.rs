@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep};
 const READ_BYTES: usize = 16 * 1024;
 
 /// Rates are judged over this long: a phone in a tunnel is silent for some seconds.
-const PACE_WINDOW: Duration = Duration::from_secs(10);
+pub(crate) const PACE_WINDOW: Duration = Duration::from_secs(10);
 
 pub(crate) struct Wire<S> {
     io: S,

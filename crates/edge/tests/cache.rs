@@ -19,7 +19,7 @@ use saqta_edge::cache::freshness::{Asked, Times, is_origin_failure};
 use saqta_edge::cache::key::Scheme;
 use saqta_edge::cache::status::CacheStatus;
 use saqta_edge::cache::stored::Stored;
-use saqta_edge::cache::{Cache, Join, Lookup, RequestDirectives};
+use saqta_edge::cache::{Author, Cache, Join, Lookup, RequestDirectives};
 use saqta_edge::clock::UnixMillis;
 
 const START: u64 = 1_750_000_000;
@@ -170,7 +170,8 @@ impl Client {
             .key(0, Scheme::Http, b"kaztag.kz", target.as_bytes());
         if method != Method::GET && method != Method::HEAD {
             let (status, headers, body) = response(origin);
-            self.cache.invalidate_after(&key, &method, status, &headers);
+            self.cache
+                .invalidate_after(&key, &method, status, &headers, Author::Stranger);
             return (
                 Seen {
                     status,
@@ -540,6 +541,18 @@ conversation! {unsafe_methods_invalidate, Ignore, [
     Step { client: "GET /a/c?d", origin: "200 new\nCache-Control: max-age=60", sees: "200 new fetched", ..STEP },
     Step { client: "GET /e", origin: "200 new\nCache-Control: max-age=60", sees: "200 new fetched", ..STEP },
     Step { client: "GET /e", sees: "200 new hit", ..STEP },
+    // Who forbids stale copies forbids a doubted one; who only says how long caches may keep it has granted that time.
+    Step { client: "GET /strict", origin: "200 old\nCache-Control: max-age=60, must-revalidate", sees: "200 old fetched", ..STEP },
+    Step { client: "POST /strict", origin: "200 yes", sees: "200 yes passed", ..STEP },
+    Step { client: "GET /strict", origin: "dead", sees: "502 dead", ..STEP },
+    Step { client: "GET /shared", origin: "200 old\nCache-Control: s-maxage=60", sees: "200 old fetched", ..STEP },
+    Step { client: "POST /shared", origin: "200 yes", sees: "200 yes passed", ..STEP },
+    Step { client: "GET /shared", origin: "dead", sees: "200 old stale on error", ..STEP },
+    // The origin's word that nothing changed takes the doubt away.
+    Step { client: "GET /same", origin: "200 same\nCache-Control: max-age=60\nETag: \"1\"", sees: "200 same fetched", ..STEP },
+    Step { client: "POST /same", origin: "204 ", sees: "204 passed", ..STEP },
+    Step { client: "GET /same", origin: "304 \nETag: \"1\"\nCache-Control: max-age=60", sees: "200 same validated", ..STEP },
+    Step { client: "GET /same", sees: "200 same hit", ..STEP },
 ]}
 
 conversation! {what_is_not_whole_is_not_stored, Ignore, [

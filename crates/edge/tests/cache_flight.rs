@@ -23,7 +23,8 @@ use saqta_edge::cache::flight::{
 };
 use saqta_edge::cache::freshness::{Asked, Times, Unstorable};
 use saqta_edge::cache::key::{KeyRef, Scheme};
-use saqta_edge::cache::{Cache, Join, Lookup, RequestDirectives};
+use saqta_edge::cache::stored::Doubt;
+use saqta_edge::cache::{Author, Cache, Join, Lookup, RequestDirectives};
 use saqta_edge::clock::UnixMillis;
 
 const NOW: UnixMillis = UnixMillis(1_750_000_000_000);
@@ -429,7 +430,7 @@ async fn what_breaks_off_breaks_off_for_all() {
 }
 
 #[tokio::test]
-async fn a_change_meanwhile_keeps_the_old_version_out() {
+async fn a_change_by_staff_keeps_the_old_version_out() {
     let cache = cache();
     let (fetch, leader) = lead(&cache, "/");
     let follower = follow(&cache, "/");
@@ -438,6 +439,7 @@ async fn a_change_meanwhile_keeps_the_old_version_out() {
         &Method::POST,
         StatusCode::OK,
         &HeaderMap::new(),
+        Author::Staff,
     );
     let (_newer, _reader) = lead(&cache, "/");
     let mut receiving = head(fetch, 200, CACHEABLE, &HeaderMap::new());
@@ -451,6 +453,46 @@ async fn a_change_meanwhile_keeps_the_old_version_out() {
     ));
     assert!(!is_stored(&cache, "/"));
     assert_eq!(cache.stats().flights, 1, "the newer one is still listed");
+}
+
+/// However often strangers write: one fetch at a time, and what it brings is doubted until a fetch has come after the last write.
+#[tokio::test]
+async fn a_strangers_writes_do_not_stack_fetches() {
+    let cache = cache();
+    let write = || {
+        cache.invalidate_after(
+            &key(&cache, "/"),
+            &Method::POST,
+            StatusCode::OK,
+            &HeaderMap::new(),
+            Author::Stranger,
+        );
+    };
+    let (mut fetch, mut leader) = lead(&cache, "/");
+    for round in 0..3 {
+        let before = follow(&cache, "/");
+        write();
+        let after = follow(&cache, "/");
+        write();
+        assert_eq!(cache.stats().flights, 1);
+        assert_eq!(
+            [&leader, &before, &after].map(FlightReader::is_doubted),
+            [false, false, true]
+        );
+        let mut receiving = head(fetch, 200, CACHEABLE, &HeaderMap::new());
+        receiving.chunk(Bytes::from_static(b"page")).await.unwrap();
+        receiving.done();
+        for reader in [leader, before, after] {
+            let Arrival::Stored(stored) = reader.whole(&HeaderMap::new()).await else {
+                panic!("nobody is sent away")
+            };
+            assert_eq!(stored.doubt(), Doubt::Suspect, "round {round}");
+        }
+        (fetch, leader) = lead(&cache, "/");
+    }
+    head(fetch, 200, CACHEABLE, &HeaderMap::new()).done();
+    drop(leader);
+    assert!(is_stored(&cache, "/"), "nobody has written since");
 }
 
 #[tokio::test]

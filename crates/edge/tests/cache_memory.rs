@@ -235,6 +235,10 @@ impl Fields for RawHead<'_> {
             .filter(|(other, _)| other.eq_ignore_ascii_case(name))
             .for_each(|(_, value)| line(value));
     }
+
+    fn each_name(&self, name: &mut dyn FnMut(&str)) {
+        self.0.iter().for_each(|(other, _)| name(other));
+    }
 }
 
 /// What a phone's browser sends.

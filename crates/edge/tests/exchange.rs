@@ -111,6 +111,13 @@ fn bodies_reach_the_origin_whole_however_they_are_framed() {
         format!("PUT /c HTTP/1.1 {}", long.len())
     );
     assert_eq!(client.get("/d").text(), "GET /d HTTP/1.1 0");
+    // What a client adds to its chunks is between it and us.
+    client.send("POST /e HTTP/1.1\r\nHost: a.kz\r\nTransfer-Encoding: chunked\r\n\r\n5;sum=abc\r\nhello\r\n6 ; q=\"a;b\"\r\n world\r\n0;last\r\n\r\n");
+    assert_eq!(client.answer().unwrap().text(), "POST /e HTTP/1.1 11");
+    assert_eq!(client.get("/f").text(), "GET /f HTTP/1.1 0");
+    for asked in origin.asked() {
+        assert!(!asked.body.contains(&b';'), "{}", asked.line);
+    }
 }
 
 #[test]
@@ -138,7 +145,13 @@ fn a_body_over_the_limit_is_refused_before_it_is_sent() {
     client.send(
         "POST /a HTTP/1.1\r\nHost: a.kz\r\nContent-Length: 101\r\nExpect: 100-continue\r\n\r\n",
     );
-    assert_eq!(client.answer().unwrap().status, 413);
+    let answer = client.answer().unwrap();
+    assert_eq!(
+        (answer.status, answer.field("connection")),
+        (413, Some("close")),
+        "the rest would be taken for a request"
+    );
+    assert!(client.is_closed());
     // Found out, not declared.
     let mut client = Client::connect(&edge);
     client.send(format!(
@@ -162,6 +175,34 @@ fn trailers_pass_both_ways() {
     let answer = client.answer().unwrap();
     assert_eq!(answer.text(), "ok");
     assert_eq!(answer.field("x-sum"), Some("7"), "{}", answer.head);
+}
+
+/// What is stored has none, for who reads along as for who comes later; what is not has them, whichever way it takes.
+#[test]
+fn trailers_of_pages_pass_unless_the_page_is_stored() {
+    let origin = Origin::start(|asked, _| {
+        let control = if asked.line.contains("/kept") {
+            "max-age=60"
+        } else {
+            "no-store"
+        };
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\nCache-Control: {control}\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n").into_bytes()
+    });
+    let edge = Edge::start(plan(origin.address)).unwrap();
+    let mut client = Client::connect(&edge);
+    for (target, passed) in [("/kept", None), ("/own", Some("7"))] {
+        for time in ["first", "second"] {
+            client.send(format!(
+                "GET {target} HTTP/1.1\r\nHost: a.kz\r\nTE: trailers\r\nConnection: TE\r\n\r\n"
+            ));
+            let answer = client.answer().unwrap();
+            assert_eq!(answer.text(), "ok");
+            assert_eq!(answer.field("x-sum"), passed, "{time} {}", answer.head);
+            assert_eq!(answer.field("trailer").is_some(), passed.is_some());
+        }
+        // Who does not say that he takes them gets none.
+        assert_eq!(client.get(target).field("x-sum"), None);
+    }
 }
 
 #[test]

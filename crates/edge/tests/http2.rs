@@ -4,57 +4,13 @@
 
 mod kit;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
+use kit::http2::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, End, GOAWAY, HEADERS, Http2, PING, RST_STREAM,
+    SETTINGS, WINDOW_UPDATE, block, frame, status_of,
+};
 use kit::{Client, Origin, PATIENCE, page, plan};
 use saqta_edge::Edge;
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = vec![length[1], length[2], length[3], kind, flags];
-    frame.extend_from_slice(&stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
-
-/// Literal fields without indexing, without Huffman: what the attacker wants is what goes out.
-fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    let mut block = Vec::new();
-    let string = |text: &str, block: &mut Vec<u8>| {
-        let mut length = text.len();
-        if length < 127 {
-            block.push(u8::try_from(length).unwrap());
-        } else {
-            block.push(127);
-            length -= 127;
-            while length >= 128 {
-                block.push(u8::try_from(length % 128 + 128).unwrap());
-                length /= 128;
-            }
-            block.push(u8::try_from(length).unwrap());
-        }
-        block.extend_from_slice(text.as_bytes());
-    };
-    for (name, value) in fields {
-        block.push(0);
-        string(name, &mut block);
-        string(value, &mut block);
-    }
-    block
-}
+use saqta_edge::budget::HTTP2_BYTES_PER_ADDRESS_MAX;
 
 const GET: &[(&str, &str)] = &[
     (":method", "GET"),
@@ -65,103 +21,6 @@ const GET: &[(&str, &str)] = &[
 
 fn with<'a>(fields: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     GET.iter().copied().chain(fields.iter().copied()).collect()
-}
-
-struct Http2 {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Frame {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: Vec<u8>,
-}
-
-impl Http2 {
-    fn connect(edge: &Edge) -> Self {
-        let mut stream = TcpStream::connect(edge.addresses()[0]).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(PREFACE).unwrap();
-        stream.write_all(&frame(SETTINGS, 0, 0, &[])).unwrap();
-        Self {
-            stream,
-            buffer: Vec::new(),
-        }
-    }
-
-    fn send(&mut self, bytes: &[u8]) -> bool {
-        self.stream.write_all(bytes).is_ok()
-    }
-
-    /// `None`: the edge has closed.
-    fn next(&mut self) -> Option<Frame> {
-        loop {
-            if self.buffer.len() >= 9 {
-                let length = u32::from_be_bytes([0, self.buffer[0], self.buffer[1], self.buffer[2]])
-                    as usize;
-                if self.buffer.len() >= 9 + length {
-                    let rest = self.buffer.split_off(9 + length);
-                    let frame = std::mem::replace(&mut self.buffer, rest);
-                    return Some(Frame {
-                        kind: frame[3],
-                        flags: frame[4],
-                        stream: u32::from_be_bytes([frame[5] & 0x7f, frame[6], frame[7], frame[8]]),
-                        payload: frame[9..].to_vec(),
-                    });
-                }
-            }
-            let mut chunk = [0; 16 * 1024];
-            match self.stream.read(&mut chunk) {
-                Ok(0) | Err(_) => return None,
-                Ok(bytes) => self.buffer.extend_from_slice(&chunk[..bytes]),
-            }
-        }
-    }
-
-    /// How a stream ends: the body of its answer, or a refusal.
-    fn end_of(&mut self, stream: u32) -> End {
-        let mut body = Vec::new();
-        let mut status = None;
-        while let Some(frame) = self.next() {
-            match frame.kind {
-                GOAWAY => return End::GoneAway,
-                _ if frame.stream != stream => continue,
-                RST_STREAM => return End::Reset,
-                HEADERS => status = status_of(&frame.payload),
-                DATA => body.extend_from_slice(&frame.payload),
-                _ => {}
-            }
-            if matches!(frame.kind, HEADERS | DATA) && frame.flags & END_STREAM != 0 {
-                return End::Answer(
-                    status.unwrap_or(0),
-                    String::from_utf8_lossy(&body).into_owned(),
-                );
-            }
-        }
-        End::Closed
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum End {
-    Answer(u16, String),
-    Reset,
-    GoneAway,
-    Closed,
-}
-
-/// The first field of every answer: indexed, or a literal with an indexed name.
-fn status_of(block: &[u8]) -> Option<u16> {
-    match block {
-        [first @ 0x88..=0x8e, ..] => {
-            Some([200, 204, 206, 304, 400, 404, 500][usize::from(first - 0x88)])
-        }
-        [_, 3, a, b, c, ..] => std::str::from_utf8(&[*a, *b, *c]).ok()?.parse().ok(),
-        _ => None,
-    }
 }
 
 #[test]
@@ -534,4 +393,249 @@ fn a_header_list_that_unpacks_too_large_is_refused() {
     let end = client.end_of(1);
     assert!(!matches!(&end, End::Answer(200, _)), "{end:?}");
     assert!(origin.asked().is_empty());
+}
+
+const POST: &[(&str, &str)] = &[
+    (":method", "POST"),
+    (":scheme", "http"),
+    (":authority", "a.kz"),
+    (":path", "/a"),
+];
+
+/// How a connection goes on after its preface: with what, and with what again as long as nothing ends it.
+struct Slow {
+    what: &'static str,
+    settings: Vec<u8>,
+    begins: Vec<u8>,
+    goes_on: Vec<u8>,
+    /// The status of the answer, where there is one.
+    ends: fn(&End) -> bool,
+}
+
+fn slow_ones() -> Vec<Slow> {
+    let pings = frame(PING, 0, 0, &[0; 8]);
+    let post = frame(HEADERS, END_HEADERS, 1, &block(POST));
+    let no_window = vec![0, 4, 0, 0, 0, 0];
+    let too_slow = |end: &End| matches!(end, End::Answer(408, _) | End::Reset);
+    let get = frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(GET));
+    let one = |what, settings: &[u8], begins: &[u8], goes_on, ends| Slow {
+        what,
+        settings: settings.to_vec(),
+        begins: begins.to_vec(),
+        goes_on,
+        ends,
+    };
+    let declared = |length| {
+        let mut fields = POST.to_vec();
+        fields.push(("content-length", length));
+        frame(HEADERS, END_HEADERS, 1, &block(&fields))
+    };
+    vec![
+        one("a body that never comes", &[], &post, Vec::new(), too_slow),
+        one(
+            "pings instead of a body",
+            &[],
+            &post,
+            pings.clone(),
+            too_slow,
+        ),
+        one(
+            "a byte at a time",
+            &[],
+            &post,
+            frame(DATA, 0, 1, b"x"),
+            too_slow,
+        ),
+        one(
+            "a frame a byte at a time",
+            &[],
+            &[&post[..], &[0, 64, 0, DATA, 0, 0, 0, 0, 1]].concat(),
+            b"x".to_vec(),
+            too_slow,
+        ),
+        one(
+            "a body that is streamed to the origin",
+            &[],
+            &declared("2000000"),
+            frame(DATA, 0, 1, b"x"),
+            too_slow,
+        ),
+        one(
+            "an answer nobody reads",
+            &no_window,
+            &get,
+            Vec::new(),
+            too_slow,
+        ),
+        one(
+            "an answer read a byte at a time",
+            &no_window,
+            &get,
+            frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]),
+            too_slow,
+        ),
+        one(
+            "fields that do not end",
+            &[],
+            &frame(HEADERS, 0, 1, &block(GET)),
+            Vec::new(),
+            |end| matches!(end, End::GoneAway | End::Closed),
+        ),
+        one(
+            "fields a byte at a time",
+            &[],
+            &[0, 1, 0, HEADERS, END_HEADERS | END_STREAM, 0, 0, 0, 1],
+            b"\x82".to_vec(),
+            |end| matches!(end, End::GoneAway | End::Closed),
+        ),
+        one("nothing but pings", &[], &[], pings, |end| {
+            matches!(end, End::GoneAway | End::Closed)
+        }),
+    ]
+}
+
+#[test]
+fn slow_clients_are_cut_off_and_the_origin_is_not_blamed() {
+    let origin = Origin::start(|_, _| page("200 OK", "", &"x".repeat(200_000)));
+    let edge = Edge::start(plan(origin.address)).unwrap();
+    std::thread::scope(|scope| {
+        for slow in slow_ones() {
+            let edge = &edge;
+            scope.spawn(move || {
+                let stream = std::net::TcpStream::connect(edge.addresses()[0]).unwrap();
+                let mut client = Http2::over(stream, &slow.settings);
+                let mut writer = client.stream.try_clone().unwrap();
+                client.send(&slow.begins);
+                let (stop, stopped) = std::sync::mpsc::channel::<()>();
+                let dripping = std::thread::spawn(move || {
+                    use std::io::Write;
+                    let pause = std::time::Duration::from_millis(250);
+                    while stopped
+                        .recv_timeout(pause)
+                        .is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout)
+                    {
+                        if !slow.goes_on.is_empty() && writer.write_all(&slow.goes_on).is_err() {
+                            return;
+                        }
+                    }
+                });
+                let end = client.end_of(1);
+                assert!((slow.ends)(&end), "{}: {end:?}", slow.what);
+                drop(stop);
+                dripping.join().unwrap();
+            });
+        }
+    });
+    let stats = edge.stats();
+    // All but the last, who said nothing wrong.
+    assert_eq!(
+        stats.totals.client_faults,
+        slow_ones().len() as u64 - 1,
+        "{stats:?}"
+    );
+    assert_eq!(stats.sites[0].origin, "up");
+    assert_eq!(stats.totals.origin_failures, 0);
+}
+
+#[test]
+fn a_client_that_expects_100_hears_it_before_it_sends() {
+    let origin =
+        Origin::start(|asked, _| page("200 OK", "", &String::from_utf8_lossy(&asked.body)));
+    let edge = Edge::start(plan(origin.address)).unwrap();
+    for length in [Some("5"), None] {
+        let mut fields = POST.to_vec();
+        fields.push(("expect", "100-continue"));
+        fields.extend(length.map(|length| ("content-length", length)));
+        let mut client = Http2::connect(&edge);
+        client.send(&frame(HEADERS, END_HEADERS, 1, &block(&fields)));
+        let told = std::iter::from_fn(|| client.next())
+            .find(|frame| frame.kind == HEADERS)
+            .unwrap();
+        assert_eq!(status_of(&told.payload), Some(100));
+        assert_eq!(told.flags & END_STREAM, 0);
+        client.send(&frame(DATA, END_STREAM, 1, b"hello"));
+        assert_eq!(client.end_of(1), End::Answer(200, "hello".into()));
+    }
+    assert!(
+        origin
+            .asked()
+            .iter()
+            .all(|asked| asked.field("expect").is_none())
+    );
+}
+
+#[test]
+fn a_browser_may_ask_for_a_hundred_things_at_once() {
+    let origin = Origin::start(|asked, _| {
+        page(
+            "200 OK",
+            "Cache-Control: no-store\r\n",
+            &asked.line.repeat(2000),
+        )
+    });
+    let edge = Edge::start(plan(origin.address)).unwrap();
+    let mut client = Http2::connect(&edge);
+    client.send(&frame(WINDOW_UPDATE, 0, 0, &[0, 0x40, 0, 0]));
+    let mut ends = 0;
+    for stream in 0..100 {
+        let fields = [GET[0], GET[1], GET[2], (":path", "/many")];
+        let flags = END_HEADERS | END_STREAM;
+        client.send(&frame(HEADERS, flags, 2 * stream + 1, &block(&fields)));
+    }
+    let mut bytes = 0;
+    while ends < 100 {
+        let frame = client.next().expect("the connection stays");
+        assert!(!matches!(frame.kind, RST_STREAM | GOAWAY), "{frame:?}");
+        if matches!(frame.kind, HEADERS | DATA) && frame.flags & END_STREAM != 0 {
+            ends += 1;
+        }
+        if frame.kind == DATA {
+            bytes += frame.payload.len();
+        }
+    }
+    assert_eq!(bytes, 100 * 2000 * "GET /many HTTP/1.1".len());
+}
+
+#[test]
+fn one_address_cannot_open_streams_without_end() {
+    let origin = Origin::start(|_, _| page("200 OK", "", "page"));
+    let edge = Edge::start(plan(origin.address)).unwrap();
+    let held = std::iter::repeat_with(|| {
+        let mut client = Http2::connect(&edge);
+        for stream in 0..100 {
+            client.send(&frame(HEADERS, END_HEADERS, 2 * stream + 1, &block(POST)));
+        }
+        // Answered when all before it has been read.
+        client.send(&frame(PING, 0, 0, &[7; 8]));
+        let refused = std::iter::from_fn(|| client.next())
+            .take_while(|frame| frame.kind != PING)
+            .filter(|frame| frame.kind == RST_STREAM)
+            .count();
+        (client, refused)
+    });
+    let mut clients = Vec::new();
+    for (client, refused) in held {
+        clients.push(client);
+        if refused > 0 {
+            break;
+        }
+    }
+    let stats = edge.stats();
+    assert!(stats.totals.turned_away_streams > 0, "{stats:?}");
+    assert!(
+        stats.http2_bytes <= HTTP2_BYTES_PER_ADDRESS_MAX,
+        "{stats:?}"
+    );
+    assert!(clients.len() > 50, "{} connections", clients.len());
+    // Another address.
+    let stream = kit::connect_from("127.0.0.77".parse().unwrap(), edge.addresses()[0]);
+    let mut reader = Http2::over(stream, &[]);
+    reader.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(GET)));
+    assert_eq!(reader.end_of(1), End::Answer(200, "page".into()));
+    drop((clients, reader));
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while edge.stats().http2_bytes > 0 {
+        assert!(tokio::time::Instant::now() < deadline, "{:?}", edge.stats());
+        std::thread::yield_now();
+    }
 }

@@ -8,14 +8,16 @@
 //! - keys remembered as not storable: [`REFUSED_MAX`] of [`REFUSED_BYTES`];
 //! - connections: `connections_max` of [`IDLE_CONNECTION_BYTES_MAX`], and `header_bytes_max` of a head that is on its way;
 //! - fetches waiting for the origin: [`FLIGHTS_MAX`] of [`WAITING_FETCH_BYTES`];
+//! - HTTP/2 connections and what their open streams hold, all together: [`HTTP2_BYTES_MAX`], a quarter of it for one address;
 //! - request bodies taken in before the origin is asked, all together: [`UPLOADS_BYTES_MAX`];
-//! - answers drained from an origin and not yet read by slow clients, all together: [`RELAYED_BYTES_MAX`].
+//! - answers drained from an origin and not yet read by slow clients, all together: [`RELAYED_BYTES_MAX`];
+//! - what compresses answers that are not stored: [`CODERS_BYTES_MAX`].
 //!
-//! On top of it come the buffers of exchanges under way: [`EXCHANGE_BYTES_MAX`] for one over HTTP/1.1, and for HTTP/2 what its flow
-//! control lets a client send ahead.
+//! On top of it come the buffers of exchanges under way over HTTP/1.1, [`EXCHANGE_BYTES_MAX`] for each.
 //!
 //! What it learns by address, shape or session lies in tables of fixed size, which [`STRANGERS_BYTES_MAX`] covers. The first test
-//! holds the sum that strangers reach without holding connections open; the second, what a connection costs that is held.
+//! holds the sum that strangers reach without holding connections open; the others, what connections, streams and bodies cost
+//! that are held.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,12 +32,13 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use kit::{PATIENCE, plan};
+use kit::http2::{DATA, END_HEADERS, END_STREAM, HEADERS, Http2, PING, block, frame};
+use kit::{PATIENCE, connect_from, plan};
 use saqta_edge::Edge;
-use saqta_edge::budget::{RELAYED_BYTES_MAX, UPLOADS_BYTES_MAX};
+use saqta_edge::budget::{CODERS_BYTES_MAX, HTTP2_BYTES_MAX, RELAYED_BYTES_MAX, UPLOADS_BYTES_MAX};
 use saqta_edge::cache::REFUSED_MAX;
 use saqta_edge::cache::flight::{FLIGHTS_MAX, WINDOW_BYTES_SCARCE};
-use socket2::{Domain, Protocol, Socket, Type};
+use saqta_edge::http2::{CONNECTION_BYTES, STREAM_BYTES};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -62,7 +65,7 @@ const IDLE_CONNECTIONS: u64 = 5_000;
 /// idle connection has none.
 const IDLE_CONNECTION_BYTES_MAX: u64 = 6 * 1024;
 
-/// Both tests measure the one process they share.
+/// All tests measure the one process they share.
 static MEASURING: Mutex<()> = Mutex::new(());
 
 /// Unlike the kit's, it remembers nothing.
@@ -131,16 +134,6 @@ fn answer_to(line: &str) -> Vec<u8> {
 fn address_of(number: u32) -> Ipv4Addr {
     let [_, a, b, c] = number.to_be_bytes();
     Ipv4Addr::new(127, 64 + a, b, c)
-}
-
-fn connect_from(address: Ipv4Addr, edge: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
-    socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
-    socket.connect(&edge.into()).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    stream
 }
 
 /// Numbers that look like chance and are the same in every run.
@@ -277,8 +270,10 @@ fn an_idle_connection_costs_little() {
         + limits.connections_max as u64
             * (IDLE_CONNECTION_BYTES_MAX + limits.header_bytes_max as u64)
         + FLIGHTS_MAX as u64 * WAITING_FETCH_BYTES
+        + HTTP2_BYTES_MAX
         + UPLOADS_BYTES_MAX
-        + RELAYED_BYTES_MAX;
+        + RELAYED_BYTES_MAX
+        + CODERS_BYTES_MAX;
     println!(
         "{each} bytes each for {} idle connections; an edge with {} MiB of cache and no exchange under way: {} MiB at worst",
         idle.len(),
@@ -357,4 +352,118 @@ fn bodies_that_never_end_share_one_budget() {
         answer.starts_with("HTTP/1.1 200"),
         "readers are served meanwhile: {answer}"
     );
+}
+
+/// Requests that wait for the rest of their bodies.
+const STREAM_CONNECTIONS: u32 = 100;
+const STREAMS_EACH: u32 = 100;
+
+/// The allocator keeps this much of what came back, and no more the second time.
+const STREAMS_LEFT_BYTES_MAX: u64 = 16 * MIB;
+
+/// A request with a cookie of the usual length and the first bytes of its body, a hundred times on each connection.
+fn hold_streams(edge: &Edge) -> Vec<Http2> {
+    let cookie = "visitor=".to_owned() + &"c".repeat(300);
+    let fields = block(&[
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "a.kz"),
+        (":path", "/comment"),
+        (
+            "user-agent",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101",
+        ),
+        ("cookie", &cookie),
+    ]);
+    (0..STREAM_CONNECTIONS)
+        .map(|number| {
+            let stream = connect_from(address_of(number), edge.addresses()[0]);
+            let mut client = Http2::over(stream, &[]);
+            for stream in 0..STREAMS_EACH {
+                let mut frames = frame(HEADERS, END_HEADERS, 2 * stream + 1, &fields);
+                frames.extend(frame(DATA, 0, 2 * stream + 1, b"text=salem"));
+                assert!(client.send(&frames));
+            }
+            // Answered when all before it has been read.
+            client.send(&frame(PING, 0, 0, &[7; 8]));
+            while client.next().unwrap().kind != PING {}
+            client
+        })
+        .collect()
+}
+
+fn wait_until_http2_holds_nothing(edge: &Edge) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while edge.stats().http2_bytes > 0 || edge.stats().connections > 0 {
+        assert!(tokio::time::Instant::now() < deadline, "{:?}", edge.stats());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn held_streams_cost_what_is_counted_and_it_comes_back() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
+    let edge = Edge::start(plan(origin())).unwrap();
+    let idle = |number: u32| {
+        let stream = connect_from(address_of(number), edge.addresses()[0]);
+        let mut client = Http2::over(stream, &[]);
+        client.send(&frame(PING, 0, 0, &[7; 8]));
+        while client.next().unwrap().kind != PING {}
+        client
+    };
+    let warm: Vec<_> = (0..100).map(idle).collect();
+    let before = resident_bytes();
+    let idle: Vec<_> = (100..600).map(idle).collect();
+    let each = resident_bytes().saturating_sub(before) / idle.len() as u64;
+    println!("{each} bytes for an idle HTTP/2 connection");
+    assert!(each < CONNECTION_BYTES as u64, "{each}");
+    drop((warm, idle));
+    wait_until_http2_holds_nothing(&edge);
+    let empty = resident_bytes();
+    let mut left = Vec::new();
+    for round in 0..3 {
+        let held = hold_streams(&edge);
+        let full = resident_bytes();
+        let counted = edge.stats().http2_bytes;
+        let streams = u64::from(STREAM_CONNECTIONS * STREAMS_EACH);
+        println!(
+            "round {round}: {} MiB more for {streams} streams, {} each, {} MiB counted",
+            (full - empty) / MIB,
+            (full - empty) / streams,
+            counted / MIB
+        );
+        assert!(
+            counted
+                >= streams * STREAM_BYTES as u64
+                    + u64::from(STREAM_CONNECTIONS) * CONNECTION_BYTES as u64,
+            "all are held: {counted}"
+        );
+        // Their bodies are counted among the uploads.
+        let uploads = streams * 4 * 1024;
+        assert!(
+            full - empty < counted + uploads,
+            "{} of {}",
+            full - empty,
+            counted + uploads
+        );
+        drop(held);
+        wait_until_http2_holds_nothing(&edge);
+        left.push(resident_bytes());
+    }
+    println!("left after each round: {left:?}");
+    assert!(
+        left[2] < left[0] + STREAMS_LEFT_BYTES_MAX,
+        "it grows by the round: {left:?}"
+    );
+    let stream = connect_from(address_of(1), edge.addresses()[0]);
+    let mut reader = Http2::over(stream, &[]);
+    let get = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "a.kz"),
+        (":path", "/"),
+    ];
+    reader.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&get)));
+    assert!(matches!(reader.end_of(1), kit::http2::End::Answer(200, _)));
+    assert_eq!(edge.stats().sites[0].origin, "up");
 }

@@ -197,15 +197,23 @@ fn what_may_be_shared_is_shared_without_its_cookie() {
             "{kind}: {}",
             first.head
         );
+        // What was fetched with somebody's cookie is nobody else's; but it tells that the next one may be fetched for all.
         let second = Client::connect(&edge)
             .send(request(kind, 0, &mark(2)))
             .answer()
             .unwrap();
-        assert!(second.cache().contains("hit"), "{kind}: {}", second.head);
-        assert_eq!(second.text(), "for everybody");
-        assert_eq!(second.field("set-cookie"), None, "{kind}");
+        assert!(second.cache().contains("fwd"), "{kind}: {}", second.head);
+        assert_eq!(marks(&second.head), BTreeSet::new(), "{kind}");
+        assert_eq!(mark_of(origin.asked().last().unwrap()), "", "{kind}");
+        let third = Client::connect(&edge)
+            .send(request(kind, 0, &mark(3)))
+            .answer()
+            .unwrap();
+        assert!(third.cache().contains("hit"), "{kind}: {}", third.head);
+        assert_eq!(third.text(), "for everybody");
+        assert_eq!(third.field("set-cookie"), None, "{kind}");
     }
-    assert_eq!(origin.asked().len(), SHARED.len());
+    assert_eq!(origin.asked().len(), 2 * SHARED.len());
 }
 
 /// A page everybody had, until the origin answers its revalidation with something for one reader.

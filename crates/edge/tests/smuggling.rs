@@ -146,6 +146,9 @@ fn a_body_broken_in_the_middle_never_becomes_a_second_request() {
     for body in [
         "5\r\nhelloGET /admin HTTP/1.1\r\nHost: a.kz\r\n\r\n",
         "5;x=\n0\r\n\r\nGET /admin HTTP/1.1\r\n\r\n",
+        "5;x=\"\n0\r\n\r\nGET /admin HTTP/1.1\r\n\r\n",
+        "5;x\r0\r\n\r\nGET /admin HTTP/1.1\r\n\r\n",
+        "0;\r\n\r\nGET /admin HTTP/1.1\r\n\r\n",
         "zz\r\n",
     ] {
         let mut client = Client::connect(&edge);

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::chart::{bar, sparkline};
@@ -71,7 +71,6 @@ pub fn run_demo(options: &DemoOptions) -> anyhow::Result<()> {
         data: options.data.clone(),
     };
     let mut screen = Screen::new(&scenario);
-    screen.show(&Live::default());
     let performed = stage::perform(&play, |live| screen.show(live));
     screen.close();
     match performed {
@@ -86,10 +85,10 @@ pub fn run_demo(options: &DemoOptions) -> anyhow::Result<()> {
                 edge: performed.edge,
                 untimed: false,
             });
-            say(&summary(&outcome, &scenario));
+            say_last(&summary(&outcome, &scenario));
         }
         Err(error) if error.is::<Interrupted>() => {
-            say("\nEnded. Nothing is left running and no file is left behind.\n")
+            say_last(&screen.ended_early(options.data.as_deref()));
         }
         Err(error) => return Err(error),
     }
@@ -98,10 +97,19 @@ pub fn run_demo(options: &DemoOptions) -> anyhow::Result<()> {
 
 /// Whoever does not read any more has seen enough.
 fn say(text: &str) {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .ok();
+    let _reader_left = write(&mut io::stdout().lock(), text);
+}
+
+/// Ctrl-C also ends what stands behind a pipe (`saqta demo | tee log`), and whoever pressed it still wants to hear how it went.
+fn say_last(text: &str) {
+    if write(&mut io::stdout().lock(), text).is_err() {
+        let _nobody_is_left = write(&mut io::stderr().lock(), text);
+    }
+}
+
+fn write(out: &mut impl Write, text: &str) -> io::Result<()> {
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 /// Three sentences and what to do next.
@@ -174,6 +182,7 @@ struct Screen {
     /// Lines on the terminal that the next picture is drawn over.
     drawn: usize,
     second: Option<u64>,
+    at: Duration,
     /// The last second of everybody's.
     readers: Tally,
     attack: AttackTally,
@@ -204,6 +213,7 @@ impl Screen {
                 .sum(),
             drawn: 0,
             second: None,
+            at: Duration::ZERO,
             readers: Tally::default(),
             attack: AttackTally::default(),
             served: 0,
@@ -223,6 +233,7 @@ impl Screen {
     }
 
     fn note(&mut self, live: &Live) {
+        self.at = live.at;
         match live.news {
             Some(Who::Readers) => {
                 if live.readers.readers.requests == 0 {
@@ -423,6 +434,28 @@ impl Screen {
             live.origin.peak_in_flight,
             live.origin_capacity,
         ));
+    }
+
+    /// The last words when somebody does not wait for the end. `data`: the folder that was chosen for the edge's files.
+    fn ended_early(&self, data: Option<&Path>) -> String {
+        let flood = if self.requests > 0 {
+            format!(
+                " Since the flood began {} of {} readers' requests got their page.",
+                thousands(self.served),
+                thousands(self.requests)
+            )
+        } else {
+            String::new()
+        };
+        let files = data.map_or("no file is left behind".to_owned(), |data| {
+            format!("the files of Saqta are in {}", data.display())
+        });
+        let text = format!(
+            "Ended after {} of {} s.{flood} Nothing is left running, and {files}.",
+            self.at.as_secs(),
+            self.phases.total().as_secs()
+        );
+        format!("\n{}", wrapped(&text, 78))
     }
 
     fn close(&mut self) {

@@ -1,9 +1,9 @@
 //! A rehearsed attack: put up the stage, let it run, let the referee decide.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -19,6 +19,9 @@ use crate::{chart, report};
 
 /// On loopback an answer takes microseconds; a server that is busy starting gets a moment.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Room for a report: that of a drill of two minutes has 30 KB.
+const REPORT_BYTES: usize = 64 * 1024;
 
 /// Of a terminal's 80.
 const COLUMNS: usize = 78;
@@ -40,6 +43,8 @@ pub struct DrillOptions {
     pub seed: u64,
     /// Print one JSON object instead of a table.
     pub json: bool,
+    /// Where the edge keeps its files; a temporary folder when `None`.
+    pub data: Option<PathBuf>,
     /// Folder for the HTML report.
     pub report: Option<PathBuf>,
     /// This program.
@@ -78,8 +83,19 @@ pub fn run_drill(options: &DrillOptions) -> anyhow::Result<Outcome> {
         exe: options.saqta_exe.clone(),
         ends_at: None,
         netns: options.netns,
-        data: None,
+        data: options.data.clone(),
     };
+    let report = options.report.as_deref().map(|folder| {
+        folder.join(format!(
+            "{}-{}.html",
+            play.scenario.name,
+            options.grade.name()
+        ))
+    });
+    if let Some(file) = &report {
+        // A minute from now would be late to find out.
+        report_can_be_written(file).map_err(|cause| cannot_report(file, &cause))?;
+    }
     let mut ticker = Ticker::new(&play);
     ticker.begin(&play);
     let performed = stage::perform(&play, |live| ticker.show(live));
@@ -103,13 +119,6 @@ pub fn run_drill(options: &DrillOptions) -> anyhow::Result<Outcome> {
         edge: performed.edge,
         untimed: options.untimed,
     });
-    if let Some(folder) = &options.report {
-        let file = folder.join(format!("{}-{}.html", outcome.scenario, outcome.grade));
-        fs::create_dir_all(folder)
-            .and_then(|()| fs::write(&file, report::html(&outcome)))
-            .with_context(|| format!("cannot write the report {}", file.display()))?;
-        say(&mut io::stderr(), &format!("report: {}\n", file.display()))?;
-    }
     if options.json {
         say(
             &mut io::stdout(),
@@ -118,7 +127,35 @@ pub fn run_drill(options: &DrillOptions) -> anyhow::Result<Outcome> {
     } else {
         say(&mut io::stdout(), &outcome.table())?;
     }
+    if let Some(file) = &report {
+        fs::write(file, report::html(&outcome)).map_err(|cause| cannot_report(file, &cause))?;
+        say(&mut io::stderr(), &format!("report: {}\n", file.display()))?;
+    }
     Ok(outcome)
+}
+
+/// Makes the folder. What is there already is opened and left as it is; a new file is written, at its length, and taken away.
+fn report_can_be_written(file: &Path) -> io::Result<()> {
+    fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))?;
+    match File::options().write(true).create_new(true).open(file) {
+        Ok(mut probe) => {
+            let written = probe
+                .write_all(&vec![b' '; REPORT_BYTES])
+                .and_then(|()| probe.sync_data());
+            fs::remove_file(file).and(written)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            File::options().write(true).open(file).map(drop)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn cannot_report(file: &Path, cause: &io::Error) -> anyhow::Error {
+    anyhow::anyhow!(
+        "cannot write the report {}: {cause}\nmake room or give rights there, or choose another folder with --report DIR",
+        file.display()
+    )
 }
 
 /// A drill against nobody would run to its end and show that nobody was served.

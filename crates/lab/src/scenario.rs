@@ -95,9 +95,9 @@ pub struct Written {
 /// Why there is no such scenario; says all of it, a line each.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAScenario {
-    #[error("there is no scenario \"{name}\"; there are {known}, or give a file", known = names())]
+    #[error("there is no scenario \"{name}\"; there are {known}, or give a file by its path, such as ./{name}.toml", known = names())]
     Unknown { name: String },
-    #[error("cannot read {path}")]
+    #[error("cannot read {path}; `saqta drill --list` shows the scenarios there are")]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{}", lines(path, problems))]
     Wrong {

@@ -3,13 +3,14 @@
 //! A drill and the demo differ in what they show, not in what happens. This file starts the processes in order, lets them run by
 //! the clock, carries what they report to whoever watches, and leaves nothing behind: no process and no folder, whether the
 //! play ends, fails or is interrupted. Processes get no signal from the terminal, so that Ctrl-C reaches this one alone and the
-//! others end in order; and they end by themselves when this one is killed.
+//! others end in order; and they end by themselves when this one is killed. The temporary folder it could not take away then
+//! is taken away by whichever play comes next.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -17,6 +18,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rustix::fs::FlockOperation;
 use rustix::process::{Pid, Resource, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -52,6 +54,13 @@ pub const ATTACKERS_NICE: i32 = 10;
 const TICKS_PER_SECOND: f64 = 100.0;
 /// Of a dead process's last words.
 const WORDS_BYTES_MAX: u64 = 2_000;
+
+/// How a play's temporary folder is called, before the number of its process and the time.
+const FOLDER: &str = "saqta-drill-";
+/// In that folder, beside the edge's own `lock`.
+const LOCK: &str = "play.lock";
+/// Left-over folders taken away at a start: more would keep whoever waits for the drill.
+const SWEPT_MAX: usize = 64;
 
 /// What is to be performed.
 #[derive(Debug, Clone)]
@@ -166,11 +175,13 @@ pub fn lab_main(arguments: &[OsString]) -> anyhow::Result<()> {
     }
 }
 
-/// Performs a play, telling `watch` how it goes. Ctrl-C ends it with [`Interrupted`].
+/// Performs a play, telling `watch` how it goes, first that it begins. Ctrl-C ends it with [`Interrupted`].
 pub(crate) fn perform(play: &Play, mut watch: impl FnMut(&Live)) -> anyhow::Result<Performed> {
-    let folder = Folder::new(play.data.as_deref())?;
     let (said, hear) = sync_channel(SAID_MAX);
+    // Before anything is shown or made: whoever ends it early hears an answer too, and finds nothing left.
     let _signals = Signals::catch(said.clone())?;
+    let folder = Folder::new(play.data.as_deref())?;
+    watch(&Live::default());
     let network = if play.netns {
         Some(Network::make(&play.exe, play.scenario.link_mbit_per_s)?)
     } else {
@@ -325,8 +336,9 @@ impl Stage<'_> {
         for (newsroom, origin) in sites {
             if let Some(origin) = origin {
                 settings.push_str(&format!(
-                    "\n[[site]]\nhosts = [\"{}\"]\norigin = \"http://{origin}\"\nstaff = [\"{staff}\"]\nmode = \"protect\"\n",
-                    newsroom.host()
+                    "\n[[site]]\nhosts = [\"{}\"]\norigin = \"http://{origin}\"\nstaff = [\"{staff}\"]\nmode = \"protect\"\nprofile = \"{}\"\n",
+                    newsroom.host(),
+                    play.dialect.name()
                 ));
             }
         }
@@ -682,27 +694,43 @@ fn disk_bytes(folder: &Path) -> u64 {
     bytes.sum()
 }
 
-/// Where the processes of a play keep their files; a temporary one goes with the play.
+/// Where the processes of a play keep their files. A temporary one goes with the play, and if the play is killed, with the next.
 struct Folder {
     path: PathBuf,
-    temporary: bool,
+    /// Held while the play goes on, so that no other takes its temporary folder for a dead one's; `None` when it stays anyway.
+    lock: Option<fs::File>,
 }
 
 impl Folder {
     fn new(data: Option<&Path>) -> anyhow::Result<Self> {
-        let (path, temporary) = match data {
-            Some(path) => (path.to_owned(), false),
-            None => {
-                let unique = format!("saqta-drill-{}-{}", std::process::id(), clock::unix_ms());
-                (std::env::temp_dir().join(unique), true)
-            }
+        let make = |path: &Path| {
+            fs::DirBuilder::new()
+                .recursive(data.is_some())
+                .mode(0o700)
+                .create(path)
+                .map_err(|cause| cannot_keep_files(path, &cause))
         };
-        let made = fs::DirBuilder::new()
-            .recursive(!temporary)
-            .mode(0o700)
-            .create(&path);
-        made.with_context(|| format!("cannot make the folder {}", path.display()))?;
-        Ok(Self { path, temporary })
+        if let Some(path) = data {
+            make(path)?;
+            return Ok(Self {
+                path: path.to_owned(),
+                lock: None,
+            });
+        }
+        let temporary = std::env::temp_dir();
+        sweep(&temporary);
+        let unique = format!("{FOLDER}{}-{}", std::process::id(), clock::unix_ms());
+        let path = temporary.join(unique);
+        make(&path)?;
+        let lock = fs::File::create(path.join(LOCK)).and_then(|lock| {
+            rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+            Ok(lock)
+        });
+        let lock = lock.map_err(|cause| cannot_keep_files(&path, &cause))?;
+        Ok(Self {
+            path,
+            lock: Some(lock),
+        })
     }
 
     fn log(&self, who: Who) -> PathBuf {
@@ -730,10 +758,61 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if self.temporary {
+        if self.lock.is_some() {
             // What cannot be removed is the system's temporary folder's to clean.
             drop(fs::remove_dir_all(&self.path));
         }
+    }
+}
+
+fn cannot_keep_files(path: &Path, cause: &io::Error) -> anyhow::Error {
+    anyhow::anyhow!(
+        "cannot keep the files of the drill in {}: {cause}\nmake room or give rights there, or choose another folder with --data DIR",
+        path.display()
+    )
+}
+
+/// Takes away the folders of plays that were killed: ours, of a process that is gone, and locked by nobody.
+fn sweep(temporary: &Path) {
+    let Ok(entries) = fs::read_dir(temporary) else {
+        return;
+    };
+    let left = entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_left_behind))
+        .map(|entry| entry.path());
+    for path in left.take(SWEPT_MAX) {
+        // Not through a link: it is the folder itself that must be ours.
+        let ours = fs::symlink_metadata(&path).is_ok_and(|metadata| {
+            metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw()
+        });
+        if ours && nobody_locks(&path.join(LOCK)) {
+            // What cannot be removed is the system's temporary folder's to clean.
+            drop(fs::remove_dir_all(&path));
+        }
+    }
+}
+
+/// Whether a folder of this name belongs to a process that is gone.
+fn is_left_behind(name: &str) -> bool {
+    let Some((process, made)) = name
+        .strip_prefix(FOLDER)
+        .and_then(|rest| rest.split_once('-'))
+    else {
+        return false;
+    };
+    match (process.parse::<u32>(), made.parse::<u64>()) {
+        // One that lives may not have come to its lock yet.
+        (Ok(process), Ok(_)) => !Path::new(&format!("/proc/{process}")).exists(),
+        _ => false,
+    }
+}
+
+/// Processes of a container that shares our temporary folder are not in our `/proc`; their locks hold here too.
+fn nobody_locks(lock: &Path) -> bool {
+    match fs::File::open(lock) {
+        Ok(lock) => rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }
 

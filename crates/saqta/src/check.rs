@@ -1,7 +1,7 @@
 //! `saqta check`: would this file serve on this machine?
 //!
-//! The file itself is checked first and in full. Then what a file cannot know: open files, the kernel's queue, whether we may
-//! listen there, whether each origin answers. Every line is `ok` or says what to do.
+//! The file itself is checked first and in full. Then what a file cannot know: the data folder, open files, the kernel's queue,
+//! whether we may listen there, whether each origin answers. Every line is `ok` or says what to do.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -12,6 +12,7 @@ use saqta_edge::plan::{Plan, Site};
 use tokio::time::Instant;
 
 use crate::control::{self, Order};
+use crate::folder::{self, Whether};
 use crate::machine;
 use crate::screen::{self, Tone};
 
@@ -62,10 +63,11 @@ impl Finding {
     }
 }
 
-/// `data`: where a Saqta may already run that holds the ports.
+/// `data`: where this Saqta would keep its files, and where one may already run that holds the ports.
 pub(crate) fn machine_findings(plan: &Plan, data: &Path) -> Vec<Finding> {
     let mut findings = vec![
         settings(plan),
+        data_folder(data),
         open_files(machine::open_files_needed(plan), machine::open_files_max()),
         accept_queue(machine::accept_queue_max()),
     ];
@@ -94,6 +96,22 @@ fn settings(plan: &Plan) -> Finding {
             counted(hosts, "host")
         ),
     )
+}
+
+fn data_folder(data: &Path) -> Finding {
+    let subject = "data folder";
+    let problem = match (folder::examine(data), control::socket_path(data)) {
+        (Ok(Whether::IsThere), Ok(_)) => {
+            return Finding::ok(subject, format!("{} can be written", data.display()));
+        }
+        (Ok(Whether::WillBeMade), Ok(_)) => {
+            return Finding::ok(subject, format!("{} will be made", data.display()));
+        }
+        (Err(error), _) => error.to_string(),
+        (_, Err(error)) => error.to_string(),
+    };
+    let (said, remedy) = problem.split_once('\n').unwrap_or((&problem, ""));
+    Finding::todo(subject, said, remedy)
 }
 
 fn open_files(needed: u64, granted: Option<u64>) -> Finding {
@@ -215,6 +233,44 @@ pub(crate) fn reach(authority: &str, within: Duration) -> io::Result<()> {
         }
     }
     Err(last)
+}
+
+/// The first address of a `host:port`.
+pub(crate) fn origin_address(authority: &str) -> io::Result<SocketAddr> {
+    let none = || io::Error::new(io::ErrorKind::NotFound, "its name has no address");
+    let with_port = if authority
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+    {
+        authority.to_owned()
+    } else {
+        format!("{authority}:80")
+    };
+    with_port.to_socket_addrs()?.next().ok_or_else(none)
+}
+
+/// What comes until the other side ends, `deadline` passes or `bytes_max` are here; an error only when nothing came.
+pub(crate) fn read_within(
+    stream: &mut TcpStream,
+    deadline: Instant,
+    bytes_max: usize,
+) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 8 * 1024];
+    while bytes.len() < bytes_max {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(length) => bytes.extend_from_slice(&chunk[..length]),
+            Err(error) if bytes.is_empty() => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(bytes)
 }
 
 /// The status the origin answers with.

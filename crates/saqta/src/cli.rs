@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use saqta_edge::plan::Plan;
 use saqta_lab::corpus::Grade;
@@ -23,8 +22,9 @@ use saqta_lab::scenario::{self, Written};
 use saqta_lab::stage::{self, Interrupted};
 
 use crate::check;
-use crate::control::{self, Answer, Order};
+use crate::control::{self, Answer, Order, Which};
 use crate::duration;
+use crate::init;
 use crate::machine;
 use crate::problem::Problem;
 use crate::run::{self, Source};
@@ -44,9 +44,6 @@ const DRILL_TIME_MIN: Duration = Duration::from_secs(3);
 /// A machine in use is given back soon.
 const DRILL_TIME_MAX: Duration = Duration::from_secs(120);
 
-/// Settings are a page or two; `settings::read` says so when there are more.
-const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
-
 /// Keeps a newsroom's site reachable while it is under attack.
 #[derive(Debug, Parser)]
 #[command(
@@ -56,13 +53,13 @@ const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
     after_help = "Examples:
   saqta demo                                    watch it protect a newsroom
   saqta run --origin http://127.0.0.1:8081      try it before one site, no file
-  saqta settings > newsroom.toml                begin a settings file
+  saqta init                                    begin a settings file
   saqta check -c newsroom.toml                  would it serve on this machine?
   saqta run -c newsroom.toml                    serve
   saqta drill kursiv-search                     rehearse an attack"
 )]
 pub struct Cli {
-    /// Folder of this Saqta's own files [default: ./saqta-data]
+    /// Folder of Saqta's own files [default: ./saqta-data; for a demo or drill a temporary one]
     #[arg(long, global = true, value_name = "DIR")]
     data: Option<PathBuf>,
     #[command(subcommand)]
@@ -108,6 +105,19 @@ Examples:
   saqta check -c newsroom.toml && saqta reload"
     )]
     Check(Check),
+    /// Begin a settings file: five questions, or options that answer them
+    #[command(
+        after_help = "Asks the newsroom's own server what makes its pages, and writes a file that
+`saqta check` understands. A file that exists is never written over. Where
+nobody sits at the terminal, --host and --origin are needed.
+
+Examples:
+  saqta init
+  saqta init --host news.example --origin http://127.0.0.1:8081
+  saqta init --host news.example --origin http://127.0.0.1:8081 \\
+    --profile wordpress --language kk --out news.toml"
+    )]
+    Init(Init),
     /// Print every setting with its meaning and default
     #[command(after_help = "Examples:
   saqta settings
@@ -134,6 +144,19 @@ Examples:
   saqta bypass off"
     )]
     Bypass { switch: Switch },
+    /// Have stored pages fetched anew, or forgotten
+    #[command(
+        after_help = "Purged copies are fetched anew when next asked for; until then they only stand in
+for an origin that fails. An address without a query stands for all its queries,
+one without a host for all sites.
+
+Examples:
+  saqta purge https://news.example/2026/06/title/
+  saqta purge --prefix https://news.example/sport/
+  saqta purge --tag node:12
+  saqta purge --forget https://news.example/withdrawn/"
+    )]
+    Purge(Purge),
     /// Rehearse an attack on this machine and see who was served
     #[command(
         after_help = "Origin, edge, readers and attackers run as processes of their own, on loopback
@@ -184,6 +207,59 @@ struct Run {
 }
 
 #[derive(Debug, Args)]
+struct Init {
+    /// Host name readers type; may be given several times
+    #[arg(long, value_name = "NAME")]
+    host: Vec<String>,
+    /// Where the newsroom's own server listens
+    #[arg(long, value_name = "URL")]
+    origin: Option<String>,
+    /// wordpress, drupal, joomla or generic [default: what the server's front page gives away]
+    #[arg(long, value_name = "SYSTEM")]
+    profile: Option<String>,
+    /// Network whose clients are staff; may be given several times, or `none`
+    #[arg(long, value_name = "NETWORK")]
+    staff: Vec<String>,
+    /// kk, ru or en: the language of Saqta's own pages
+    #[arg(long, value_name = "LANGUAGE")]
+    language: Option<String>,
+    /// The file to write
+    #[arg(long, value_name = "FILE", default_value = "newsroom.toml")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["url", "prefix", "tag", "forget"]))]
+struct Purge {
+    /// The address of a page
+    url: Option<String>,
+    /// All addresses that begin so
+    #[arg(long, value_name = "URL")]
+    prefix: Option<String>,
+    /// All pages that carry this tag (Cache-Tag, Surrogate-Key, X-Drupal-Cache-Tags)
+    #[arg(long)]
+    tag: Option<String>,
+    /// Take every copy of this address away
+    #[arg(long, value_name = "URL")]
+    forget: Option<String>,
+}
+
+impl Purge {
+    fn order(self) -> Order {
+        let (which, text) = match (self.url, self.prefix, self.tag) {
+            (Some(url), ..) => (Which::Url, Some(url)),
+            (_, Some(prefix), _) => (Which::Prefix, Some(prefix)),
+            (.., Some(tag)) => (Which::Tag, Some(tag)),
+            _ => (Which::Forget, self.forget),
+        };
+        Order::Purge {
+            which,
+            text: text.unwrap_or_default(),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
 struct Check {
     /// Settings file
     #[arg(short, long, value_name = "FILE")]
@@ -208,7 +284,7 @@ struct Drill {
     #[arg(long, value_name = "URL", requires = "origin")]
     against: Option<String>,
     /// Where that server expects its origin
-    #[arg(long, value_name = "ADDR", requires = "against")]
+    #[arg(long, value_name = "ADDR", requires = "against", value_parser = address)]
     origin: Option<SocketAddr>,
     /// In network namespaces of its own instead of on loopback: with IPv6, a cable and its limit
     #[arg(long, conflicts_with = "against")]
@@ -217,7 +293,7 @@ struct Drill {
     #[arg(long = "for", value_name = "TIME", value_parser = drill_time)]
     lasting: Option<Duration>,
     /// The same seed draws the same readers and attackers
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = seed)]
     seed: u64,
     /// Print one JSON object instead of a table
     #[arg(long)]
@@ -252,11 +328,21 @@ fn drill_time(text: &str) -> Result<Duration, String> {
         Ok(time)
     } else {
         Err(format!(
-            "a drill lasts {} to {}",
+            "give it {} to {}",
             duration::write(DRILL_TIME_MIN),
             duration::write(DRILL_TIME_MAX)
         ))
     }
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "write a whole number, such as 7".into())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "write an address and its port, such as 127.0.0.1:8081".into())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -293,6 +379,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Demo { lasting } => demo(lasting.unwrap_or(demo::LASTING), chosen),
         Command::Run(what) => run(what, &data),
         Command::Check(Check { config }) => check(&config, &data),
+        Command::Init(what) => begin(what),
         Command::Settings => say(settings::ANNOTATED),
         Command::Reload => order(&data, Order::Reload),
         Command::Bypass { switch } => order(
@@ -301,7 +388,8 @@ pub fn execute(cli: Cli) -> ExitCode {
                 on: switch == Switch::On,
             },
         ),
-        Command::Drill(what) => drill(what),
+        Command::Purge(what) => order(&data, what.order()),
+        Command::Drill(what) => drill(what, chosen),
         Command::Status { json } => status(&data, json),
         Command::Lab { arguments } => stage::lab_main(&arguments)
             .map(|()| ExitCode::SUCCESS)
@@ -334,6 +422,17 @@ fn run(what: Run, data: &Path) -> Result<ExitCode, Failure> {
         }
     };
     run::run(source, plan, data)
+}
+
+fn begin(what: Init) -> Result<ExitCode, Failure> {
+    let answers = init::Answers {
+        hosts: what.host,
+        origin: what.origin,
+        profile: what.profile,
+        staff: (!what.staff.is_empty()).then_some(what.staff),
+        language: what.language,
+    };
+    say(&init::init(answers, &what.out)?)
 }
 
 fn check(file: &Path, data: &Path) -> Result<ExitCode, Failure> {
@@ -385,7 +484,8 @@ fn demo(lasting: Duration, data: Option<PathBuf>) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn drill(what: Drill) -> Result<ExitCode, Failure> {
+/// Its folder is a temporary one unless one was chosen.
+fn drill(what: Drill, data: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let Some(name) = what.name.filter(|_| !what.list) else {
         return say(&scenarios());
     };
@@ -408,6 +508,7 @@ fn drill(what: Drill) -> Result<ExitCode, Failure> {
         lasting: what.lasting,
         seed: what.seed,
         json: what.json,
+        data,
         report: what.report,
         saqta_exe: std::env::current_exe()?,
         untimed: what.untimed,
@@ -440,14 +541,15 @@ pub(crate) fn read_file_again(file: &Path, running: &Plan) -> Result<Plan, Failu
 }
 
 fn text_of(file: &Path) -> Result<String, Failure> {
+    // One more, by which `settings::read` sees that there are too many.
+    let bytes_max = settings::TEXT_BYTES_MAX as u64 + 1;
     let mut bytes = Vec::new();
-    let read =
-        File::open(file).and_then(|opened| opened.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
+    let read = File::open(file).and_then(|opened| opened.take(bytes_max).read_to_end(&mut bytes));
     read.map_err(|error| {
         let shown = file.display();
         let remedy = match error.kind() {
             io::ErrorKind::NotFound => {
-                format!("`saqta settings > {shown}` makes one to begin with")
+                format!("`saqta init --out {shown}` makes one to begin with")
             }
             io::ErrorKind::PermissionDenied => {
                 "let the user that runs Saqta read it and enter its folder (chown, chmod)".into()
@@ -459,13 +561,18 @@ fn text_of(file: &Path) -> Result<String, Failure> {
             machine::plainly(&error)
         )
     })?;
-    let text = String::from_utf8(bytes).with_context(|| {
-        format!(
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(text),
+        // A database given by mistake; and a character may have been cut in two.
+        Err(error) if error.as_bytes().len() > settings::TEXT_BYTES_MAX => {
+            Ok(String::from_utf8_lossy(error.as_bytes()).into_owned())
+        }
+        Err(_) => Err(anyhow::anyhow!(
             "{} is not a text in UTF-8; save it again as UTF-8",
             file.display()
         )
-    })?;
-    Ok(text)
+        .into()),
+    }
 }
 
 /// To standard output. A reader who has left (`saqta settings | head`) has seen enough.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{Resource, Rlimit};
 use saqta_edge::plan::Plan;
+use serde::{Deserialize, Serialize};
 
 /// Raises the number of files we may open to the most we may ask for: a default of 1024 is for programs that open few.
 ///
@@ -23,21 +24,66 @@ pub(crate) fn raise_open_files() -> io::Result<()> {
     Ok(())
 }
 
+/// Files this process may have open now; `None`: no bound.
+pub(crate) fn open_files_granted() -> Option<u64> {
+    rustix::process::getrlimit(Resource::Nofile).current
+}
+
 /// Files this process may open at most; `None`: no bound.
 pub(crate) fn open_files_max() -> Option<u64> {
     rustix::process::getrlimit(Resource::Nofile).maximum
 }
 
+/// Listeners, epoll, pipes, the standard streams and the control socket of the largest machine: a few for each shard.
+const OWN_FILES: usize = 256;
+
 /// Files the plan may have open at worst: a socket for each client, one to the origin for each place there, and ours.
 pub(crate) fn open_files_needed(plan: &Plan) -> u64 {
-    /// Listeners, epoll, pipes, the standard streams and the control socket of the largest machine: a few for each shard.
-    const OWN_FILES: usize = 256;
-    let origins: usize = plan
-        .sites
+    (plan.limits.connections_max + origin_files(plan) + OWN_FILES) as u64
+}
+
+fn origin_files(plan: &Plan) -> usize {
+    plan.sites
         .iter()
         .map(|site| site.origin.concurrency_max)
-        .sum();
-    (plan.limits.connections_max + origins + OWN_FILES) as u64
+        .sum()
+}
+
+/// The machine has fewer files for us than the plan may need, and clients get fewer connections for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FewFiles {
+    pub granted: u64,
+    pub needed: u64,
+}
+
+/// Lets clients have what is left when our own files and the connections to the origins have theirs. Strangers who only connect and
+/// say nothing could otherwise take the last file, and then nobody gets a page, not even who is connected.
+///
+/// Where little is granted the origins' part is a half: a connection there for each client at worst. One address gets a half of the
+/// clients' part, or it could take all of it.
+pub(crate) fn leave_files_for_origins(plan: &mut Plan, granted: Option<u64>) -> Option<FewFiles> {
+    let needed = open_files_needed(plan);
+    let granted = granted.filter(|granted| *granted < needed)?;
+    let files = usize::try_from(granted).unwrap_or(usize::MAX);
+    let left = files.saturating_sub(own_files(plan));
+    let clients = (left - origin_files(plan).min(left / 2)).max(1);
+    let limits = &mut plan.limits;
+    if clients >= limits.connections_max {
+        return None;
+    }
+    limits.connections_max = clients;
+    limits.connections_per_address_max = limits
+        .connections_per_address_max
+        .min(limits.connections_max / 2)
+        .max(1);
+    Some(FewFiles { granted, needed })
+}
+
+/// What we have open without any client: 22 on a machine of two cores, and room for the files that come and go.
+fn own_files(plan: &Plan) -> usize {
+    const FOR_ALL: usize = 20;
+    const FOR_A_SHARD: usize = 5;
+    FOR_ALL + plan.shards * (FOR_A_SHARD + plan.listen.len())
 }
 
 /// Memory holds readers' requests; a crash must not write it to disk, nor may another process of the same user read it.
@@ -119,6 +165,9 @@ pub(crate) fn writing_remedy(error: &io::Error) -> &'static str {
         }
         io::ErrorKind::ReadOnlyFilesystem => {
             "nothing can be written there at all: choose another folder with --data DIR"
+        }
+        io::ErrorKind::FileTooLarge => {
+            "raise the limit on the size of files: ulimit -f unlimited, or LimitFSIZE=infinity in the systemd unit"
         }
         _ => "choose another folder with --data DIR",
     }

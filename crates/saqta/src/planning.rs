@@ -11,8 +11,12 @@ use std::time::Duration;
 use http::uri::Authority;
 use ipnet::{IpNet, Ipv4Net};
 use saqta_edge::plan::{
-    ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, Site,
+    ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, PurgePlan, Site,
 };
+
+mod profile;
+
+use saqta_edge::profile::Profile;
 
 use crate::duration;
 use crate::host::{self, PlacedHost, shown, shown_plain};
@@ -38,6 +42,8 @@ const CACHE_MB_DEFAULT: u64 = 256;
 const CACHE_MB_MAX: i64 = 1024 * 1024;
 const NAME_CHARS_MAX: usize = 64;
 const HEALTH_PATH_BYTES_MAX: usize = 512;
+/// Shorter ones can be tried out, longer ones do not fit plugins' fields.
+const PURGE_TOKEN_BYTES: RangeInclusive<usize> = 16..=128;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -284,6 +290,10 @@ const TRUST_FORWARDED: NetworksUse = NetworksUse {
     key: "trust_forwarded",
     whole_world: "anybody could claim to be any client",
 };
+const PURGE_FROM: NetworksUse = NetworksUse {
+    key: "purge_from",
+    whole_world: "anybody could make every stored page out of date",
+};
 const STAFF: NetworksUse = NetworksUse {
     key: "staff",
     whole_world: "every reader would count as staff",
@@ -421,6 +431,8 @@ struct PlacedSite {
     mode: Mode,
     language: Language,
     forward_client_address: ForwardClientAddress,
+    profile: Profile,
+    purge: PurgePlan,
 }
 
 impl PlacedSite {
@@ -435,6 +447,8 @@ impl PlacedSite {
             mode: self.mode,
             language: self.language,
             forward_client_address: self.forward_client_address,
+            profile: self.profile,
+            purge: self.purge,
         })
     }
 }
@@ -567,6 +581,25 @@ fn site(written: SiteSettings, refuse: &[(IpNet, Place)], problems: &mut Problem
         1..=10_000,
     );
     let health_path = health_path(written.health_path, problems);
+    let profile = profile::profile(
+        profile::ProfileSettings {
+            profile: written.profile,
+            lifetime: written.lifetime,
+            languages: written.languages,
+            session_cookies: written.session_cookies,
+            keyed_cookies: written.keyed_cookies,
+            ignored_cookies: written.ignored_cookies,
+            private_paths: written.private_paths,
+            content_parameters: written.content_parameters,
+            ignored_parameters: written.ignored_parameters,
+            obey_no_store: written.obey_no_store,
+        },
+        problems,
+    );
+    let purge = PurgePlan {
+        from: plain(networks(written.purge_from, &PURGE_FROM, problems)),
+        token: purge_token(written.purge_token, problems),
+    };
     PlacedSite {
         name,
         place: written.place,
@@ -585,6 +618,7 @@ fn site(written: SiteSettings, refuse: &[(IpNet, Place)], problems: &mut Problem
             (origin, place)
         }),
         staff: plain(staff),
+        purge,
         mode: choice(
             problems,
             "mode",
@@ -611,6 +645,7 @@ fn site(written: SiteSettings, refuse: &[(IpNet, Place)], problems: &mut Problem
                 ("none", ForwardClientAddress::None),
             ],
         ),
+        profile,
     }
 }
 
@@ -839,6 +874,28 @@ fn health_path(written: Option<Written<String>>, problems: &mut Problems) -> Opt
             place,
             format!("`health_path` {} is not a path", shown(&value)),
             "write one that begins with / and is cheap for the origin, such as /robots.txt",
+        );
+    }
+    fits.then_some(value)
+}
+
+/// Never shown: whoever reads a problem over a shoulder could use it.
+fn purge_token(written: Option<Written<String>>, problems: &mut Problems) -> Option<String> {
+    let Written { value, place } = written?;
+    let fits = PURGE_TOKEN_BYTES.contains(&value.len())
+        && value
+            .bytes()
+            .all(|byte| byte == b' ' || byte.is_ascii_graphic())
+        && value.trim() == value;
+    if !fits {
+        problems.add(
+            place,
+            format!(
+                "`purge_token` is no word of {} to {} letters, digits and signs",
+                PURGE_TOKEN_BYTES.start(),
+                PURGE_TOKEN_BYTES.end()
+            ),
+            "write what `openssl rand -hex 16` prints, and the same in the plugin",
         );
     }
     fits.then_some(value)

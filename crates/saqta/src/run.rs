@@ -26,9 +26,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::check::{self, counted};
 use crate::cli::{self, Failure};
-use crate::control::{Answer, Control, Order};
+use crate::control::{self, Answer, Control, Order};
 use crate::folder::Folder;
-use crate::machine;
+use crate::machine::{self, FewFiles};
+use crate::purging;
 use crate::status::{self, Recent, SiteStatus, Status};
 use crate::watch::{self, Watch};
 
@@ -41,15 +42,17 @@ pub(crate) enum Source {
     Flags,
 }
 
-pub(crate) fn run(source: Source, plan: Plan, data: &Path) -> Result<ExitCode, Failure> {
+pub(crate) fn run(source: Source, mut plan: Plan, data: &Path) -> Result<ExitCode, Failure> {
     log_to_standard_error();
     // Whatever we write is for our own user.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     if let Err(error) = machine::keep_memory_private() {
         tracing::warn!(%error, "cannot turn core dumps off: a crash could write requests to disk; set LimitCORE=0");
     }
-    grant_open_files(&plan);
+    let few_files = grant_open_files(&mut plan);
 
+    // Before readers are served: the order to stand aside must find its way.
+    control::socket_path(data)?;
     let folder = Folder::open(data)?;
     for address in plan.listen.iter().filter(|address| address.port() != 0) {
         machine::try_listening(*address).map_err(|error| {
@@ -78,6 +81,7 @@ pub(crate) fn run(source: Source, plan: Plan, data: &Path) -> Result<ExitCode, F
         listening,
         now: Mutex::new(plan),
         watch: Mutex::new(Watch::new(started)),
+        few_files: Mutex::new(few_files),
     });
     let obeying = Arc::clone(&running);
     let control = Control::serve(&folder, move |order| obeying.obey(order))?;
@@ -151,6 +155,7 @@ struct Running {
     /// The plan that runs, bypass included. Held while an order changes it, so that two reloads do not interleave.
     now: Mutex<Plan>,
     watch: Mutex<Watch>,
+    few_files: Mutex<Option<FewFiles>>,
 }
 
 impl Running {
@@ -219,6 +224,7 @@ impl Running {
         match order {
             Order::Reload => self.reload(),
             Order::Bypass { on } => self.bypass(on),
+            Order::Purge { which, text } => purging::purge(&self.edge, which, &text),
             Order::Status => Answer::Status {
                 status: Box::new(self.status()),
             },
@@ -247,10 +253,15 @@ impl Running {
             Err(Failure::Other(error)) => return refused(format!("{error:#}")),
         };
         plan.bypass = now.bypass;
+        let few_files = machine::leave_files_for_origins(&mut plan, machine::open_files_granted());
         if let Err(error) = self.edge.reload(plan.clone()) {
             return refused(format!("{:#}", anyhow::Error::new(error)));
         }
         *now = plan;
+        *self
+            .few_files
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = few_files;
         let bypass = if now.bypass {
             "; bypass is still on"
         } else {
@@ -316,6 +327,10 @@ impl Running {
                 .collect(),
             memory_bytes: machine::memory_bytes(),
             connections_max: Some(now.limits.connections_max as u64),
+            few_files: *self
+                .few_files
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
             recent: self.recent(&stats.totals),
             edge: serde_json::to_value(stats).unwrap_or_default(),
         }
@@ -355,16 +370,22 @@ fn mode(mode: Mode) -> &'static str {
     }
 }
 
-fn grant_open_files(plan: &Plan) {
+fn grant_open_files(plan: &mut Plan) -> Option<FewFiles> {
     if let Err(error) = machine::raise_open_files() {
         tracing::warn!(%error, "cannot raise the number of open files");
     }
-    let needed = machine::open_files_needed(plan);
-    if let Some(granted) = machine::open_files_max().filter(|granted| *granted < needed) {
-        tracing::warn!(
-            "{granted} open files are granted, {needed} needed at worst: set LimitNOFILE={needed}, or lower connections_max"
-        );
-    }
+    let wanted = plan.limits.connections_max;
+    let few = machine::leave_files_for_origins(plan, machine::open_files_granted())?;
+    tracing::warn!(
+        "{} open files are granted, {} needed at worst: clients get {} connections instead of {wanted}, {} of them for one \
+         address; set LimitNOFILE={}, or lower connections_max",
+        few.granted,
+        few.needed,
+        plan.limits.connections_max,
+        plan.limits.connections_per_address_max,
+        few.needed
+    );
+    Some(few)
 }
 
 /// Ours only: the HTTP libraries trace header fields, and those are readers'.

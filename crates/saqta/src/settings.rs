@@ -27,7 +27,7 @@ use section::{Lines, Section};
 pub const ANNOTATED: &str = include_str!("settings.toml");
 
 /// A settings file is a page or two. More is a wrong file (a log, a database) given by mistake.
-const TEXT_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const TEXT_BYTES_MAX: usize = 1024 * 1024;
 
 /// A value and where it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +112,30 @@ pub struct SiteSettings {
     pub concurrency_max: Option<Written<i64>>,
     /// A path asked for every few seconds while the origin is down or idle.
     pub health_path: Option<Written<String>>,
+    /// `generic`, `wordpress`, `drupal` or `joomla`: what the site's pages are made with.
+    pub profile: Option<Written<String>>,
+    /// How long a page is kept whose origin does not say, instead of the profile's own.
+    pub lifetime: Option<Written<Duration>>,
+    /// Languages the site is written in, its first one first.
+    pub languages: Option<Texts>,
+    /// Cookies that make a page their reader's own.
+    pub session_cookies: Option<Texts>,
+    /// Cookies that choose one of several pages.
+    pub keyed_cookies: Option<Texts>,
+    /// Cookies that mean nothing to a page.
+    pub ignored_cookies: Option<Texts>,
+    /// Paths whose pages are their reader's own.
+    pub private_paths: Option<Texts>,
+    /// Parameters that say which page is meant.
+    pub content_parameters: Option<Texts>,
+    /// Parameters that say where a reader came from.
+    pub ignored_parameters: Option<Texts>,
+    /// A system's `no-store` counts even where it says so to everybody.
+    pub obey_no_store: Option<Written<bool>>,
+    /// Networks whose `PURGE` and `BAN` requests are obeyed, besides the origin's own.
+    pub purge_from: Option<Texts>,
+    /// Or whoever sends this with them.
+    pub purge_token: Option<Written<String>>,
 }
 
 impl SiteSettings {
@@ -133,6 +157,18 @@ impl SiteSettings {
             idle_timeout: None,
             concurrency_max: None,
             health_path: None,
+            profile: None,
+            lifetime: None,
+            languages: None,
+            session_cookies: None,
+            keyed_cookies: None,
+            ignored_cookies: None,
+            private_paths: None,
+            content_parameters: None,
+            ignored_parameters: None,
+            obey_no_store: None,
+            purge_from: None,
+            purge_token: None,
         }
     }
 }
@@ -175,6 +211,18 @@ const SITE_KEYS: &[&str] = &[
     "idle_timeout",
     "concurrency_max",
     "health_path",
+    "profile",
+    "lifetime",
+    "languages",
+    "session_cookies",
+    "keyed_cookies",
+    "ignored_cookies",
+    "private_paths",
+    "content_parameters",
+    "ignored_parameters",
+    "obey_no_store",
+    "purge_from",
+    "purge_token",
 ];
 
 /// Where a key that is unknown in one section belongs.
@@ -247,8 +295,7 @@ fn walk(text: &str, problems: &mut Problems) -> Option<Settings> {
         problems.add(
             Place::Whole,
             format!(
-                "the file has {} bytes; settings have at most {TEXT_BYTES_MAX}",
-                text.len()
+                "the file has more than {TEXT_BYTES_MAX} bytes, the most that settings may have"
             ),
             "give the settings file; `saqta settings` prints an example",
         );
@@ -372,6 +419,18 @@ fn site(place: Place, mut section: Section<'_, '_>) -> SiteSettings {
         idle_timeout: section.duration("idle_timeout"),
         concurrency_max: section.whole_number("concurrency_max"),
         health_path: section.text("health_path"),
+        profile: section.text("profile"),
+        lifetime: section.duration("lifetime"),
+        languages: section.texts("languages"),
+        session_cookies: section.texts("session_cookies"),
+        keyed_cookies: section.texts("keyed_cookies"),
+        ignored_cookies: section.texts("ignored_cookies"),
+        private_paths: section.texts("private_paths"),
+        content_parameters: section.texts("content_parameters"),
+        ignored_parameters: section.texts("ignored_parameters"),
+        obey_no_store: section.switch("obey_no_store"),
+        purge_from: section.texts("purge_from"),
+        purge_token: section.text("purge_token"),
     };
     section.finish(SECTIONS);
     site

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::machine::FewFiles;
 use crate::screen::{self, Tone};
 
 /// Of a site with dozens of hosts the first tell which it is.
@@ -25,7 +26,11 @@ pub struct Status {
     pub sites: Vec<SiteStatus>,
     /// What the process occupies now.
     pub memory_bytes: Option<u64>,
+    /// As it is in force, which may be less than the settings say.
     pub connections_max: Option<u64>,
+    /// Why it is less.
+    #[serde(default)]
+    pub few_files: Option<FewFiles>,
     /// `None` in the first second.
     pub recent: Option<Recent>,
     /// The edge's counters since the start.
@@ -90,7 +95,17 @@ impl Status {
             let most = self
                 .connections_max
                 .map_or(String::new(), |most| format!(" of {}", thousands(most)));
-            screen += &row("connections", &format!("{}{most} open", thousands(open)));
+            let few = self.few_files.map_or(String::new(), |few| {
+                format!(
+                    "\nof {} open files that are granted; LimitNOFILE={} gives all connections_max",
+                    thousands(few.granted),
+                    few.needed
+                )
+            });
+            screen += &row(
+                "connections",
+                &format!("{}{most} open{few}", thousands(open)),
+            );
         }
         if let (Some(pages), Some(bytes), Some(most)) = (
             self.count("cache_entries"),
@@ -278,6 +293,7 @@ mod tests {
             }],
             memory_bytes: Some(96 << 20),
             connections_max: Some(10_000),
+            few_files: None,
             recent: Some(Recent {
                 seconds: 10.0,
                 counts: serde_json::json!({

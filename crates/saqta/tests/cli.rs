@@ -9,11 +9,14 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::{DirBuilderExt, chown, symlink};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
 struct Folder(PathBuf);
@@ -42,18 +45,70 @@ impl Folder {
 
     /// Exit code, standard output, standard error.
     fn say(&self, arguments: &str) -> (i32, String, String) {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = self.saqta(arguments).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (status.code().unwrap(), text(stdout), text(stderr))
+        told(self.saqta(arguments).output().unwrap())
     }
 
     /// Starts it and waits for its first line.
     fn run(&self, arguments: &str) -> Running {
-        let command = &mut self.saqta(arguments);
+        Running::start(&mut self.saqta(arguments))
+    }
+
+    /// As [`Folder::say`], in a shell that first does something to itself.
+    fn say_after(&self, first: &str, arguments: &str) -> (i32, String, String) {
+        self.say_in(&["sh"], first, arguments)
+    }
+
+    /// The same among mounts that nobody else sees.
+    fn say_among_mounts(&self, mounts: &str, arguments: &str) -> (i32, String, String) {
+        self.say_in(
+            &["unshare", "--map-root-user", "--mount", "sh"],
+            mounts,
+            arguments,
+        )
+    }
+
+    fn say_in(&self, shell: &[&str], first: &str, arguments: &str) -> (i32, String, String) {
+        let output = Command::new(shell[0])
+            .args(&shell[1..])
+            .arg("-ec")
+            .arg(format!(
+                "{first}; exec {} {arguments}",
+                env!("CARGO_BIN_EXE_saqta")
+            ))
+            .current_dir(&self.0)
+            .env_remove("JOURNAL_STREAM")
+            .output()
+            .unwrap();
+        told(output)
+    }
+}
+
+/// Exit code, standard output, standard error.
+fn told(output: Output) -> (i32, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = output;
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _left_behind = fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    first: String,
+}
+
+impl Running {
+    /// Waits for its first line.
+    fn start(command: &mut Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -70,29 +125,15 @@ impl Folder {
                 .unwrap()
                 .read_to_string(&mut stderr)
                 .unwrap();
-            panic!("{arguments} did not start: {stderr}");
+            panic!("{command:?} did not start: {stderr}");
         }
-        Running {
+        Self {
             child,
             stdout,
             first,
         }
     }
-}
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _left_behind = fs::remove_dir_all(&self.0);
-    }
-}
-
-struct Running {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-    first: String,
-}
-
-impl Running {
     fn address(&self) -> SocketAddr {
         self.first
             .strip_prefix("listening http://")
@@ -205,6 +246,9 @@ fn what_is_wrong_is_said_on_standard_error_with_code_2() {
     );
     folder.write("latin1.toml", "");
     fs::write(folder.0.join("latin1.toml"), b"# caf\xe9\n").unwrap();
+    // Two bytes each, so that the last one is cut in two.
+    folder.write("big.toml", &format!("#{}", "é".repeat(1 << 20)));
+    fs::create_dir_all(folder.0.join("held/slow-crude.html")).unwrap();
     let bad = "\
 bad.toml:1: \"80\" is not an address with a port
     write 0.0.0.0:80 to be reachable from everywhere, 127.0.0.1:80 from this
@@ -228,7 +272,7 @@ saqta: no Saqta runs on the data folder ./saqta-data
         ("run -c bad.toml", bad),
         (
             "check -c none.toml",
-            "saqta: cannot read the settings file none.toml: no such file or directory\n    `saqta settings > none.toml` makes one to begin with\n",
+            "saqta: cannot read the settings file none.toml: no such file or directory\n    `saqta init --out none.toml` makes one to begin with\n",
         ),
         (
             "check -c .",
@@ -236,7 +280,7 @@ saqta: no Saqta runs on the data folder ./saqta-data
         ),
         (
             "run --origin http://127.0.0.1:1 --data bad.toml",
-            "saqta: cannot make the data folder bad.toml: file exists\n    a file has that name: choose a folder with --data DIR\n",
+            "saqta: bad.toml is a file, and the data folder needs that name\n    choose a folder with --data DIR\n",
         ),
         (
             "run --origin 127.0.0.1:1",
@@ -263,16 +307,37 @@ saqta: no Saqta runs on the data folder ./saqta-data
         ("run -c f --host a", "cannot be used"),
         ("bypass maybe", "possible values"),
         ("check -c latin1.toml", "save it again as UTF-8"),
-        ("demo --for 3m", "a drill lasts 3s to 2m"),
+        (
+            "check -c big.toml",
+            "big.toml: the file has more than 1048576 bytes",
+        ),
+        (
+            "demo --data latin1.toml",
+            "choose another folder with --data DIR",
+        ),
+        ("demo --for 3m", "give it 3s to 2m"),
         ("drill", "required"),
         (
             "drill nothing",
             "there is no scenario \"nothing\"; there are kursiv-search,",
         ),
         ("drill none.toml", "cannot read none.toml"),
-        ("drill slow --for 1s", "a drill lasts 3s to 2m"),
+        ("drill slow --for 1s", "give it 3s to 2m"),
         ("drill slow --for 5", "write the unit"),
         ("drill slow --grade fine", "possible values"),
+        ("drill slow --seed x", "write a whole number"),
+        (
+            "drill slow --against a --origin b",
+            "write an address and its port",
+        ),
+        (
+            "drill slow --report latin1.toml",
+            "choose another folder with --report DIR",
+        ),
+        (
+            "drill slow --report held",
+            "cannot write the report held/slow-crude.html",
+        ),
         ("drill slow --against http://127.0.0.1:1", "required"),
         (
             "drill slow --against http://192.0.2.1:80 --origin 127.0.0.1:1",
@@ -285,6 +350,13 @@ saqta: no Saqta runs on the data folder ./saqta-data
         assert!(unfolded(&stderr).contains(word), "{arguments}: {stderr}");
     }
     assert!(
+        !folder
+            .say("drill slow --report latin1.toml")
+            .2
+            .contains("calm"),
+        "the drill began"
+    );
+    assert!(
         !folder.0.join("saqta-data").exists(),
         "nothing was started, nothing was made"
     );
@@ -296,6 +368,9 @@ fn the_printed_settings_can_be_checked() {
     let (code, settings, stderr) = folder.say("settings");
     assert_eq!((code, stderr.as_str()), (0, ""));
     assert_eq!(settings, saqta::settings::ANNOTATED);
+    for line in settings.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
 }
 
 #[test]
@@ -647,4 +722,250 @@ fn a_run_without_a_file() {
         "{stderr}"
     );
     assert!(stderr.contains("mode protect"), "{stderr}");
+}
+
+#[test]
+fn init_begins_a_file_that_is_right_and_writes_over_none() {
+    let folder = Folder::new();
+    let begin = "init --host news.example --host www.news.example --origin http://127.0.0.1:1 --language kk";
+    let (code, said, complaint) = folder.say(begin);
+    assert_eq!((code, complaint.as_str()), (0, ""));
+    assert!(said.contains("127.0.0.1:1 does not answer"), "{said}");
+    assert!(said.contains("saqta check -c newsroom.toml"), "{said}");
+    let (_, checked, complaint) = folder.say("check -c newsroom.toml");
+    assert_eq!(complaint, "");
+    assert!(checked.contains("1 site, 2 hosts"), "{checked}");
+
+    let (code, _, complaint) = folder.say(begin);
+    assert_eq!(code, 2);
+    assert!(
+        complaint.contains("newsroom.toml is there already"),
+        "{complaint}"
+    );
+    let (code, _, complaint) = folder.say("init --host news.example --out other.toml");
+    assert_eq!(code, 2);
+    assert!(
+        complaint.contains("give --host NAME and --origin URL"),
+        "{complaint}"
+    );
+    let (code, _, complaint) =
+        folder.say("init --host http://a/ --origin 127.0.0.1 --profile generic --out other.toml");
+    assert_eq!(code, 2);
+    assert!(complaint.contains("2 problems"), "{complaint}");
+    assert!(!folder.0.join("other.toml").exists());
+}
+
+/// What stands in a data folder's way: what makes it so, and what is said. `check` and `run` say the same, and `run` before it
+/// listens.
+#[test]
+fn a_data_folder_that_cannot_be_used_is_told_of() {
+    let folder = Folder::new();
+    let origin = origin();
+    folder.write(
+        "f.toml",
+        &format!(
+            "listen = \"127.0.0.1:0\"\n[[site]]\nany_host = true\norigin = \"http://{origin}\"\n"
+        ),
+    );
+    folder.write("file", "");
+    symlink("nowhere", folder.0.join("link")).unwrap();
+    for (name, mode) in [("open", 0o750), ("ours", 0o700), ("mount", 0o700)] {
+        fs::DirBuilder::new()
+            .mode(mode)
+            .create(folder.0.join(name))
+            .unwrap();
+    }
+    // A folder of somebody else's: root can make one, anybody else finds one.
+    let foreign = match chown(folder.0.join("ours"), Some(12_345), None) {
+        Ok(()) => "ours",
+        Err(_) => "/usr",
+    };
+    let deep = "d".repeat(100);
+
+    let check = |words: &str, remedy: &str, said: &dyn Fn(&str) -> (i32, String, String)| {
+        let (code, checked, stderr) = said("check -c f.toml");
+        assert_eq!((code, stderr.as_str()), (2, ""), "{checked}");
+        let found = checked
+            .split("\ndo  ")
+            .find(|found| found.starts_with("data folder"))
+            .unwrap_or_else(|| panic!("{words}: {checked}"));
+        let (code, stdout, ran) = said("run -c f.toml");
+        assert_eq!((code, stdout.as_str()), (2, ""), "{ran}");
+        for said in [found, &ran] {
+            let said = unfolded(said);
+            assert!(said.contains(words) && said.contains(remedy), "{said}");
+        }
+        assert!(!ran.contains("panicked"), "{ran}");
+    };
+    for (data, words, remedy) in [
+        ("file", "file is a file", "choose a folder with --data DIR"),
+        (
+            "file/below",
+            "file is a file",
+            "choose a folder with --data DIR",
+        ),
+        (
+            "link",
+            "link cannot be looked at: no such file",
+            "--data DIR",
+        ),
+        (
+            "open",
+            "is open to other users (mode 750)",
+            "chmod 700 open",
+        ),
+        (foreign, "belongs to user", "run it as that user: sudo -u"),
+        (
+            "/proc/below",
+            "cannot make the data folder /proc/below",
+            "--data DIR",
+        ),
+        (
+            &deep,
+            "the most a socket may have",
+            "choose a shorter --data DIR",
+        ),
+    ] {
+        check(words, remedy, &|command| {
+            folder.say(&format!("{command} --data {data}"))
+        });
+    }
+    for (data, cannot) in [
+        ("mount", "cannot write into mount"),
+        ("mount/below", "cannot make the data folder mount/below"),
+    ] {
+        check(
+            &format!("{cannot}: file too large"),
+            "ulimit -f unlimited",
+            &|command| folder.say_after("ulimit -f 0", &format!("{command} --data {data}")),
+        );
+        check(
+            &format!("{cannot}: no space left on device"),
+            "make room there (df -h and df -i show where none is left)",
+            &|command| {
+                folder.say_among_mounts(
+                    "mount -t tmpfs -o size=64k,mode=700 tmpfs mount; ! head -c 1M /dev/zero 2>&- >mount/all",
+                    &format!("{command} --data {data}"),
+                )
+            },
+        );
+        check(
+            &format!("{cannot}: read-only file system"),
+            "nothing can be written there at all",
+            &|command| {
+                folder.say_among_mounts(
+                    "mount -t tmpfs -o ro,mode=700 tmpfs mount",
+                    &format!("{command} --data {data}"),
+                )
+            },
+        );
+    }
+    assert!(
+        fs::read_dir(folder.0.join("mount"))
+            .unwrap()
+            .next()
+            .is_none()
+    );
+}
+
+/// A lock and a socket that nobody holds any more are in nobody's way.
+#[test]
+fn a_run_that_was_killed_is_followed_by_another_at_once() {
+    let folder = Folder::new();
+    let origin = origin();
+    let mut listen = "127.0.0.1:0".to_owned();
+    for _ in 0..20 {
+        let mut running = folder.run(&format!("run --origin http://{origin} --listen {listen}"));
+        let address = running.address();
+        assert!(listen.ends_with(":0") || listen == address.to_string());
+        listen = address.to_string();
+        assert!(fetch(address, "a.example").ends_with("front"));
+        assert_eq!(folder.say("bypass on").0, 0);
+        running.child.kill().unwrap();
+        running.child.wait().unwrap();
+        assert!(folder.0.join("saqta-data/control.sock").exists());
+    }
+}
+
+#[test]
+fn connections_that_ask_nothing_do_not_hold_orders_up() {
+    let folder = Folder::new();
+    let _running = folder.run(&format!(
+        "run --origin http://{} --listen 127.0.0.1:0",
+        origin()
+    ));
+    let socket = folder.0.join("saqta-data/control.sock");
+    let mut silent = Vec::new();
+    for order in ["status", "bypass on", "reload", "bypass off"] {
+        silent.extend((0..200).map(|_| UnixStream::connect(&socket).unwrap()));
+        let (code, _, said) = folder.say(order);
+        // What runs without a file cannot be reloaded, which is an answer too.
+        assert!(code == 0 || said.contains("has no settings file"), "{said}");
+    }
+}
+
+#[test]
+fn a_demo_that_is_ended_says_so() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let folder = Folder::new();
+        let demo = Running::start(folder.saqta("demo --for 2m").env("TMPDIR", &folder.0));
+        let (code, said, stderr) = demo.end_with(signal);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        let said = unfolded(&said);
+        assert!(said.contains("Ended after 0 of"), "{said}");
+        assert!(said.ends_with("no file is left behind."), "{said}");
+        assert!(fs::read_dir(&folder.0).unwrap().next().is_none());
+    }
+}
+
+/// Ctrl-C ends all that stand in a pipe, and then only standard error is looked at.
+#[test]
+fn a_demo_whose_reader_has_left_says_so_to_somebody_else() {
+    let folder = Folder::new();
+    let mut demo = folder
+        .saqta("demo --for 2m")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut reader = BufReader::new(demo.stdout.take().unwrap());
+    reader.read_line(&mut String::new()).unwrap();
+    drop(reader);
+    kill_process(Pid::from_child(&demo), Signal::INT).unwrap();
+    let ended = demo.wait_with_output().unwrap();
+    let (code, _, said) = told(ended);
+    assert_eq!(code, 0);
+    assert!(said.contains("Nothing is left running"), "{said}");
+}
+
+#[test]
+fn what_a_killed_demo_left_behind_goes_with_the_next() {
+    let folder = Folder::new();
+    let temporary = || {
+        let mut names: Vec<String> = fs::read_dir(&folder.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    let demo = || Running::start(folder.saqta("demo --for 2m").env("TMPDIR", &folder.0));
+    // No process has the number 0. One that holds its lock may live where we do not see it; one without has not been ours.
+    let kept = ["saqta-drill-0-1", "saqta-drill-0-x", "saqta-drill-others"];
+    for name in kept.iter().chain(&["saqta-drill-0-2"]) {
+        fs::create_dir(folder.0.join(name)).unwrap();
+        folder.write(&format!("{name}/play.lock"), "");
+    }
+    let held = fs::File::open(folder.0.join("saqta-drill-0-1/play.lock")).unwrap();
+    flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+
+    let mut killed = demo();
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    let left: Vec<String> = temporary();
+    assert_eq!(left.len(), kept.len() + 1, "{left:?}");
+
+    assert_eq!(demo().end_with(Signal::TERM).0, 0);
+    assert_eq!(temporary(), kept);
+    drop(held);
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use saqta::control::{Answer, Control, ControlError, Order, ask};
+use saqta::control::{Answer, Control, ControlError, Order, Which, ask};
 use saqta::folder::{Folder, FolderError};
 
 /// A data folder that is not there yet, taken away afterwards.
@@ -63,8 +63,12 @@ fn orders_arrive_and_answers_return() {
             Order::Bypass { on: true },
             Order::Bypass { on: false },
             Order::Status,
+            Order::Purge {
+                which: Which::Url,
+                text: "https://news.example/a".into(),
+            },
         ] {
-            assert_eq!(ask(&data.0, order).unwrap(), answer);
+            assert_eq!(ask(&data.0, order.clone()).unwrap(), answer);
             assert_eq!(orders.recv().unwrap(), order);
         }
     }
@@ -99,7 +103,7 @@ fn one_saqta_a_folder() {
 #[test]
 fn what_a_crash_left_behind_is_replaced() {
     let data = DataFolder::new();
-    fs::create_dir(&data.0).unwrap();
+    drop(Folder::open(&data.0).unwrap());
     drop(std::os::unix::net::UnixListener::bind(data.0.join("control.sock")).unwrap());
     assert!(matches!(
         ask(&data.0, Order::Status),
@@ -147,6 +151,8 @@ fn bad_clients_hold_nobody_up() {
     let data = DataFolder::new();
     let (_folder, _control, orders) = serving(&data.0, done("obeyed"));
     let connect = || UnixStream::connect(data.0.join("control.sock")).unwrap();
+    // More than are listened to at once; each is given up when its time is over, or for those who come later.
+    let forgotten: Vec<UnixStream> = (0..200).map(|_| connect()).collect();
 
     // Nonsense is refused in words.
     for nonsense in [
@@ -181,5 +187,5 @@ fn bad_clients_hold_nobody_up() {
         orders.try_iter().collect::<Vec<_>>(),
         [Order::Bypass { on: true }]
     );
-    drop((endless, silent, half));
+    drop((endless, silent, half, forgotten));
 }

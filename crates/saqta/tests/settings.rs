@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use saqta::settings::{self, ANNOTATED};
 use saqta_edge::plan::{ForwardClientAddress, Language, Limits, Mode, Plan};
+use saqta_edge::profile::{Own, Profile, System};
 
 const FILE: &str = "f";
 
@@ -80,6 +81,18 @@ response_timeout = "9s"
 idle_timeout = "8s"
 concurrency_max = 5
 health_path = "/ok?x=1"
+profile = "joomla"
+lifetime = "2m"
+languages = ["KK", "ru"]
+session_cookies = "who"
+keyed_cookies = ["town", "pane_*"]
+ignored_cookies = "seen_*"
+private_paths = "/members/*"
+content_parameters = "no"
+ignored_parameters = "from"
+obey_no_store = true
+purge_from = "192.0.2.9"
+purge_token = "a word of sixteen"
 [[site]]
 any_host = true
 origin = "http://[::1]:9/"
@@ -137,6 +150,25 @@ origin = "http://[::1]:9/"
     assert_eq!(first.origin.idle_timeout, Duration::from_secs(8));
     assert_eq!(first.origin.concurrency_max, 5);
     assert_eq!(first.origin.health_path.as_deref(), Some("/ok?x=1"));
+    let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let profile = Profile {
+        system: System::Joomla,
+        own: Own {
+            session_cookies: list(&["who"]),
+            keyed_cookies: list(&["town", "pane_*"]),
+            ignored_cookies: list(&["seen_*"]),
+            private_paths: list(&["/members/*"]),
+            content_parameters: list(&["no"]),
+            ignored_parameters: list(&["from"]),
+            languages: list(&["kk", "ru"]),
+            lifetime: Some(Duration::from_secs(120)),
+            obey_no_store: true,
+        },
+    };
+    assert_eq!(first.profile, profile);
+    assert_eq!(second.profile, Profile::default());
+    assert_eq!(first.purge.from.0, ["192.0.2.9/32".parse().unwrap()]);
+    assert_eq!(first.purge.token.as_deref(), Some("a word of sixteen"));
     assert_eq!((second.name.as_str(), second.hosts.len()), ("site", 0));
     assert_eq!(second.origin.authority.as_str(), "[::1]:9");
 }
@@ -329,6 +361,21 @@ const UNDER_THE_SITE: &[(&str, &str)] = &[
         "f:2: `hots` is not a setting of [[site]]\n    did you mean `hosts`?\n",
     ),
     (
+        "any_host = true\norigin = \"http://a\"\nprofile = \"wordpres\"\nlifetime = \"2000h\"\nlanguages = [\"kk\", \"kazakh language\", \"KK\"]",
+        "f:4: `profile` cannot be \"wordpres\"\n    write profile = \"generic\" or \"wordpress\" or \"drupal\" or \"joomla\"\n\
+         f:5: `lifetime` is 2000h; it goes from 1s to 24h\n    write lifetime = \"24h\", or leave it out\n\
+         f:6: \"kazakh language\" in `languages` is not a language\n    write the tags browsers use: languages = [\"kk\", \"ru\", \"en\"]\n\
+         f:6: \"KK\" is in `languages` twice\n    take one out\n",
+    ),
+    (
+        "any_host = true\norigin = \"http://a\"\nsession_cookies = [\"a\", \"*\"]\nkeyed_cookies = \"a\"\nignored_cookies = \"a=b\"\nprivate_paths = \"members\"\nignored_parameters = \"?from\"",
+        "f:4: \"*\" in `session_cookies` means every one\n    write its name as browsers send it, such as \"my_session\", or the beginning of several and a star: \"my_*\"\n\
+         f:5: \"a\" is in `keyed_cookies` and in `session_cookies` (line 4)\n    take one of the two out\n\
+         f:6: \"a=b\" in `ignored_cookies` is not a cookie\n    write its name as browsers send it, such as \"my_session\", or the beginning of several and a star: \"my_*\"\n\
+         f:7: \"members\" in `private_paths` is not a path\n    write it from its first slash, such as \"/members\", or with all below it: \"/members/*\"\n\
+         f:8: \"?from\" in `ignored_parameters` is not a parameter\n    write its name alone, such as \"from\", or the beginning of several and a star: \"from_*\"\n",
+    ),
+    (
         "any_host = true\norigin = \"http://a\"\nmode = \"on\"",
         "f:4: `mode` cannot be \"on\"\n    write mode = \"observe\" or \"protect\"\n",
     ),
@@ -347,6 +394,10 @@ const UNDER_THE_SITE: &[(&str, &str)] = &[
     (
         "any_host = true\norigin = \"http://a\"\nname = \"\"",
         "f:4: a site cannot be called \"\"\n    write 1 to 64 letters on one line, or leave `name` out\n",
+    ),
+    (
+        "any_host = true\norigin = \"http://a\"\npurge_token = \"short\"",
+        "f:4: `purge_token` is no word of 16 to 128 letters, digits and signs\n    write what `openssl rand -hex 16` prints, and the same in the plugin\n",
     ),
     (
         "any_host = true\norigin = \"http://a\"\nstaff = \"0.0.0.0/0\"",
@@ -497,7 +548,7 @@ const FILES: &[(&str, &str)] = &[
          f:6: this site has no hosts\n    write the names readers type: hosts = [\"news.example\", \"www.news.example\"]; or any_host = true for all\n\
          f:7: the origin is https, which comes later\n    for now let it listen without TLS on this machine or a private network, and write http:// and that address\n\
          f:8: `mode` cannot be \"observ\"\n    write mode = \"observe\" or \"protect\"\n\
-         f:9: `port` is not a setting of [[site]]\n    take it out; [[site]] knows: name, hosts, any_host, origin, staff, mode, language, forward_client_address, keep_host, connect_timeout, response_timeout, idle_timeout, concurrency_max, health_path\n",
+         f:9: `port` is not a setting of [[site]]\n    take it out; [[site]] knows: name, hosts, any_host, origin, staff, mode, language, forward_client_address, keep_host, connect_timeout, response_timeout, idle_timeout, concurrency_max, health_path, profile, lifetime, languages, session_cookies, keyed_cookies, ignored_cookies, private_paths, content_parameters, ignored_parameters, obey_no_store, purge_from, purge_token\n",
     ),
 ];
 
@@ -678,12 +729,18 @@ fn annotated_in_full() -> String {
 fn the_annotated_file_holds_every_setting_and_the_real_defaults() {
     let as_shipped = read(ANNOTATED).unwrap();
     let mut in_full = read(&annotated_in_full()).unwrap();
-    // Two lines show an example and say what leaving them out means.
+    // Three lines show an example and say what leaving them out means.
     in_full.shards = as_shipped.shards;
     assert_eq!(
         in_full.sites[0].origin.health_path.take().as_deref(),
         Some("/robots.txt")
     );
+    // "generic" has no lifetime of its own.
+    assert_eq!(
+        in_full.sites[0].profile.own.lifetime.take(),
+        Some(Duration::from_secs(60))
+    );
+    assert!(in_full.sites[0].purge.token.take().is_some());
     assert_eq!(in_full, as_shipped);
 
     let written: toml::Table = annotated_in_full().parse().unwrap();

@@ -2,6 +2,10 @@
 //!
 //! A [`Fetch`] is held by the task that asks the origin. It is told the head, then the body; readers of its flight and the store
 //! follow from that. Whatever happens to the task, its readers are told.
+//!
+//! Trailers of a response that is stored are dropped (RFC 9110 §6.5.1 and RFC 9111 §3.1 leave that to us): a hit has its head written
+//! before its body, a range or a coding of it would carry checksums of something else, and who reads along must not get another answer
+//! than who comes a moment later. Of a response only its leader gets, they pass.
 
 use std::sync::Arc;
 
@@ -11,17 +15,32 @@ use http::{HeaderMap, StatusCode};
 
 use super::Cache;
 use super::flight::{Alone, FetchFault, FlightReader, FlightWriter, Head, Unread};
-use super::freshness::{Asked, Freshness, Times, Unstorable, is_origin_failure, judge};
+use super::freshness::{Asked, Freshness, Times, Unstorable, is_origin_failure, judge_for};
 use super::key::Key;
-use super::stored::{Draft, Stored, add_vary, end_to_end, may_be_coded, merged, shared_fields};
-use super::vary::Selection;
+use super::stored::{
+    Doubt, Draft, Stored, add_vary, end_to_end, may_be_coded, merged, shared_fields,
+};
+use super::vary::{self, Selection};
 use crate::clock::UnixMillis;
+use crate::profile::{self, House};
 
 pub struct Fetch {
     cache: Arc<Cache>,
     key: Key,
     writer: FlightWriter,
     stale: Option<Arc<Stored>>,
+    terms: Terms,
+    /// The newest purge when it began: what the origin says is no newer.
+    purge_number: u64,
+}
+
+/// What is known of a fetch beyond RFC 9111.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    /// It asks as an anonymous reader of this house would.
+    pub house: Option<House>,
+    /// Values it brings that are not in the key: a response that repeats one is not stored.
+    pub unkeyed: Vec<HeaderValue>,
 }
 
 /// What follows a head.
@@ -39,8 +58,11 @@ pub struct Receiving {
     writer: FlightWriter,
     draft: Option<(StatusCode, HeaderMap, Selection, Freshness)>,
     length: Option<u64>,
+    passes_trailers: bool,
     body_bytes_max: u64,
     response_time: UnixMillis,
+    unkeyed: Vec<HeaderValue>,
+    purge_number: u64,
 }
 
 impl Fetch {
@@ -51,11 +73,19 @@ impl Fetch {
         stale: Option<Arc<Stored>>,
     ) -> Self {
         Self {
+            purge_number: cache.store_of(&key).purges().newest(),
             cache,
             key,
             writer,
             stale,
+            terms: Terms::default(),
         }
+    }
+
+    /// Before [`Fetch::head`].
+    pub fn on_terms(mut self, terms: Terms) -> Self {
+        self.terms = terms;
+        self
     }
 
     pub(super) fn leader(&self) -> FlightReader {
@@ -91,6 +121,9 @@ impl Fetch {
             return Reception::Freshened(self.freshen(&stale, asked, &headers, times));
         }
         let verdict = self.verdict(asked, status, &headers, length, times);
+        if verdict == Err(Unstorable::Echo) {
+            self.cache.fetch_bare(&self.key, response_time);
+        }
         // What credentials get says nothing of what everybody else would; or a stranger's could stop readers from sharing a fetch.
         if !asked.headers.contains_key(header::AUTHORIZATION) {
             self.cache.remember(&self.key, &verdict, response_time);
@@ -120,13 +153,24 @@ impl Fetch {
         };
         let fault =
             (verdict.is_err() && is_origin_failure(status)).then_some(FetchFault::Failed(status));
+        let unkeyed = unkeyed_by(&self.terms.unkeyed, asked.headers, &headers);
         let shared = shared_fields(&headers);
         let mut leader = end_to_end(&headers);
+        if verdict.is_ok_and(|freshness| freshness.overrules_a_habit()) {
+            // The session its system gives to everybody: with one, this reader would be somebody from now on.
+            leader.remove(header::SET_COOKIE);
+        }
         let mut followers = shared.clone();
         // The next reader may get another form of it.
         if verdict.is_ok() && may_be_coded(status, &headers, length) {
             add_vary(&mut leader);
             add_vary(&mut followers);
+        }
+        let passes_trailers = verdict.is_err();
+        if passes_trailers {
+            for line in headers.get_all(header::TRAILER) {
+                leader.append(header::TRAILER, line.clone());
+            }
         }
         if let Ok(freshness) = &verdict {
             followers.insert(
@@ -155,8 +199,11 @@ impl Fetch {
             writer: self.writer,
             draft,
             length,
+            passes_trailers,
             body_bytes_max,
             response_time,
+            unkeyed,
+            purge_number: self.purge_number,
         }))
     }
 
@@ -168,7 +215,14 @@ impl Fetch {
         length: Option<u64>,
         times: Times,
     ) -> Result<Freshness, Unstorable> {
-        let freshness = judge(asked, status, headers, times)?;
+        let freshness = judge_for(asked, self.terms.house.as_ref(), status, headers, times)?;
+        let unkeyed = unkeyed_by(&self.terms.unkeyed, asked.headers, headers);
+        if headers
+            .iter()
+            .any(|(_, value)| repeats(value.as_bytes(), &unkeyed))
+        {
+            return Err(Unstorable::Echo);
+        }
         if length.is_some_and(|length| length > self.cache.store_of(&self.key).object_bytes_max()) {
             return Err(Unstorable::TooLong);
         }
@@ -178,7 +232,7 @@ impl Fetch {
         if has_good_copy && is_origin_failure(status) {
             return Err(Unstorable::WorseThanStale);
         }
-        if self.writer.is_forgotten() {
+        if self.writer.doubt() == Doubt::Invalid {
             return Err(Unstorable::Invalidated);
         }
         Ok(freshness)
@@ -203,12 +257,27 @@ impl Fetch {
             None
         };
         let serial = self.cache.serial();
-        match judge(asked, stale.status(), &judged, times) {
+        let house = self.terms.house.as_ref();
+        let verdict =
+            judge_for(asked, house, stale.status(), &judged, times).and_then(|freshness| {
+                let unkeyed = unkeyed_by(&self.terms.unkeyed, asked.headers, &fields);
+                let echoes = headers
+                    .iter()
+                    .any(|(_, value)| repeats(value.as_bytes(), &unkeyed));
+                if echoes {
+                    Err(Unstorable::Echo)
+                } else {
+                    Ok(freshness)
+                }
+            });
+        match verdict {
             Ok(freshness) => {
                 let stored = Arc::new(stale.freshened(fields, selection, freshness, serial));
-                if !self.writer.is_forgotten() {
+                stored.compared_with(self.purge_number);
+                if self.writer.doubt() < Doubt::Invalid {
                     self.cache.replace(&self.key, stale, &stored);
                 }
+                stored.cast_doubt(self.writer.doubt());
                 let share = if freshness.is_fresh(times.response) {
                     Ok(())
                 } else {
@@ -250,6 +319,12 @@ impl Receiving {
         self.writer.room().await
     }
 
+    pub fn trailers(&self, trailers: HeaderMap) {
+        if self.passes_trailers {
+            self.writer.trailers(trailers);
+        }
+    }
+
     /// The origin's message is complete. A body that is not as long as announced has broken off all the same.
     pub fn done(self) {
         let Self {
@@ -258,6 +333,9 @@ impl Receiving {
             writer,
             draft,
             length,
+            unkeyed,
+            response_time,
+            purge_number,
             ..
         } = self;
         if length.is_some_and(|length| length != writer.received()) {
@@ -265,17 +343,34 @@ impl Receiving {
         }
         let stored = draft
             .zip(writer.whole())
+            .filter(|((_, _, _, freshness), body)| {
+                if repeats(body, &unkeyed) {
+                    cache.fetch_bare(&key, response_time);
+                    return false;
+                }
+                let has_token = freshness.overrules_a_habit() && profile::holds_form_token(body);
+                if has_token {
+                    cache.remember(&key, &Err(Unstorable::FormToken), response_time);
+                }
+                !has_token
+            })
             .map(|((status, headers, selection, freshness), body)| {
-                Arc::new(Stored::new(Draft {
+                let stored = Stored::new(Draft {
                     status,
                     headers,
                     body,
                     selection,
                     freshness,
                     serial: cache.serial(),
-                }))
+                });
+                stored.compared_with(purge_number);
+                Arc::new(stored)
             })
             .filter(|stored| cache.insert(&key, stored));
+        // Asked for once it can be found: a write before this moment is seen here, a later one finds it in the store.
+        if let Some(stored) = &stored {
+            stored.cast_doubt(writer.doubt());
+        }
         writer.done(stored, Ok(()));
     }
 
@@ -283,6 +378,29 @@ impl Receiving {
     pub fn fail(self, fault: FetchFault) {
         self.writer.fail(fault);
     }
+}
+
+/// Those of them that the response does not vary by.
+fn unkeyed_by(unkeyed: &[HeaderValue], asked: &HeaderMap, answer: &HeaderMap) -> Vec<HeaderValue> {
+    let Some(varies) = vary::names(answer) else {
+        return unkeyed.to_vec();
+    };
+    let is_keyed = |value: &HeaderValue| {
+        varies
+            .iter()
+            .any(|name| asked.get_all(name).iter().any(|keyed| keyed == value))
+    };
+    unkeyed
+        .iter()
+        .filter(|value| !is_keyed(value))
+        .cloned()
+        .collect()
+}
+
+fn repeats(text: &[u8], unkeyed: &[HeaderValue]) -> bool {
+    unkeyed
+        .iter()
+        .any(|value| memchr::memmem::find(text, value.as_bytes()).is_some())
 }
 
 fn date_value(now: UnixMillis) -> HeaderValue {

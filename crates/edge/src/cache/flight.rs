@@ -18,10 +18,11 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
 
 use super::freshness::Unstorable;
 use super::key::{BuildHashed, Key, KeyRef, Keyring};
-use super::stored::Stored;
+use super::stored::{Doubt, Stored};
 use super::vary::Selection;
 use crate::body::BodyError;
 use crate::fields::Fields;
@@ -144,8 +145,8 @@ struct State {
     stage: Stage,
     /// All chunks stay, to be stored; otherwise those the slowest reader has not had.
     keeps_all: bool,
-    /// Nobody may join, nothing may be stored: an unsafe request changed the resource meanwhile.
-    forgotten: bool,
+    /// Cast meanwhile, and on what will be stored. [`Doubt::Invalid`]: nobody may join, nothing may be stored.
+    doubt: Doubt,
     head: Option<Arc<Head>>,
     fault: Option<FetchFault>,
     /// The complete response, from a 304 or from the chunks, which are gone then.
@@ -157,6 +158,7 @@ struct State {
     /// Held now, overhead included.
     held: usize,
     received: u64,
+    trailers: Option<HeaderMap>,
     readers: Vec<Option<Reader>>,
     free: Vec<usize>,
     /// Readers whose next chunk is the first one here.
@@ -210,6 +212,7 @@ impl State {
 
 struct Flight {
     flights: Arc<Flights>,
+    began: Instant,
     state: Mutex<State>,
 }
 
@@ -228,10 +231,11 @@ impl Flight {
     fn new(flights: &Arc<Flights>) -> Arc<Self> {
         Arc::new(Self {
             flights: Arc::clone(flights),
+            began: Instant::now(),
             state: Mutex::new(State {
                 stage: Stage::Waiting,
                 keeps_all: true,
-                forgotten: false,
+                doubt: Doubt::None,
                 head: None,
                 fault: None,
                 stored: None,
@@ -240,6 +244,7 @@ impl Flight {
                 first: 0,
                 held: 0,
                 received: 0,
+                trailers: None,
                 readers: Vec::new(),
                 free: Vec::new(),
                 behind: 0,
@@ -265,7 +270,8 @@ impl Flight {
     /// `None`: full, or past joining.
     fn follow(self: &Arc<Self>) -> Option<FlightReader> {
         let mut state = self.lock();
-        let joinable = state.keeps_all && !state.forgotten && state.stage != Stage::BrokeOff;
+        let joinable =
+            state.keeps_all && state.doubt < Doubt::Invalid && state.stage != Stage::BrokeOff;
         (joinable && state.reader_count() <= FOLLOWERS_MAX).then(|| self.seat(&mut state, false))
     }
 
@@ -289,6 +295,7 @@ impl Flight {
             flight: Arc::clone(self),
             place,
             is_leader,
+            is_doubted: state.doubt != Doubt::None,
         }
     }
 }
@@ -382,20 +389,27 @@ impl Flights {
         }
     }
 
-    /// What is on its way for this key is older than a change the origin has just made: it serves who waits for it already, nobody
-    /// later, and is not stored.
-    pub(super) fn forget(&self, key: &KeyRef<'_>) {
-        let mut gone = Vec::new();
+    /// What is on its way for this key may be older than a change the origin has just made. [`Doubt::Suspect`]: it is stored with that
+    /// doubt. [`Doubt::Invalid`]: it serves who waits for it already, nobody later, and is not stored.
+    ///
+    /// A stranger's doubt leaves the flight where it is: were it to make room for the next, every write would put one more fetch of
+    /// the same page before the origin.
+    pub(super) fn cast_doubt(&self, key: &KeyRef<'_>, doubt: Doubt) {
+        let mut doubted = Vec::new();
+        let mut unlisted = 0;
         self.table(key.hash()).retain(|(listed, _), flight| {
             let same = listed.as_ref() == *key;
             if same {
-                gone.push(Arc::clone(flight));
+                doubted.push(Arc::clone(flight));
             }
-            !same
+            let stays = !same || doubt < Doubt::Invalid;
+            unlisted += usize::from(!stays);
+            stays
         });
-        self.flying.fetch_sub(gone.len(), Ordering::Relaxed);
-        for flight in gone {
-            flight.lock().forgotten = true;
+        self.flying.fetch_sub(unlisted, Ordering::Relaxed);
+        for flight in doubted {
+            let mut state = flight.lock();
+            state.doubt = state.doubt.max(doubt);
         }
     }
 
@@ -462,8 +476,8 @@ impl FlightWriter {
         self.flight.seat(&mut self.flight.lock(), true)
     }
 
-    pub(super) fn is_forgotten(&self) -> bool {
-        self.flight.lock().forgotten
+    pub(super) fn doubt(&self) -> Doubt {
+        self.flight.lock().doubt
     }
 
     pub(super) fn received(&self) -> u64 {
@@ -534,6 +548,11 @@ impl FlightWriter {
         not_kept
     }
 
+    /// Behind the last chunk.
+    pub(super) fn trailers(&self, trailers: HeaderMap) {
+        self.flight.lock().trailers = Some(trailers);
+    }
+
     /// Waits while the window of a body that is not kept is full.
     pub(super) async fn room(&self) -> Result<(), Unread> {
         std::future::poll_fn(|cx| {
@@ -561,7 +580,7 @@ impl FlightWriter {
     /// The body in one piece, if all of it was kept.
     pub(super) fn whole(&self) -> Option<Bytes> {
         let state = self.flight.lock();
-        if !state.keeps_all || state.forgotten {
+        if !state.keeps_all || state.doubt == Doubt::Invalid {
             return None;
         }
         let mut body = BytesMut::with_capacity(usize::try_from(state.received).ok()?);
@@ -616,11 +635,22 @@ pub struct FlightReader {
     flight: Arc<Flight>,
     place: usize,
     is_leader: bool,
+    is_doubted: bool,
 }
 
 impl FlightReader {
     pub fn is_leader(&self) -> bool {
         self.is_leader
+    }
+
+    /// When the fetch began, whoever began it.
+    pub fn began(&self) -> Instant {
+        self.flight.began
+    }
+
+    /// A write came between the fetch and this reader: what arrives may be older than what the reader wrote.
+    pub fn is_doubted(&self) -> bool {
+        self.is_doubted
     }
 
     /// Waits for the head.
@@ -850,8 +880,9 @@ impl http_body::Body for FlightBody {
                 Poll::Ready(Some(Err(fault)))
             }
             None => {
+                let trailers = reader.flight.lock().trailers.clone();
                 this.reader = None;
-                Poll::Ready(None)
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
             }
         }
     }

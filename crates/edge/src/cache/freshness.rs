@@ -2,11 +2,14 @@
 //!
 //! Everything about time is worked out once, when the response arrives, and kept as the instant its age was zero. A hit then
 //! compares two numbers. Where an origin contradicts itself the shorter life counts; where it says nothing a tenth of the time
-//! since the last change does, up to an hour.
+//! since the last change does, up to five minutes, and from the first minute on whoever asks has the page looked after.
 //!
 //! Two rules go beyond the RFC, both for the sake of who reads and who is read about. A response that sets a cookie is shared only
 //! when its origin says so in as many words, and then without the cookie. And when an origin cannot answer, what it last said is
 //! good for a day unless it forbade that: being reachable is what we are for.
+//!
+//! A third is the site's profile ([`House`]): how long a page lasts whose system says nothing, and which of its words are a habit. What
+//! is kept by that alone is for anonymous readers ([`Reach`]).
 
 use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use http::{HeaderMap, Method, StatusCode};
@@ -15,9 +18,16 @@ use super::control::{Control, Seconds, whole_seconds};
 use super::vary;
 use crate::clock::UnixMillis;
 use crate::fields::Fields;
+use crate::profile::{House, Standing};
 
-/// Heuristic freshness ends here however old the page is: a correction to an article of 2019 shows within the hour.
-pub const HEURISTIC_MAX_SECS: u64 = 3600;
+/// Without a word from the origin a page is asked for anew after this long, however old it is: articles are corrected years later too,
+/// and a newsroom that has corrected one looks at the site a minute afterwards. For the origin that is one request a minute for a page
+/// that is read, and most are 304s.
+pub const HEURISTIC_FRESH_MAX_SECS: u64 = 60;
+/// RFC 9111 §4.2.2 leaves the life to us, a tenth of the page's age being usual. What of it lies behind the minute above is
+/// spent as under `stale-while-revalidate`: nobody waits, and the first reader brings the new page for the next. Here it ends, so that
+/// a page nobody asked for all night is not shown in the morning as it was.
+pub const HEURISTIC_MAX_SECS: u64 = 300;
 /// How long a stale copy stands in for a failing origin that said nothing about it: longer than any outage we know of that an
 /// editor slept through.
 pub const STALE_IF_ERROR_DEFAULT_SECS: u64 = 24 * 3600;
@@ -64,6 +74,33 @@ pub enum Unstorable {
     Invalidated,
     /// An error that would have replaced a good copy.
     WorseThanStale,
+    /// It repeats what one reader's request said besides its key.
+    Echo,
+    /// A form in it belongs to one reader's session.
+    FormToken,
+}
+
+/// Who may be answered from a copy, by what its origin said of it. In order: each reaches farther.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// Its lifetime is a guess, ours or the profile's.
+    Anonymous,
+    /// The origin says how long it lasts: everybody but who has a session.
+    Everybody,
+    /// The origin says that it may be shared: `public`, `s-maxage`, a field for caches like us.
+    All,
+}
+
+impl Reach {
+    /// Credentials have a rule of their own (RFC 9111 §3.5).
+    pub fn includes(self, standing: Standing) -> bool {
+        match standing {
+            Standing::Anonymous => true,
+            Standing::Unsure => self >= Self::Everybody,
+            Standing::Session => self == Self::All,
+            Standing::Credentials => true,
+        }
+    }
 }
 
 impl Unstorable {
@@ -78,6 +115,7 @@ impl Unstorable {
                 | Self::NothingToReuse
                 | Self::TooLong
                 | Self::NotUnderstood
+                | Self::FormToken
         )
     }
 
@@ -98,6 +136,8 @@ impl Unstorable {
             Self::Truncated => "truncated",
             Self::Invalidated => "invalidated",
             Self::WorseThanStale => "error",
+            Self::Echo => "echo",
+            Self::FormToken => "form-token",
         }
     }
 }
@@ -111,9 +151,21 @@ pub struct Freshness {
     error_until: i64,
     validate_always: bool,
     reuse_needs_validation: bool,
+    reach: Reach,
+    is_habit: bool,
+    forbids_stale: bool,
 }
 
 impl Freshness {
+    pub fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// Kept although its system says `no-store` to everybody.
+    pub fn overrules_a_habit(&self) -> bool {
+        self.is_habit
+    }
+
     /// §4.2.3: `corrected_age_value` or `apparent_age`, whichever is more, plus the time since.
     pub fn age_secs(&self, now: UnixMillis) -> u64 {
         u64::try_from(signed(now).saturating_sub(self.born)).unwrap_or(0) / 1000
@@ -140,6 +192,11 @@ impl Freshness {
         signed(now) < self.error_until
     }
 
+    /// `must-revalidate` and its like, in so many words: not even when the origin fails.
+    pub fn forbids_stale(&self) -> bool {
+        self.forbids_stale
+    }
+
     /// `no-cache`, `must-revalidate` or `proxy-revalidate`: no request may have it stale.
     pub fn needs_validation_when_stale(&self) -> bool {
         self.validate_always || self.reuse_needs_validation
@@ -154,14 +211,37 @@ fn millis(secs: u64) -> i64 {
     i64::try_from(secs.saturating_mul(1000)).unwrap_or(i64::MAX)
 }
 
-/// Judges a response head. `Ok` says how long it lives; its body may still prove too long.
+/// Judges a response head by the RFC alone. `Ok` says how long it lives; its body may still prove too long.
+///
+/// # Errors
+/// Why it is not stored.
 pub fn judge(
     asked: &Asked<'_>,
     status: StatusCode,
     headers: &HeaderMap,
     times: Times,
 ) -> Result<Freshness, Unstorable> {
-    let control = Control::of_response(headers);
+    judge_for(asked, None, status, headers, times)
+}
+
+/// `house`: for the answer to an anonymous request, which said nothing of its sender; its cookies, if any, are in the key.
+///
+/// # Errors
+/// Why it is not stored.
+pub fn judge_for(
+    asked: &Asked<'_>,
+    house: Option<&House>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    times: Times,
+) -> Result<Freshness, Unstorable> {
+    let is_habit = house.is_some_and(|house| house.is_habit(status, headers));
+    // What it says to everybody it has not said of this page.
+    let control = if is_habit {
+        Control::default()
+    } else {
+        Control::of_response(headers)
+    };
     if *asked.method != Method::GET {
         return Err(Unstorable::Method);
     }
@@ -193,18 +273,32 @@ pub fn judge(
     if asked.headers.contains_key(AUTHORIZATION) && !may_share_authorized {
         return Err(Unstorable::Authorization);
     }
-    if headers.contains_key(SET_COOKIE) && !declared_shared && !control.targeted {
+    let is_personal =
+        headers.contains_key(SET_COOKIE) && !house.is_some_and(|house| house.sets_nothing_personal);
+    if is_personal && !declared_shared && !control.targeted {
         return Err(Unstorable::SetCookie);
     }
     if vary::names(headers).is_none() {
         return Err(Unstorable::VaryAny);
     }
 
-    // A guess must not share what a cookie may have made personal. Which cookies do not matter, a site's profile will say.
-    let guess_is_safe = control.public || !asked.headers.contains_key(COOKIE);
+    let explicit = explicit.filter(|_| !is_habit);
+    // A guess must not share what a cookie may have made personal.
+    let is_anonymous = house.is_some() || !asked.headers.contains_key(COOKIE);
+    let guess_is_safe = control.public || is_anonymous;
     let heuristic_allowed = (control.public || is_heuristically_cacheable(status)) && guess_is_safe;
     let heuristic = if heuristic_allowed {
-        heuristic_lifetime(headers, times)
+        // A system's own `Last-Modified` beside a habit is the time of the request.
+        let changed = if is_habit {
+            None
+        } else {
+            heuristic_lifetime(headers, times)
+        };
+        let says_nothing = is_habit || control == Control::default() && !has_pragma(headers);
+        let by_house = house
+            .filter(|_| says_nothing)
+            .and_then(|house| house.lifetime(status, headers));
+        by_house.or(changed)
     } else {
         None
     };
@@ -217,10 +311,13 @@ pub fn judge(
         AgeField::Unreadable => None,
     };
     // An age nobody can read may be any age.
-    let lifetime = if age.is_none() {
-        0
-    } else {
-        explicit.or(heuristic).unwrap_or(0)
+    let (lifetime, looked_after) = match (age, explicit, heuristic) {
+        (None, ..) | (_, None, None) => (0, 0),
+        (_, Some(secs), _) => (secs, 0),
+        (_, None, Some(secs)) => {
+            let fresh = secs.min(HEURISTIC_FRESH_MAX_SECS);
+            (fresh, secs - fresh)
+        }
     };
     let has_validator = headers.contains_key(http::header::ETAG)
         || headers.contains_key(http::header::LAST_MODIFIED);
@@ -233,7 +330,8 @@ pub fn judge(
         return Err(Unstorable::NothingToReuse);
     }
 
-    let validate_always = control.no_cache.is_whole() || pragma_forbids(&control, headers);
+    let validate_always =
+        control.no_cache.is_whole() || !is_habit && pragma_forbids(&control, headers);
     let response = signed(times.response);
     let apparent_age =
         date_secs(headers, "date").map_or(0, |date| response.saturating_sub(millis(date)).max(0));
@@ -246,7 +344,7 @@ pub fn judge(
     // `s-maxage` alone forbids stale answers too (§5.2.2.10), but an origin that also names a window means the window.
     let default_if_error = if control.s_maxage.is_present() {
         0
-    } else if lifetime > 0 || control.public || !asked.headers.contains_key(COOKIE) {
+    } else if lifetime > 0 || control.public || is_anonymous {
         STALE_IF_ERROR_DEFAULT_SECS
     } else {
         // Nobody declared it shareable and a cookie was sent: it may be somebody's own page.
@@ -260,7 +358,10 @@ pub fn judge(
         }
     };
     let while_revalidate = window(
-        control.stale_while_revalidate.cautious().unwrap_or(0),
+        control
+            .stale_while_revalidate
+            .cautious()
+            .unwrap_or(looked_after),
         STALE_WHILE_REVALIDATE_MAX_SECS,
     );
     let if_error = window(
@@ -276,6 +377,15 @@ pub fn judge(
         reuse_needs_validation: control.must_revalidate
             || control.proxy_revalidate
             || control.s_maxage.is_present(),
+        reach: if declared_shared || control.targeted && explicit.is_some() {
+            Reach::All
+        } else if explicit.is_some() {
+            Reach::Everybody
+        } else {
+            Reach::Anonymous
+        },
+        is_habit,
+        forbids_stale: forbidden,
     })
 }
 
@@ -320,14 +430,16 @@ pub fn is_origin_failure(status: StatusCode) -> bool {
 /// `Pragma: no-cache` in a response means nothing by the RFC; old CMS pages say it instead of `Cache-Control`, never beside a
 /// wish to be cached.
 fn pragma_forbids(control: &Control, headers: &HeaderMap) -> bool {
-    !control.targeted
-        && !headers.contains_key(http::header::CACHE_CONTROL)
-        && headers.get_all(http::header::PRAGMA).iter().any(|value| {
-            value
-                .as_bytes()
-                .split(|byte| *byte == b',')
-                .any(|item| item.trim_ascii().eq_ignore_ascii_case(b"no-cache"))
-        })
+    !control.targeted && !headers.contains_key(http::header::CACHE_CONTROL) && has_pragma(headers)
+}
+
+fn has_pragma(headers: &HeaderMap) -> bool {
+    headers.get_all(http::header::PRAGMA).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|item| item.trim_ascii().eq_ignore_ascii_case(b"no-cache"))
+    })
 }
 
 /// Seconds since 1970 of a date field with exactly one line.
@@ -475,15 +587,15 @@ mod tests {
             (200, "Expires: @100\nDate: @200\nETag: \"a\"", Ok(0)),
             (200, "Expires: @60\nExpires: @90\nETag: \"a\"", Ok(0)),
             (200, "Expires: 0\nLast-Modified: @-10000", Ok(0)),
-            (200, "Last-Modified: @-1000\nDate: @0", Ok(100)),
-            (200, "Last-Modified: @-1000000000\nDate: @0", Ok(3600)),
+            (200, "Last-Modified: @-500\nDate: @0", Ok(50)),
+            (200, "Last-Modified: @-1000000000\nDate: @0", Ok(60)),
             (200, "Last-Modified: @1000\nDate: @0", Ok(0)),
-            (404, "Last-Modified: @-1000\nDate: @0", Ok(100)),
+            (404, "Last-Modified: @-500\nDate: @0", Ok(50)),
             (403, "Last-Modified: @-1000\nDate: @0", Err(Status)),
             (
                 599,
-                "Last-Modified: @-1000\nDate: @0\nCache-Control: public",
-                Ok(100),
+                "Last-Modified: @-500\nDate: @0\nCache-Control: public",
+                Ok(50),
             ),
             (599, "Cache-Control: max-age=60", Ok(61)),
             (
@@ -679,6 +791,33 @@ mod tests {
                     "{control}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_guess_is_looked_after_from_the_first_minute_on() {
+        // Seconds since the last change and the request, what the origin says besides; fresh, and served while somebody asks.
+        let table = [
+            (500, "", 50, 50),
+            (2_000, "", 60, 200),
+            (1_000_000_000, "", 60, 300),
+            (2_000, "Cache-Control: stale-while-revalidate=1", 60, 61),
+            (2_000, "Cache-Control: must-revalidate", 60, 60),
+        ];
+        for (changed, more, fresh, served) in table {
+            let response = format!("Last-Modified: @-{changed}\nDate: @0\n{more}");
+            let freshness = judged(200, "", &response).unwrap();
+            let at = |secs: u64| UnixMillis(NOW.secs() * 1000 + secs * 1000);
+            assert!(freshness.is_fresh(at(fresh - 1)), "{response}");
+            assert!(!freshness.is_fresh(at(fresh)), "{response}");
+            assert!(
+                freshness.serves_while_revalidating(at(served - 1)),
+                "{response}"
+            );
+            assert!(
+                !freshness.serves_while_revalidating(at(served)),
+                "{response}"
+            );
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a stored response is found by: site, scheme, host and the exact target.
+//! What a stored response is found by: site, scheme, host, the exact target and the cookies that choose between pages.
 //!
 //! The host is compared in lower case, without the root's dot and without its scheme's own port: `A.kz.:80` is `a.kz`. Any other port
 //! stays, because the origin hears of it and may write it into the page's links; left out of the key, a stranger's `a.kz:1` would
@@ -29,6 +29,7 @@ pub struct KeyRef<'a> {
     port: Port,
     host: &'a [u8],
     target: &'a [u8],
+    cookies: &'a [u8],
 }
 
 /// 0: the scheme's own.
@@ -41,7 +42,8 @@ pub struct Key {
     scheme: Scheme,
     port: Port,
     host_bytes: u32,
-    /// Host in lower case, then target.
+    target_bytes: u32,
+    /// Host in lower case, then target, then cookies.
     text: Box<[u8]>,
 }
 
@@ -60,8 +62,20 @@ impl Keyring {
         host: &'a [u8],
         target: &'a [u8],
     ) -> KeyRef<'a> {
+        self.key_with(site, scheme, host, target, b"")
+    }
+
+    /// `cookies`: those that choose between pages, in their normal form.
+    pub fn key_with<'a>(
+        &self,
+        site: SiteId,
+        scheme: Scheme,
+        host: &'a [u8],
+        target: &'a [u8],
+        cookies: &'a [u8],
+    ) -> KeyRef<'a> {
         let (host, port) = host_and_port(scheme, host);
-        self.keyed(site, scheme, host, port, target)
+        self.keyed(site, scheme, host, port, target, cookies)
     }
 
     /// Another target of the same host, over one scheme or the other.
@@ -71,7 +85,12 @@ impl Keyring {
         scheme: Scheme,
         target: &'a [u8],
     ) -> KeyRef<'a> {
-        self.keyed(key.site(), scheme, key.host, key.port, target)
+        self.keyed(key.site(), scheme, key.host, key.port, target, key.cookies)
+    }
+
+    /// The same page as whoever sends no such cookie gets it.
+    pub(super) fn key_without_cookies<'a>(&self, key: &KeyRef<'a>) -> KeyRef<'a> {
+        self.keyed(key.site(), key.scheme, key.host, key.port, key.target, b"")
     }
 
     fn keyed<'a>(
@@ -81,6 +100,7 @@ impl Keyring {
         host: &'a [u8],
         port: Port,
         target: &'a [u8],
+        cookies: &'a [u8],
     ) -> KeyRef<'a> {
         let site = u32::try_from(site).unwrap_or(u32::MAX);
         let mut hasher = self.secret.build_hasher();
@@ -97,6 +117,10 @@ impl Keyring {
         hasher.write_u8(0xff);
         hasher.write_u32(port);
         hasher.write(target);
+        if !cookies.is_empty() {
+            hasher.write_u8(0xff);
+            hasher.write(cookies);
+        }
         KeyRef {
             hash: hasher.finish(),
             site,
@@ -104,6 +128,7 @@ impl Keyring {
             port,
             host,
             target,
+            cookies,
         }
     }
 
@@ -137,20 +162,27 @@ impl<'a> KeyRef<'a> {
         self.target
     }
 
+    pub fn cookies(&self) -> &'a [u8] {
+        self.cookies
+    }
+
     pub fn hash(&self) -> u64 {
         self.hash
     }
 
     pub fn to_key(&self) -> Key {
-        let mut text = Vec::with_capacity(self.host.len() + self.target.len());
+        let bytes = self.host.len() + self.target.len() + self.cookies.len();
+        let mut text = Vec::with_capacity(bytes);
         text.extend(self.host.iter().map(u8::to_ascii_lowercase));
         text.extend_from_slice(self.target);
+        text.extend_from_slice(self.cookies);
         Key {
             hash: self.hash,
             site: self.site,
             scheme: self.scheme,
             port: self.port,
             host_bytes: u32::try_from(self.host.len()).unwrap_or(u32::MAX),
+            target_bytes: u32::try_from(self.target.len()).unwrap_or(u32::MAX),
             text: text.into_boxed_slice(),
         }
     }
@@ -158,7 +190,8 @@ impl<'a> KeyRef<'a> {
 
 impl Key {
     pub fn as_ref(&self) -> KeyRef<'_> {
-        let (host, target) = self.text.split_at(self.host_bytes as usize);
+        let (host, rest) = self.text.split_at(self.host_bytes as usize);
+        let (target, cookies) = rest.split_at(self.target_bytes as usize);
         KeyRef {
             hash: self.hash,
             site: self.site,
@@ -166,6 +199,7 @@ impl Key {
             port: self.port,
             host,
             target,
+            cookies,
         }
     }
 
@@ -200,6 +234,7 @@ impl PartialEq for KeyRef<'_> {
             && self.scheme == other.scheme
             && self.port == other.port
             && self.target == other.target
+            && self.cookies == other.cookies
             && self.host.eq_ignore_ascii_case(other.host)
     }
 }
@@ -297,6 +332,21 @@ mod tests {
             assert_eq!(key.hash() == page.hash(), *same, "{key:?}");
             assert_eq!(key.to_key().as_ref(), key);
         }
+    }
+
+    #[test]
+    fn cookies_that_choose_a_page_are_part_of_its_key() {
+        let ring = Keyring::default();
+        let key = |target: &'static [u8], cookies: &'static [u8]| {
+            ring.key_with(0, Scheme::Http, b"a.kz", target, cookies)
+        };
+        let page = key(b"/", b"lang=kk");
+        assert_eq!(page.to_key().as_ref(), page);
+        for other in [key(b"/", b""), key(b"/", b"lang=ru"), key(b"/lang=kk", b"")] {
+            assert_ne!(other, page);
+            assert_ne!(other.hash(), page.hash());
+        }
+        assert_eq!(ring.key_without_cookies(&page), key(b"/", b""));
     }
 
     #[test]

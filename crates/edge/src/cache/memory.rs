@@ -13,7 +13,8 @@ use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
 use super::key::{BuildHashed, Key, KeyRef};
-use super::stored::Stored;
+use super::purge::{Fate, Purges, What};
+use super::stored::{Doubt, Stored};
 use crate::fields::Fields;
 
 /// Responses for one key. A tenth of this is an unusual site; more than this is a site that varies by reader.
@@ -98,6 +99,7 @@ pub struct Store {
     entries: Cache<Key, Slot, Bytes, BuildHashed, Evictions>,
     evictions: Evictions,
     object_bytes_max: u64,
+    purges: Purges,
     /// Changing a slot is read, change, write; two variants that arrive together must both stay.
     writing: Stripes,
 }
@@ -127,6 +129,7 @@ impl Store {
             entries: Cache::with_options(options, Bytes, BuildHashed::default(), evictions.clone()),
             evictions,
             object_bytes_max: OBJECT_BYTES_MAX.min((part as f64 * (1.0 - PROVEN_SHARE)) as u64),
+            purges: Purges::default(),
             writing: Stripes::default(),
         }
     }
@@ -137,6 +140,17 @@ impl Store {
     }
 
     pub fn find<F: Fields + ?Sized>(&self, key: &KeyRef<'_>, request: &F) -> Found {
+        let found = self.look(key, request);
+        if let Found::Stored(stored) = &found
+            && self.purges.is_pending()
+            && stored.purge_number() < self.purges.newest()
+        {
+            self.purges.apply(key.target(), stored, false);
+        }
+        found
+    }
+
+    fn look<F: Fields + ?Sized>(&self, key: &KeyRef<'_>, request: &F) -> Found {
         match self.entries.get(key) {
             None => Found::Nothing,
             Some(Slot::One(stored))
@@ -160,7 +174,7 @@ impl Store {
         if key.to_key().weight() + stored.weight() > self.object_bytes_max {
             return false;
         }
-        let _writing = self.writing.of(key.hash());
+        let writing = self.writing.of(key.hash());
         let mut variants = vec![Arc::clone(&stored)];
         if !stored.selection().is_empty()
             && let Some(slot) = self.entries.peek(key)
@@ -183,7 +197,51 @@ impl Store {
         if let Some(slot) = Slot::of(variants) {
             self.entries.insert(key.to_key(), slot);
         }
+        drop(writing);
+        // Only now: an order that comes between comparing and inserting would find nothing to change.
+        if stored.purge_number() < self.purges.newest()
+            && self.purges.apply(key.target(), &stored, true) == Fate::Gone
+        {
+            self.remove_variant(key, &stored);
+        }
         true
+    }
+
+    pub fn purges(&self) -> &Purges {
+        &self.purges
+    }
+
+    /// The lurker's walk: every copy is compared with the orders on the list, which is then cleared.
+    pub fn sweep(&self) {
+        let Some(number) = self.purges.sweep_to() else {
+            return;
+        };
+        self.entries.retain(|key, slot| {
+            for stored in slot.variants() {
+                if stored.purge_number() < number {
+                    self.purges.apply(key.as_ref().target(), stored, false);
+                }
+            }
+            true
+        });
+        self.purges.swept(number);
+    }
+
+    /// Takes away what is concerned, at once, and says how many addresses that were.
+    pub fn forget(&self, what: &What) -> u64 {
+        self.purges.forget_on_its_way();
+        let gone = AtomicU64::new(0);
+        self.entries.retain(|key, slot| {
+            let concerned = slot
+                .variants()
+                .iter()
+                .any(|stored| what.concerns(key.as_ref().target(), stored.tags()));
+            if concerned {
+                gone.fetch_add(1, Ordering::Relaxed);
+            }
+            !concerned
+        });
+        gone.into_inner()
     }
 
     /// Takes away one variant if it is still the one given.
@@ -204,14 +262,14 @@ impl Store {
         }
     }
 
-    /// All variants are fresh no longer. False: there are none.
-    pub fn invalidate(&self, key: &KeyRef<'_>) -> bool {
+    /// Of all variants. False: there are none.
+    pub fn cast_doubt(&self, key: &KeyRef<'_>, doubt: Doubt) -> bool {
         let Some(slot) = self.entries.peek(key) else {
             return false;
         };
         slot.variants()
             .iter()
-            .for_each(|stored| stored.invalidate());
+            .for_each(|stored| stored.cast_doubt(doubt));
         true
     }
 

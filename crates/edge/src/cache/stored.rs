@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
@@ -18,6 +18,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::conditional::{self, Tag, Validators};
 use super::control::Control;
 use super::freshness::{Freshness, date_secs, is_shared_with_authorized};
+use super::purge::Tags;
 use super::range::{self, Wanted};
 use super::status::CacheStatus;
 use super::vary::Selection;
@@ -54,6 +55,18 @@ impl Form {
     }
 }
 
+/// What unsafe requests have said against a response since it was asked for (RFC 9111 §4.4), the gravest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[repr(u8)]
+pub enum Doubt {
+    #[default]
+    None,
+    /// A stranger wrote to its address and the origin did not mind. It is asked for anew, and serves until then as a stale copy does.
+    Suspect,
+    /// Staff wrote. Who asks next waits for the origin's word; the copy is for an origin that has none.
+    Invalid,
+}
+
 #[derive(Debug)]
 pub struct Stored {
     status: StatusCode,
@@ -63,7 +76,10 @@ pub struct Stored {
     /// By [`Coding::index`] less one. `None` inside: tried, and not worth it.
     coded: [OnceLock<Option<Form>>; 3],
     asked: AtomicU8,
-    invalidated: AtomicBool,
+    doubt: AtomicU8,
+    tags: Tags,
+    /// Of the newest purge it has been compared with.
+    purge_number: AtomicU64,
     not_modified: Bytes,
     validators: Validators,
     selection: Selection,
@@ -203,7 +219,9 @@ impl Stored {
         } else {
             0
         };
+        let tags = Tags::of(&headers);
         let weight = OVERHEAD_BYTES
+            + tags.weight()
             + fields
             + heads
             + body.len() as u64
@@ -215,12 +233,16 @@ impl Stored {
             identity: Form { head, body },
             coded: Default::default(),
             asked: AtomicU8::new(0),
-            invalidated: AtomicBool::new(false),
+            doubt: AtomicU8::new(Doubt::None as u8),
+            tags,
+            purge_number: AtomicU64::new(0),
             not_modified,
             validators,
             selection,
             freshness,
-            shared_with_authorized: is_shared_with_authorized(&control),
+            // What is said of every page out of habit was not said of this one.
+            shared_with_authorized: is_shared_with_authorized(&control)
+                && !freshness.overrules_a_habit(),
             serial,
             weight,
         };
@@ -277,16 +299,32 @@ impl Stored {
     }
 
     pub fn is_fresh(&self, now: UnixMillis) -> bool {
-        self.freshness.is_fresh(now) && !self.is_invalidated()
+        self.freshness.is_fresh(now) && self.doubt() == Doubt::None
     }
 
-    /// An unsafe request has changed the resource since.
-    pub fn is_invalidated(&self) -> bool {
-        self.invalidated.load(Ordering::Relaxed)
+    pub fn doubt(&self) -> Doubt {
+        match self.doubt.load(Ordering::Relaxed) {
+            0 => Doubt::None,
+            1 => Doubt::Suspect,
+            _ => Doubt::Invalid,
+        }
     }
 
-    pub(super) fn invalidate(&self) {
-        self.invalidated.store(true, Ordering::Relaxed);
+    /// A graver doubt takes the place of a lesser one, never the other way.
+    pub(super) fn cast_doubt(&self, doubt: Doubt) {
+        self.doubt.fetch_max(doubt as u8, Ordering::Relaxed);
+    }
+
+    pub(super) fn tags(&self) -> &Tags {
+        &self.tags
+    }
+
+    pub(super) fn purge_number(&self) -> u64 {
+        self.purge_number.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn compared_with(&self, purge_number: u64) {
+        self.purge_number.fetch_max(purge_number, Ordering::Relaxed);
     }
 
     pub fn selection(&self) -> &Selection {
@@ -586,7 +624,7 @@ impl Compressible for Stored {
 }
 
 /// Will it be compressed for who likes that, once it is stored? `length`: where it is known.
-pub(super) fn may_be_coded(status: StatusCode, headers: &HeaderMap, length: Option<u64>) -> bool {
+pub(crate) fn may_be_coded(status: StatusCode, headers: &HeaderMap, length: Option<u64>) -> bool {
     const CHECKSUMS: [&str; 4] = ["content-md5", "digest", "content-digest", "repr-digest"];
     let fits = |length| {
         (compress::BODY_BYTES_MIN as u64..=compress::BODY_BYTES_MAX as u64).contains(&length)
@@ -604,7 +642,7 @@ pub(super) fn may_be_coded(status: StatusCode, headers: &HeaderMap, length: Opti
 }
 
 /// Says, on every form of a page, that there are others.
-pub(super) fn add_vary(headers: &mut HeaderMap) {
+pub(crate) fn add_vary(headers: &mut HeaderMap) {
     let says_so =
         super::vary::names(headers).is_some_and(|names| names.contains(&header::ACCEPT_ENCODING));
     if !says_so {

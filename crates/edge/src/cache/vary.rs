@@ -239,7 +239,7 @@ fn language_matches<F: Fields + ?Sized>(
 }
 
 /// `(tag, thousandths)` of each language.
-fn languages(list: &[u8]) -> Option<Vec<(Vec<u8>, u16)>> {
+pub(crate) fn languages(list: &[u8]) -> Option<Vec<(Vec<u8>, u16)>> {
     let mut languages = Vec::new();
     for item in list
         .split(|byte| *byte == b',')

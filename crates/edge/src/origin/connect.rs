@@ -100,6 +100,9 @@ impl Connector {
         .await;
         let found: Vec<SocketAddr> = match asked {
             Ok(Ok(found)) => found.take(ADDRESSES_MAX).collect(),
+            Ok(Err(error)) if is_ours(&error) && known.addresses.is_empty() => {
+                return Err(OriginError::NoSocket(error));
+            }
             Ok(Err(_)) | Err(_) => Vec::new(),
         };
         let addresses = if found.is_empty() {

@@ -18,7 +18,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -436,6 +436,8 @@ pub struct OriginHealth {
     calm: AtomicBool,
     pub(super) counters: Counters,
     waiting: AtomicUsize,
+    /// Of those, the ones whose client has not sent its body. The origin owes them nothing.
+    with_clients: AtomicUsize,
     /// Milliseconds since `started`.
     answered_at: AtomicU64,
     asked_at: AtomicU64,
@@ -459,6 +461,7 @@ impl OriginHealth {
             calm: AtomicBool::new(true),
             counters: Counters::default(),
             waiting: AtomicUsize::new(0),
+            with_clients: AtomicUsize::new(0),
             answered_at: AtomicU64::new(0),
             asked_at: AtomicU64::new(0),
             probe_at: AtomicU64::new(0),
@@ -528,17 +531,28 @@ impl OriginHealth {
             return gate;
         }
         count(&self.counters.requests);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) == 0 {
-            // Silence is measured from here when nobody was waiting before.
-            self.answered_at
-                .fetch_max(self.millis(now), Ordering::Relaxed);
-        }
+        self.begin_waiting(now);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         self.asked_at.store(self.millis(now), Ordering::Relaxed);
         let earned = self.retry_saved.load(Ordering::Relaxed);
         if earned < RETRY_SAVED_MAX {
             self.retry_saved.fetch_add(RETRY_EARN, Ordering::Relaxed);
         }
         gate
+    }
+
+    /// Requests for which it is the origin's turn.
+    fn waiting_for_origin(&self) -> usize {
+        self.waiting()
+            .saturating_sub(self.with_clients.load(Ordering::Relaxed))
+    }
+
+    /// Silence is measured from here when nobody was waiting before.
+    fn begin_waiting(&self, now: Instant) {
+        if self.waiting_for_origin() == 0 {
+            self.answered_at
+                .fetch_max(self.millis(now), Ordering::Relaxed);
+        }
     }
 
     pub(super) fn done_waiting(&self) {
@@ -569,7 +583,7 @@ impl OriginHealth {
     pub(super) fn claim_probe(&self, now: Instant) -> bool {
         let now_millis = self.millis(now);
         let silent_millis = now_millis.saturating_sub(self.answered_at.load(Ordering::Relaxed));
-        if self.waiting() >= SILENCE_WAITING_MIN
+        if self.waiting_for_origin() >= SILENCE_WAITING_MIN
             && u128::from(silent_millis) >= SILENCE_MAX.as_millis()
         {
             self.change(now, |breaker| breaker.note_hang(now));
@@ -641,10 +655,26 @@ impl OriginHealth {
     }
 }
 
+/// A request whose client has not sent its body yet. Eight clients that hold back their bodies must not make the origin look as
+/// if it hung.
+pub(super) struct WithClient(Arc<OriginHealth>);
+
+impl WithClient {
+    pub(super) fn new(health: Arc<OriginHealth>) -> Self {
+        health.with_clients.fetch_add(1, Ordering::Relaxed);
+        Self(health)
+    }
+}
+
+impl Drop for WithClient {
+    fn drop(&mut self) {
+        self.0.begin_waiting(Instant::now());
+        self.0.with_clients.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use State::{Closed, HalfOpen, Open};
 
@@ -894,6 +924,31 @@ mod tests {
             health.note(at(1_000), REFUSED);
         }
         assert!(health.claim_probe(at(1_001)));
+    }
+
+    #[test]
+    fn clients_that_hold_back_their_bodies_are_not_a_hang() {
+        let start = Instant::now();
+        let health = Arc::new(OriginHealth::new("here".into(), false, start));
+        let at = |secs| start + Duration::from_secs(secs);
+        let held: Vec<_> = (0..100)
+            .map(|_| {
+                health.ask(start);
+                WithClient::new(Arc::clone(&health))
+            })
+            .collect();
+        health.claim_probe(at(60));
+        assert_eq!(health.state(), Closed);
+        // Readers who ask now are waiting from now.
+        for _ in 0..8 {
+            health.ask(at(60));
+        }
+        health.claim_probe(at(69));
+        assert_eq!(health.state(), Closed);
+        health.claim_probe(at(70));
+        assert_eq!(health.state(), Open, "theirs is the origin's silence");
+        drop(held);
+        assert_eq!(health.waiting_for_origin(), 108);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::health::{OriginHealth, count};
+use super::health::{OriginHealth, WithClient, count};
 use super::pool::Lease;
 use crate::body::{Body, BodyError};
 use crate::forward;
@@ -39,31 +39,46 @@ pub(super) fn read_stage(note: &StageNote) -> Stage {
 /// A request body and the note it keeps.
 pub(super) struct Upload {
     body: Body,
-    note: Option<StageNote>,
+    noted: Option<Noted>,
+}
+
+struct Noted {
+    stage: StageNote,
+    health: Arc<OriginHealth>,
+    /// While it is the client's turn.
+    with_client: Option<WithClient>,
 }
 
 impl Upload {
     pub(super) fn none() -> Self {
         Self {
             body: Body::Empty,
-            note: None,
+            noted: None,
         }
     }
 
-    pub(super) fn new(body: Body, now: Instant) -> (Self, StageNote) {
+    pub(super) fn new(body: Body, health: &Arc<OriginHealth>, now: Instant) -> (Self, StageNote) {
         let note = Arc::new(Mutex::new(Stage::Origin(now)));
         (
             Self {
                 body,
-                note: Some(note.clone()),
+                noted: Some(Noted {
+                    stage: note.clone(),
+                    health: Arc::clone(health),
+                    with_client: None,
+                }),
             },
             note,
         )
     }
 
-    fn write(&self, stage: Stage) {
-        if let Some(note) = &self.note {
-            *note.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+    fn write(&mut self, stage: Stage) {
+        let Some(noted) = &mut self.noted else { return };
+        *noted.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+        if stage != Stage::Client {
+            noted.with_client = None;
+        } else if noted.with_client.is_none() {
+            noted.with_client = Some(WithClient::new(Arc::clone(&noted.health)));
         }
     }
 }

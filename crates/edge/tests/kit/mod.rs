@@ -9,15 +9,18 @@
 )]
 #![allow(dead_code, reason = "each test file uses its part of the kit")]
 
+pub mod http2;
+
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use saqta_edge::Edge;
 use saqta_edge::plan::{
-    ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, Site,
+    ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, PurgePlan, Site,
 };
+use socket2::{Domain, Protocol, Socket, Type};
 
 /// Longer than anything here takes; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -172,6 +175,8 @@ pub fn plan(origin: SocketAddr) -> Plan {
             mode: Mode::Protect,
             language: Language::English,
             forward_client_address: ForwardClientAddress::Full,
+            profile: saqta_edge::profile::Profile::default(),
+            purge: PurgePlan::default(),
         }],
         any_host: None,
         refuse: Networks::default(),
@@ -180,6 +185,17 @@ pub fn plan(origin: SocketAddr) -> Plan {
         cache_bytes_max: 32 * 1024 * 1024,
         bypass: false,
     }
+}
+
+/// From an address of its own.
+pub fn connect_from(address: Ipv4Addr, edge: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+    socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
+    socket.connect(&edge.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
 }
 
 pub struct Client {

@@ -1,0 +1,617 @@
+//! The always-online copy: what readers get when there is no server any more.
+//!
+//! A cache keeps what was asked for lately and for as long as its origin allows. This keeps the newspaper: the last two good versions of every
+//! public page for days, with the style sheets, scripts, fonts and first images that make it readable, and hands them out, marked with their date
+//! ([`banner`]), when the origin is down or has no room.
+//!
+//! A copy is only worth having if it is good, and a server in trouble is when bad pages are made. [`good`] holds back what looks like
+//! a wreck; should many pages turn out to have changed together, those that were believed are taken back to the version before, which
+//! is what the second version is for. A page that was withdrawn (410, 451) goes at once; one that is merely not found goes when it
+//! has not been found for ten minutes and is not one of many.
+//!
+//! One thread reads, judges and writes; one hands out. Shards look things up in a table in memory, offer what passes by through a bounded
+//! queue, and ask now and then what is [`Keep::due`]: the front page, feeds, what is most read, and assets that are missing. So the copy is fresh
+//! for what matters and costs the origin one request at a time.
+
+pub mod banner;
+mod copy;
+pub mod good;
+mod note;
+pub mod reading;
+pub mod refresh;
+mod table;
+mod work;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use tokio::sync::oneshot;
+
+pub use self::good::NotGood;
+use self::reading::Reading;
+use self::table::{Class, State, name_of};
+use crate::cache::key::Scheme;
+use crate::cache::stored::Stored;
+use crate::clock::UnixMillis;
+use crate::disk::permitted::Permitted;
+use crate::disk::record::{Address, Identity, Response};
+use crate::disk::shelf::{Shelf, ShelfError};
+use crate::known::links::Kind;
+use crate::plan::Language;
+
+/// All sites together, unless the settings say otherwise.
+pub const BYTES_MAX_DEFAULT: u64 = 5 * 1024 * 1024 * 1024;
+/// A page nobody has found good for so long is not today's newspaper.
+pub const AGE_MAX_DEFAULT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Pages and assets of a site. At 500 bytes of memory each they take 16 MB.
+pub const ENTRIES_MAX: usize = 32_768;
+/// Offers that wait, and bytes with them: half a second's work of the one thread.
+pub const OFFERS_MAX: usize = 128;
+pub const OFFER_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Copies that wait to be read.
+pub const READS_MAX: usize = 64;
+/// Copies at hand in memory: what an outage's readers ask for again and again.
+const AT_HAND_BYTES: u64 = 32 * 1024 * 1024;
+/// Of one page. A theme of WordPress loads 20 to 40.
+const ASSETS_MAX: usize = 64;
+/// Below the headline nobody misses a picture in an emergency.
+const IMAGES_MAX: usize = 8;
+/// Assets that are missing, of all pages of a site.
+const WANTED_MAX: usize = 1_024;
+/// A page not found for so long is gone, if it is alone in that.
+pub const GONE_AFTER: Duration = Duration::from_secs(600);
+/// So many of them together are a server in trouble.
+const GONE_TOGETHER: usize = 8;
+/// When room is needed, so much is made: sorting every page is worth it once, not for each.
+const ROOM_SHARE: u64 = 20;
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+/// A look that changes nothing is noted on disk no more often.
+const NOTE_EVERY: Duration = Duration::from_secs(300);
+/// Names of newest versions are even; the one before has the odd name beside it.
+const OLDER: u64 = 1;
+
+#[derive(Debug, Clone)]
+pub struct KeepPlan {
+    pub sites: Vec<KeepSite>,
+    pub age_max: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct KeepSite {
+    /// As in the settings.
+    pub name: Box<[u8]>,
+    pub bytes_max: u64,
+    /// Where the front page is, for the copy of it to be made before any reader asks. `None`: a site of any name.
+    pub front: Option<(Scheme, Box<[u8]>)>,
+    /// Of banners on pages that name none of ours.
+    pub language: Language,
+}
+
+/// What a site's profile says about a request and its answer. One that is true, and there is no copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traits {
+    pub preview: bool,
+    /// Its address or its fields carry something that is valid once.
+    pub nonce: bool,
+    pub password_protected: bool,
+    /// Its address lets in whoever has it.
+    pub token: bool,
+    pub search: bool,
+}
+
+impl Traits {
+    fn forbid(self) -> bool {
+        self.preview || self.nonce || self.password_protected || self.token || self.search
+    }
+}
+
+/// What the search index hears of.
+#[derive(Debug)]
+pub enum Event<'a> {
+    Kept(Version<'a>),
+    Gone(&'a Address),
+}
+
+/// A page as it is kept now.
+#[derive(Debug)]
+pub struct Version<'a> {
+    pub address: &'a Address,
+    pub title: &'a str,
+    pub text: &'a str,
+    pub language: Option<Language>,
+    pub seen: UnixMillis,
+}
+
+/// Runs on the keeping thread; what it does delays the next copy, no reader.
+pub type Listener = Box<dyn Fn(Event<'_>) + Send + Sync>;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeepStats {
+    pub pages: u64,
+    pub assets: u64,
+    pub bytes: u64,
+    pub bytes_max: u64,
+    /// New versions.
+    pub kept: u64,
+    /// Looked like the version before.
+    pub unchanged: u64,
+    /// Not believed, for now.
+    pub held_back: u64,
+    /// Believed, and taken back.
+    pub taken_back: u64,
+    pub removed: u64,
+    pub dropped: u64,
+    pub broken: u64,
+    pub served: u64,
+    pub resting: bool,
+}
+
+#[derive(Debug)]
+pub struct Keep {
+    shared: Arc<Shared>,
+    jobs: Option<mpsc::SyncSender<Job>>,
+    reads: Option<mpsc::SyncSender<Read>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    shelf: Shelf,
+    sites: Vec<Site>,
+    age_max: Duration,
+    at_hand: quick_cache::sync::Cache<(u64, u64), Arc<Stored>, Weights>,
+    listener: Option<Listener>,
+    waiting_bytes: AtomicU64,
+    resting: AtomicBool,
+    counts: Counts,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+struct Site {
+    plan: KeepSite,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy)]
+struct Weights;
+
+impl quick_cache::Weighter<(u64, u64), Arc<Stored>> for Weights {
+    fn weight(&self, _: &(u64, u64), copy: &Arc<Stored>) -> u64 {
+        copy.weight()
+    }
+}
+
+#[derive(Default)]
+struct Counts {
+    kept: AtomicU64,
+    unchanged: AtomicU64,
+    held_back: AtomicU64,
+    taken_back: AtomicU64,
+    removed: AtomicU64,
+    dropped: AtomicU64,
+    broken: AtomicU64,
+    served: AtomicU64,
+}
+
+enum Job {
+    Offer(Box<Offer>),
+    /// Of one variant.
+    Remove {
+        site: usize,
+        name: u64,
+    },
+    NotFound {
+        site: usize,
+        name: u64,
+        now: UnixMillis,
+    },
+    /// Its file cannot be read.
+    Mend {
+        site: usize,
+        name: u64,
+    },
+    Forget {
+        site: usize,
+        target: Box<[u8]>,
+        done: mpsc::SyncSender<u64>,
+    },
+    Settle(mpsc::SyncSender<()>),
+}
+
+struct Offer {
+    site: usize,
+    address: Address,
+    response: Response,
+    now: UnixMillis,
+}
+
+struct Read {
+    site: usize,
+    name: u64,
+    address: Address,
+    seen: UnixMillis,
+    answer: oneshot::Sender<Option<Arc<Stored>>>,
+}
+
+impl Keep {
+    /// What the folder holds is gone through in the background. `chance`: the folder's key, if it is new.
+    ///
+    /// # Errors
+    /// When the folder cannot be used, or the system gives no thread.
+    pub fn open(
+        folder: &Path,
+        plan: &KeepPlan,
+        chance: [u8; 16],
+        listener: Option<Listener>,
+    ) -> Result<Self, ShelfError> {
+        let shelf = Shelf::open(folder, chance)?;
+        let shared = Arc::new(Shared {
+            shelf,
+            sites: plan
+                .sites
+                .iter()
+                .map(|plan| Site {
+                    plan: plan.clone(),
+                    state: Mutex::default(),
+                })
+                .collect(),
+            age_max: plan.age_max,
+            at_hand: quick_cache::sync::Cache::with_weighter(256, AT_HAND_BYTES, Weights),
+            listener,
+            waiting_bytes: AtomicU64::new(0),
+            resting: AtomicBool::new(false),
+            counts: Counts::default(),
+        });
+        let failed = |source| ShelfError::Folder {
+            path: folder.to_owned(),
+            source,
+        };
+        let (jobs, queue) = mpsc::sync_channel(OFFERS_MAX);
+        let (reads, asked) = mpsc::sync_channel::<Read>(READS_MAX);
+        let (keeper, reader, mends) = (Arc::clone(&shared), Arc::clone(&shared), jobs.clone());
+        let threads = vec![
+            thread::Builder::new()
+                .name("keep-write".to_owned())
+                .spawn(move || keeper.work(&queue))
+                .map_err(failed)?,
+            thread::Builder::new()
+                .name("keep-read".to_owned())
+                .spawn(move || {
+                    for read in asked {
+                        let copy = reader.copy(&read, &mends);
+                        // The client may have left.
+                        drop(read.answer.send(copy));
+                    }
+                })
+                .map_err(failed)?,
+        ];
+        Ok(Self {
+            shared,
+            jobs: Some(jobs),
+            reads: Some(reads),
+            threads,
+        })
+    }
+
+    /// Is a response of this kind worth offering? Pages and feeds are; of everything else what a kept page needs.
+    pub fn wants(&self, page: &Identity<'_>, headers: &HeaderMap) -> bool {
+        match kind_of(headers) {
+            Some(Kind::Html | Kind::Xml) => true,
+            Some(Kind::Css) | None => self.shared.site(page.site).is_some_and(|(_, site)| {
+                let name = self.shared.asset_name(page);
+                let state = lock(&site.state);
+                state.wanted.contains_key(&name) || state.entries.contains_key(&name)
+            }),
+        }
+    }
+
+    /// Offers what the origin answered to an anonymous request. Returns at once; false: it is not to be kept, or there is no room in
+    /// the queue. A page that may no longer be kept is removed.
+    pub fn offer(
+        &self,
+        permitted: &Permitted<'_>,
+        traits: Traits,
+        response: &Response,
+        now: UnixMillis,
+    ) -> bool {
+        let page = permitted.page();
+        let Some((at, _)) = self.shared.site(page.site) else {
+            return false;
+        };
+        if traits.forbid() {
+            self.remove(page);
+            return false;
+        }
+        if response.status != StatusCode::OK || !self.wants(page, &response.headers) {
+            return false;
+        }
+        let length = response.body.len() as u64;
+        if self
+            .shared
+            .waiting_bytes
+            .fetch_add(length, Ordering::Relaxed)
+            + length
+            > OFFER_BYTES_MAX
+        {
+            self.shared
+                .waiting_bytes
+                .fetch_sub(length, Ordering::Relaxed);
+            count(&self.shared.counts.dropped);
+            return false;
+        }
+        let sent = self.send(Job::Offer(Box::new(Offer {
+            site: at,
+            address: page.to_address(),
+            response: response.clone(),
+            now,
+        })));
+        if !sent {
+            self.shared
+                .waiting_bytes
+                .fetch_sub(length, Ordering::Relaxed);
+        }
+        sent
+    }
+
+    /// The origin answered with this instead of the page: 410 and 451 remove it, a lasting 404 does when it is alone.
+    pub fn answered(&self, page: &Identity<'_>, status: StatusCode, now: UnixMillis) {
+        match status {
+            StatusCode::GONE | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => self.remove(page),
+            StatusCode::NOT_FOUND => {
+                if let Some((site, _)) = self.shared.site(page.site)
+                    && let Some((name, _)) = self.shared.find(page)
+                {
+                    self.send(Job::NotFound { site, name, now });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn remove(&self, page: &Identity<'_>) {
+        let Some((site, _)) = self.shared.site(page.site) else {
+            return;
+        };
+        let Some((name, _)) = self.shared.find(page) else {
+            return;
+        };
+        if !self.send(Job::Remove { site, name }) {
+            // Withdrawn is withdrawn, however busy we are.
+            self.shared.remove(site, name);
+        }
+    }
+
+    fn send(&self, job: Job) -> bool {
+        let sent = self
+            .jobs
+            .as_ref()
+            .is_some_and(|jobs| jobs.try_send(job).is_ok());
+        if !sent {
+            count(&self.shared.counts.dropped);
+        }
+        sent
+    }
+
+    /// When the copy of this page was last found good. `None`: there is none.
+    pub fn seen(&self, page: &Identity<'_>) -> Option<UnixMillis> {
+        self.shared.find(page).map(|(_, seen)| seen)
+    }
+
+    /// The copy, ready to be sent and marked with its date. Waits for the disk, and no shard does while this is awaited.
+    pub async fn copy(&self, page: &Identity<'_>) -> Option<Arc<Stored>> {
+        let (at, _) = self.shared.site(page.site)?;
+        let (name, seen) = self.shared.find(page)?;
+        if let Some(copy) = self.shared.at_hand.get(&(name, seen.0)) {
+            count(&self.shared.counts.served);
+            return Some(copy);
+        }
+        let (answer, answered) = oneshot::channel();
+        let address = lock(&self.shared.sites[at].state)
+            .entries
+            .get(&name)?
+            .address
+            .clone();
+        let read = Read {
+            site: at,
+            name,
+            address,
+            seen,
+            answer,
+        };
+        self.reads.as_ref()?.try_send(read).ok()?;
+        let copy = answered.await.ok().flatten()?;
+        count(&self.shared.counts.served);
+        Some(copy)
+    }
+
+    /// A reader got this page, from wherever. Tells which are the most read; costs one lookup, and may be told of one read in several.
+    pub fn read(&self, page: &Identity<'_>) {
+        if let Some((_, site)) = self.shared.site(page.site)
+            && let Some((name, _)) = self.shared.find(page)
+            && let Some(entry) = lock(&site.state).entries.get_mut(&name)
+        {
+            entry.reads = entry.reads.saturating_add(1);
+        }
+    }
+
+    /// What to fetch next, anonymously and last in the queue: one at a time, and not before the one before has come to
+    /// [`Keep::fetched`] or is given up.
+    pub fn due(&self, site: &[u8], now: UnixMillis) -> Option<Address> {
+        let (_, site) = self.shared.site(site)?;
+        lock(&site.state).due(&site.plan, now)
+    }
+
+    /// What was due has been answered, or could not be had.
+    pub fn fetched(&self, site: &[u8], now: UnixMillis) {
+        if let Some((_, site)) = self.shared.site(site) {
+            lock(&site.state).refresh.fetched(now);
+        }
+    }
+
+    /// Removes every trace of an address: each variant and version, what only they needed, and what lies in memory. Blocks until the files
+    /// are gone; returns how many pages and assets there were.
+    pub fn forget(&self, site: &[u8], target: &[u8]) -> u64 {
+        let Some((site, _)) = self.shared.site(site) else {
+            return 0;
+        };
+        let (done, told) = mpsc::sync_channel(1);
+        let job = Job::Forget {
+            site,
+            target: target.into(),
+            done,
+        };
+        let sent = self
+            .jobs
+            .as_ref()
+            .is_some_and(|jobs| jobs.send(job).is_ok());
+        if sent { told.recv().unwrap_or(0) } else { 0 }
+    }
+
+    /// Every page of a site as it is kept now. Reads each from disk, on the caller's thread.
+    pub fn for_each_copy(&self, site: &[u8], mut each: impl FnMut(Version<'_>)) {
+        let Some((_, site)) = self.shared.site(site) else {
+            return;
+        };
+        let pages: Vec<(u64, Address, UnixMillis)> = lock(&site.state)
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.class == Class::Page)
+            .map(|(name, entry)| (*name, entry.address.clone(), entry.seen))
+            .collect();
+        for (name, address, seen) in pages {
+            if let Ok(record) = self.shared.shelf.read_named(&address.as_identity(), name) {
+                let reading = read_page(&record.response);
+                each(version(&address, &reading, seen));
+            }
+        }
+    }
+
+    /// Blocks until everything offered so far is kept or not.
+    pub fn settle(&self) {
+        let (done, told) = mpsc::sync_channel(1);
+        let sent = self
+            .jobs
+            .as_ref()
+            .is_some_and(|jobs| jobs.send(Job::Settle(done)).is_ok());
+        if sent {
+            _ = told.recv();
+        }
+    }
+
+    pub fn stats(&self) -> KeepStats {
+        let counts = &self.shared.counts;
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let mut stats = KeepStats {
+            kept: read(&counts.kept),
+            unchanged: read(&counts.unchanged),
+            held_back: read(&counts.held_back),
+            taken_back: read(&counts.taken_back),
+            removed: read(&counts.removed),
+            dropped: read(&counts.dropped),
+            broken: read(&counts.broken),
+            served: read(&counts.served),
+            resting: self.shared.resting.load(Ordering::Relaxed),
+            ..KeepStats::default()
+        };
+        for site in &self.shared.sites {
+            let state = lock(&site.state);
+            let assets = state
+                .entries
+                .values()
+                .filter(|entry| entry.class == Class::Asset)
+                .count();
+            stats.assets += assets as u64;
+            stats.pages += (state.entries.len() - assets) as u64;
+            stats.bytes += state.bytes;
+            stats.bytes_max += site.plan.bytes_max;
+        }
+        stats
+    }
+}
+
+impl Drop for Keep {
+    fn drop(&mut self) {
+        // Who reads holds a sender to who writes, and so ends first.
+        drop(self.reads.take());
+        drop(self.jobs.take());
+        for thread in self.threads.drain(..).rev() {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the saved copies had panicked");
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn site(&self, name: &[u8]) -> Option<(usize, &Site)> {
+        self.sites
+            .iter()
+            .enumerate()
+            .find(|(_, site)| site.plan.name.as_ref() == name)
+    }
+
+    /// Assets are the same for every variant of a page.
+    fn asset_name(&self, page: &Identity<'_>) -> u64 {
+        name_of(&self.shelf, &Identity { mark: b"", ..*page })
+    }
+
+    fn find(&self, page: &Identity<'_>) -> Option<(u64, UnixMillis)> {
+        let (_, site) = self.site(page.site)?;
+        let names = [name_of(&self.shelf, page), self.asset_name(page)];
+        let state = lock(&site.state);
+        let found = state
+            .entries
+            .get(&names[0])
+            .map(|entry| (names[0], entry.seen));
+        found.or_else(|| {
+            // Another variant is not this reader's page; an asset is.
+            let entry = state.entries.get(&names[1])?;
+            (entry.class == Class::Asset).then_some((names[1], entry.seen))
+        })
+    }
+
+    fn tell(&self, event: Event<'_>) {
+        if let Some(listener) = &self.listener {
+            listener(event);
+        }
+    }
+}
+
+fn kind_of(headers: &HeaderMap) -> Option<Kind> {
+    Kind::of(headers.get(header::CONTENT_TYPE)?.as_bytes())
+}
+
+fn read_page(response: &Response) -> Reading {
+    let content_type = response
+        .headers
+        .get(header::CONTENT_TYPE)
+        .map_or(&b""[..], HeaderValue::as_bytes);
+    reading::read(&response.body, content_type)
+}
+
+fn version<'a>(address: &'a Address, reading: &'a Reading, seen: UnixMillis) -> Version<'a> {
+    Version {
+        address,
+        title: &reading.title,
+        text: &reading.text,
+        language: reading.language,
+        seen,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

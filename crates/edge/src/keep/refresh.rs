@@ -1,0 +1,120 @@
+//! What to look at again, and when.
+//!
+//! A copy is as good as it is recent for what people come to read during an outage: the front page, the feeds, the ten articles of the day.
+//! Missing assets come first, because without its style sheet a kept page is no page. One request at a time and two seconds apart, in the last
+//! class of admission: a newsroom's server does not notice.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::KeepSite;
+use super::table::{Class, Entry, State};
+use crate::clock::UnixMillis;
+use crate::disk::record::Address;
+
+/// The front page and feeds change with every article.
+pub const FRONT_EVERY: Duration = Duration::from_secs(300);
+/// Articles are corrected within the hour, and seldom later.
+pub const ARTICLE_EVERY: Duration = Duration::from_secs(1800);
+/// An asset that could not be had is most likely none.
+pub const MISSING_EVERY: Duration = Duration::from_secs(6 * 3600);
+/// Of the most read.
+const ARTICLES: usize = 50;
+/// What is due is worked out no more often: it looks at every page.
+const PLAN_EVERY: Duration = Duration::from_secs(60);
+/// Between two requests.
+pub const GAP: Duration = Duration::from_secs(2);
+/// A fetch that nobody ended is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What fits between two plans at this pace, twice.
+const DUE_MAX: usize = 64;
+
+#[derive(Debug, Default)]
+pub(super) struct Refresh {
+    due: VecDeque<Address>,
+    planned: Option<UnixMillis>,
+    /// Not before.
+    next: UnixMillis,
+}
+
+impl Refresh {
+    pub(super) fn fetched(&mut self, now: UnixMillis) {
+        self.next = now.plus(GAP);
+    }
+
+    pub(super) fn forget(&mut self, target: &[u8]) {
+        self.due.retain(|address| address.target.as_ref() != target);
+    }
+}
+
+impl State {
+    pub(super) fn due(&mut self, site: &KeepSite, now: UnixMillis) -> Option<Address> {
+        if now < self.refresh.next {
+            return None;
+        }
+        let planned = self.refresh.planned;
+        if planned.is_none_or(|planned| now.since(planned) >= PLAN_EVERY || now < planned) {
+            self.plan(site, now);
+        }
+        let address = self.refresh.due.pop_front()?;
+        self.refresh.next = now.plus(PATIENCE);
+        Some(address)
+    }
+
+    fn plan(&mut self, site: &KeepSite, now: UnixMillis) {
+        self.refresh.planned = Some(now);
+        let mut due: VecDeque<Address> = VecDeque::new();
+        for wanted in self.wanted.values_mut() {
+            let rested = wanted
+                .asked
+                .is_none_or(|asked| now.since(asked) >= MISSING_EVERY);
+            if rested && due.len() < DUE_MAX / 2 {
+                wanted.asked = Some(now);
+                due.push_back(wanted.address.clone());
+            }
+        }
+        let front = site.front.as_ref().map(|(scheme, host)| Address {
+            site: site.name.clone(),
+            scheme: *scheme,
+            host: host.clone(),
+            target: Box::from(&b"/"[..]),
+            mark: Box::default(),
+        });
+        let has_front = self
+            .entries
+            .values()
+            .any(|entry| Some(&entry.address) == front.as_ref());
+        if !has_front {
+            due.extend(front.clone());
+        }
+        let mut articles: Vec<(u32, &mut Entry)> = Vec::new();
+        for entry in self.entries.values_mut() {
+            // Another variant needs a reader's own fields.
+            if !entry.address.mark.is_empty() {
+                continue;
+            }
+            let is_front = entry.class == Class::Feed || Some(&entry.address) == front.as_ref();
+            let rested = now.since(entry.asked.max(entry.seen));
+            let not_found = entry
+                .not_found_since
+                .is_some_and(|since| now.since(since) >= super::GONE_AFTER);
+            let wanted = is_front && rested >= FRONT_EVERY
+                || not_found && now.since(entry.asked) >= super::GONE_AFTER;
+            if wanted && due.len() < DUE_MAX {
+                entry.asked = now;
+                due.push_back(entry.address.clone());
+            } else if entry.class == Class::Page && entry.reads > 0 && rested >= ARTICLE_EVERY {
+                articles.push((entry.reads, entry));
+            }
+        }
+        articles.sort_unstable_by_key(|(reads, _)| std::cmp::Reverse(*reads));
+        articles.truncate(ARTICLES.min(DUE_MAX.saturating_sub(due.len())));
+        for (_, entry) in articles {
+            entry.asked = now;
+            // Yesterday's readers count for less.
+            entry.reads /= 2;
+            due.push_back(entry.address.clone());
+        }
+        self.refresh.due = due;
+    }
+}

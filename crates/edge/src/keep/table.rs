@@ -1,0 +1,182 @@
+//! What is kept of a site, in memory: one entry a page or asset, and what is missing.
+
+use std::collections::HashMap;
+
+use super::good::{Looks, Sketch};
+use super::note::Note;
+use super::refresh::Refresh;
+use super::{OLDER, WANTED_MAX};
+use crate::clock::UnixMillis;
+use crate::disk::record::{Address, Identity, Record};
+use crate::disk::shelf::{Seen, Shelf};
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) entries: HashMap<u64, Entry, foldhash::fast::RandomState>,
+    pub(super) bytes: u64,
+    /// Assets that pages need and we do not have.
+    pub(super) wanted: HashMap<u64, Wanted, foldhash::fast::RandomState>,
+    pub(super) looks: Looks,
+    pub(super) refresh: Refresh,
+}
+
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) address: Address,
+    pub(super) asked: Option<UnixMillis>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    Page,
+    Feed,
+    Asset,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) address: Address,
+    pub(super) class: Class,
+    pub(super) sketch: Sketch,
+    /// Of kind and body, to know the same page again.
+    pub(super) sum: u64,
+    /// Last found good, as it is.
+    pub(super) seen: UnixMillis,
+    /// This version became the newest.
+    pub(super) since: UnixMillis,
+    pub(super) bytes: u64,
+    /// 0: there is none.
+    pub(super) older_bytes: u64,
+    pub(super) assets: Box<[u64]>,
+    /// Pages that need this asset.
+    pub(super) users: u32,
+    pub(super) reads: u32,
+    pub(super) asked: UnixMillis,
+    pub(super) not_found_since: Option<UnixMillis>,
+    pub(super) held_since: Option<UnixMillis>,
+}
+
+impl State {
+    /// A page needs these.
+    pub(super) fn use_assets(&mut self, names: &[u64], addresses: &[Address]) {
+        for (name, address) in names.iter().zip(addresses) {
+            match self.entries.get_mut(name) {
+                Some(asset) => asset.users += 1,
+                None => self.want(*name, address.clone()),
+            }
+        }
+    }
+
+    pub(super) fn want(&mut self, name: u64, address: Address) {
+        if self.wanted.len() < WANTED_MAX {
+            self.wanted.entry(name).or_insert(Wanted {
+                address,
+                asked: None,
+            });
+        }
+    }
+
+    /// Looks at every entry, for an asset that has just come or is missing.
+    pub(super) fn users(&self, asset: u64) -> u32 {
+        let users = self
+            .entries
+            .values()
+            .filter(|entry| entry.assets.contains(&asset));
+        u32::try_from(users.count()).unwrap_or(u32::MAX)
+    }
+
+    /// A page that is no longer in the table needs these no more; those that nobody needs.
+    pub(super) fn release(&mut self, names: &[u64]) -> Vec<u64> {
+        let mut unused = Vec::new();
+        for name in names {
+            match self.entries.get_mut(name) {
+                Some(asset) if asset.class == Class::Asset => {
+                    asset.users = asset.users.saturating_sub(1);
+                    if asset.users == 0 {
+                        unused.push(*name);
+                    }
+                }
+                Some(_) => {}
+                None => {
+                    if self.wanted.contains_key(name) && self.users(*name) == 0 {
+                        self.wanted.remove(name);
+                    }
+                }
+            }
+        }
+        unused
+    }
+
+    pub(super) fn found(
+        &mut self,
+        shelf: &Shelf,
+        file: u64,
+        name: u64,
+        seen: Seen,
+        note: Note,
+        record: Record,
+    ) -> Vec<(u64, Address)> {
+        let entry = self.entries.entry(name).or_insert_with(|| Entry {
+            address: record.address.clone(),
+            class: note.class,
+            sketch: Sketch::default(),
+            sum: 0,
+            seen: UnixMillis::default(),
+            since: UnixMillis::default(),
+            bytes: 0,
+            older_bytes: 0,
+            assets: Box::default(),
+            users: 0,
+            reads: 0,
+            asked: UnixMillis::default(),
+            not_found_since: None,
+            held_since: None,
+        });
+        self.bytes += seen.bytes;
+        if file != name {
+            entry.older_bytes = seen.bytes;
+            return Vec::new();
+        }
+        entry.bytes = seen.bytes;
+        entry.sketch = note.sketch;
+        entry.sum = note.sum;
+        entry.seen = seen.modified;
+        entry.since = record.response.received;
+        let assets: Vec<(u64, Address)> = note
+            .assets
+            .into_iter()
+            .map(|target| {
+                let asset = beside(&record.address, target);
+                (name_of(shelf, &asset.as_identity()), asset)
+            })
+            .collect();
+        entry.assets = assets.iter().map(|(name, _)| *name).collect();
+        assets
+    }
+
+    /// After the folder has been listed.
+    pub(super) fn count_users(&mut self) {
+        let mut users: HashMap<u64, u32> = HashMap::new();
+        for entry in self.entries.values() {
+            for asset in &entry.assets {
+                *users.entry(*asset).or_default() += 1;
+            }
+        }
+        for (name, entry) in &mut self.entries {
+            entry.users = users.get(name).copied().unwrap_or(0);
+        }
+    }
+}
+
+pub(super) fn beside(page: &Address, target: Box<[u8]>) -> Address {
+    Address {
+        target,
+        mark: Box::default(),
+        ..page.clone()
+    }
+}
+
+/// Of the newest version.
+pub(super) fn name_of(shelf: &Shelf, page: &Identity<'_>) -> u64 {
+    shelf.seal().name(page) & !OLDER
+}

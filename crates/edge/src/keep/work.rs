@@ -1,0 +1,639 @@
+//! Judging, writing and letting go: everything the keeping thread does.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+
+use http::header::{self, HeaderValue};
+
+use super::good::{self, MEANT_AFTER, NotGood, Sketch, TOGETHER};
+use super::note::Note;
+use super::reading::Reading;
+use super::table::{Class, Entry, beside, name_of};
+use super::{
+    ASSETS_MAX, ENTRIES_MAX, Event, GONE_AFTER, GONE_TOGETHER, IMAGES_MAX, Job, NOTE_EVERY, OLDER,
+    Offer, ROOM_SHARE, SWEEP_EVERY, Shared, Site, count, kind_of, lock, read_page, version,
+};
+use crate::clock::UnixMillis;
+use crate::disk::REST;
+use crate::disk::record::{self, Address, Response};
+use crate::disk::shelf::Shelf;
+use crate::known::links::{self, Kind, Role};
+
+struct NewVersion {
+    name: u64,
+    address: Address,
+    class: Class,
+    sketch: Sketch,
+    sum: u64,
+    assets: Vec<Address>,
+    response: Response,
+    reading: Reading,
+}
+
+impl Shared {
+    pub(super) fn work(&self, jobs: &mpsc::Receiver<Job>) {
+        self.list();
+        let mut rested_since: Option<UnixMillis> = None;
+        let mut swept: Option<UnixMillis> = None;
+        for job in jobs {
+            match job {
+                Job::Offer(offer) => {
+                    let length = offer.response.body.len() as u64;
+                    let now = offer.now;
+                    let rests = rested_since.is_some_and(|since| now.since(since) < REST);
+                    if !rests {
+                        rested_since = self.take(*offer, rested_since.is_some()).err();
+                        self.resting
+                            .store(rested_since.is_some(), Ordering::Relaxed);
+                    }
+                    self.waiting_bytes.fetch_sub(length, Ordering::Relaxed);
+                    if swept.is_none_or(|swept| now.since(swept) >= SWEEP_EVERY) {
+                        swept = Some(now);
+                        self.sweep(now);
+                    }
+                }
+                Job::Remove { site, name } => {
+                    self.remove(site, name);
+                }
+                Job::NotFound { site, name, now } => self.not_found(site, name, now),
+                Job::Mend { site, name } => self.mend(&self.sites[site], name),
+                Job::Forget { site, target, done } => {
+                    _ = done.try_send(self.forget(site, &target));
+                }
+                Job::Settle(done) => _ = done.try_send(()),
+            }
+        }
+    }
+
+    /// Fails with the time at which the disk did not take it.
+    fn take(&self, offer: Offer, was_resting: bool) -> Result<(), UnixMillis> {
+        let now = offer.now;
+        let site = &self.sites[offer.site];
+        let Some(page) = self.weigh(site, offer) else {
+            return Ok(());
+        };
+        match self.keep(site, page, now) {
+            Ok(()) => {
+                if was_resting {
+                    tracing::info!("the disk takes saved copies again");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if !was_resting {
+                    tracing::warn!(%error, "the disk takes no more saved copies; the ones it has are used on, and it is tried again in {} minutes", REST.as_secs() / 60);
+                }
+                Err(now)
+            }
+        }
+    }
+
+    /// `None`: it is as it was, or not good enough.
+    fn weigh(&self, site: &Site, offer: Offer) -> Option<NewVersion> {
+        let Offer {
+            mut address,
+            response,
+            now,
+            ..
+        } = offer;
+        let class = match kind_of(&response.headers) {
+            Some(Kind::Html) => Class::Page,
+            Some(Kind::Xml) => Class::Feed,
+            Some(Kind::Css) | None => Class::Asset,
+        };
+        if class == Class::Asset {
+            address.mark = Box::default();
+        }
+        let seal = self.shelf.seal();
+        let name = name_of(&self.shelf, &address.as_identity());
+        // What is coded already cannot be read or marked.
+        if response.headers.contains_key(header::CONTENT_ENCODING) {
+            return None;
+        }
+        let kind = response
+            .headers
+            .get(header::CONTENT_TYPE)
+            .map_or(&b""[..], HeaderValue::as_bytes);
+        let sum = seal.sum(&[kind, &[0], &response.body]);
+        let mut state = lock(&site.state);
+        if class == Class::Asset
+            && !state.entries.contains_key(&name)
+            && (!state.wanted.contains_key(&name) || state.users(name) == 0)
+        {
+            return None;
+        }
+        let mut before = None;
+        if let Some(entry) = state.entries.get_mut(&name) {
+            entry.not_found_since = None;
+            if entry.sum == sum {
+                entry.held_since = None;
+                let noted = entry.seen;
+                let note = now.since(noted) >= NOTE_EVERY;
+                if note {
+                    entry.seen = now;
+                }
+                drop(state);
+                count(&self.counts.unchanged);
+                if note {
+                    self.at_hand.remove(&(name, noted.0));
+                    // Lost, it looks older than it is after a restart.
+                    drop(self.shelf.set_modified(&address.site, name, now));
+                }
+                return None;
+            }
+            before = Some(entry.sketch);
+        }
+        drop(state);
+        if class != Class::Page {
+            return Some(NewVersion {
+                name,
+                class,
+                sketch: Sketch::default(),
+                sum,
+                assets: assets_of(class, &response, &address),
+                address,
+                response,
+                reading: Reading::default(),
+            });
+        }
+        let reading = read_page(&response);
+        let sketch = Sketch {
+            title: match reading.title.as_bytes() {
+                b"" => 0,
+                title => seal.sum(&[title]).max(1),
+            },
+            text_bytes: reading.text_bytes,
+            closes: reading.closes,
+        };
+        let verdict = self.judge(
+            site,
+            name,
+            &reading,
+            &response.body,
+            &sketch,
+            before.as_ref(),
+            now,
+        );
+        if verdict.is_err() {
+            count(&self.counts.held_back);
+            return None;
+        }
+        let assets = assets_of(class, &response, &address);
+        Some(NewVersion {
+            name,
+            address,
+            class,
+            sketch,
+            sum,
+            assets,
+            response,
+            reading,
+        })
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is one thing the judgement looks at"
+    )]
+    fn judge(
+        &self,
+        site: &Site,
+        name: u64,
+        reading: &Reading,
+        body: &[u8],
+        sketch: &Sketch,
+        before: Option<&Sketch>,
+        now: UnixMillis,
+    ) -> Result<(), NotGood> {
+        let mut verdict = good::judge(reading, body, sketch, before);
+        let mut state = lock(&site.state);
+        state.looks.add(name, before, sketch, now);
+        let together = state.looks.together(sketch.title, now);
+        let is_one_of_them = together.contains(&name);
+        if verdict.is_ok() && is_one_of_them {
+            verdict = Err(NotGood::ManyChanged);
+        }
+        if let Some(entry) = state.entries.get_mut(&name) {
+            let meant = entry
+                .held_since
+                .is_some_and(|since| now.since(since) >= MEANT_AFTER);
+            match verdict {
+                Ok(()) => entry.held_since = None,
+                Err(NotGood::ErrorText) => {}
+                Err(_) if meant => {
+                    entry.held_since = None;
+                    return Ok(());
+                }
+                Err(_) => {
+                    entry.held_since.get_or_insert(now);
+                }
+            }
+        }
+        drop(state);
+        if is_one_of_them {
+            for other in together.into_iter().filter(|other| *other != name) {
+                self.take_back(site, other, now);
+            }
+        }
+        verdict
+    }
+
+    /// To the version before, if this one is of the last minutes.
+    fn take_back(&self, site: &Site, name: u64, now: UnixMillis) {
+        let is_new = lock(&site.state)
+            .entries
+            .get(&name)
+            .is_some_and(|entry| now.since(entry.since) < TOGETHER);
+        if is_new && self.fall_back(site, name, Some(now)) {
+            count(&self.counts.taken_back);
+        }
+    }
+
+    /// The newest version cannot be read: the one before takes its place, or there is none.
+    fn mend(&self, site: &Site, name: u64) {
+        let Some(address) = lock(&site.state)
+            .entries
+            .get(&name)
+            .map(|entry| entry.address.clone())
+        else {
+            return;
+        };
+        let is_whole = self.shelf.read_named(&address.as_identity(), name).is_ok();
+        if is_whole {
+            return;
+        }
+        count(&self.counts.broken);
+        if !self.fall_back(site, name, None) {
+            self.remove_from(site, name);
+        }
+    }
+
+    /// False: there is no version before. `held`: since when the newest is not believed.
+    fn fall_back(&self, site: &Site, name: u64, held: Option<UnixMillis>) -> bool {
+        let older = {
+            let state = lock(&site.state);
+            let Some(entry) = state.entries.get(&name) else {
+                return false;
+            };
+            if entry.older_bytes == 0 {
+                return false;
+            }
+            entry.address.clone()
+        };
+        let Ok(older) = self.shelf.read_named(&older.as_identity(), name ^ OLDER) else {
+            return false;
+        };
+        let Some(note) = Note::of(&older.note) else {
+            return false;
+        };
+        if self
+            .shelf
+            .rename(&site.plan.name, name ^ OLDER, name)
+            .is_err()
+        {
+            return false;
+        }
+        let seen = older.response.received;
+        {
+            let mut state = lock(&site.state);
+            let Some(entry) = state.entries.get_mut(&name) else {
+                return false;
+            };
+            self.at_hand.remove(&(name, entry.seen.0));
+            let gone = entry.bytes;
+            entry.bytes = entry.older_bytes;
+            entry.older_bytes = 0;
+            entry.sketch = note.sketch;
+            entry.sum = note.sum;
+            entry.seen = seen;
+            entry.since = seen;
+            entry.held_since = held;
+            state.bytes -= gone;
+        }
+        let reading = read_page(&older.response);
+        self.tell(Event::Kept(version(&older.address, &reading, seen)));
+        true
+    }
+
+    fn keep(&self, site: &Site, page: NewVersion, now: UnixMillis) -> std::io::Result<()> {
+        let names: Vec<u64> = page
+            .assets
+            .iter()
+            .map(|asset| name_of(&self.shelf, &asset.as_identity()))
+            .collect();
+        let note = Note {
+            class: page.class,
+            sketch: page.sketch,
+            sum: page.sum,
+            assets: page
+                .assets
+                .iter()
+                .map(|asset| asset.target.clone())
+                .collect(),
+        };
+        let Some(head) = record::encode(
+            self.shelf.seal(),
+            &page.address.as_identity(),
+            &page.response,
+            &note.write(),
+        ) else {
+            return Ok(());
+        };
+        let bytes = Shelf::bytes_on_disk(head.len(), page.response.body.len());
+        if bytes > site.plan.bytes_max / ROOM_SHARE {
+            return Ok(());
+        }
+        self.make_room(site, page.name, bytes);
+        let has_one = lock(&site.state).entries.contains_key(&page.name);
+        let older = page.class != Class::Asset
+            && has_one
+            && self
+                .shelf
+                .link(&site.plan.name, page.name, page.name ^ OLDER)
+                .is_ok();
+        if let Err(error) =
+            self.shelf
+                .write(&site.plan.name, page.name, &head, &page.response.body, now)
+        {
+            // The older one has gone for nothing.
+            self.remove_older(site, page.name);
+            return Err(error);
+        }
+        self.enter(site, &page, bytes, names, older, now);
+        count(&self.counts.kept);
+        if page.class == Class::Page {
+            self.tell(Event::Kept(version(&page.address, &page.reading, now)));
+        }
+        Ok(())
+    }
+
+    /// Into the table.
+    fn enter(
+        &self,
+        site: &Site,
+        page: &NewVersion,
+        bytes: u64,
+        assets: Vec<u64>,
+        older: bool,
+        now: UnixMillis,
+    ) {
+        let mut state = lock(&site.state);
+        state.wanted.remove(&page.name);
+        let before = state.entries.remove(&page.name);
+        let mut entry = Entry {
+            address: page.address.clone(),
+            class: page.class,
+            sketch: page.sketch,
+            sum: page.sum,
+            seen: now,
+            since: now,
+            bytes,
+            older_bytes: 0,
+            assets: assets.into_boxed_slice(),
+            users: 0,
+            reads: 0,
+            asked: now,
+            not_found_since: None,
+            held_since: None,
+        };
+        state.bytes += bytes;
+        if let Some(before) = &before {
+            self.at_hand.remove(&(page.name, before.seen.0));
+            state.bytes -= before.older_bytes;
+            if older {
+                entry.older_bytes = before.bytes;
+            } else {
+                state.bytes -= before.bytes;
+            }
+            entry.reads = before.reads;
+        }
+        state.use_assets(&entry.assets, &page.assets);
+        if page.class == Class::Asset {
+            entry.users = state.users(page.name);
+        }
+        state.entries.insert(page.name, entry);
+        let unused = before.map(|before| state.release(&before.assets));
+        drop(state);
+        for asset in unused.into_iter().flatten() {
+            self.remove_from(site, asset);
+        }
+    }
+
+    /// Older versions of what was seen longest ago, then pages.
+    fn make_room(&self, site: &Site, spared: u64, bytes: u64) {
+        let state = lock(&site.state);
+        let bytes_max = site.plan.bytes_max;
+        if state.bytes + bytes <= bytes_max && state.entries.len() < ENTRIES_MAX {
+            return;
+        }
+        let mut oldest: Vec<(UnixMillis, u64)> = state
+            .entries
+            .iter()
+            .filter(|(name, entry)| **name != spared && entry.class != Class::Asset)
+            .map(|(name, entry)| (entry.seen, *name))
+            .collect();
+        drop(state);
+        oldest.sort_unstable();
+        let enough = |entries_max: usize| {
+            let state = lock(&site.state);
+            state.bytes + bytes <= bytes_max - bytes_max / ROOM_SHARE
+                && state.entries.len() < entries_max
+        };
+        for (_, name) in &oldest {
+            if enough(usize::MAX) {
+                break;
+            }
+            self.remove_older(site, *name);
+        }
+        let room = ENTRIES_MAX - ENTRIES_MAX / ROOM_SHARE as usize;
+        for (_, name) in oldest {
+            if enough(room) {
+                break;
+            }
+            self.remove_from(site, name);
+        }
+    }
+
+    fn remove_older(&self, site: &Site, name: u64) {
+        let mut state = lock(&site.state);
+        if let Some(entry) = state.entries.get_mut(&name) {
+            let bytes = std::mem::take(&mut entry.older_bytes);
+            state.bytes -= bytes;
+        }
+        drop(state);
+        self.unlink(site, name ^ OLDER);
+    }
+
+    pub(super) fn remove(&self, site: usize, name: u64) -> u64 {
+        self.remove_from(&self.sites[site], name)
+    }
+
+    /// With its versions and with what only it needed. How many entries went.
+    fn remove_from(&self, site: &Site, name: u64) -> u64 {
+        let mut left = vec![name];
+        let mut removed = 0;
+        while let Some(name) = left.pop() {
+            let mut state = lock(&site.state);
+            state.wanted.remove(&name);
+            let Some(entry) = state.entries.remove(&name) else {
+                continue;
+            };
+            state.bytes -= entry.bytes + entry.older_bytes;
+            left.extend(state.release(&entry.assets));
+            drop(state);
+            self.at_hand.remove(&(name, entry.seen.0));
+            self.unlink(site, name);
+            self.unlink(site, name ^ OLDER);
+            removed += 1;
+            count(&self.counts.removed);
+            if entry.class == Class::Page {
+                self.tell(Event::Gone(&entry.address));
+            }
+        }
+        removed
+    }
+
+    fn unlink(&self, site: &Site, name: u64) {
+        if let Err(error) = self.shelf.remove(&site.plan.name, name) {
+            tracing::warn!(%error, "a saved copy could not be removed");
+        }
+    }
+
+    fn not_found(&self, site: usize, name: u64, now: UnixMillis) {
+        let site = &self.sites[site];
+        let mut state = lock(&site.state);
+        let Some(entry) = state.entries.get_mut(&name) else {
+            return;
+        };
+        let since = *entry.not_found_since.get_or_insert(now);
+        if now.since(since) < GONE_AFTER {
+            return;
+        }
+        let together = state
+            .entries
+            .values()
+            .filter(|entry| entry.not_found_since.is_some())
+            .count();
+        drop(state);
+        if together < GONE_TOGETHER {
+            self.remove_from(site, name);
+        }
+    }
+
+    fn forget(&self, site: usize, target: &[u8]) -> u64 {
+        let site = &self.sites[site];
+        let mut state = lock(&site.state);
+        state
+            .wanted
+            .retain(|_, wanted| wanted.address.target.as_ref() != target);
+        state.refresh.forget(target);
+        let names: Vec<u64> = state
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.address.target.as_ref() == target)
+            .map(|(name, _)| *name)
+            .collect();
+        drop(state);
+        names
+            .into_iter()
+            .map(|name| self.remove_from(site, name))
+            .sum()
+    }
+
+    fn sweep(&self, now: UnixMillis) {
+        for site in &self.sites {
+            let old: Vec<u64> = lock(&site.state)
+                .entries
+                .iter()
+                .filter(|(_, entry)| {
+                    let unused = entry.class == Class::Asset && entry.users == 0;
+                    unused || entry.class != Class::Asset && now.since(entry.seen) > self.age_max
+                })
+                .map(|(name, _)| *name)
+                .collect();
+            for name in old {
+                self.remove_from(site, name);
+            }
+        }
+    }
+
+    /// What is there already: heads only, bodies are proved when they are read.
+    fn list(&self) {
+        let names: Vec<&[u8]> = self
+            .sites
+            .iter()
+            .map(|site| site.plan.name.as_ref())
+            .collect();
+        self.shelf.keep_only(&names);
+        for site in &self.sites {
+            let mut found = Vec::new();
+            self.shelf
+                .look_through(&site.plan.name, |seen| found.push(seen));
+            // The newest first: a version before that is alone takes its place.
+            found.sort_unstable_by_key(|seen| seen.name & OLDER);
+            let mut needed = Vec::new();
+            for seen in found {
+                let mut file = seen.name;
+                let known = self
+                    .shelf
+                    .read_head(&site.plan.name, file)
+                    .ok()
+                    .and_then(|record| Some((Note::of(&record.note)?, record)))
+                    .filter(|(_, record)| {
+                        name_of(&self.shelf, &record.address.as_identity()) == file & !OLDER
+                    });
+                let Some((note, record)) = known else {
+                    count(&self.counts.broken);
+                    self.unlink(site, file);
+                    continue;
+                };
+                let name = file & !OLDER;
+                let alone = !lock(&site.state).entries.contains_key(&name);
+                if file != name && alone {
+                    if self.shelf.rename(&site.plan.name, file, name).is_err() {
+                        continue;
+                    }
+                    file = name;
+                }
+                let assets = lock(&site.state).found(&self.shelf, file, name, seen, note, record);
+                needed.extend(assets);
+            }
+            let mut state = lock(&site.state);
+            state.count_users();
+            for (name, address) in needed {
+                if !state.entries.contains_key(&name) {
+                    state.want(name, address);
+                }
+            }
+        }
+    }
+}
+
+/// Same-site styles, scripts, fonts, and the first images of a page; fonts and imports of a style.
+fn assets_of(class: Class, response: &Response, page: &Address) -> Vec<Address> {
+    let kind = match (class, kind_of(&response.headers)) {
+        (Class::Page, Some(Kind::Html)) => Kind::Html,
+        (Class::Asset, Some(Kind::Css)) => Kind::Css,
+        _ => return Vec::new(),
+    };
+    let mut found: Vec<Address> = Vec::new();
+    let mut images = 0;
+    let base = links::Base {
+        host: &page.host,
+        target: &page.target,
+    };
+    links::extract(kind, base, &response.body, &mut |role, target| {
+        let is_image = role == Role::Image;
+        let is_asset = matches!(role, Role::Style | Role::Script | Role::Font)
+            || is_image && images < IMAGES_MAX;
+        if is_asset
+            && found.len() < ASSETS_MAX
+            && target != page.target.as_ref()
+            && !found.iter().any(|other| other.target.as_ref() == target)
+        {
+            images += usize::from(is_image);
+            found.push(beside(page, target.into()));
+        }
+    });
+    found
+}

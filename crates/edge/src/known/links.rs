@@ -1,0 +1,667 @@
+//! The addresses a page, a feed, a sitemap or a style sheet of a site gives away: those of the site itself, in one spelling.
+//!
+//! HTML is read by `lol_html` and XML by `quick-xml`, both in one pass and a bounded amount of memory. What they cannot read ends the
+//! pass; what was found until then counts. Addresses come out as browsers send them, because that is what they will be compared with:
+//! resolved, without dots and fragment, with what is not ASCII percent-encoded.
+
+use std::cell::RefCell;
+
+use lol_html::html_content::Element;
+use lol_html::{HtmlRewriter, MemorySettings, Settings, element};
+use quick_xml::escape::unescape;
+use quick_xml::events::{BytesStart, Event};
+
+/// The sitemap protocol's own limit for one file.
+pub const LINKS_MAX: usize = 50_000;
+/// Longer addresses are not links that people follow.
+pub const TARGET_BYTES_MAX: usize = 2_048;
+/// One start tag with all its attributes; an image written into its own address may have 100 KB.
+const TAG_BYTES_MAX: usize = 512 * 1024;
+/// Elements inside each other in a feed.
+const DEPTH_MAX: usize = 64;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Html,
+    /// Sitemaps, RSS, Atom.
+    Xml,
+    Css,
+}
+
+impl Kind {
+    pub fn of(content_type: &[u8]) -> Option<Self> {
+        let end = content_type.iter().position(|byte| *byte == b';');
+        let essence = content_type[..end.unwrap_or(content_type.len())].trim_ascii();
+        match essence.to_ascii_lowercase().as_slice() {
+            b"text/html" | b"application/xhtml+xml" => Some(Self::Html),
+            b"text/css" => Some(Self::Css),
+            b"text/xml"
+            | b"application/xml"
+            | b"application/rss+xml"
+            | b"application/atom+xml"
+            | b"application/rdf+xml" => Some(Self::Xml),
+            _ => None,
+        }
+    }
+}
+
+/// What an address is good for in the page that names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    Page,
+    Feed,
+    Style,
+    Script,
+    Font,
+    Image,
+    /// One of several sizes of an image.
+    Candidate,
+}
+
+/// Where links start from.
+#[derive(Debug, Clone, Copy)]
+pub struct Base<'a> {
+    /// With its port, if it is not a scheme's own.
+    pub host: &'a [u8],
+    pub target: &'a [u8],
+}
+
+/// Tells `each` every address of the same host, in order, repeated ones again. [`LINKS_MAX`] at most.
+pub fn extract(kind: Kind, base: Base<'_>, body: &[u8], each: &mut dyn FnMut(Role, &[u8])) {
+    let mut left = LINKS_MAX;
+    let mut each = |role: Role, base: Base<'_>, reference: &[u8]| {
+        if left > 0
+            && let Some(target) = resolve(base, reference)
+        {
+            left -= 1;
+            each(role, &target);
+        }
+    };
+    match kind {
+        Kind::Html => html(base, body, &mut each),
+        Kind::Xml => xml(base, body, &mut each),
+        Kind::Css => css(base, body, &mut each),
+    }
+}
+
+type Each<'a> = &'a mut dyn FnMut(Role, Base<'_>, &[u8]);
+
+fn html(base: Base<'_>, body: &[u8], each: Each<'_>) {
+    // `<base href>`: of the page's own host, or there are no relative links of ours.
+    let moved: RefCell<Option<Vec<u8>>> = RefCell::new(None);
+    let link = |tag: &mut Element<'_, '_>| {
+        let name = tag.tag_name();
+        let attribute = |name: &str| tag.get_attribute(name).map(|value| decoded(&value));
+        if name == "base" {
+            if let Some(href) = attribute("href")
+                && moved.borrow().is_none()
+            {
+                *moved.borrow_mut() = Some(resolve(base, href.as_bytes()).unwrap_or_default());
+            }
+            return Ok(());
+        }
+        let moved = moved.borrow();
+        let base = Base {
+            target: moved.as_deref().unwrap_or(base.target),
+            ..base
+        };
+        match name.as_str() {
+            "a" | "area" => {
+                if let Some(href) = attribute("href") {
+                    each(Role::Page, base, href.as_bytes());
+                }
+            }
+            "form" => {
+                let reads = attribute("method").is_none_or(|it| it.eq_ignore_ascii_case("get"));
+                if let Some(action) = attribute("action")
+                    && reads
+                {
+                    each(Role::Page, base, action.as_bytes());
+                }
+            }
+            "link" => {
+                if let Some(href) = attribute("href")
+                    && let Some(role) = role_of_link(
+                        &attribute("rel").unwrap_or_default(),
+                        &attribute("type").unwrap_or_default(),
+                        &attribute("as").unwrap_or_default(),
+                    )
+                {
+                    each(role, base, href.as_bytes());
+                }
+            }
+            "script" => {
+                if let Some(src) = attribute("src") {
+                    each(Role::Script, base, src.as_bytes());
+                }
+            }
+            _ => {
+                if let Some(src) = attribute("src") {
+                    each(Role::Image, base, src.as_bytes());
+                }
+                for candidate in attribute("srcset").unwrap_or_default().split(',') {
+                    if let Some(address) = candidate.split_ascii_whitespace().next() {
+                        each(Role::Candidate, base, address.as_bytes());
+                    }
+                }
+            }
+        }
+        Ok(())
+    };
+    let settings = Settings::new()
+        .append_element_content_handler(element!(
+            "a, area, form, link, script, img, source, base",
+            link
+        ))
+        .with_memory_settings(memory());
+    let mut rewriter = HtmlRewriter::new(settings, |_: &[u8]| {});
+    // Unreadable from here on: what was found counts.
+    if rewriter.write(body).is_ok() {
+        _ = rewriter.end();
+    }
+}
+
+/// For every pass over HTML.
+pub(crate) fn memory() -> MemorySettings {
+    MemorySettings::new().with_max_allowed_memory_usage(TAG_BYTES_MAX)
+}
+
+fn role_of_link(rel: &str, kind: &str, loads: &str) -> Option<Role> {
+    let is = |wanted: &str| {
+        rel.split_ascii_whitespace()
+            .any(|rel| rel.eq_ignore_ascii_case(wanted))
+    };
+    let is_feed = ["application/rss+xml", "application/atom+xml"]
+        .iter()
+        .any(|feed| kind.trim().eq_ignore_ascii_case(feed));
+    match () {
+        () if is("stylesheet") => Some(Role::Style),
+        () if is("alternate") && is_feed => Some(Role::Feed),
+        () if is("icon") || is("apple-touch-icon") => Some(Role::Image),
+        () if is("preload") && loads == "font" => Some(Role::Font),
+        () if is("preload") && loads == "style" => Some(Role::Style),
+        () if is("preload") && loads == "script" || is("modulepreload") => Some(Role::Script),
+        () if [
+            "canonical",
+            "alternate",
+            "next",
+            "prev",
+            "amphtml",
+            "shortlink",
+        ]
+        .iter()
+        .any(|rel| is(rel)) =>
+        {
+            Some(Role::Page)
+        }
+        () => None,
+    }
+}
+
+/// Character references read. What only looks like one (`?a=1&para=2`) stays as it is.
+pub(crate) fn decoded(value: &str) -> String {
+    /// `&CounterClockwiseContourIntegral;` is the longest there is.
+    const REFERENCE_BYTES_MAX: usize = 34;
+    let mut out = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some(at) = rest.find('&') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let end = rest
+            .bytes()
+            .take(REFERENCE_BYTES_MAX)
+            .position(|byte| byte == b';');
+        match end.and_then(|end| Some((unescape(&rest[..=end]).ok()?, end))) {
+            Some((text, end)) => {
+                out.push_str(&text);
+                rest = &rest[end + 1..];
+            }
+            None => {
+                out.push('&');
+                rest = &rest[1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Addresses as text (`loc` of sitemaps, `link` of RSS) and as attributes (`link` of Atom, enclosures, media).
+fn xml(base: Base<'_>, body: &[u8], each: Each<'_>) {
+    let text = String::from_utf8_lossy(body);
+    let mut reader = quick_xml::Reader::from_str(&text);
+    let config = reader.config_mut();
+    config.allow_dangling_amp = true;
+    config.check_end_names = false;
+    let mut address: Option<String> = None;
+    let mut depth = 0;
+    loop {
+        match reader.read_event() {
+            Ok(Event::Start(tag)) => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return;
+                }
+                attributes(&tag, base, each);
+                let holds_one = matches!(
+                    tag.local_name().as_ref(),
+                    "loc" | "link" | "guid" | "comments"
+                );
+                address = holds_one.then(String::new);
+            }
+            Ok(Event::Empty(tag)) => attributes(&tag, base, each),
+            Ok(Event::Text(text)) => add(&mut address, &text),
+            Ok(Event::CData(text)) => add(&mut address, &text),
+            Ok(Event::GeneralRef(reference)) => {
+                let reference: &str = &reference;
+                add(&mut address, &decoded(&format!("&{reference};")));
+            }
+            Ok(Event::End(_)) => {
+                depth -= 1;
+                if let Some(address) = address.take() {
+                    each(Role::Page, base, address.trim().as_bytes());
+                }
+            }
+            Ok(Event::Eof) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
+}
+
+fn add(address: &mut Option<String>, text: &str) {
+    if let Some(address) = address
+        && address.len() + text.len() <= TARGET_BYTES_MAX
+    {
+        address.push_str(text);
+    }
+}
+
+fn attributes(tag: &BytesStart<'_>, base: Base<'_>, each: Each<'_>) {
+    let role = match tag.local_name().as_ref() {
+        "link" => Role::Page,
+        "enclosure" | "content" | "thumbnail" => Role::Image,
+        _ => return,
+    };
+    for attribute in tag.attributes().flatten() {
+        if matches!(attribute.key.local_name().as_ref(), "href" | "url") {
+            each(role, base, decoded(&attribute.value).as_bytes());
+        }
+    }
+}
+
+/// `url(…)` and `@import "…"`.
+fn css(base: Base<'_>, body: &[u8], each: Each<'_>) {
+    const FONTS: [&[u8]; 5] = [b".woff2", b".woff", b".ttf", b".otf", b".eot"];
+    let mut found = |reference: &[u8], imported: bool| {
+        let reference = reference.trim_ascii();
+        let reference = match reference {
+            [b'"', inner @ .., b'"'] | [b'\'', inner @ .., b'\''] => inner,
+            other => other,
+        };
+        let end = reference
+            .iter()
+            .position(|byte| matches!(byte, b'?' | b'#'));
+        let path = reference[..end.unwrap_or(reference.len())].to_ascii_lowercase();
+        let role = if imported || path.ends_with(b".css") {
+            Role::Style
+        } else if FONTS.iter().any(|ending| path.ends_with(ending)) {
+            Role::Font
+        } else {
+            Role::Image
+        };
+        each(role, base, reference);
+    };
+    for at in memchr::memmem::find_iter(body, b"url(") {
+        let rest = &body[at + 4..];
+        let rest = &rest[..rest.len().min(TARGET_BYTES_MAX)];
+        if let Some(end) = memchr::memchr(b')', rest) {
+            found(&rest[..end], false);
+        }
+    }
+    for at in memchr::memmem::find_iter(body, b"@import") {
+        let rest = &body[at + 7..];
+        let rest = rest[..rest.len().min(TARGET_BYTES_MAX)].trim_ascii_start();
+        if let [quote @ (b'"' | b'\''), inner @ ..] = rest
+            && let Some(end) = memchr::memchr(*quote, inner)
+        {
+            found(&inner[..end], true);
+        }
+    }
+}
+
+/// A reference as a target of the base's own host, as a browser would send it. `None`: elsewhere, or no address.
+pub fn resolve(base: Base<'_>, reference: &[u8]) -> Option<Vec<u8>> {
+    let reference = reference.trim_ascii();
+    let reference = reference.split(|byte| *byte == b'#').next()?;
+    if reference.len() > TARGET_BYTES_MAX
+        || reference
+            .iter()
+            .any(|byte| byte.is_ascii_control() || *byte == b'\\')
+    {
+        return None;
+    }
+    let reference = match authority_and_rest(reference) {
+        Some((authority, rest)) => {
+            if !same_host(authority, base.host) {
+                return None;
+            }
+            [
+                if rest.first() == Some(&b'/') {
+                    &b""[..]
+                } else {
+                    b"/"
+                },
+                rest,
+            ]
+            .concat()
+        }
+        None if has_scheme(reference) => return None,
+        None => reference.to_vec(),
+    };
+    let path = base.target.split(|byte| *byte == b'?').next()?;
+    let mut target = match reference.first()? {
+        b'/' => Vec::new(),
+        b'?' if path.first() == Some(&b'/') => path.to_vec(),
+        _ => path[..=path.iter().rposition(|byte| *byte == b'/')?].to_vec(),
+    };
+    target.extend_from_slice(&reference);
+    if target.first() != Some(&b'/') {
+        target.insert(0, b'/');
+    }
+    let target = spelled(&without_dots(&target));
+    (target.len() <= TARGET_BYTES_MAX).then_some(target)
+}
+
+/// One spelling: what browsers encode is encoded, and in upper case.
+pub fn spelled(target: &[u8]) -> Vec<u8> {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut out = Vec::with_capacity(target.len());
+    let mut at = 0;
+    while let Some(byte) = target.get(at) {
+        match byte {
+            b'%' => {
+                out.push(b'%');
+                let hex = target[at + 1..]
+                    .iter()
+                    .take(2)
+                    .take_while(|byte| byte.is_ascii_hexdigit());
+                let before = out.len();
+                out.extend(hex.map(u8::to_ascii_uppercase));
+                at += out.len() - before;
+            }
+            0x80.. | b' ' | b'"' | b'<' | b'>' | b'`' | b'{' | b'}' => {
+                out.push(b'%');
+                out.push(HEX[usize::from(byte >> 4)]);
+                out.push(HEX[usize::from(byte & 15)]);
+            }
+            other => out.push(*other),
+        }
+        at += 1;
+    }
+    out
+}
+
+fn authority_and_rest(reference: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = ["http://", "https://", "//"].iter().find_map(|prefix| {
+        let (start, rest) = reference.split_at_checked(prefix.len())?;
+        start
+            .eq_ignore_ascii_case(prefix.as_bytes())
+            .then_some(rest)
+    })?;
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?'))
+        .unwrap_or(rest.len());
+    Some(rest.split_at(end))
+}
+
+fn same_host(authority: &[u8], host: &[u8]) -> bool {
+    let bare = |host: &[u8]| {
+        let host = host
+            .strip_suffix(b":80")
+            .or(host.strip_suffix(b":443"))
+            .unwrap_or(host);
+        host.strip_suffix(b".").unwrap_or(host).to_ascii_lowercase()
+    };
+    bare(authority) == bare(host)
+}
+
+fn has_scheme(reference: &[u8]) -> bool {
+    let end = reference
+        .iter()
+        .position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')));
+    end.is_some_and(|end| end > 0 && reference[end] == b':')
+}
+
+/// `/a/./b/../c` is `/a/c` (RFC 3986 §5.2.4); the query stays as it is.
+fn without_dots(target: &[u8]) -> Vec<u8> {
+    let end = target
+        .iter()
+        .position(|byte| *byte == b'?')
+        .unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
+    let mut segments: Vec<&[u8]> = Vec::new();
+    let mut parts = path.split(|byte| *byte == b'/').skip(1).peekable();
+    while let Some(part) = parts.next() {
+        match part {
+            b"." | b".." => {
+                if part == b".." {
+                    segments.pop();
+                }
+                if parts.peek().is_none() {
+                    segments.push(b"");
+                }
+            }
+            _ => segments.push(part),
+        }
+    }
+    let mut clean = Vec::with_capacity(target.len());
+    for segment in segments {
+        clean.push(b'/');
+        clean.extend_from_slice(segment);
+    }
+    if clean.is_empty() {
+        clean.push(b'/');
+    }
+    clean.extend_from_slice(query);
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BASE: Base<'_> = Base {
+        host: b"kaztag.kz",
+        target: b"/news/2024/a.html?x=1",
+    };
+
+    fn all(kind: Kind, body: &str) -> Vec<(Role, String)> {
+        let mut found = Vec::new();
+        extract(kind, BASE, body.as_bytes(), &mut |role, target| {
+            found.push((role, String::from_utf8(target.to_vec()).unwrap()));
+        });
+        found
+    }
+
+    fn check(kind: Kind, body: &str, expected: &[(Role, &str)]) {
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(role, target)| (*role, (*target).to_owned()))
+            .collect();
+        assert_eq!(all(kind, body), expected, "{body}");
+    }
+
+    #[test]
+    fn references_become_targets() {
+        let table = [
+            ("/a", Some("/a")),
+            ("b.html", Some("/news/2024/b.html")),
+            ("../b?c=d#e", Some("/news/b?c=d")),
+            ("?p=2", Some("/news/2024/a.html?p=2")),
+            ("./", Some("/news/2024/")),
+            ("https://kaztag.kz/ru/", Some("/ru/")),
+            ("http://KazTAG.kz:80", Some("/")),
+            ("//kaztag.kz?s=1", Some("/?s=1")),
+            (
+                "/жаңалық",
+                Some("/%D0%B6%D0%B0%D2%A3%D0%B0%D0%BB%D1%8B%D2%9B"),
+            ),
+            ("/%d0%b6 x", Some("/%D0%B6%20x")),
+            ("/100%", Some("/100%")),
+            ("/%zz", Some("/%zz")),
+            ("  /padded\n", Some("/padded")),
+            ("https://nege.kz/", None),
+            ("//nege.kz/a", None),
+            ("https://kaztag.kz.evil.example/", None),
+            ("mailto:a@kaztag.kz", None),
+            ("javascript:void(0)", None),
+            ("data:image/png;base64,AAAA", None),
+            ("#top", None),
+            ("", None),
+            ("/a\\b", None),
+        ];
+        for (reference, expected) in table {
+            let got = resolve(BASE, reference.as_bytes());
+            assert_eq!(got.as_deref(), expected.map(str::as_bytes), "{reference}");
+        }
+    }
+
+    #[test]
+    fn pages_name_their_links_and_assets() {
+        use Role::{Candidate, Feed, Font, Image, Page, Script, Style};
+        check(
+            Kind::Html,
+            r#"<!doctype html><html><head><link rel="stylesheet" href="/s.css?v=2"><link rel=alternate type=application/rss+xml href=/feed/>
+               <link rel="preload" as="font" href="/f.woff2"><link rel="preconnect" href="https://fonts.example/">
+               <script src="/j.js"></script></head><body><!-- <a href="/hidden"> -->
+               <a href='/?p=1&amp;lang=kk'>x</a><a href="/?a=1&para=2">y</a><a name=top>z</a>
+               <img src="/i.jpg" srcset="/i-300.jpg 300w, /i-600.jpg 600w"><form method=post action=/comment></form><form action="/search"></form>
+               <script>var a = '<a href="/not-a-link">';</script></body></html>"#,
+            &[
+                (Style, "/s.css?v=2"),
+                (Feed, "/feed/"),
+                (Font, "/f.woff2"),
+                (Script, "/j.js"),
+                (Page, "/?p=1&lang=kk"),
+                (Page, "/?a=1&para=2"),
+                (Image, "/i.jpg"),
+                (Candidate, "/i-300.jpg"),
+                (Candidate, "/i-600.jpg"),
+                (Page, "/search"),
+            ],
+        );
+        check(
+            Kind::Html,
+            "<base href='/en/'><a href=b>",
+            &[(Page, "/en/b")],
+        );
+        check(
+            Kind::Html,
+            "<base href='https://cdn.example/'><a href=b><a href=/c>",
+            &[(Page, "/c")],
+        );
+        check(Kind::Html, "<a href=\"/cut", &[]);
+    }
+
+    #[test]
+    fn references_are_read_and_their_likes_are_not() {
+        let table = [
+            ("a", "a"),
+            ("?a=1&amp;b=2&#38;c=3&#x26;d", "?a=1&b=2&c=3&d"),
+            ("?a=1&para=2&copy", "?a=1&para=2&copy"),
+            ("&amp;&none-such;&", "&&none-such;&"),
+            ("&laquo;\u{e1}&nbsp;&raquo;", "«\u{e1}\u{a0}»"),
+            ("&#xffffffff;&#0;", "&#xffffffff;&#0;"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(decoded(text), expected);
+        }
+    }
+
+    #[test]
+    fn feeds_and_sitemaps_name_their_pages() {
+        use Role::{Image, Page};
+        check(
+            Kind::Xml,
+            r#"<?xml version="1.0"?><urlset><url><loc> https://kaztag.kz/a?x=1&amp;y=2 </loc><lastmod>2024</lastmod></url>
+               <url><loc><![CDATA[https://kaztag.kz/b]]></loc></url><url><loc>https://nege.kz/c</loc></url></urlset>"#,
+            &[(Page, "/a?x=1&y=2"), (Page, "/b")],
+        );
+        check(
+            Kind::Xml,
+            r#"<rss><channel><link>https://kaztag.kz/</link><item><title>/title</title><link>https://kaztag.kz/1</link>
+               <guid isPermaLink="false">https://kaztag.kz/?p=1</guid><enclosure url="https://kaztag.kz/1.jpg"/></item></channel></rss>"#,
+            &[
+                (Page, "/"),
+                (Page, "/1"),
+                (Page, "/?p=1"),
+                (Image, "/1.jpg"),
+            ],
+        );
+        check(
+            Kind::Xml,
+            r#"<feed><entry><link rel="alternate" href="/e?a&amp;b"/></entry></feed>"#,
+            &[(Page, "/e?a&b")],
+        );
+        check(Kind::Xml, "<loc>/a</loc><loc>/b", &[(Page, "/a")]);
+    }
+
+    #[test]
+    fn styles_name_what_they_load() {
+        use Role::{Font, Image, Style};
+        check(
+            Kind::Css,
+            "@import \"b.css\"; @font-face{src:url(/f.woff2?v=1) format('woff2')} a{background:url( '../i.png' )} b{background:url(data:image/png;base64,x)} c{x:url(",
+            &[
+                (Font, "/f.woff2?v=1"),
+                (Image, "/news/i.png"),
+                (Style, "/news/2024/b.css"),
+            ],
+        );
+    }
+
+    #[test]
+    fn kinds_are_told_by_content_type() {
+        let table: &[(&[u8], Option<Kind>)] = &[
+            (b"text/html; charset=utf-8", Some(Kind::Html)),
+            (b"Application/RSS+XML", Some(Kind::Xml)),
+            (b"text/css", Some(Kind::Css)),
+            (b"application/json", None),
+            (b"", None),
+        ];
+        for (content_type, kind) in table {
+            assert_eq!(Kind::of(content_type), *kind);
+        }
+    }
+
+    #[test]
+    fn a_page_of_links_is_bounded() {
+        let body = "<a href=/a></a>".repeat(LINKS_MAX + 10);
+        assert_eq!(all(Kind::Html, &body).len(), LINKS_MAX);
+        // Elements that are never closed end the pass when they fill its memory.
+        let open = all(Kind::Html, &"<a href=/a>".repeat(LINKS_MAX)).len();
+        assert!((1000..LINKS_MAX).contains(&open), "{open}");
+        let deep = "<a>".repeat(100_000);
+        assert!(all(Kind::Xml, &deep).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_found_is_a_target_in_its_one_spelling(body in "(<a href=\"|&amp;|[%a-f0-9/.?# ъ]|\">|<loc>|</loc>|url\\(|\\)|'){0,60}") {
+            for kind in [Kind::Html, Kind::Xml, Kind::Css] {
+                extract(kind, BASE, body.as_bytes(), &mut |_, target| {
+                    assert_eq!(target.first(), Some(&b'/'));
+                    assert!(target.iter().all(|byte| byte.is_ascii_graphic()), "{target:?}");
+                    assert_eq!(spelled(target), target);
+                    // As a reference two slashes begin a host.
+                    if !target.starts_with(b"//") {
+                        assert_eq!(resolve(BASE, target).as_deref(), Some(target));
+                    }
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Purges as they reach the edge: a plugin's request, an editor's save, the lurker's tick. What they mean is in [`crate::cache::purge`].
+
+use std::rc::Rc;
+
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+
+use crate::admission::Class;
+use crate::asked::Asked;
+use crate::body::Body;
+use crate::cache::purge::{self, NotAnOrder, Orderer, PurgeOrder, PurgePolicy, Write};
+use crate::fields::Fields;
+use crate::serve::Client;
+use crate::shard::Shard;
+
+/// Answers `PURGE` and `BAN`. `None`: whoever asks may not. Neither ever reaches the origin.
+pub(crate) fn obey(
+    client: &Client,
+    asked: &Asked,
+    method: &Method,
+    fields: &HeaderMap,
+) -> Option<Response<Body>> {
+    let site = asked.site();
+    let behind_trusted = asked
+        .running
+        .plan
+        .trust_forwarded
+        .contains(client.peer.ip());
+    let orderer = Orderer {
+        address: asked.client,
+        forwarded: !behind_trusted
+            && ["x-forwarded-for", "forwarded", "x-real-ip", "via"]
+                .iter()
+                .any(|name| fields.contains_key(*name)),
+        token: purge::token_of(fields),
+    };
+    let policy = PurgePolicy {
+        origin: site
+            .origin
+            .authority
+            .host()
+            .trim_matches(['[', ']'])
+            .parse()
+            .ok(),
+        from: &site.purge.from,
+        token: site.purge.token.as_deref(),
+    };
+    purge::trusted(&orderer, &policy)?;
+    let target = asked.target.as_str().as_bytes();
+    Some(match PurgeOrder::of(method, target, fields) {
+        Ok(order) => {
+            client.shard.shared.cache.purge(asked.site_id, order.what);
+            said(StatusCode::OK, "Purged.\n".to_owned())
+        }
+        Err(fault @ (NotAnOrder::Method | NotAnOrder::TooManyTags)) => {
+            said(StatusCode::BAD_REQUEST, format!("Not purged: {fault}.\n"))
+        }
+    })
+}
+
+/// Whoever reads this is a program, or an administrator with its log.
+fn said(status: StatusCode, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::full(text));
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    fields.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// After an answer of the origin: what staff have saved shows at once. Strangers' forms purge only what RFC 9111 says, because front page and
+/// sections are what a flood asks for.
+pub(crate) fn after_write(
+    shard: &Shard,
+    asked: &Asked,
+    method: &Method,
+    status: StatusCode,
+    fields: &HeaderMap,
+) {
+    if asked.class != Class::Staff {
+        return;
+    }
+    let write = Write {
+        method,
+        target: asked.target.as_str().as_bytes(),
+        status,
+        location: fields.field("location"),
+    };
+    for what in purge::touched_by(&write) {
+        shard.shared.cache.purge(asked.site_id, what);
+    }
+}
+
+/// The lurker.
+pub(crate) async fn sweep(shard: Rc<Shard>) {
+    let mut tick = tokio::time::interval(purge::SWEEP_EVERY);
+    loop {
+        tick.tick().await;
+        shard.shared.cache.sweep_purges();
+    }
+}

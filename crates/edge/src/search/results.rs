@@ -1,0 +1,726 @@
+//! The page of results.
+//!
+//! What a reader needs to know first is that this is not the site's own search, and of when the copy is; then what was found; and at the end
+//! a way on, whatever was found. It asks for nothing, as all our own pages; only the form may be sent, to the site itself. The words
+//! come from a stranger and the titles from a CMS: both are escaped in the one place where text enters the page.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::form::{PAGE_PARAMETER, Question};
+use super::index::{Found, HITS_MAX, Hits, Query};
+use super::page::LOCAL_TIME;
+use super::text::{Stems, each_word};
+use crate::cache::status::CacheStatus;
+use crate::clock::UnixMillis;
+use crate::pages::{self, Prebuilt};
+use crate::plan::Language::{self, English, Kazakh, Russian};
+
+/// Two or three screens of a phone.
+pub const HITS_PER_PAGE: usize = 10;
+
+const STYLE: &str = include_str!("results.css");
+
+/// SHA-256 of [`STYLE`]; a test holds them together.
+const STYLE_HASH: &str = "ese3LnEqKv6RHkBBIibR8fXSYqkJsmSvs8nijzB6TTo=";
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// All that the page says.
+pub(super) struct Results<'a> {
+    pub(super) question: &'a Question<'a>,
+    /// The host the reader asked: links to it need not name it.
+    pub(super) host: &'a str,
+    pub(super) language: Language,
+    pub(super) query: &'a Query,
+    pub(super) hits: &'a Hits,
+    /// Instead, when there are no hits.
+    pub(super) newest: &'a [Arc<Found>],
+    /// When the newest copy was made.
+    pub(super) saved: UnixMillis,
+}
+
+pub(super) fn prebuilt(stems: &Stems, results: &Results<'_>) -> Prebuilt {
+    let mut fields = HeaderMap::new();
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{STYLE_HASH}'; img-src data:; base-uri 'none'; form-action 'self'; \
+         frame-ancestors 'none'"
+    );
+    for (name, value) in [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_LANGUAGE, pages::tag(results.language)),
+        (CACHE_CONTROL, "no-store"),
+        (pages::ANSWER, "search"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CONTENT_SECURITY_POLICY, policy.as_str()),
+    ] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            fields.insert(name, value);
+        }
+    }
+    // Neither a stored response nor the origin's: the answer is made here.
+    let status = CacheStatus::default().with_detail("search-from-copy");
+    fields.insert(CACHE_STATUS, status.to_value());
+    Prebuilt::new(StatusCode::OK, fields, Bytes::from(html(stems, results)))
+}
+
+fn html(stems: &Stems, results: &Results<'_>) -> String {
+    let said = said(results.language);
+    let asked = &results.question.words;
+    let heading = if asked.is_empty() {
+        said.empty.to_owned()
+    } else {
+        format!(
+            "{} {}{}{}",
+            said.results,
+            said.quotes.0,
+            escaped(asked),
+            said.quotes.1
+        )
+    };
+    let mut page = String::with_capacity(16 * 1024);
+    page.push_str("<!doctype html>\n<html lang=\"");
+    page.push_str(pages::tag(results.language));
+    page.push_str(
+        "\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"referrer\" content=\"no-referrer\">\n<title>",
+    );
+    page.push_str(&heading);
+    page.push_str("</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>");
+    page.push_str(STYLE);
+    page.push_str("</style>\n</head>\n<body>\n<main>\n");
+    form(&mut page, results.question, &said);
+    page.push_str("<h1>");
+    page.push_str(&heading);
+    page.push_str("</h1>\n");
+    let hits = results.hits;
+    if hits.total > 0 {
+        write(
+            &mut page,
+            format_args!("<p class=\"soft\">{} {}</p>\n", said.found, hits.total),
+        );
+    }
+    // An empty reference is the address the reader is at.
+    write(
+        &mut page,
+        format_args!(
+            "<p class=\"note\">{} {} {}.<br><a href=\"\">{}</a></p>\n",
+            said.busy,
+            if hits.total > 0 {
+                said.copy
+            } else {
+                said.searched
+            },
+            date(results.saved, results.language, true),
+            said.live
+        ),
+    );
+    if hits.total > 0 {
+        list(
+            &mut page,
+            stems,
+            results,
+            shown(hits, results.question.page),
+        );
+    } else {
+        if !asked.is_empty() {
+            write(
+                &mut page,
+                format_args!("<p>{} {}</p>\n", said.nothing, said.other_words),
+            );
+        }
+        if !results.newest.is_empty() {
+            write(
+                &mut page,
+                format_args!("<p class=\"more\">{}</p>\n", said.newest),
+            );
+            list(&mut page, stems, results, results.newest);
+        }
+    }
+    ways(&mut page, results, &said);
+    page.push_str("</main>\n</body>\n</html>\n");
+    page
+}
+
+/// A page beyond the last is the last.
+fn shown(hits: &Hits, page: usize) -> &[Arc<Found>] {
+    let last = hits.best.len().saturating_sub(1) / HITS_PER_PAGE;
+    let first = page.min(last) * HITS_PER_PAGE;
+    &hits.best[first..hits.best.len().min(first + HITS_PER_PAGE)]
+}
+
+fn form(page: &mut String, question: &Question<'_>, said: &Said) {
+    write(
+        page,
+        format_args!(
+            "<form role=\"search\" action=\"{}\"><label for=\"q\">{}</label>\
+             <input type=\"search\" id=\"q\" name=\"{}\" value=\"{}\" autocomplete=\"off\">",
+            escaped(question.path),
+            said.label,
+            escaped(&question.form.parameter),
+            escaped(&question.words)
+        ),
+    );
+    for (name, value) in &question.form.with {
+        write(
+            page,
+            format_args!(
+                "<input type=\"hidden\" name=\"{}\" value=\"{}\">",
+                escaped(name),
+                escaped(value)
+            ),
+        );
+    }
+    write(
+        page,
+        format_args!("<button>{}</button></form>\n", said.button),
+    );
+}
+
+fn list(page: &mut String, stems: &Stems, results: &Results<'_>, found: &[Arc<Found>]) {
+    page.push_str("<ol>\n");
+    for found in found {
+        let lang = if found.language == results.language {
+            String::new()
+        } else {
+            format!(" lang=\"{}\"", pages::tag(found.language))
+        };
+        write(
+            page,
+            format_args!(
+                "<li{lang}><h2><a href=\"{}\">",
+                escaped(link(&found.url, results.host))
+            ),
+        );
+        marked(page, stems, results.query, &found.title, found.language);
+        page.push_str("</a></h2>");
+        if !found.lead.is_empty() {
+            page.push_str("<p>");
+            marked(page, stems, results.query, &found.lead, found.language);
+            page.push_str("</p>");
+        }
+        if let Some(published) = found.published {
+            write(
+                page,
+                format_args!("<time>{}</time>", date(published, results.language, false)),
+            );
+        }
+        page.push_str("</li>\n");
+    }
+    page.push_str("</ol>\n");
+}
+
+fn ways(page: &mut String, results: &Results<'_>, said: &Said) {
+    let question = results.question;
+    let last = results.hits.best.len().saturating_sub(1) / HITS_PER_PAGE;
+    let at = question.page.min(last);
+    page.push_str("<nav>\n");
+    let mut way = |number: usize, words: &str| {
+        write(page, format_args!("<a href=\"{}?", escaped(question.path)));
+        for (name, value) in &question.form.with {
+            write(
+                page,
+                format_args!("{}={}&amp;", encoded(name), encoded(value)),
+            );
+        }
+        write(
+            page,
+            format_args!(
+                "{}={}&amp;{PAGE_PARAMETER}={}\">{words}</a>\n",
+                encoded(&question.form.parameter),
+                encoded(&question.words),
+                number + 1
+            ),
+        );
+    };
+    if at > 0 {
+        way(at - 1, said.previous);
+    }
+    if at < last {
+        way(at + 1, said.next);
+    }
+    write(
+        page,
+        format_args!("<a href=\"/\">{}</a>\n</nav>\n", said.front),
+    );
+    if at == last && results.hits.total > HITS_MAX {
+        write(page, format_args!("<p class=\"soft\">{}</p>\n", said.more));
+    }
+}
+
+/// On the host the reader is at, the path is enough, and right behind whatever scheme the reader came by.
+fn link<'a>(url: &'a str, host: &str) -> &'a str {
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    match rest.and_then(|rest| rest.strip_prefix(host)) {
+        Some(path) if path.starts_with('/') => path,
+        Some("") => "/",
+        _ => url,
+    }
+}
+
+/// Escaped, and the words that were asked for marked.
+fn marked(page: &mut String, stems: &Stems, query: &Query, text: &str, language: Language) {
+    let mut done = 0;
+    each_word(text, |word, at| {
+        if query.finds(stems.of_page(word, language)) {
+            page.push_str(&escaped(&text[done..at.start]));
+            page.push_str("<mark>");
+            page.push_str(&escaped(&text[at.clone()]));
+            page.push_str("</mark>");
+            done = at.end;
+        }
+        true
+    });
+    page.push_str(&escaped(&text[done..]));
+}
+
+/// In text and in quoted attributes.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '&' => escaped.push_str("&amp;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// As a form's field in a query.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+                encoded.push(char::from(byte))
+            }
+            b' ' => encoded.push('+'),
+            other => write(&mut encoded, format_args!("%{other:02X}")),
+        }
+    }
+    encoded
+}
+
+/// A `String` takes everything.
+fn write(page: &mut String, what: std::fmt::Arguments<'_>) {
+    page.write_fmt(what).unwrap_or_default();
+}
+
+fn date(at: UnixMillis, language: Language, with_time: bool) -> String {
+    let Ok(moment) = jiff::Timestamp::from_millisecond(i64::try_from(at.0).unwrap_or(i64::MAX))
+    else {
+        return String::new();
+    };
+    let local = LOCAL_TIME.to_datetime(moment);
+    let (year, day) = (local.year(), local.day());
+    let month = usize::try_from(local.month() - 1).unwrap_or(0);
+    let mut text = match language {
+        Kazakh => format!("{year} ж. {day} {}", MONTHS_KAZAKH[month]),
+        Russian => format!("{day} {} {year}", MONTHS_RUSSIAN[month]),
+        English => format!("{day} {} {year}", MONTHS_ENGLISH[month]),
+    };
+    if with_time {
+        let zone = match language {
+            Kazakh => "Астана уақыты",
+            Russian => "время Астаны",
+            English => "Astana time",
+        };
+        write(
+            &mut text,
+            format_args!(", {:02}:{:02} ({zone})", local.hour(), local.minute()),
+        );
+    }
+    text
+}
+
+const MONTHS_KAZAKH: [&str; 12] = [
+    "қаңтар",
+    "ақпан",
+    "наурыз",
+    "сәуір",
+    "мамыр",
+    "маусым",
+    "шілде",
+    "тамыз",
+    "қыркүйек",
+    "қазан",
+    "қараша",
+    "желтоқсан",
+];
+const MONTHS_RUSSIAN: [&str; 12] = [
+    "января",
+    "февраля",
+    "марта",
+    "апреля",
+    "мая",
+    "июня",
+    "июля",
+    "августа",
+    "сентября",
+    "октября",
+    "ноября",
+    "декабря",
+];
+const MONTHS_ENGLISH: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+/// The same rules as for the words of our other pages.
+struct Said {
+    label: &'static str,
+    button: &'static str,
+    results: &'static str,
+    quotes: (&'static str, &'static str),
+    empty: &'static str,
+    busy: &'static str,
+    /// Before the date, when there are results and when there are none.
+    copy: &'static str,
+    searched: &'static str,
+    live: &'static str,
+    found: &'static str,
+    nothing: &'static str,
+    other_words: &'static str,
+    newest: &'static str,
+    previous: &'static str,
+    next: &'static str,
+    more: &'static str,
+    front: &'static str,
+}
+
+fn said(language: Language) -> Said {
+    match language {
+        Kazakh => Said {
+            label: "Іздейтін сөз",
+            button: "Іздеу",
+            results: "Іздеу нәтижесі:",
+            quotes: ("«", "»"),
+            empty: "Не іздейсіз?",
+            busy: "Сайттың өз іздеуі қазір жауап беріп үлгермей жатыр.",
+            copy: "Бұл нәтижелер сайттың сақталған көшірмесінен алынды:",
+            searched: "Іздеу сайттың сақталған көшірмесі бойынша жүреді:",
+            live: "Сайттың өз іздеуін қайталап көру",
+            found: "Табылған беттер:",
+            nothing: "Сақталған көшірмеден ештеңе табылмады.",
+            other_words: "Сөздің жазылуын тексеріңіз немесе басқа сөзбен іздеп көріңіз.",
+            newest: "Соңғы жарияланғандар",
+            previous: "Алдыңғы нәтижелер",
+            next: "Келесі нәтижелер",
+            more: "Алғашқы 100 нәтиже көрсетілді. Іздеуді нақтылау үшін сөз қосыңыз.",
+            front: "Басты бетке өту",
+        },
+        Russian => Said {
+            label: "Что искать",
+            button: "Найти",
+            results: "Результаты поиска:",
+            quotes: ("«", "»"),
+            empty: "Что ищете?",
+            busy: "Поиск на самом сайте сейчас перегружен.",
+            copy: "Эти результаты — из сохранённой копии сайта:",
+            searched: "Поиск идёт по сохранённой копии сайта:",
+            live: "Попробовать поиск на сайте ещё раз",
+            found: "Найдено страниц:",
+            nothing: "В сохранённой копии ничего не нашлось.",
+            other_words: "Проверьте, нет ли опечатки, или попробуйте другие слова.",
+            newest: "Последние публикации",
+            previous: "Предыдущие результаты",
+            next: "Следующие результаты",
+            more: "Показаны первые 100. Добавьте слово, чтобы уточнить поиск.",
+            front: "Перейти на главную",
+        },
+        English => Said {
+            label: "Search for",
+            button: "Search",
+            results: "Search results:",
+            quotes: ("“", "”"),
+            empty: "What are you looking for?",
+            busy: "Live search is busy.",
+            copy: "These results are from the copy of this site saved on",
+            searched: "This search looks in the copy of the site saved on",
+            live: "Try the live search again",
+            found: "Pages found:",
+            nothing: "Nothing was found in the saved copy.",
+            other_words: "Check the spelling, or try other words.",
+            newest: "Latest articles",
+            previous: "Previous results",
+            next: "More results",
+            more: "The first 100 are shown. Add a word to narrow the search.",
+            front: "Go to the front page",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use html5gum::{Token, Tokenizer};
+    use proptest::prelude::*;
+
+    use super::super::form::SearchForm;
+    use super::*;
+
+    const SAVED: UnixMillis = UnixMillis(1_795_564_800_000);
+
+    fn form() -> SearchForm {
+        SearchForm {
+            path: "/*".to_owned(),
+            parameter: "s".to_owned(),
+            with: vec![("option".to_owned(), "com_finder".to_owned())],
+        }
+    }
+
+    fn found(title: &str, lead: &str) -> Arc<Found> {
+        Arc::new(Found {
+            url: "https://a.kz/1?x=1&y='\"".into(),
+            title: title.into(),
+            lead: lead.into(),
+            language: Russian,
+            published: Some(SAVED),
+            saved: SAVED,
+        })
+    }
+
+    fn render(
+        words: &str,
+        page: usize,
+        hits: &Hits,
+        newest: &[Arc<Found>],
+        language: Language,
+    ) -> String {
+        let stems = Stems::default();
+        let form = form();
+        let question = Question {
+            form: &form,
+            path: "/kk/",
+            words: words.to_owned(),
+            page,
+        };
+        let built = prebuilt(
+            &stems,
+            &Results {
+                question: &question,
+                host: "a.kz",
+                language,
+                query: &Query::of(&stems, words),
+                hits,
+                newest,
+                saved: SAVED,
+            },
+        );
+        let response = built.response();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(
+            response.headers()["cache-status"],
+            "saqta; detail=search-from-copy"
+        );
+        assert_eq!(response.headers()["content-language"], pages::tag(language));
+        String::from_utf8(built.body().to_vec()).unwrap()
+    }
+
+    fn hits(count: usize, total: usize) -> Hits {
+        Hits {
+            best: vec![found("Сот", "Шешім"); count],
+            total,
+        }
+    }
+
+    #[test]
+    fn the_page_says_what_it_is_and_where_to_go() {
+        for (language, busy, date, nothing) in [
+            (
+                Kazakh,
+                "үлгермей",
+                "2026 ж. 25 қараша, 05:00 (Астана уақыты)",
+                "табылмады",
+            ),
+            (
+                Russian,
+                "перегружен",
+                "25 ноября 2026, 05:00 (время Астаны)",
+                "ничего не нашлось",
+            ),
+            (
+                English,
+                "busy",
+                "25 November 2026, 05:00 (Astana time)",
+                "Nothing was found",
+            ),
+        ] {
+            for (words, count) in [("сот", 3), ("сот", 0), ("", 0)] {
+                let page = render(
+                    words,
+                    0,
+                    &hits(count, count),
+                    &[found("Жаңа", "")],
+                    language,
+                );
+                for expected in [
+                    busy,
+                    date,
+                    "<a href=\"\">",
+                    "action=\"/kk/\"",
+                    "name=\"s\"",
+                    "<a href=\"/\">",
+                ] {
+                    assert!(page.contains(expected), "{expected}: {page}");
+                }
+                assert_eq!(page.contains(nothing), count == 0 && !words.is_empty());
+                assert_eq!(page.contains("Жаңа"), count == 0);
+                for other in [
+                    "http:",
+                    "src=",
+                    "@import",
+                    "url(",
+                    "<script",
+                    "noindex",
+                    "style=\"",
+                    "<form role=\"search\" action=\"//",
+                ] {
+                    assert!(!page.contains(other), "{other}: {page}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn results_come_in_pages() {
+        let table: [(usize, usize, usize, &[&str], usize); 6] = [
+            (5, 5, 0, &[], 5),
+            (10, 10, 0, &[], 10),
+            (11, 11, 0, &["saqta-page=2\""], 10),
+            (11, 11, 1, &["saqta-page=1\""], 1),
+            (100, 4_000, 4, &["saqta-page=4\"", "saqta-page=6\""], 10),
+            (
+                100,
+                4_000,
+                usize::MAX,
+                &["saqta-page=9\"", "Показаны первые 100"],
+                10,
+            ),
+        ];
+        for (count, total, page, ways, shown) in table {
+            let page = render("сот 1", page, &hits(count, total), &[], Russian);
+            assert_eq!(
+                page.matches("saqta-page").count(),
+                ways.iter().filter(|way| way.starts_with("saqta")).count()
+            );
+            for way in ways {
+                assert!(page.contains(way), "{way}: {page}");
+            }
+            assert_eq!(page.matches("<li>").count(), shown);
+            assert!(page.contains(&format!("Найдено страниц: {total}")));
+        }
+        let page = render("сот 1", 0, &hits(11, 11), &[], Russian);
+        assert!(page.contains(
+            "href=\"/kk/?option=com_finder&amp;s=%D1%81%D0%BE%D1%82+1&amp;saqta-page=2\""
+        ));
+    }
+
+    #[test]
+    fn the_page_is_small() {
+        let page = render("сот", 0, &hits(0, 0), &[], Kazakh);
+        assert!(page.len() < 10 * 1024, "{}", page.len());
+    }
+
+    #[test]
+    fn links_stay_on_the_host() {
+        let table = [
+            ("https://a.kz/1", "a.kz", "/1"),
+            ("http://a.kz/1", "a.kz", "/1"),
+            ("https://a.kz", "a.kz", "/"),
+            ("https://a.kz:8443/1", "a.kz:8443", "/1"),
+            (
+                "https://a.kz.evil.example/1",
+                "a.kz",
+                "https://a.kz.evil.example/1",
+            ),
+            ("https://b.kz/1", "a.kz", "https://b.kz/1"),
+            ("/1", "a.kz", "/1"),
+        ];
+        for (url, host, expected) in table {
+            assert_eq!(link(url, host), expected, "{url} {host}");
+        }
+    }
+
+    #[test]
+    fn the_policy_admits_the_style() {
+        use sha2::{Digest, Sha256};
+        let mut bytes = Vec::new();
+        for group in STYLE_HASH.trim_end_matches('=').as_bytes().chunks(4) {
+            let bits = group.iter().fold(0_u32, |bits, letter| {
+                let value = match letter {
+                    b'A'..=b'Z' => letter - b'A',
+                    b'a'..=b'z' => letter - b'a' + 26,
+                    b'0'..=b'9' => letter - b'0' + 52,
+                    b'+' => 62,
+                    _ => 63,
+                };
+                bits << 6 | u32::from(value)
+            }) << (6 * (4 - group.len()));
+            bytes.extend_from_slice(&bits.to_be_bytes()[1..group.len()]);
+        }
+        assert_eq!(bytes, Sha256::digest(STYLE.as_bytes()).to_vec());
+    }
+
+    proptest! {
+        /// Whatever a stranger asks and a CMS calls its pages, the page has the elements and attributes that we gave it.
+        #[test]
+        fn nothing_gets_out_of_its_place(words in "[<>&\"'/=a-zа-яқ -]{0,60}", title in "[<>&\"'/=a-zа-яқ -]{0,60}") {
+            let words = words.trim();
+            let many = Hits { best: vec![found(&title, &title); 11], total: 11 };
+            let page = render(words, 0, &many, &[], Kazakh);
+            let mut text = String::new();
+            for Ok(token) in Tokenizer::new(&page) {
+                match token {
+                    Token::StartTag(tag) => {
+                        let name = String::from_utf8(tag.name.to_vec()).unwrap();
+                        prop_assert!(
+                            ["html", "head", "meta", "title", "link", "style", "body", "main", "form", "label", "input",
+                             "button", "h1", "h2", "p", "br", "a", "ol", "li", "mark", "time", "nav"].contains(&name.as_str()),
+                            "{}", name
+                        );
+                        for attribute in tag.attributes.keys() {
+                            let attribute = String::from_utf8(attribute.to_vec()).unwrap();
+                            prop_assert!(
+                                ["lang", "charset", "name", "content", "rel", "href", "class", "role", "action", "for",
+                                 "type", "id", "value", "autocomplete"].contains(&attribute.as_str()),
+                                "{}", attribute
+                            );
+                        }
+                        if name == "input" && tag.attributes.get(&b"id"[..]).is_some() {
+                            let value = tag.attributes.get(&b"value"[..]).unwrap();
+                            prop_assert_eq!(&value[..], words.as_bytes());
+                        }
+                    }
+                    Token::String(string) => text.push_str(std::str::from_utf8(&string).unwrap()),
+                    _ => {}
+                }
+            }
+            prop_assert!(text.contains(&*title) && text.contains(words));
+        }
+    }
+}

@@ -1,0 +1,590 @@
+//! The always-online copies: real files, pages as newspapers make them.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "what helpers of a test cannot do fails the test"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use saqta_edge::cache::key::Scheme;
+use saqta_edge::cache::status::CacheStatus;
+use saqta_edge::cache::stored::{Shape, Stored};
+use saqta_edge::clock::UnixMillis;
+use saqta_edge::compress::Coding;
+use saqta_edge::disk::permitted::{Ground, Permitted};
+use saqta_edge::disk::record::{Identity, Response};
+use saqta_edge::keep::good::{MANY, MEANT_AFTER, TOGETHER};
+use saqta_edge::keep::refresh::{ARTICLE_EVERY, FRONT_EVERY, GAP};
+use saqta_edge::keep::{Event, GONE_AFTER, Keep, KeepPlan, KeepSite, Traits};
+use saqta_edge::plan::Language;
+
+const NOW: UnixMillis = UnixMillis(1_750_000_000_000);
+const MIB: u64 = 1024 * 1024;
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NUMBERS: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("saqta-keep-{}-{number}", std::process::id()));
+        drop(fs::remove_dir_all(&path));
+        Self(path)
+    }
+
+    fn holds(&self, bytes: &[u8]) -> bool {
+        let mut files = Vec::new();
+        walk(&self.0, &mut files);
+        files.iter().any(|file| {
+            let text = fs::read(file).unwrap();
+            text.windows(bytes.len()).any(|window| window == bytes)
+        })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}
+
+struct Kept {
+    folder: Folder,
+    keep: Option<Keep>,
+    events: Arc<Mutex<Vec<String>>>,
+    bytes_max: u64,
+}
+
+impl Kept {
+    fn new() -> Self {
+        Self::with(256 * MIB)
+    }
+
+    fn with(bytes_max: u64) -> Self {
+        let mut kept = Self {
+            folder: Folder::new(),
+            keep: None,
+            events: Arc::default(),
+            bytes_max,
+        };
+        kept.restart();
+        kept
+    }
+
+    fn restart(&mut self) {
+        self.keep = None;
+        let plan = KeepPlan {
+            sites: vec![KeepSite {
+                name: b"kaztag"[..].into(),
+                bytes_max: self.bytes_max,
+                front: Some((Scheme::Https, b"kaztag.kz"[..].into())),
+                language: Language::Kazakh,
+            }],
+            age_max: Duration::from_secs(30 * 24 * 3600),
+        };
+        let events = Arc::clone(&self.events);
+        let listener = move |event: Event<'_>| {
+            let said = match event {
+                Event::Kept(version) => format!(
+                    "kept {} {} {}",
+                    String::from_utf8_lossy(&version.address.target),
+                    version.title,
+                    version.text.len()
+                ),
+                Event::Gone(address) => {
+                    format!("gone {}", String::from_utf8_lossy(&address.target))
+                }
+            };
+            events.lock().unwrap().push(said);
+        };
+        let keep = Keep::open(
+            &self.folder.0,
+            &plan,
+            *b"sixteen of these",
+            Some(Box::new(listener)),
+        )
+        .unwrap();
+        keep.settle();
+        self.keep = Some(keep);
+    }
+
+    fn keep(&self) -> &Keep {
+        self.keep.as_ref().unwrap()
+    }
+
+    fn offer(&self, target: &str, response: &Response, now: UnixMillis) -> bool {
+        self.offer_with(target, Traits::default(), response, now)
+    }
+
+    fn offer_with(
+        &self,
+        target: &str,
+        traits: Traits,
+        response: &Response,
+        now: UnixMillis,
+    ) -> bool {
+        let page = page(target);
+        let permitted = Permitted::new(page, Ground::PublicLink, &response.headers, &[]).unwrap();
+        let offered = self.keep().offer(&permitted, traits, response, now);
+        self.keep().settle();
+        offered
+    }
+
+    fn copy(&self, target: &str) -> Option<Arc<Stored>> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(self.keep().copy(&page(target)))
+    }
+
+    fn text(&self, target: &str) -> Option<String> {
+        let copy = self.copy(target)?;
+        Some(String::from_utf8(copy.body().to_vec()).unwrap())
+    }
+
+    fn answered(&self, target: &str, status: u16, now: UnixMillis) {
+        let status = StatusCode::from_u16(status).unwrap();
+        self.keep().answered(&page(target), status, now);
+        self.keep().settle();
+    }
+
+    fn due(&self, now: UnixMillis) -> Option<String> {
+        let due = self.keep().due(b"kaztag", now)?;
+        Some(String::from_utf8(due.target.to_vec()).unwrap())
+    }
+}
+
+fn page(target: &str) -> Identity<'_> {
+    Identity {
+        site: b"kaztag",
+        scheme: Scheme::Https,
+        host: b"kaztag.kz",
+        target: target.as_bytes(),
+        mark: b"",
+    }
+}
+
+fn response(content_type: &'static str, body: &str) -> Response {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("content-type", content_type),
+        ("etag", "\"origin\""),
+        ("last-modified", "Sun, 15 Jun 2025 12:00:00 GMT"),
+        ("cache-control", "max-age=60"),
+    ] {
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
+    }
+    Response {
+        status: StatusCode::OK,
+        headers,
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        received: NOW,
+        age_secs: 0,
+    }
+}
+
+fn article(title: &str, words: usize) -> Response {
+    let text = "Words of an article. ".repeat(words);
+    response(
+        "text/html; charset=utf-8",
+        &format!(
+            "<!doctype html><html lang=ru><head><title>{title}</title></head><body><p>{text}</p></body></html>"
+        ),
+    )
+}
+
+fn later(secs: u64) -> UnixMillis {
+    NOW.plus(Duration::from_secs(secs))
+}
+
+#[test]
+fn a_copy_says_what_it_is_and_its_fields_are_its_own() {
+    let kept = Kept::new();
+    assert!(kept.offer("/a", &article("Title", 200), NOW));
+    let copy = kept.copy("/a").unwrap();
+    let text = std::str::from_utf8(copy.body()).unwrap();
+    assert!(text.contains("<body><div role=\"status\" lang=\"ru\"") && text.contains("15.06.2025"));
+    let field = |name| {
+        copy.headers()
+            .get(name)
+            .map(|value| value.to_str().unwrap())
+    };
+    assert_eq!(
+        field("content-length"),
+        Some(text.len().to_string().as_str())
+    );
+    assert_eq!(field("cache-control"), Some("no-store"));
+    assert_eq!(field("last-modified"), None);
+    assert!(field("etag").unwrap().starts_with("\"copy-"));
+    let status = CacheStatus::default().with_detail("saved-copy");
+    let shape = Shape::Whole(Coding::Identity);
+    let answer = copy.answer(&shape, &Method::GET, NOW, &status);
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.body.concat(), copy.body().as_ref());
+    // At hand the second time.
+    assert!(Arc::ptr_eq(&copy, &kept.copy("/a").unwrap()));
+    assert!(kept.copy("/b").is_none());
+}
+
+#[test]
+fn feeds_and_assets_are_not_marked() {
+    let kept = Kept::new();
+    let feed = "<rss><channel><link>https://kaztag.kz/</link></channel></rss>";
+    kept.offer("/feed", &response("application/rss+xml", feed), NOW);
+    assert_eq!(kept.text("/feed").as_deref(), Some(feed));
+    let json = response("application/json", "{}");
+    assert!(!kept.offer("/wp-json/", &json, NOW));
+    assert!(kept.copy("/wp-json/").is_none());
+}
+
+#[test]
+fn what_the_page_needs_comes_along_and_goes_with_it() {
+    let mut kept = Kept::new();
+    let needs = |asset: &str| {
+        response(
+            "text/html",
+            &format!(
+                "<html lang=en><head><title>T</title><link rel=stylesheet href=/s.css><link rel=stylesheet href={asset}></head><body>x</body></html>"
+            ),
+        )
+    };
+    let style = response("text/css", "@font-face{src:url(/f.woff2)} STYLE-OF-BOTH");
+    assert!(!kept.offer("/s.css", &style, NOW), "no page needs it");
+    kept.offer("/a", &needs("/only-a.css"), NOW);
+    kept.offer("/b", &needs("/only-b.css"), NOW);
+    for (target, body) in [
+        ("/s.css", "@font-face{src:url(/f.woff2)} STYLE-OF-BOTH"),
+        ("/only-a.css", "STYLE-OF-A"),
+        ("/only-b.css", "STYLE-OF-B"),
+    ] {
+        assert!(
+            kept.offer(target, &response("text/css", body), NOW),
+            "{target}"
+        );
+    }
+    assert!(kept.offer("/f.woff2", &response("font/woff2", "FONT"), NOW));
+    for _ in 0..2 {
+        assert_eq!(kept.text("/f.woff2").as_deref(), Some("FONT"));
+        assert_eq!(kept.keep().stats().assets, 4);
+        kept.restart();
+    }
+    assert_eq!(kept.keep().forget(b"kaztag", b"/a"), 2);
+    assert!(!kept.folder.holds(b"STYLE-OF-A") && !kept.folder.holds(b"/only-a.css"));
+    assert!(kept.text("/s.css").is_some() && kept.text("/b").is_some());
+    assert_eq!(kept.keep().forget(b"kaztag", b"/b"), 4);
+    assert!(!kept.folder.holds(b"STYLE") && !kept.folder.holds(b"FONT"));
+    assert_eq!(kept.keep().stats().bytes, 0);
+    assert!(kept.copy("/b").is_none());
+}
+
+#[test]
+fn a_wreck_does_not_take_the_place_of_a_page() {
+    let kept = Kept::new();
+    kept.offer("/a", &article("Title", 200), NOW);
+    for wreck in [
+        article("Title", 3),
+        article("", 200),
+        article("Database Error", 200),
+        response("text/html", "Error establishing a database connection"),
+        response(
+            "text/html",
+            "<html lang=ru><head><title>Title</title></head><body><p>cut",
+        ),
+    ] {
+        kept.offer("/a", &wreck, later(60));
+        assert!(kept.text("/a").unwrap().contains("<title>Title</title>"));
+    }
+    assert_eq!(kept.keep().stats().held_back, 5);
+    // A page that stays short means it; an error never does.
+    let meant = later(60).plus(MEANT_AFTER);
+    kept.offer(
+        "/a",
+        &response("text/html", "Error establishing a database connection"),
+        meant,
+    );
+    assert!(kept.text("/a").unwrap().contains("Words of"));
+    kept.offer("/a", &article("Corrected", 3), meant);
+    assert!(kept.text("/a").unwrap().contains("Corrected"));
+    // A first version has only itself to speak for it.
+    kept.offer(
+        "/b",
+        &response("text/html", "Error establishing a database connection"),
+        NOW,
+    );
+    assert!(kept.copy("/b").is_none());
+}
+
+#[test]
+fn one_title_at_many_addresses_is_taken_back() {
+    let kept = Kept::new();
+    let targets: Vec<String> = (0..5).map(|number| format!("/{number}")).collect();
+    for target in &targets {
+        kept.offer(target, &article(target, 200), NOW);
+    }
+    let broken_in = later(3600);
+    for target in &targets {
+        kept.offer(target, &article("Hacked", 200), broken_in);
+    }
+    for target in &targets {
+        assert!(
+            kept.text(target)
+                .unwrap()
+                .contains(&format!("<title>{target}"))
+        );
+    }
+    assert_eq!(kept.keep().stats().taken_back, 2);
+    // A day later it is their new name.
+    for target in &targets {
+        kept.offer(target, &article("Hacked", 200), broken_in.plus(MEANT_AFTER));
+    }
+    assert!(kept.text("/4").unwrap().contains("Hacked"));
+}
+
+#[test]
+fn an_editors_day_is_no_mass_change() {
+    let kept = Kept::new();
+    for number in 0..40 {
+        let target = format!("/{number}");
+        kept.offer(&target, &article(&target, 200), NOW);
+    }
+    for round in 1..20_u64 {
+        let at = NOW.plus(TOGETHER * u32::try_from(round).unwrap());
+        for number in 0..40 {
+            let target = format!("/{number}");
+            let corrected = round % 20 == number % 20;
+            let title = if corrected {
+                format!("{target} v{round}")
+            } else {
+                target.clone()
+            };
+            let words = if corrected { 220 } else { 200 };
+            kept.offer(&target, &article(&title, words), at);
+        }
+    }
+    assert_eq!(kept.keep().stats().held_back, 0, "{MANY}");
+}
+
+#[test]
+fn withdrawn_pages_go_and_missing_ones_when_it_lasts() {
+    let kept = Kept::new();
+    for target in ["/gone", "/law", "/missing", "/back"] {
+        kept.offer(target, &article(target, 50), NOW);
+    }
+    kept.answered("/gone", 410, NOW);
+    kept.answered("/law", 451, NOW);
+    assert!(kept.copy("/gone").is_none() && kept.copy("/law").is_none());
+    kept.answered("/missing", 404, NOW);
+    kept.answered("/back", 404, NOW);
+    kept.answered("/missing", 404, later(GONE_AFTER.as_secs() - 1));
+    assert!(kept.copy("/missing").is_some());
+    kept.offer("/back", &article("/back", 50), later(300));
+    let lasting = later(GONE_AFTER.as_secs());
+    kept.answered("/missing", 404, lasting);
+    kept.answered("/back", 404, lasting);
+    assert!(kept.copy("/missing").is_none() && kept.copy("/back").is_some());
+    kept.answered("/back", 500, lasting);
+    assert!(kept.copy("/back").is_some());
+    let events = kept.events.lock().unwrap();
+    assert_eq!(
+        events
+            .iter()
+            .filter(|said| said.starts_with("gone"))
+            .count(),
+        3
+    );
+}
+
+#[test]
+fn when_everything_is_missing_nothing_goes() {
+    let kept = Kept::new();
+    let targets: Vec<String> = (0..20).map(|number| format!("/{number}")).collect();
+    for target in &targets {
+        kept.offer(target, &article(target, 50), NOW);
+    }
+    for secs in [0, GONE_AFTER.as_secs(), 2 * GONE_AFTER.as_secs()] {
+        for target in &targets {
+            kept.answered(target, 404, later(secs));
+        }
+    }
+    // The first few are alone in it only until the others are seen.
+    assert_eq!(kept.keep().stats().pages, 20);
+}
+
+#[test]
+fn what_must_not_be_kept_is_not_and_goes_if_it_was() {
+    let kept = Kept::new();
+    let forbidden = [
+        Traits {
+            preview: true,
+            ..Traits::default()
+        },
+        Traits {
+            nonce: true,
+            ..Traits::default()
+        },
+        Traits {
+            password_protected: true,
+            ..Traits::default()
+        },
+        Traits {
+            token: true,
+            ..Traits::default()
+        },
+        Traits {
+            search: true,
+            ..Traits::default()
+        },
+    ];
+    for traits in forbidden {
+        kept.offer("/a", &article("Public", 50), NOW);
+        assert!(kept.copy("/a").is_some());
+        assert!(!kept.offer_with("/a", traits, &article("Public", 51), NOW));
+        assert!(kept.copy("/a").is_none(), "{traits:?}");
+    }
+}
+
+#[test]
+fn a_damaged_copy_gives_way_to_the_version_before() {
+    let kept = Kept::new();
+    kept.offer("/a", &article("First", 100), NOW);
+    kept.offer("/a", &article("Second", 100), later(60));
+    let mut files = Vec::new();
+    walk(&kept.folder.0.join("sites"), &mut files);
+    assert_eq!(files.len(), 2);
+    for file in files {
+        let mut bytes = fs::read(&file).unwrap();
+        if bytes.windows(6).any(|window| window == b"Second") {
+            let last = bytes.len() - 1;
+            bytes[last] ^= 1;
+            fs::write(&file, bytes).unwrap();
+        }
+    }
+    assert!(kept.text("/a").unwrap().contains("First"));
+    kept.keep().settle();
+    // Mended: what the origin says again is a new version.
+    assert_eq!(kept.keep().stats().broken, 1);
+    kept.offer("/a", &article("Second", 100), later(120));
+    assert!(kept.text("/a").unwrap().contains("Second"));
+}
+
+#[test]
+fn copies_survive_a_restart_with_both_versions() {
+    let mut kept = Kept::new();
+    kept.offer("/a", &article("First", 100), NOW);
+    kept.offer("/a", &article("Second", 100), later(60));
+    kept.offer("/a", &article("Third", 100), later(120));
+    let bytes = kept.keep().stats().bytes;
+    assert!(!kept.folder.holds(b"First"), "two versions are enough");
+    kept.restart();
+    assert_eq!(kept.keep().stats().bytes, bytes);
+    assert!(kept.text("/a").unwrap().contains("Third"));
+    // Known again: neither a new version nor held back.
+    kept.offer("/a", &article("Third", 100), later(180));
+    assert_eq!(kept.keep().stats().unchanged, 1);
+    let mut pages = Vec::new();
+    kept.keep().for_each_copy(b"kaztag", |version| {
+        pages.push((
+            version.title.to_owned(),
+            version.text.len() > 100,
+            version.language,
+        ));
+    });
+    assert_eq!(pages, [("Third".to_owned(), true, Some(Language::Russian))]);
+    // The newest file is torn when the program starts: the one before is what there is.
+    let mut files = Vec::new();
+    walk(&kept.folder.0.join("sites"), &mut files);
+    for file in files {
+        let bytes = fs::read(&file).unwrap();
+        if bytes.windows(5).any(|window| window == b"Third") {
+            fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+        }
+    }
+    kept.restart();
+    assert!(kept.text("/a").unwrap().contains("Second"));
+}
+
+#[test]
+fn a_budget_holds_and_what_was_seen_last_stays() {
+    let kept = Kept::with(2 * MIB);
+    for number in 0..200_u64 {
+        let target = format!("/{number}");
+        kept.offer(&target, &article(&target, 1500), later(number));
+        assert!(kept.keep().stats().bytes <= 2 * MIB);
+    }
+    assert!(kept.copy("/199").is_some() && kept.copy("/0").is_none());
+    assert!(kept.keep().stats().pages > 30);
+}
+
+#[test]
+fn what_is_old_is_not_todays_newspaper() {
+    let kept = Kept::new();
+    kept.offer("/old", &article("Old", 50), NOW);
+    kept.offer("/new", &article("New", 50), later(31 * 24 * 3600));
+    assert!(kept.copy("/old").is_none() && kept.copy("/new").is_some());
+}
+
+#[test]
+fn the_front_page_is_looked_at_first_and_one_at_a_time() {
+    let kept = Kept::new();
+    assert_eq!(kept.due(NOW).as_deref(), Some("/"));
+    assert_eq!(kept.due(later(5)), None, "one at a time");
+    let front = response(
+        "text/html",
+        "<html lang=kk><head><title>T</title><link rel=stylesheet href=/s.css></head><body>x</body></html>",
+    );
+    kept.offer("/", &front, later(6));
+    kept.keep().fetched(b"kaztag", later(6));
+    assert_eq!(kept.due(later(6)), None, "not at once");
+    // Then what it needs, at the next planning.
+    assert_eq!(kept.due(later(61)).as_deref(), Some("/s.css"));
+    kept.offer("/s.css", &response("text/css", "a{}"), later(62));
+    kept.keep().fetched(b"kaztag", later(62));
+    for target in ["/a", "/b"] {
+        kept.offer(target, &article(target, 50), later(62));
+    }
+    for _ in 0..3 {
+        kept.keep().read(&page("/b"));
+    }
+    kept.keep().read(&page("/a"));
+    let mut asked = Vec::new();
+    let mut now = later(62 + FRONT_EVERY.as_secs().max(ARTICLE_EVERY.as_secs()));
+    while let Some(target) = kept.due(now) {
+        asked.push(target);
+        kept.keep().fetched(b"kaztag", now);
+        now = now.plus(GAP);
+    }
+    assert_eq!(asked, ["/", "/b", "/a"]);
+    assert_eq!(kept.due(now), None);
+}
+
+#[test]
+fn every_new_version_is_told() {
+    let kept = Kept::new();
+    kept.offer("/a", &article("First", 10), NOW);
+    kept.offer("/a", &article("First", 10), later(10));
+    kept.offer("/a", &article("Second", 10), later(20));
+    let events = kept.events.lock().unwrap().clone();
+    assert_eq!(events.len(), 2);
+    assert!(events[0].starts_with("kept /a First ") && events[1].starts_with("kept /a Second "));
+}
