@@ -82,25 +82,38 @@ pub struct Hits {
 
 /// Words of a query, each with what it may be found by.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Query(pub(super) Vec<Terms>);
+pub(super) struct Query {
+    words: Vec<Terms>,
+    /// First letters, which no stemmer takes off: finding words to mark in a page costs more than finding the page.
+    initials: Vec<char>,
+}
 
 impl Query {
     pub(super) fn of(stems: &Stems, text: &str) -> Self {
-        let mut words: Vec<Terms> = Vec::new();
+        let mut query = Self::default();
         each_word(text, |word, _| {
             let terms = stems.of_query(word);
-            if !words.contains(&terms) {
-                words.push(terms);
+            if !query.words.contains(&terms) {
+                query.words.push(terms);
+                query.initials.extend(word.chars().next());
             }
-            words.len() < QUERY_WORDS_MAX
+            query.words.len() < QUERY_WORDS_MAX
         });
-        Self(words)
+        query
     }
 
-    pub(super) fn finds(&self, term: Term) -> bool {
-        self.0
-            .iter()
-            .any(|word| word.first == term || word.other == Some(term))
+    /// Whether this word of a page is one that was asked for.
+    pub(super) fn finds(&self, stems: &Stems, word: &str, language: Language) -> bool {
+        let begins = word
+            .chars()
+            .next()
+            .is_some_and(|initial| self.initials.contains(&initial));
+        begins && {
+            let term = stems.of_page(word, language);
+            self.words
+                .iter()
+                .any(|word| word.first == term || word.other == Some(term))
+        }
     }
 }
 
@@ -263,7 +276,7 @@ impl Index {
     pub(super) fn search(&self, query: &Query, language: Language, now: UnixMillis) -> Hits {
         let pages = self.pages();
         let mut words: Vec<(usize, u32, [Option<&List>; 2])> = query
-            .0
+            .words
             .iter()
             .enumerate()
             .map(|(place, terms)| {
