@@ -210,6 +210,7 @@ impl Reading {
                         && is_unkeyed(profile, name)
                         && *name != CDN_LOOP
                         && *name != header::AUTHORIZATION
+                        && *name != header::AUTHORIZATION
             })
             .cloned()
             .collect();
