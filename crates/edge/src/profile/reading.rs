@@ -210,7 +210,6 @@ impl Reading {
                         && is_unkeyed(profile, name)
                         && *name != CDN_LOOP
                         && *name != header::AUTHORIZATION
-                        && *name != header::AUTHORIZATION
             })
             .cloned()
             .collect();
