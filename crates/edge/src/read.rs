@@ -154,9 +154,11 @@ pub(crate) async fn read(
             let status = CacheStatus::forward(Forward::Miss).with_detail(why.as_token());
             alone(client, asked, parts, status).await
         }
-        // Nobody shares this fetch, but what its answer declares to be everybody's is kept.
+        // Nobody shares this fetch, but what its answer declares to be everybody's is kept. Cookies would have to be left out of it.
         Lookup::Bypass(why @ Forward::Bypass)
-            if parts.headers.contains_key(header::AUTHORIZATION) && is_plain_get(&parts) =>
+            if parts.headers.contains_key(header::AUTHORIZATION)
+                && !parts.headers.contains_key(header::COOKIE)
+                && is_plain_get(&parts) =>
         {
             shared(client, asked, &key, 0, &parts, why, None).await
         }
@@ -629,8 +631,9 @@ async fn run_fetch(shard: &Rc<Shard>, asked: &Asked, mut headers: HeaderMap, fet
         &asked.outbound(),
     );
     let (path, query) = (asked.target.path(), asked.target.query());
-    let house = (profile.standing_of_target(path, query) == Standing::Anonymous)
-        .then(|| profile.house(profile.use_of(path, query), &head.headers));
+    let as_anonymous = asked.reading.standing < Standing::Credentials
+        && profile.standing_of_target(path, query) == Standing::Anonymous;
+    let house = as_anonymous.then(|| profile.house(profile.use_of(path, query), &head.headers));
     let fetch = fetch.on_terms(Terms { house, unkeyed });
     receive(asked, &asked_headers, fetch, head, body, place, times).await;
 }
