@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn what_may_be_one_readers_stays_in_memory() {
         let cookie = [("cookie", "wordpress_logged_in_1=x")];
-        let validated = [("etag", "\"1\"")];
+        let validated = [("etag", "\"1\""), ("cache-control", "max-age=0")];
         let personal = stored(&validated, &cookie);
         assert!(Response::of(&personal, NOW).is_none());
         assert!(Response::of(&stored(&validated, &[]), NOW).is_some());
