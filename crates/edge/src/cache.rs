@@ -30,7 +30,7 @@ pub mod vary;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use http::header::{CONTENT_LOCATION, LOCATION};
+use http::header::{AGE, CONTENT_LOCATION, HeaderValue, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
 use quick_cache::UnitWeighter;
 
@@ -42,12 +42,14 @@ use self::key::{BuildHashed, Key, KeyRef, Keyring, Scheme};
 use self::memory::{Found, Store};
 use self::purge::What;
 use self::status::Forward;
-use self::stored::{Doubt, Shape, Stored};
+use self::stored::{Doubt, Draft, Shape, Stored};
+use self::vary::Selection;
 use crate::clock::UnixMillis;
 use crate::compress::Compressor;
+use crate::disk::record::Response;
 use crate::fields::Fields;
 use crate::plan::SiteId;
-use crate::profile::Standing;
+use crate::profile::{House, Standing};
 
 /// Keys known not to be storable. 40 bytes each; a flood of new ones pushes out others of its kind first.
 pub const REFUSED_MAX: usize = 65_536;
@@ -503,13 +505,18 @@ impl Cache {
         flight: u64,
         stale: Arc<Stored>,
     ) -> Option<Fetch> {
+        self.begin(key, flight, Some(stale))
+    }
+
+    /// The same for a page of which there may be no copy yet.
+    pub fn begin(
+        self: &Arc<Self>,
+        key: &KeyRef<'_>,
+        flight: u64,
+        stale: Option<Arc<Stored>>,
+    ) -> Option<Fetch> {
         let writer = self.flights.begin(key, flight)?;
-        Some(Fetch::new(
-            Arc::clone(self),
-            key.to_key(),
-            writer,
-            Some(stale),
-        ))
+        Some(Fetch::new(Arc::clone(self), key.to_key(), writer, stale))
     }
 
     /// How to answer a request from a stored response. Has a better coding made where there is none yet.
@@ -682,6 +689,47 @@ impl Cache {
             }
             NotKept::NoRoom => count(&self.counts.flights_without_room),
         }
+    }
+
+    /// Takes in what the disk has of a key. Its fields are judged again, under today's rules. `None`: they no longer allow it.
+    pub fn restore<F: Fields + ?Sized>(
+        &self,
+        key: &KeyRef<'_>,
+        request: &F,
+        house: Option<&House>,
+        response: Response,
+    ) -> Option<Arc<Stored>> {
+        let Response {
+            status,
+            mut headers,
+            body,
+            received,
+            age_secs,
+        } = response;
+        let selection = Selection::of(&headers, request)?;
+        let nobody = HeaderMap::new();
+        let asked = freshness::Asked {
+            method: &Method::GET,
+            headers: &nobody,
+            no_store: false,
+        };
+        let times = freshness::Times {
+            request: received,
+            response: received,
+        };
+        headers.insert(AGE, HeaderValue::from(age_secs));
+        let freshness = freshness::judge_for(&asked, house, status, &headers, times).ok()?;
+        headers.remove(AGE);
+        let stored = Arc::new(Stored::new(Draft {
+            status,
+            headers,
+            body,
+            selection,
+            freshness,
+            serial: self.serial(),
+        }));
+        stored.compared_with(self.store(key).purges().newest());
+        self.insert(&key.to_key(), &stored).then_some(stored)
     }
 
     /// Different each time, and nobody outside can foresee it.
