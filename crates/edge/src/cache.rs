@@ -30,7 +30,7 @@ pub mod vary;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use http::header::{AGE, CONTENT_LOCATION, HeaderValue, LOCATION};
+use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
 use quick_cache::UnitWeighter;
 
@@ -42,8 +42,7 @@ use self::key::{BuildHashed, Key, KeyRef, Keyring, Scheme};
 use self::memory::{Found, Store};
 use self::purge::What;
 use self::status::Forward;
-use self::stored::{Doubt, Draft, Shape, Stored};
-use self::vary::Selection;
+use self::stored::{Doubt, Shape, Stored};
 use crate::clock::UnixMillis;
 use crate::compress::Compressor;
 use crate::disk::record::Response;
@@ -699,35 +698,10 @@ impl Cache {
         house: Option<&House>,
         response: Response,
     ) -> Option<Arc<Stored>> {
-        let Response {
-            status,
-            mut headers,
-            body,
-            received,
-            age_secs,
-        } = response;
-        let selection = Selection::of(&headers, request)?;
-        let nobody = HeaderMap::new();
-        let asked = freshness::Asked {
-            method: &Method::GET,
-            headers: &nobody,
-            no_store: false,
-        };
-        let times = freshness::Times {
-            request: received,
-            response: received,
-        };
-        headers.insert(AGE, HeaderValue::from(age_secs));
-        let freshness = freshness::judge_for(&asked, house, status, &headers, times).ok()?;
-        headers.remove(AGE);
-        let stored = Arc::new(Stored::new(Draft {
-            status,
-            headers,
-            body,
-            selection,
-            freshness,
-            serial: self.serial(),
-        }));
+        let stored = response
+            .into_stored(house, request, self.serial())
+            .ok()
+            .map(Arc::new)?;
         stored.compared_with(self.store(key).purges().newest());
         self.insert(&key.to_key(), &stored).then_some(stored)
     }

@@ -133,6 +133,18 @@ pub enum AsAsked {
     UnknownPage,
 }
 
+/// A request in calm that the cache could not answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Sighting<'a> {
+    /// Of the path alone.
+    pub path_shape: Shape,
+    pub target: &'a [u8],
+    pub group: Group,
+    /// The origin can bear three fetches more.
+    pub at_ease: bool,
+    pub now: UnixMillis,
+}
+
 /// Three fetches to make: `without`, `with`, `without` again, as an anonymous reader with no cookie, not through the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
@@ -295,7 +307,8 @@ impl Relevance {
                 return Decision::AsAsked(AsAsked::Secret);
             }
             let irrelevant = self.state(path_shape, &name, now) == State::Irrelevant;
-            if !pressure.spares_unknown() && !(irrelevant && pressure.under_attack) {
+            let may_go = pressure.spares_unknown() || irrelevant && pressure.under_attack;
+            if !may_go {
                 return Decision::AsAsked(AsAsked::Unknown);
             }
             dropped = true;
@@ -363,18 +376,20 @@ impl Relevance {
         }
     }
 
-    /// A request in calm that the cache could not answer. Gives a probe when there is something to learn and the origin can bear it
-    /// (`at_ease`).
+    /// Gives a probe when there is something to learn.
     pub fn sighted(
         &mut self,
-        path_shape: Shape,
-        target: &[u8],
-        group: Group,
-        at_ease: bool,
-        now: UnixMillis,
+        sighting: &Sighting<'_>,
         kept: impl Fn(&[u8]) -> bool,
         is_known: impl Fn(&[u8]) -> bool,
     ) -> Option<Probe> {
+        let Sighting {
+            path_shape,
+            target,
+            group,
+            at_ease,
+            now,
+        } = *sighting;
         let query = Query::of(target)?;
         if query.pairs().count() > PAIRS_MAX {
             return None;

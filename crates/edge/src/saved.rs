@@ -245,12 +245,8 @@ impl Saved {
         let Ok(permitted) = Permitted::new(page, ground, &fields, &[header::COOKIE]) else {
             return;
         };
-        let response = Response {
-            status: stored.status(),
-            headers: stored.headers().clone(),
-            body: stored.body().clone(),
-            received: now,
-            age_secs: stored.freshness().age_secs(now),
+        let Some(response) = Response::of(stored, now) else {
+            return;
         };
         if let Some(keep) = self.keep.as_ref().filter(|_| asked.site().saved) {
             keep.offer(&permitted, traits(stored), &response, now);

@@ -24,6 +24,7 @@ mod share;
 mod text;
 
 use std::collections::VecDeque;
+use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -371,7 +372,12 @@ impl Inner {
     fn read_pages(&self, rest: u32) {
         while let Some((key, saved)) = self.next_page() {
             let start = Instant::now();
-            let page = page::read(&saved.html, target_of(&saved.url));
+            // One page that breaks the tokenizer must not end the search for all others.
+            let page = catch_unwind(|| page::read(&saved.html, target_of(&saved.url)))
+                .unwrap_or_else(|_| {
+                    tracing::error!("a stored page could not be read for the search");
+                    None
+                });
             self.make_room();
             let mut queue = self.queue();
             if queue.in_hand.take() == Some(key) {

@@ -304,3 +304,65 @@ fn what_memory_lost_is_found_on_the_caches_disk() {
     assert_eq!(origin.asked().len(), asked);
     assert_eq!(edge.stats().saved.disk_read, Some(1));
 }
+
+#[test]
+fn copies_are_made_and_renewed_before_any_reader_asks() {
+    let folder = Folder::new();
+    let state = Arc::new(Newsroom::default());
+    let origin = newsroom(Arc::clone(&state));
+    let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
+    // Nobody asks for anything: the front page and its style sheet come by themselves, from an anonymous reader.
+    until("the front page and its style sheet are kept", || {
+        let saved = edge.stats().saved;
+        saved.saved_pages >= Some(1) && saved.saved_assets >= Some(1)
+    });
+    for asked in origin.asked() {
+        assert_eq!(asked.field("cookie"), None, "{}", asked.head);
+    }
+    edge.settle();
+    state.dead.store(true, Ordering::Relaxed);
+    edge.stop(Duration::ZERO);
+    let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
+    edge.settle();
+    assert_is_saved(&get(&edge, "/"), "Бүгінгі жаңалықтар");
+    assert_eq!(get(&edge, "/style.css").status, 200);
+}
+
+#[test]
+fn a_site_that_wants_no_copies_has_none() {
+    let folder = Folder::new();
+    let state = Arc::new(Newsroom::default());
+    let origin = newsroom(Arc::clone(&state));
+    let mut plan = plan_with_disk(origin.address);
+    plan.shards = 1;
+    let edge = Edge::start_in(plan.clone(), &folder.0).unwrap();
+    read_everything(&edge);
+    plan.sites[0].saved = false;
+    edge.reload(plan.clone()).unwrap();
+    state.dead.store(true, Ordering::Relaxed);
+    edge.stop(Duration::ZERO);
+    let edge = Edge::start_in(plan, &folder.0).unwrap();
+    edge.settle();
+    assert_eq!(get(&edge, "/story").status, 502);
+    assert!(!holds(&folder.0, "Вода поднялась"));
+}
+
+/// A stranger's words in a cookie of a language's name would otherwise lie on disk as the mark of a page.
+#[test]
+fn a_choice_that_is_no_language_is_not_written() {
+    let folder = Folder::new();
+    let origin = newsroom(Arc::default());
+    let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
+    read_everything(&edge);
+    for value in ["planted-choice", "kk"] {
+        let answer = get_with(
+            &edge,
+            "/story",
+            &format!("Cookie: pll_language={value}\r\n"),
+        );
+        assert_eq!(answer.status, 200);
+    }
+    edge.settle();
+    assert!(!holds(&folder.0, "planted-choice"));
+    assert!(holds(&folder.0, "pll_language=kk"));
+}

@@ -9,7 +9,10 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::cache::Cache;
-use crate::plan::{ForwardClientAddress, Language, Mode, Networks, OriginPlan, Plan, Site};
+use crate::plan::{
+    ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, PurgePlan, Site,
+};
+use crate::profile::Profile;
 use crate::shard::{Running, Shared};
 
 /// In front of an origin nobody gets to.
@@ -33,8 +36,8 @@ fn shard() -> Rc<Shard> {
             mode: Mode::Protect,
             language: Language::English,
             forward_client_address: ForwardClientAddress::Full,
-            profile: crate::profile::Profile::default(),
-            purge: crate::plan::PurgePlan::default(),
+            profile: Profile::default(),
+            purge: PurgePlan::default(),
             saved: true,
         }],
         any_host: None,
@@ -60,8 +63,11 @@ async fn heard(sent: &[u8]) -> String {
     let (mut client, io) = tokio::io::duplex(64 * 1024);
     LocalSet::new()
         .run_until(async move {
-            let peer = "127.0.0.1:4711".parse().unwrap();
-            let served = tokio::task::spawn_local(serve(io, peer, shard()));
+            let peer: SocketAddr = "127.0.0.1:4711".parse().unwrap();
+            let shard = shard();
+            let limits = &shard.running().plan.limits;
+            let seat = shard.shared.occupancy.sit(peer.ip(), limits).unwrap();
+            let served = tokio::task::spawn_local(serve(io, peer, Rc::clone(&shard), seat));
             client.write_all(sent).await.unwrap();
             let mut heard = String::new();
             client.read_to_string(&mut heard).await.unwrap();

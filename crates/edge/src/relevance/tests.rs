@@ -33,6 +33,16 @@ fn at(day: u64, second: u64) -> UnixMillis {
     UnixMillis::from_secs((20_000 + day) * DAY + second)
 }
 
+fn seen(path_shape: Shape, target: &[u8], from: u8, now: UnixMillis) -> Sighting<'_> {
+    Sighting {
+        path_shape,
+        target,
+        group: group(from),
+        at_ease: true,
+        now,
+    }
+}
+
 /// A page of enough words, told by `seed`.
 fn page(seed: u64) -> Likeness {
     let body = format!("<p>{}</p>", format!("w{seed} ").repeat(40));
@@ -91,11 +101,7 @@ impl Lab {
     /// Somebody asks; whatever probe follows is made and learned from.
     fn ask(&mut self, target: &str, from: u8, now: UnixMillis) -> Option<Lesson> {
         let probe = self.relevance.sighted(
-            shape_of(target),
-            target.as_bytes(),
-            group(from),
-            true,
-            now,
+            &seen(shape_of(target), target.as_bytes(), from, now),
             |_| false,
             |_| true,
         )?;
@@ -348,11 +354,7 @@ fn comparisons_that_say_nothing_teach_nothing() {
         let mut relevance = Relevance::new(fixed());
         let mut sight = |from| {
             relevance.sighted(
-                shape_of("/a"),
-                b"/a?x=v",
-                group(from),
-                true,
-                at(0, 0),
+                &seen(shape_of("/a"), b"/a?x=v", from, at(0, 0)),
                 |_| false,
                 |_| true,
             )
@@ -372,11 +374,12 @@ fn probes_keep_to_their_budget() {
     for number in 0..500u32 {
         let target = format!("/a?x{}=v{number}", number / 2);
         let probe = relevance.sighted(
-            shape_of("/a"),
-            target.as_bytes(),
-            group(u8::try_from(number % 2).unwrap_or(0)),
-            true,
-            at(0, 0),
+            &seen(
+                shape_of("/a"),
+                target.as_bytes(),
+                u8::try_from(number % 2).unwrap_or(0),
+                at(0, 0),
+            ),
             |_| false,
             |_| true,
         );
@@ -388,11 +391,10 @@ fn probes_keep_to_their_budget() {
     assert_eq!(probes, PROBES_PER_MINUTE_MAX);
     let mut sight = |ease, known: bool| {
         relevance.sighted(
-            shape_of("/a"),
-            b"/a?x0=v",
-            group(5),
-            ease,
-            at(0, 7_200),
+            &Sighting {
+                at_ease: ease,
+                ..seen(shape_of("/a"), b"/a?x0=v", 5, at(0, 7_200))
+            },
             |_| false,
             |_| known,
         )
@@ -410,11 +412,7 @@ fn no_room_for_the_relevant_means_all_are() {
         let target = format!("/a?x{number}=v");
         let probe = [1, 2].into_iter().find_map(|from| {
             relevance.sighted(
-                shape_of("/a"),
-                target.as_bytes(),
-                group(from),
-                true,
-                now,
+                &seen(shape_of("/a"), target.as_bytes(), from, now),
                 |_| false,
                 |_| true,
             )
@@ -529,7 +527,7 @@ proptest! {
         for (number, name) in names.iter().enumerate() {
             let target = format!("/a?{name}=v{number}");
             relevance.linked(b"/", target.as_bytes());
-            relevance.sighted(shape_of("/a"), target.as_bytes(), group(1), true, at(0, 0), |_| false, |_| true);
+            relevance.sighted(&seen(shape_of("/a"), target.as_bytes(), 1, at(0, 0)), |_| false, |_| true);
         }
         prop_assert!(relevance.linked.len() <= LINKED_MAX);
         prop_assert!(size_of_val::<[Option<Entry>]>(&relevance.names) <= 256 * 1024);
@@ -540,8 +538,8 @@ proptest! {
     fn any_bytes_are_decided_alike_twice(target in proptest::collection::vec(any::<u8>(), 0..200)) {
         let twice = [0, 1].map(|_| {
             let mut relevance = Relevance::new(fixed());
-            relevance.sighted(shape_of("/a"), &target, group(1), true, at(0, 0), |_| false, |_| true);
-            let probe = relevance.sighted(shape_of("/a"), &target, group(2), true, at(0, 0), |_| false, |_| true);
+            relevance.sighted(&seen(shape_of("/a"), &target, 1, at(0, 0)), |_| false, |_| true);
+            let probe = relevance.sighted(&seen(shape_of("/a"), &target, 2, at(0, 0)), |_| false, |_| true);
             (probe, relevance.decide(shape_of("/a"), &target, STARVED, at(0, 0), |_| false, |_| true))
         });
         prop_assert_eq!(&twice[0], &twice[1]);

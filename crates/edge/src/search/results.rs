@@ -272,7 +272,7 @@ fn link<'a>(url: &'a str, host: &str) -> &'a str {
 fn marked(page: &mut String, stems: &Stems, query: &Query, text: &str, language: Language) {
     let mut done = 0;
     each_word(text, |word, at| {
-        if query.finds(stems.of_page(word, language)) {
+        if query.finds(stems, word, language) {
             page.push_str(&escaped(&text[done..at.start]));
             page.push_str("<mark>");
             page.push_str(&escaped(&text[at.clone()]));
@@ -711,7 +711,7 @@ mod tests {
                                 "{}", attribute
                             );
                         }
-                        if name == "input" && tag.attributes.get(&b"id"[..]).is_some() {
+                        if name == "input" && tag.attributes.contains_key(&b"id"[..]) {
                             let value = tag.attributes.get(&b"value"[..]).unwrap();
                             prop_assert_eq!(&value[..], words.as_bytes());
                         }
