@@ -53,7 +53,12 @@ impl State {
             return None;
         }
         let planned = self.refresh.planned;
-        if planned.is_none_or(|planned| now.since(planned) >= PLAN_EVERY || now < planned) {
+        // A page has come that is no page without what it names.
+        let lacks_assets = self.refresh.due.is_empty()
+            && self.wanted.values().any(|wanted| wanted.asked.is_none());
+        let is_old =
+            planned.is_none_or(|planned| now.since(planned) >= PLAN_EVERY || now < planned);
+        if is_old || lacks_assets {
             self.plan(site, now);
         }
         let address = self.refresh.due.pop_front()?;
