@@ -619,3 +619,59 @@ impl Default for Networks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(target: &str) -> Identity<'_> {
+        Identity {
+            site: b"newsroom",
+            scheme: Scheme::Https,
+            host: b"a.kz",
+            target: target.as_bytes(),
+            mark: b"",
+        }
+    }
+
+    fn group(number: u64) -> Group {
+        Group::from_bits(number)
+    }
+
+    #[test]
+    fn networks_are_counted_once_each_and_never_beyond_what_matters() {
+        let networks = Networks::new();
+        for turn in 1..=2 {
+            assert_eq!(networks.note(&page("/a"), group(1)), 1, "{turn}");
+        }
+        for number in 2..100 {
+            let count = networks.note(&page("/a"), group(number));
+            assert_eq!(count, NETWORKS_MIN.min(number as usize));
+        }
+    }
+
+    #[test]
+    fn without_a_folder_nothing_is_counted() {
+        let saved = Saved::default();
+        assert_eq!(saved.networks.note(&page("/a"), group(1)), 0);
+        assert!(!saved.is_strange("newsroom", b"/a"));
+        assert_eq!(saved.stats(), SavedStats::default());
+    }
+
+    #[test]
+    fn only_a_language_marks_a_page_of_few_readers() {
+        let own = ["uz-Latn".to_owned()];
+        for (mark, expected) in [
+            ("", true),
+            ("pll_language=kk", true),
+            ("lang=RU", true),
+            ("lang=uz-Latn", true),
+            ("lang=uz", false),
+            ("lang=serik-okyrman", false),
+            ("lang=kk; region=serik", false),
+            ("lang", false),
+        ] {
+            assert_eq!(is_language(mark.as_bytes(), &own), expected, "{mark}");
+        }
+    }
+}

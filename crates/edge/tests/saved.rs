@@ -13,13 +13,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kit::{Answer, Asked, Client, Origin, PATIENCE, page, plan};
 use saqta_edge::Edge;
 use saqta_edge::cache::purge::What;
 use saqta_edge::plan::{Networks, Plan};
 use saqta_edge::profile::{Profile, System};
+use tokio::time::Instant;
 
 struct Folder(PathBuf);
 

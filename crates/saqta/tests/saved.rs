@@ -14,9 +14,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::Instant;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -89,6 +90,7 @@ struct Folder(PathBuf);
 impl Drop for Folder {
     fn drop(&mut self) {
         drop(fs::remove_dir_all(&self.0));
+        drop(fs::remove_file(self.0.with_extension("toml")));
     }
 }
 
@@ -99,15 +101,16 @@ struct Running {
 
 impl Running {
     fn start(folder: &Folder, origin: SocketAddr) -> Self {
+        let settings = folder.0.with_extension("toml");
+        // Without the cache's own disk, which would answer first while its copies are fresh.
+        let text = format!(
+            "listen = \"127.0.0.1:0\"\ndisk_cache_gb = 0\nsaved_gb = 1\n[[site]]\nhosts = \"news.example\"\norigin = \"http://{origin}\"\n"
+        );
+        fs::write(&settings, text).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_saqta"))
-            .args(["run", "--origin", &format!("http://{origin}")])
-            .args([
-                "--host",
-                "news.example",
-                "--listen",
-                "127.0.0.1:0",
-                "--data",
-            ])
+            .args(["run", "-c"])
+            .arg(&settings)
+            .arg("--data")
             .arg(&folder.0)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
