@@ -107,7 +107,6 @@ async fn fetch(shard: &Rc<Shard>, asked: &Asked) {
         return;
     };
     let _busy = shard.shared.busy();
-    drop(fields);
     read::run_fetch(shard, asked, headers, fetch).await;
 }
 
