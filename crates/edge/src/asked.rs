@@ -17,6 +17,7 @@ use crate::forward::{self, Inbound, Outbound, Scheme};
 use crate::head::{self, ClientFault};
 use crate::plan::{Site, SiteId};
 use crate::profile::{Profile, Reading, Target};
+use crate::saved::Saved;
 use crate::serve::Client;
 use crate::shard::{Running, SiteState};
 
@@ -37,6 +38,8 @@ pub(crate) struct Asked {
     pub scheme: Scheme,
     pub version: Version,
     pub class: Class,
+    /// The site itself names no such address.
+    pub is_strange: bool,
     pub shape: Shape,
     pub group: Group,
 }
@@ -71,6 +74,12 @@ impl Asked {
         let state = &running.sites[site_id];
         let class = class_of(&running.plan.sites[site_id], state, address, fields);
         let shape = state.shapes.shape(target.as_str().as_bytes());
+        let is_strange = matches!(*request.method(), Method::GET | Method::HEAD)
+            && is_strange(
+                &client.shard.shared.saved,
+                &running.plan.sites[site_id],
+                target.as_str(),
+            );
         let reading = Reading::of(profile, fields)
             .at_most(profile.standing_of_target(target.path(), target.query()));
         Ok(Self {
@@ -83,6 +92,7 @@ impl Asked {
             scheme,
             version: request.version(),
             class,
+            is_strange,
             shape,
             group: Group::of(address),
             running,
@@ -104,7 +114,7 @@ impl Asked {
             admission::READER_DEADLINE
         };
         Ask {
-            class: self.class,
+            class: place_in_line(self.class, self.is_strange),
             shape: self.shape,
             group: self.group,
             deadline,
@@ -187,6 +197,24 @@ pub(crate) fn class_of(
         staff = staff || state.staff.is_staff(line, UnixMillis::now())
     });
     if staff { Class::Staff } else { Class::Unknown }
+}
+
+/// Of whom nothing is known waits last if nothing is known of what he asks for either: random paths and made-up queries are what floods are
+/// made of. Forms, sign-ins and whatever else a site does not link to are left out of it.
+pub(crate) fn place_in_line(class: Class, is_strange: bool) -> Class {
+    if class == Class::Unknown && is_strange {
+        Class::Signature
+    } else {
+        class
+    }
+}
+
+pub(crate) fn is_strange(saved: &Saved, site: &Site, target: &str) -> bool {
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    saved.is_strange(&site.name, target.as_bytes()) && site.profile.use_of(path, query).is_public()
 }
 
 /// The Host field, which HTTP/2 calls `:authority`; when both are there they must agree.

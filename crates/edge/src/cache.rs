@@ -45,9 +45,10 @@ use self::status::Forward;
 use self::stored::{Doubt, Shape, Stored};
 use crate::clock::UnixMillis;
 use crate::compress::Compressor;
+use crate::disk::record::Response;
 use crate::fields::Fields;
 use crate::plan::SiteId;
-use crate::profile::Standing;
+use crate::profile::{House, Standing};
 
 /// Keys known not to be storable. 40 bytes each; a flood of new ones pushes out others of its kind first.
 pub const REFUSED_MAX: usize = 65_536;
@@ -503,13 +504,18 @@ impl Cache {
         flight: u64,
         stale: Arc<Stored>,
     ) -> Option<Fetch> {
+        self.begin(key, flight, Some(stale))
+    }
+
+    /// The same for a page of which there may be no copy yet.
+    pub fn begin(
+        self: &Arc<Self>,
+        key: &KeyRef<'_>,
+        flight: u64,
+        stale: Option<Arc<Stored>>,
+    ) -> Option<Fetch> {
         let writer = self.flights.begin(key, flight)?;
-        Some(Fetch::new(
-            Arc::clone(self),
-            key.to_key(),
-            writer,
-            Some(stale),
-        ))
+        Some(Fetch::new(Arc::clone(self), key.to_key(), writer, stale))
     }
 
     /// How to answer a request from a stored response. Has a better coding made where there is none yet.
@@ -682,6 +688,22 @@ impl Cache {
             }
             NotKept::NoRoom => count(&self.counts.flights_without_room),
         }
+    }
+
+    /// Takes in what the disk has of a key. Its fields are judged again, under today's rules. `None`: they no longer allow it.
+    pub fn restore<F: Fields + ?Sized>(
+        &self,
+        key: &KeyRef<'_>,
+        request: &F,
+        house: Option<&House>,
+        response: Response,
+    ) -> Option<Arc<Stored>> {
+        let stored = response
+            .into_stored(house, request, self.serial())
+            .ok()
+            .map(Arc::new)?;
+        stored.compared_with(self.store(key).purges().newest());
+        self.insert(&key.to_key(), &stored).then_some(stored)
     }
 
     /// Different each time, and nobody outside can foresee it.

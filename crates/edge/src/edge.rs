@@ -6,6 +6,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -24,6 +25,8 @@ use crate::listen;
 use crate::origin::health::State;
 use crate::plan::{Plan, SiteId};
 use crate::purging;
+use crate::renew;
+use crate::saved::{self, Saved};
 use crate::serve;
 use crate::shard::{Running, Shard, Shared};
 use crate::stats::{Counters, SiteStats, Stats, Totals};
@@ -40,6 +43,8 @@ pub enum StartError {
     },
     #[error("cannot start a thread for a shard")]
     Thread(#[source] io::Error),
+    #[error("cannot keep anything in the data folder")]
+    Folder(#[from] saved::OpenError),
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +55,8 @@ pub enum ReloadError {
     Shards,
     #[error("`cache_mb` cannot change while running; restart to change it")]
     CacheBytes,
+    #[error("`disk_cache_gb` and `saved_gb` cannot change while running; restart to change them")]
+    DiskBytes,
     #[error(
         "the number of sites cannot change while running, because each has its part of the cache; restart to change it"
     )]
@@ -69,6 +76,13 @@ pub struct Edge {
     seed: u64,
 }
 
+/// What [`Edge::forget`] took away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    pub in_memory: u64,
+    pub on_disk: u64,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
     Run,
@@ -78,11 +92,23 @@ enum Stop {
 }
 
 impl Edge {
-    /// Listens and serves until [`Edge::stop`] or drop.
+    /// Listens and serves until [`Edge::stop`] or drop. Nothing is kept on disk.
     ///
     /// # Errors
     /// When an address cannot be listened on, or the system gives no thread.
     pub fn start(plan: Plan) -> Result<Self, StartError> {
+        Self::start_with(plan, None)
+    }
+
+    /// The same with a folder for what outlives a restart and the origin. It is this process's alone.
+    ///
+    /// # Errors
+    /// Also when the folder cannot be used.
+    pub fn start_in(plan: Plan, folder: &Path) -> Result<Self, StartError> {
+        Self::start_with(plan, Some(folder))
+    }
+
+    fn start_with(plan: Plan, folder: Option<&Path>) -> Result<Self, StartError> {
         let mut addresses = Vec::new();
         let mut sockets: Vec<Vec<_>> = (0..plan.shards).map(|_| Vec::new()).collect();
         for wanted in &plan.listen {
@@ -109,7 +135,14 @@ impl Edge {
         let shards = plan.shards;
         let sites = plan.sites.len();
         let seed = secret.hash_one(sites);
-        let shared = Arc::new(Shared::new(Running::new(plan, None, &secret), cache));
+        // Who wants to hear of kept pages is named here.
+        let listener = None;
+        let saved = match folder {
+            Some(folder) => Saved::open(folder, &plan, &secret, listener)?,
+            None => Saved::default(),
+        };
+        let running = Running::new(plan, None, &secret);
+        let shared = Arc::new(Shared::new(running, cache, saved));
         let (stop, stopped) = watch::channel(Stop::Run);
         let mut edge = Self {
             shared,
@@ -139,6 +172,7 @@ impl Edge {
                 counters: Arc::clone(&edge.counters[index]),
                 tally: Arc::clone(&edge.tallies[index]),
                 stopped: stopped.clone(),
+                renews: index == 0,
             };
             // A local runtime belongs to its thread, which therefore tells how making it went.
             let (made, told) = mpsc::sync_channel(1);
@@ -192,6 +226,10 @@ impl Edge {
         if plan.cache_bytes_max != old.plan.cache_bytes_max {
             return Err(ReloadError::CacheBytes);
         }
+        let disks = |plan: &Plan| [plan.disk_cache_bytes_max, plan.saved_bytes_max];
+        if disks(&plan) != disks(&old.plan) {
+            return Err(ReloadError::DiskBytes);
+        }
         if plan.sites.len() != old.plan.sites.len() {
             return Err(ReloadError::Sites);
         }
@@ -209,16 +247,36 @@ impl Edge {
     /// Makes copies stale. `host`: of which site; `None`: of all. Says of how many sites; none: no site has the host.
     pub fn purge(&self, host: Option<&str>, what: &What) -> usize {
         let sites = self.sites_of(host);
+        let running = self.shared.running.load();
         for site in sites.clone() {
             self.shared.cache.purge(site, what.clone());
+            self.shared
+                .saved
+                .purge(&running.plan.sites[site].name, what);
         }
         sites.len()
     }
 
-    /// Takes copies away, and says how many addresses they had; `None`: no site has the host.
-    pub fn forget(&self, host: Option<&str>, what: &What) -> Option<u64> {
+    /// Takes every trace away, from disk too, and says how many addresses there were; `None`: no site has the host. Blocks until the files
+    /// are gone.
+    pub fn forget(&self, host: Option<&str>, what: &What) -> Option<Forgotten> {
         let sites = self.sites_of(host);
-        (!sites.is_empty()).then(|| sites.map(|site| self.shared.cache.forget(site, what)).sum())
+        let running = self.shared.running.load();
+        (!sites.is_empty()).then(|| {
+            sites.fold(Forgotten::default(), |sum, site| Forgotten {
+                in_memory: sum.in_memory + self.shared.cache.forget(site, what),
+                on_disk: sum.on_disk
+                    + self
+                        .shared
+                        .saved
+                        .forget(&running.plan.sites[site].name, what),
+            })
+        })
+    }
+
+    /// Blocks until everything that was to be written is on disk or not.
+    pub fn settle(&self) {
+        self.shared.saved.settle();
     }
 
     fn sites_of(&self, host: Option<&str>) -> std::ops::Range<SiteId> {
@@ -242,6 +300,7 @@ impl Edge {
             cache_entries: cache.keys,
             cache_bytes: cache.bytes,
             cache_bytes_max: running.plan.cache_bytes_max,
+            saved: self.shared.saved.stats(),
             sites: running
                 .plan
                 .sites
@@ -323,6 +382,8 @@ struct ShardStart {
     counters: Arc<Counters>,
     tally: Arc<Mutex<Tally>>,
     stopped: watch::Receiver<Stop>,
+    /// It looks after the saved copies of all.
+    renews: bool,
 }
 
 impl ShardStart {
@@ -333,6 +394,7 @@ impl ShardStart {
             counters,
             tally,
             mut stopped,
+            renews,
         } = self;
         runtime.block_on(async move {
             let shard = Rc::new(Shard::new(shared, counters, tally));
@@ -353,6 +415,9 @@ impl ShardStart {
                 .collect();
             tokio::task::spawn_local(serve::watch_origins(Rc::clone(&shard)));
             tokio::task::spawn_local(purging::sweep(Rc::clone(&shard)));
+            if renews {
+                tokio::task::spawn_local(renew::renew(Rc::clone(&shard)));
+            }
             drop(stopped.wait_for(|stop| *stop != Stop::Run).await);
             for task in accepting {
                 task.abort();

@@ -476,6 +476,31 @@ impl Keep {
         if sent { told.recv().unwrap_or(0) } else { 0 }
     }
 
+    /// Addresses of a site that match, of what is kept or wanted. Looks at every one.
+    pub fn targets(&self, site: &[u8], matches: &dyn Fn(&[u8]) -> bool) -> Vec<Box<[u8]>> {
+        let Some((_, site)) = self.shared.site(site) else {
+            return Vec::new();
+        };
+        let state = lock(&site.state);
+        let kept = state.entries.values().map(|entry| &entry.address);
+        let wanted = state.wanted.values().map(|wanted| &wanted.address);
+        let mut targets: Vec<_> = kept
+            .chain(wanted)
+            .filter(|address| matches(&address.target))
+            .map(|address| address.target.clone())
+            .collect();
+        targets.sort_unstable();
+        targets.dedup();
+        targets
+    }
+
+    /// What matches has changed: it is due before everything else.
+    pub fn look_again(&self, site: &[u8], matches: &dyn Fn(&[u8]) -> bool) {
+        if let Some((_, site)) = self.shared.site(site) {
+            lock(&site.state).look_again(matches);
+        }
+    }
+
     /// Every page of a site as it is kept now. Reads each from disk, on the caller's thread.
     pub fn for_each_copy(&self, site: &[u8], mut each: impl FnMut(Version<'_>)) {
         let Some((_, site)) = self.shared.site(site) else {

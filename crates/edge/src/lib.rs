@@ -37,6 +37,8 @@ mod purging;
 mod read;
 mod relay;
 pub mod relevance;
+mod renew;
+pub mod saved;
 pub mod search;
 mod serve;
 mod shard;
@@ -48,4 +50,4 @@ mod upgrade;
 mod upload;
 mod wire;
 
-pub use edge::{Edge, ReloadError, StartError};
+pub use edge::{Edge, Forgotten, ReloadError, StartError};

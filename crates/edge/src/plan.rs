@@ -32,6 +32,10 @@ pub struct Plan {
     /// Memory for stored responses, all sites together; each site has an equal part, so that one outlet under attack does
     /// not evict its neighbour.
     pub cache_bytes_max: u64,
+    /// The same on disk, in the data folder. 0: none.
+    pub disk_cache_bytes_max: u64,
+    /// Of the always-online copies, all sites together, each an equal part. 0: none are kept.
+    pub saved_bytes_max: u64,
     /// Pass requests through the RFC cache only: no admission, no stale or reduced answers.
     pub bypass: bool,
 }
@@ -51,6 +55,8 @@ pub struct Site {
     /// What its content system does, and what the operator says besides.
     pub profile: Profile,
     pub purge: PurgePlan,
+    /// Copies of its public pages are kept, and shown when its origin is out of reach.
+    pub saved: bool,
 }
 
 /// Who may say that stored pages are out of date, besides the site's own server.

@@ -48,7 +48,9 @@ pub(crate) fn obey(
     let target = asked.target.as_str().as_bytes();
     Some(match PurgeOrder::of(method, target, fields) {
         Ok(order) => {
-            client.shard.shared.cache.purge(asked.site_id, order.what);
+            let shared = &client.shard.shared;
+            shared.saved.purge(&site.name, &order.what);
+            shared.cache.purge(asked.site_id, order.what);
             said(StatusCode::OK, "Purged.\n".to_owned())
         }
         Err(fault @ (NotAnOrder::Method | NotAnOrder::TooManyTags)) => {
@@ -89,6 +91,7 @@ pub(crate) fn after_write(
         location: fields.field("location"),
     };
     for what in purge::touched_by(&write) {
+        shard.shared.saved.purge(&asked.site().name, &what);
         shard.shared.cache.purge(asked.site_id, what);
     }
 }

@@ -17,7 +17,7 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use saqta_detect::facts::Served;
 
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use crate::admission::{Class, Outcome, Starved};
 use crate::asked::Asked;
@@ -35,7 +35,8 @@ use crate::forward;
 use crate::origin::OriginError;
 use crate::pass::{self, PassError};
 use crate::place::Place;
-use crate::profile::{self, Profile, Standing};
+use crate::profile::{self, House, Profile, Standing};
+use crate::saved::{self, Public};
 use crate::serve::{self, Client, Failure};
 use crate::shard::Shard;
 
@@ -49,6 +50,10 @@ const STALE_PATIENCE: Duration = Duration::from_millis(60);
 /// The same while the origin has not done so since its last page that came in time: most pages of a healthy one take less, and what
 /// is new is worth the wait. With it the 99th percentile of the drill `origin-dies` stays at 63 ms.
 const STALE_PATIENCE_TRUSTED: Duration = Duration::from_millis(200);
+
+/// How long a reader waits for a page of which there is a saved copy, until its head is here. Longer than a healthy origin takes for its heaviest
+/// page, and not long enough for a reader to give up.
+const SAVED_PATIENCE: Duration = Duration::from_secs(3);
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -78,18 +83,129 @@ pub(crate) fn directives(class: Class) -> RequestDirectives {
     }
 }
 
+/// The page, or what stands in for it: a saved copy where there is one, once the origin is out of reach, has no room, fails or is too slow.
 pub(crate) async fn read(
     client: &Client,
     asked: &Asked,
     request: Request<()>,
 ) -> Result<Response<Body>, Failure> {
+    let (parts, ()) = request.into_parts();
+    if !has_saved(client, asked) {
+        return live(client, asked, parts).await;
+    }
+    if is_without_room(client, asked, &parts) {
+        let key = key(&client.shard.shared.cache, asked);
+        if !from_disk(client, asked, &key, &parts).await
+            && let Some(copy) = saved_copy(client, asked, &parts).await
+        {
+            ask_behind(client, asked, &key, &parts);
+            return Ok(copy);
+        }
+    }
+    let live = timeout(SAVED_PATIENCE, live(client, asked, parts.clone())).await;
+    let is_poor = match &live {
+        Ok(Ok(response)) => freshness::is_origin_failure(response.status()),
+        Ok(Err(failure)) => fault_of_failure(failure).is_some(),
+        Err(_) => true,
+    };
+    if is_poor && let Some(copy) = saved_copy(client, asked, &parts).await {
+        return Ok(copy);
+    }
+    match live {
+        Ok(live) => live,
+        // Removed meanwhile, or not to be read after all.
+        Err(_) => self::live(client, asked, parts).await,
+    }
+}
+
+/// Is there a saved copy that may stand in for this page? Staff see what is there, and whoever brings credentials asks for his own.
+fn has_saved(client: &Client, asked: &Asked) -> bool {
+    let shared = &client.shard.shared;
+    asked.class != Class::Staff
+        && asked.reading.standing != Standing::Credentials
+        && !shared.bypassed()
+        && shared.saved.has_copy(asked.site(), &saved::page(asked))
+}
+
+/// Nothing in memory answers, and the origin would keep this reader waiting in vain.
+fn is_without_room(client: &Client, asked: &Asked, parts: &request::Parts) -> bool {
+    let cache = &client.shard.shared.cache;
+    let fields = asked.reading.sent(&asked.site().profile, &parts.headers);
+    asked.state().admission.is_starved(&asked.ask())
+        && cache.needs_origin(&key(cache, asked), &fields, UnixMillis::now())
+}
+
+/// Has the page asked for while its reader has the saved copy: whoever comes next may find it in memory.
+fn ask_behind(client: &Client, asked: &Asked, key: &KeyRef<'_>, parts: &request::Parts) {
+    let cache = &client.shard.shared.cache;
+    let fields = asked.reading.sent(&asked.site().profile, &parts.headers);
+    let is_alike = parts.method == Method::GET
+        && asked.reading.may_fetch_for_all()
+        && !parts.headers.contains_key(header::RANGE)
+        && beside_the_key(cache, &asked.site().profile, &parts.headers) == 0;
+    let found = cache.lookup(key, &fields, RequestDirectives::Ignore, UnixMillis::now());
+    let fetch = match found {
+        Lookup::Miss(miss) if is_alike => cache.begin(key, miss.flight, None),
+        Lookup::Stale(stale) if is_alike => cache.begin(key, stale.flight, Some(stale.stored)),
+        _ => None,
+    };
+    if let Some(fetch) = fetch {
+        spawn_fetch(client, asked, parts, fetch);
+    }
+}
+
+async fn saved_copy(
+    client: &Client,
+    asked: &Asked,
+    parts: &request::Parts,
+) -> Option<Response<Body>> {
+    let shared = &client.shard.shared;
+    let copy = shared.saved.copy(asked).await?;
+    client.shard.counters.saved_shown.add(1);
+    Some(answer(
+        &shared.cache,
+        &copy,
+        parts,
+        UnixMillis::now(),
+        CacheStatus::SAVED,
+        Served::Stale,
+    ))
+}
+
+/// Nothing in memory answers: the cache's disk may. True: it does from now on.
+async fn from_disk(
+    client: &Client,
+    asked: &Asked,
+    key: &KeyRef<'_>,
+    parts: &request::Parts,
+) -> bool {
+    let shared = &client.shard.shared;
+    let Some(response) = shared.saved.stored(asked).await else {
+        return false;
+    };
+    let house = house(asked, &response.headers);
+    let fields = asked.reading.sent(&asked.site().profile, &parts.headers);
+    shared
+        .cache
+        .restore(key, &fields, house.as_ref(), response)
+        .is_some()
+}
+
+async fn live(
+    client: &Client,
+    asked: &Asked,
+    parts: request::Parts,
+) -> Result<Response<Body>, Failure> {
     let counters = &client.shard.counters;
     let cache = &client.shard.shared.cache;
     let key = key(cache, asked);
     let now = UnixMillis::now();
-    let (parts, ()) = request.into_parts();
     let fields = asked.reading.sent(&asked.site().profile, &parts.headers);
-    match cache.lookup(&key, &fields, directives(asked.class), now) {
+    let mut found = cache.lookup(&key, &fields, directives(asked.class), now);
+    if matches!(found, Lookup::Miss(_)) && from_disk(client, asked, &key, &parts).await {
+        found = cache.lookup(&key, &fields, directives(asked.class), now);
+    }
+    match found {
         Lookup::Fresh(stored) => {
             counters.hits.add(1);
             Ok(answer(
@@ -575,7 +691,12 @@ fn spawn_fetch(client: &Client, asked: &Asked, parts: &request::Parts, fetch: Fe
 }
 
 /// Asks the origin for what everybody may have.
-async fn run_fetch(shard: &Rc<Shard>, asked: &Asked, mut headers: HeaderMap, fetch: Fetch) {
+pub(crate) async fn run_fetch(
+    shard: &Rc<Shard>,
+    asked: &Asked,
+    mut headers: HeaderMap,
+    fetch: Fetch,
+) {
     let place = match Place::enter(shard, asked).await {
         Ok(place) => place,
         Err(Starved { .. }) => return fetch.fail(FetchFault::Shed),
@@ -630,12 +751,32 @@ async fn run_fetch(shard: &Rc<Shard>, asked: &Asked, mut headers: HeaderMap, fet
         &asked.inbound(),
         &asked.outbound(),
     );
+    let house = house(asked, &head.headers);
+    let fetch = fetch.on_terms(Terms { house, unkeyed });
+    let public = house
+        .filter(|_| !asked_headers.contains_key(header::AUTHORIZATION))
+        .map(|house| Public {
+            asked,
+            house,
+            now: times.response,
+        });
+    let saved = &shard.shared.saved;
+    if let Some(public) = &public {
+        saved.answered(public, head.status);
+    }
+    let stored = receive(asked, &asked_headers, fetch, (head, body), place, times).await;
+    if let (Some(public), Some(stored)) = (&public, stored) {
+        saved.offer(public, &stored);
+    }
+}
+
+/// What the site's profile says of the answer to anybody who asks for this. `None`: not anybody does.
+pub(crate) fn house(asked: &Asked, answer: &HeaderMap) -> Option<House> {
+    let profile = &asked.site().profile;
     let (path, query) = (asked.target.path(), asked.target.query());
     let as_anonymous = asked.reading.standing < Standing::Credentials
         && profile.standing_of_target(path, query) == Standing::Anonymous;
-    let house = as_anonymous.then(|| profile.house(profile.use_of(path, query), &head.headers));
-    let fetch = fetch.on_terms(Terms { house, unkeyed });
-    receive(asked, &asked_headers, fetch, head, body, place, times).await;
+    as_anonymous.then(|| profile.house(profile.use_of(path, query), answer))
 }
 
 /// What the origin hears of the one reader who caused this fetch.
@@ -681,20 +822,23 @@ pub(crate) fn learn_openness(
     }
 }
 
+/// Hands out what arrives. What is stored at the end, if anything.
 async fn receive(
     asked: &Asked,
     asked_headers: &HeaderMap,
     fetch: Fetch,
-    head: http::response::Parts,
-    mut body: Body,
+    (head, mut body): (http::response::Parts, Body),
     mut place: Place,
     times: Times,
-) {
+) -> Option<Arc<Stored>> {
     let outcome = pass::outcome_of_status(head.status);
     if pass::is_stream(&head.headers, &body) {
         place = match place.into_stream(asked, outcome) {
             Ok(place) => place,
-            Err(_) => return fetch.fail(FetchFault::Shed),
+            Err(_) => {
+                fetch.fail(FetchFault::Shed);
+                return None;
+            }
         };
     }
     let length = body.size_hint().exact();
@@ -704,9 +848,10 @@ async fn receive(
         no_store: false,
     };
     let mut receiving = match fetch.head(&question, head.status, head.headers, length, times) {
-        Reception::Freshened(_) => {
+        Reception::Freshened(stored) => {
             came(asked, times.request);
-            return place.finish(outcome);
+            place.finish(outcome);
+            return Some(stored);
         }
         Reception::Body(receiving) => receiving,
     };
@@ -725,17 +870,21 @@ async fn receive(
                 if place.is_long_held() {
                     place = match place.into_stream(asked, outcome) {
                         Ok(place) => place,
-                        Err(_) => return receiving.fail(FetchFault::Shed),
+                        Err(_) => {
+                            receiving.fail(FetchFault::Shed);
+                            return None;
+                        }
                     };
                 }
                 if receiving.chunk(chunk).await.is_err() {
                     // Nobody wants the rest. Its slot stays taken for the learned cost: the origin does not know.
-                    return;
+                    return None;
                 }
             }
             Some(Err(_)) => {
                 place.finish(Outcome::FAILED);
-                return receiving.fail(FetchFault::BrokeOff);
+                receiving.fail(FetchFault::BrokeOff);
+                return None;
             }
             None => {
                 came(asked, times.request);

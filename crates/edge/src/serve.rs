@@ -23,6 +23,7 @@ use crate::cache::key::KeyRef;
 use crate::cache::purge::is_purge_method;
 use crate::clock::UnixMillis;
 use crate::compress::passing::{self, Wish};
+use crate::disk::record::Identity;
 use crate::fields::Fields;
 use crate::forward;
 use crate::head::{ClientFault, Framing, Head};
@@ -157,7 +158,7 @@ pub(crate) fn at_once(
             keep_alive: head.keep_alive,
         };
     }
-    if let Some(group) = turned_away_at_once(client, running, site, &key, head, &reading) {
+    if let Some(group) = turned_away_at_once(client, running, site, &key, head, &target, &reading) {
         counters.requests.add(1);
         counters.waiting.add(1);
         let asker = Asker::of(head, running.plan.sites[site].language);
@@ -249,6 +250,7 @@ fn turned_away_at_once(
     site: SiteId,
     key: &KeyRef<'_>,
     head: &Head<'_, '_>,
+    target: &Target<'_>,
     reading: &Reading,
 ) -> Option<Group> {
     let shared = &client.shard.shared;
@@ -267,7 +269,21 @@ fn turned_away_at_once(
     {
         return None;
     }
-    ask.class = asked::class_of(&running.plan.sites[site], state, address, head);
+    let plan = &running.plan.sites[site];
+    let page = Identity {
+        site: plan.name.as_bytes(),
+        scheme: key.scheme(),
+        host: head.host.as_bytes(),
+        target: target.kept.as_bytes(),
+        mark: reading.keyed(),
+    };
+    // Something better than a page that says wait.
+    if shared.saved.has_copy(plan, &page) {
+        return None;
+    }
+    let class = asked::class_of(plan, state, address, head);
+    let is_strange = asked::is_strange(&shared.saved, plan, &target.kept);
+    ask.class = asked::place_in_line(class, is_strange);
     let away = ask.class != Class::Staff && state.admission.turn_away_at_once(&ask);
     away.then_some(ask.group)
 }

@@ -25,6 +25,7 @@ use crate::occupancy::{Occupancy, Patience, Seat};
 use crate::origin::{Origin, OriginHealth};
 use crate::pages::Pages;
 use crate::plan::{Plan, Site, SiteId};
+use crate::saved::Saved;
 use crate::staff::StaffSessions;
 use crate::stats::Counters;
 
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub running: ArcSwap<Running>,
     pub occupancy: Arc<Occupancy>,
     pub cache: Arc<Cache>,
+    /// What outlives a restart and the origin.
+    pub saved: Saved,
     pub pages: Pages,
     /// Request bodies taken in before admission.
     pub uploads: Arc<Budget>,
@@ -151,12 +154,13 @@ impl Running {
 }
 
 impl Shared {
-    pub(crate) fn new(running: Running, cache: Arc<Cache>) -> Self {
+    pub(crate) fn new(running: Running, cache: Arc<Cache>, saved: Saved) -> Self {
         Self {
             bypass: AtomicBool::new(running.plan.bypass),
             running: ArcSwap::from_pointee(running),
             occupancy: Arc::default(),
             cache,
+            saved,
             pages: Pages::new(),
             uploads: Budget::new(UPLOADS_BYTES_MAX),
             relayed: Budget::new(RELAYED_BYTES_MAX),

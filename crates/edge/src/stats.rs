@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use crate::saved::SavedStats;
+
 /// A sum written by one thread and read by others.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
@@ -57,6 +59,8 @@ counters! {
     hits,
     /// From a stored response past its freshness.
     stale,
+    /// A saved copy, marked with its date.
+    saved_shown,
     /// The origin was asked for a page that may be stored.
     misses,
     /// Shared the fetch of another request.
@@ -112,5 +116,7 @@ pub struct Stats {
     pub cache_entries: u64,
     pub cache_bytes: u64,
     pub cache_bytes_max: u64,
+    #[serde(flatten)]
+    pub saved: SavedStats,
     pub sites: Vec<SiteStats>,
 }

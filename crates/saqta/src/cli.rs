@@ -127,7 +127,8 @@ Examples:
     #[command(
         after_help = "The whole file is checked first. With any problem in it the old settings stay
 and all problems are shown, each with its line. No connection is dropped.
-`listen`, `shards`, `cache_mb` and the number of sites need a restart.
+`listen`, `shards`, `cache_mb`, `disk_cache_gb`, `saved_gb` and the number of
+sites need a restart.
 
 Examples:
   saqta reload

@@ -46,6 +46,13 @@ const HEALTH_PATH_BYTES_MAX: usize = 512;
 const PURGE_TOKEN_BYTES: RangeInclusive<usize> = 16..=128;
 
 const MIB: u64 = 1024 * 1024;
+const GIB: u64 = 1024 * MIB;
+/// Ten times what a usual `cache_mb` holds, and no small server's whole disk.
+const DISK_CACHE_GB_DEFAULT: u64 = 2;
+/// A newsroom of ten years, its pictures left out, has 1 to 3.
+const SAVED_GB_DEFAULT: u64 = saqta_edge::keep::BYTES_MAX_DEFAULT / GIB;
+/// 64 TiB.
+const DISK_GB_MAX: i64 = 64 * 1024;
 
 /// A lost SYN is sent again after 1 s and then after 2 more.
 const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(4);
@@ -80,6 +87,20 @@ pub(crate) fn plan(
     let sites = sites(settings.sites, &refuse, problems_found);
     loops(&sites, &listen, problems_found);
     let cache_mb = cache_mb(settings.cache_mb, sites.len(), problems_found);
+    let disk_cache_gb = count(
+        problems_found,
+        "disk_cache_gb",
+        settings.disk_cache_gb,
+        DISK_CACHE_GB_DEFAULT,
+        0..=DISK_GB_MAX,
+    );
+    let saved_gb = count(
+        problems_found,
+        "saved_gb",
+        settings.saved_gb,
+        SAVED_GB_DEFAULT,
+        0..=DISK_GB_MAX,
+    );
     let limits = limits(settings.limits, problems_found);
     let mut listen: Vec<SocketAddr> = listen.into_iter().map(|(address, _)| address).collect();
     if let Some(running) = running {
@@ -90,8 +111,13 @@ pub(crate) fn plan(
             places.listen_changed(&listen, &running.listen, problems_found);
         }
         places.counts_changed(
-            [shards, cache_mb as usize],
-            [running.shards, (running.cache_bytes_max / MIB) as usize],
+            [shards as u64, cache_mb, disk_cache_gb, saved_gb],
+            [
+                running.shards as u64,
+                running.cache_bytes_max / MIB,
+                running.disk_cache_bytes_max / GIB,
+                running.saved_bytes_max / GIB,
+            ],
             problems_found,
         );
         places.sites_changed(sites.len(), running.sites.len(), problems_found);
@@ -111,6 +137,8 @@ pub(crate) fn plan(
         trust_forwarded: plain(trust_forwarded),
         limits,
         cache_bytes_max: cache_mb * MIB,
+        disk_cache_bytes_max: disk_cache_gb * GIB,
+        saved_bytes_max: saved_gb * GIB,
         bypass: false,
     })
 }
@@ -122,6 +150,8 @@ struct RestartPlaces {
     listen_entries: usize,
     shards: Place,
     cache_mb: Place,
+    disk_cache_gb: Place,
+    saved_gb: Place,
     sites: Vec<Place>,
 }
 
@@ -138,6 +168,8 @@ impl RestartPlaces {
                 .map_or(1, |texts| texts.value.len()),
             shards: place(settings.shards.as_ref()),
             cache_mb: place(settings.cache_mb.as_ref()),
+            disk_cache_gb: place(settings.disk_cache_gb.as_ref()),
+            saved_gb: place(settings.saved_gb.as_ref()),
             sites: settings.sites.iter().map(|site| site.place).collect(),
         }
     }
@@ -156,9 +188,14 @@ impl RestartPlaces {
         );
     }
 
-    /// `[shards, cache_mb]`.
-    fn counts_changed(&self, new: [usize; 2], running: [usize; 2], problems: &mut Problems) {
-        let keys = [("shards", self.shards), ("cache_mb", self.cache_mb)];
+    /// `[shards, cache_mb, disk_cache_gb, saved_gb]`.
+    fn counts_changed(&self, new: [u64; 4], running: [u64; 4], problems: &mut Problems) {
+        let keys = [
+            ("shards", self.shards),
+            ("cache_mb", self.cache_mb),
+            ("disk_cache_gb", self.disk_cache_gb),
+            ("saved_gb", self.saved_gb),
+        ];
         for ((key, place), (new, running)) in keys.into_iter().zip(new.into_iter().zip(running)) {
             if new != running {
                 restart_only(
@@ -433,6 +470,7 @@ struct PlacedSite {
     forward_client_address: ForwardClientAddress,
     profile: Profile,
     purge: PurgePlan,
+    saved: bool,
 }
 
 impl PlacedSite {
@@ -449,6 +487,7 @@ impl PlacedSite {
             forward_client_address: self.forward_client_address,
             profile: self.profile,
             purge: self.purge,
+            saved: self.saved,
         })
     }
 }
@@ -619,6 +658,7 @@ fn site(written: SiteSettings, refuse: &[(IpNet, Place)], problems: &mut Problem
         }),
         staff: plain(staff),
         purge,
+        saved: written.saved.is_none_or(|saved| saved.value),
         mode: choice(
             problems,
             "mode",

@@ -33,7 +33,11 @@ pub(crate) fn purge(edge: &Edge, which: Which, text: &str) -> Answer {
     let said = if which == Which::Forget {
         match edge.forget(host, &what) {
             None => return no_site(),
-            Some(gone) => format!("forgotten: {} in memory", counted(count(gone), "address")),
+            Some(gone) => format!(
+                "forgotten: {} in memory, {} on disk",
+                counted(count(gone.in_memory), "address"),
+                count(gone.on_disk)
+            ),
         }
     } else {
         match edge.purge(host, &what) {

@@ -68,7 +68,7 @@ pub(crate) fn run(source: Source, mut plan: Plan, data: &Path) -> Result<ExitCod
         data if data == Path::new(cli::DATA_DEFAULT) => String::new(),
         data => format!(" --data {}", data.display()),
     };
-    let edge = Edge::start(plan.clone())?;
+    let edge = Edge::start_in(plan.clone(), folder.path())?;
     let listening: Vec<String> = edge
         .addresses()
         .iter()

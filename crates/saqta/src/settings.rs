@@ -51,6 +51,10 @@ pub struct Settings {
     pub trust_forwarded: Option<Texts>,
     /// Memory for stored responses, in MiB, all sites together.
     pub cache_mb: Option<Written<i64>>,
+    /// The same on disk, in GiB.
+    pub disk_cache_gb: Option<Written<i64>>,
+    /// Disk for the always-online copies, in GiB, all sites together.
+    pub saved_gb: Option<Written<i64>>,
     pub limits: LimitsSettings,
     pub sites: Vec<SiteSettings>,
 }
@@ -136,6 +140,8 @@ pub struct SiteSettings {
     pub purge_from: Option<Texts>,
     /// Or whoever sends this with them.
     pub purge_token: Option<Written<String>>,
+    /// Copies of its public pages are kept for when its origin is out of reach.
+    pub saved: Option<Written<bool>>,
 }
 
 impl SiteSettings {
@@ -169,6 +175,7 @@ impl SiteSettings {
             obey_no_store: None,
             purge_from: None,
             purge_token: None,
+            saved: None,
         }
     }
 }
@@ -179,6 +186,8 @@ const TOP_KEYS: &[&str] = &[
     "refuse",
     "trust_forwarded",
     "cache_mb",
+    "disk_cache_gb",
+    "saved_gb",
     "limits",
     "site",
 ];
@@ -223,6 +232,7 @@ const SITE_KEYS: &[&str] = &[
     "obey_no_store",
     "purge_from",
     "purge_token",
+    "saved",
 ];
 
 /// Where a key that is unknown in one section belongs.
@@ -375,6 +385,8 @@ fn settings(mut top: Section<'_, '_>) -> Settings {
         refuse: top.texts("refuse"),
         trust_forwarded: top.texts("trust_forwarded"),
         cache_mb: top.whole_number("cache_mb"),
+        disk_cache_gb: top.whole_number("disk_cache_gb"),
+        saved_gb: top.whole_number("saved_gb"),
         limits: top
             .table("limits", "[limits]", LIMITS_KEYS)
             .map(limits)
@@ -431,6 +443,7 @@ fn site(place: Place, mut section: Section<'_, '_>) -> SiteSettings {
         obey_no_store: section.switch("obey_no_store"),
         purge_from: section.texts("purge_from"),
         purge_token: section.text("purge_token"),
+        saved: section.switch("saved"),
     };
     section.finish(SECTIONS);
     site

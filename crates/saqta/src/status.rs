@@ -122,6 +122,7 @@ impl Status {
                 ),
             );
         }
+        screen += &self.on_disk();
         screen += &row(
             "bypass",
             if self.bypass {
@@ -135,6 +136,57 @@ impl Status {
             screen += &row("site", &self.site(site));
         }
         screen
+    }
+
+    /// What the data folder holds.
+    fn on_disk(&self) -> String {
+        let row = |subject: &str, text: &str| screen::row("", Tone::Plain, subject, text, false);
+        let mut rows = String::new();
+        if let (Some(pages), Some(assets), Some(bytes), Some(most)) = (
+            self.count("saved_pages"),
+            self.count("saved_assets"),
+            self.count("saved_bytes"),
+            self.count("saved_bytes_max"),
+        ) {
+            let shown = self
+                .count("saved_shown")
+                .filter(|shown| *shown > 0)
+                .map_or(String::new(), |shown| {
+                    format!(", shown {} times", thousands(shown))
+                });
+            rows += &row(
+                "saved",
+                &format!(
+                    "{} pages, {} files for them, {} of {} MiB{shown}",
+                    thousands(pages),
+                    thousands(assets),
+                    bytes >> 20,
+                    most >> 20
+                ),
+            );
+        }
+        if let (Some(files), Some(bytes), Some(most)) = (
+            self.count("disk_files"),
+            self.count("disk_bytes"),
+            self.count("disk_bytes_max"),
+        ) {
+            rows += &row(
+                "cache on disk",
+                &format!(
+                    "{} stored, {} of {} MiB",
+                    thousands(files),
+                    bytes >> 20,
+                    most >> 20
+                ),
+            );
+        }
+        if self.edge["disk_resting"].as_bool() == Some(true) {
+            rows += &row(
+                "disk",
+                "takes nothing at present: full or failing; what it has is used on",
+            );
+        }
+        rows
     }
 
     /// Two columns: now, and since the start.

@@ -72,6 +72,9 @@ const PLANTS: &[(&str, &str)] = &[
     ("in the origin's answer", "zhauap-ishindegi-esim"),
 ];
 
+/// Of the front page, which is everybody's.
+const PUBLIC_PAGE: &str = "<!doctype html><html><head><title>News</title></head><body><a href=/stored/a>ashyq-habar</a></body></html>";
+
 /// The origin must have been asked with these, or the readers never came through.
 const FORWARDED: &[&str] = &[
     "address",
@@ -380,6 +383,12 @@ fn answer(mut stream: &TcpStream, target: &str, book: &Book) -> bool {
     let greeting = format!("{name}: {target}");
     let said = match target.split(['?', '/']).nth(1).unwrap_or("") {
         "stored" => page("200 OK", "Cache-Control: public, max-age=60\r\n", &greeting),
+        // What anybody may have: it lies in the data folder, and shows that this test would find it there.
+        "" => page(
+            "200 OK",
+            "Content-Type: text/html\r\nCache-Control: public, max-age=1\r\n",
+            PUBLIC_PAGE,
+        ),
         "wp-login.php" => page(
             "302 Found",
             &format!(
@@ -1047,6 +1056,14 @@ fn nothing_about_a_reader_is_written() {
         "{requests} requests; {bytes} bytes written in {} places:\n{names}",
         written.len()
     );
+    // Copies are kept, or this would say nothing of them.
+    for part in ["data/saved", "data/cache", "data/known"] {
+        assert!(names.contains(part), "{part}");
+    }
+    let is_copy = |(name, bytes): &&(String, Vec<u8>)| {
+        name.contains("data/saved/") && contains(bytes, "ashyq-habar")
+    };
+    assert!(written.iter().any(|file| is_copy(&file)));
     for (place, bytes) in &written {
         assert_eq!(
             found(PLANTS, bytes),

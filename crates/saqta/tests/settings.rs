@@ -210,7 +210,7 @@ const ABOVE_THE_SITE: &[(&str, &str)] = &[
     ),
     (
         "zzzzzzzz = 1",
-        "f:1: `zzzzzzzz` is not a setting of the top of the file\n    take it out; the top of the file knows: listen, shards, refuse, trust_forwarded, cache_mb, limits, site\n",
+        "f:1: `zzzzzzzz` is not a setting of the top of the file\n    take it out; the top of the file knows: listen, shards, refuse, trust_forwarded, cache_mb, disk_cache_gb, saved_gb, limits, site\n",
     ),
     (
         "limits = 3",
@@ -548,7 +548,7 @@ const FILES: &[(&str, &str)] = &[
          f:6: this site has no hosts\n    write the names readers type: hosts = [\"news.example\", \"www.news.example\"]; or any_host = true for all\n\
          f:7: the origin is https, which comes later\n    for now let it listen without TLS on this machine or a private network, and write http:// and that address\n\
          f:8: `mode` cannot be \"observ\"\n    write mode = \"observe\" or \"protect\"\n\
-         f:9: `port` is not a setting of [[site]]\n    take it out; [[site]] knows: name, hosts, any_host, origin, staff, mode, language, forward_client_address, keep_host, connect_timeout, response_timeout, idle_timeout, concurrency_max, health_path, profile, lifetime, languages, session_cookies, keyed_cookies, ignored_cookies, private_paths, content_parameters, ignored_parameters, obey_no_store, purge_from, purge_token\n",
+         f:9: `port` is not a setting of [[site]]\n    take it out; [[site]] knows: name, hosts, any_host, origin, staff, mode, language, forward_client_address, keep_host, connect_timeout, response_timeout, idle_timeout, concurrency_max, health_path, profile, lifetime, languages, session_cookies, keyed_cookies, ignored_cookies, private_paths, content_parameters, ignored_parameters, obey_no_store, purge_from, purge_token, saved\n",
     ),
 ];
 
@@ -674,7 +674,7 @@ const AGAIN: &[(&str, &str, &str)] = &[
         "f:1: `cache_mb` is 0; it goes from 1 to 1048576\n    write cache_mb = 1, or leave it out\n\
          f:2: \"80\" is not an address with a port\n    write 0.0.0.0:80 to be reachable from everywhere, 127.0.0.1:80 from this machine only\n\
          f:4: `shards` is now 3; what runs has 2\n    restart Saqta to change it, or write shards = 2 and reload\n\
-         f:5: `x` is not a setting of the top of the file\n    take it out; the top of the file knows: listen, shards, refuse, trust_forwarded, cache_mb, limits, site\n",
+         f:5: `x` is not a setting of the top of the file\n    take it out; the top of the file knows: listen, shards, refuse, trust_forwarded, cache_mb, disk_cache_gb, saved_gb, limits, site\n",
     ),
 ];
 

@@ -85,7 +85,7 @@ impl What {
         Self::Tags(vec![tag_mark(tag)])
     }
 
-    pub(super) fn concerns(&self, target: &[u8], tags: &Tags) -> bool {
+    pub fn concerns(&self, target: &[u8], tags: &Tags) -> bool {
         match self {
             Self::Target(wanted) => target == wanted,
             Self::Path(path) => path_of(target) == path,

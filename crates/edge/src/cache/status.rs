@@ -65,6 +65,17 @@ impl CacheStatus {
         }
     }
 
+    /// A saved copy, which no freshness is claimed for.
+    pub const SAVED: Self = Self {
+        hit: true,
+        forward: None,
+        forward_status: None,
+        stored: false,
+        collapsed: false,
+        ttl_secs: None,
+        detail: Some("saved"),
+    };
+
     #[must_use]
     pub fn with_detail(mut self, detail: &'static str) -> Self {
         self.detail = Some(detail);

@@ -38,18 +38,21 @@ fn shard() -> Rc<Shard> {
             forward_client_address: ForwardClientAddress::Full,
             profile: Profile::default(),
             purge: PurgePlan::default(),
+            saved: true,
         }],
         any_host: None,
         refuse: Networks::default(),
         trust_forwarded: Networks::default(),
         limits: Limits::default(),
         cache_bytes_max: 1024 * 1024,
+        disk_cache_bytes_max: 0,
+        saved_bytes_max: 0,
         bypass: false,
     };
     let cache = Cache::new(1, plan.cache_bytes_max).unwrap();
     let running = Running::new(plan, None, &RandomState::new());
     Rc::new(Shard::new(
-        Arc::new(Shared::new(running, cache)),
+        Arc::new(Shared::new(running, cache, crate::saved::Saved::default())),
         Arc::default(),
         Arc::new(Mutex::new(Tally::new(1, 1))),
     ))

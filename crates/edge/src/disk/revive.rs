@@ -9,10 +9,12 @@ use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method};
 
 use super::record::Response;
-use crate::cache::freshness::{Asked, Times, Unstorable, judge};
+use crate::cache::freshness::{Asked, Times, Unstorable, judge_for};
 use crate::cache::stored::{Doubt, Draft, Stored};
 use crate::cache::vary::Selection;
 use crate::clock::UnixMillis;
+use crate::fields::Fields;
+use crate::profile::House;
 
 impl Response {
     /// `None`: nobody may have it without the origin's word, so it is no use to anybody when there is none.
@@ -30,11 +32,16 @@ impl Response {
         })
     }
 
-    /// `serial`: as for any stored response, one that nobody outside can foresee.
+    /// `request`: of whoever is about to get it, for what it varies by. `serial`: as for any stored response, one that nobody outside can foresee.
     ///
     /// # Errors
     /// When it may no longer be stored at all.
-    pub fn into_stored(self, serial: u64) -> Result<Stored, Unstorable> {
+    pub fn into_stored<F: Fields + ?Sized>(
+        self,
+        house: Option<&House>,
+        request: &F,
+        serial: u64,
+    ) -> Result<Stored, Unstorable> {
         let mut judged = self.headers.clone();
         judged.insert(header::AGE, HeaderValue::from(self.age_secs));
         let asked = Asked {
@@ -46,9 +53,8 @@ impl Response {
             request: self.received,
             response: self.received,
         };
-        let freshness = judge(&asked, self.status, &judged, times)?;
-        let selection =
-            Selection::of(&self.headers, &HeaderMap::new()).ok_or(Unstorable::VaryAny)?;
+        let freshness = judge_for(&asked, house, self.status, &judged, times)?;
+        let selection = Selection::of(&self.headers, request).ok_or(Unstorable::VaryAny)?;
         Ok(Stored::new(Draft {
             status: self.status,
             headers: self.headers,
@@ -66,6 +72,7 @@ mod tests {
     use http::{HeaderName, StatusCode};
 
     use super::*;
+    use crate::cache::freshness::judge;
 
     const NOW: UnixMillis = UnixMillis(1_750_000_000_000);
 
@@ -117,7 +124,7 @@ mod tests {
         for (away_secs, is_fresh) in [(0, true), (300, true), (599, true), (601, false)] {
             let left = UnixMillis(NOW.0 + 10_000);
             let response = Response::of(&before, left).unwrap();
-            let after = response.into_stored(2).unwrap();
+            let after = response.into_stored(None, &HeaderMap::new(), 2).unwrap();
             let now = UnixMillis(NOW.0 + away_secs * 1000);
             assert_eq!(after.is_fresh(now), is_fresh, "{away_secs}");
             assert_eq!(

@@ -53,7 +53,12 @@ impl State {
             return None;
         }
         let planned = self.refresh.planned;
-        if planned.is_none_or(|planned| now.since(planned) >= PLAN_EVERY || now < planned) {
+        // A page has come that is no page without what it names.
+        let lacks_assets = self.refresh.due.is_empty()
+            && self.wanted.values().any(|wanted| wanted.asked.is_none());
+        let is_old =
+            planned.is_none_or(|planned| now.since(planned) >= PLAN_EVERY || now < planned);
+        if is_old || lacks_assets {
             self.plan(site, now);
         }
         let address = self.refresh.due.pop_front()?;
@@ -61,9 +66,27 @@ impl State {
         Some(address)
     }
 
+    pub(super) fn look_again(&mut self, matches: &dyn Fn(&[u8]) -> bool) {
+        for entry in self.entries.values() {
+            if self.refresh.due.len() >= DUE_MAX {
+                break;
+            }
+            let address = &entry.address;
+            let is_due = entry.class != Class::Asset
+                && address.mark.is_empty()
+                && matches(&address.target)
+                && !self.refresh.due.contains(address);
+            if is_due {
+                self.refresh.due.push_front(address.clone());
+            }
+        }
+    }
+
     fn plan(&mut self, site: &KeepSite, now: UnixMillis) {
         self.refresh.planned = Some(now);
-        let mut due: VecDeque<Address> = VecDeque::new();
+        // What was told to be looked at again waits since before.
+        let mut due = std::mem::take(&mut self.refresh.due);
+        due.truncate(DUE_MAX / 2);
         for wanted in self.wanted.values_mut() {
             let rested = wanted
                 .asked
@@ -85,7 +108,7 @@ impl State {
             .values()
             .any(|entry| Some(&entry.address) == front.as_ref());
         if !has_front {
-            due.extend(front.clone());
+            due.extend(front.clone().filter(|front| !due.contains(front)));
         }
         let mut articles: Vec<(u32, &mut Entry)> = Vec::new();
         for entry in self.entries.values_mut() {

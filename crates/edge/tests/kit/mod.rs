@@ -177,12 +177,15 @@ pub fn plan(origin: SocketAddr) -> Plan {
             forward_client_address: ForwardClientAddress::Full,
             profile: saqta_edge::profile::Profile::default(),
             purge: PurgePlan::default(),
+            saved: true,
         }],
         any_host: None,
         refuse: Networks::default(),
         trust_forwarded: Networks::default(),
         limits: Limits::default(),
         cache_bytes_max: 32 * 1024 * 1024,
+        disk_cache_bytes_max: 0,
+        saved_bytes_max: 0,
         bypass: false,
     }
 }

@@ -1,0 +1,140 @@
+//! Keeps the saved copies young: one request at a time, as an anonymous reader, in the last class of admission and only when the origin is at ease.
+//!
+//! What is due, [`crate::keep::Keep::due`] says: missing style sheets first, the front page, feeds, the articles that are read most. An answer goes the way of
+//! every other into the cache and from there to the copies, so there is one place where it is decided what may be kept. One shard does this for all.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderValue, Version, header};
+use saqta_detect::network::Group;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::admission::Class;
+use crate::asked::Asked;
+use crate::cache::key::Scheme;
+use crate::cache::{Lookup, RequestDirectives};
+use crate::clock::UnixMillis;
+use crate::disk::record::Address;
+use crate::forward;
+use crate::origin::health::State;
+use crate::plan::SiteId;
+use crate::profile::Reading;
+use crate::read;
+use crate::saved::Public;
+use crate::shard::{Running, Shard};
+
+/// How often it is looked whether something is due. Less than [`crate::keep::refresh::GAP`], so that one site does not wait for another.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// What is known of addresses is written down: what a crash loses is learned again from the front page.
+const NOTE_EVERY: Duration = Duration::from_secs(600);
+/// Whoever asks is this machine.
+const OURSELVES: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+pub(crate) async fn renew(shard: Rc<Shard>) {
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut noted = Instant::now();
+    loop {
+        look.tick().await;
+        let saved = &shard.shared.saved;
+        if noted.elapsed() >= NOTE_EVERY {
+            noted = Instant::now();
+            saved.note_known();
+        }
+        if saved.keep().is_none() || shard.shared.bypassed() {
+            continue;
+        }
+        let running = Arc::clone(&shard.running());
+        for site in 0..running.plan.sites.len() {
+            renew_one(&shard, &running, site).await;
+        }
+    }
+}
+
+async fn renew_one(shard: &Rc<Shard>, running: &Arc<Running>, site: SiteId) {
+    let Some(keep) = shard.shared.saved.keep() else {
+        return;
+    };
+    let plan = &running.plan.sites[site];
+    if !plan.saved || !is_at_ease(running, site) {
+        return;
+    }
+    let Some(address) = keep.due(plan.name.as_bytes(), UnixMillis::now()) else {
+        return;
+    };
+    if let Some(asked) = asked(running, site, &address) {
+        fetch(shard, &asked).await;
+    }
+    keep.fetched(plan.name.as_bytes(), UnixMillis::now());
+}
+
+/// Up, and half of what it bears is free.
+fn is_at_ease(running: &Running, site: SiteId) -> bool {
+    let state = &running.sites[site];
+    let admission = state.admission.stats();
+    let waits = admission.classes.iter().any(|class| class.queued > 0);
+    state.health.state() == State::Closed && !waits && admission.in_flight * 2 <= admission.limit
+}
+
+async fn fetch(shard: &Rc<Shard>, asked: &Asked) {
+    let cache = &shard.shared.cache;
+    let key = read::key(cache, asked);
+    let now = UnixMillis::now();
+    let mut headers = HeaderMap::new();
+    if let Ok(host) = HeaderValue::from_str(asked.authority.as_str()) {
+        headers.insert(header::HOST, host);
+    }
+    let fields = asked.reading.sent(&asked.site().profile, &headers);
+    let (stale, flight) = match cache.lookup(&key, &fields, RequestDirectives::Ignore, now) {
+        // As good as asked for; the copy only has to hear of it.
+        Lookup::Fresh(stored) => {
+            if let Some(house) = read::house(asked, stored.headers()) {
+                let public = Public { asked, house, now };
+                shard.shared.saved.offer(&public, &stored);
+            }
+            return;
+        }
+        Lookup::Stale(stale) => (Some(stale.stored), stale.flight),
+        Lookup::Miss(miss) => (None, miss.flight),
+        Lookup::HitForMiss(_) | Lookup::Bypass(_) | Lookup::NotCached => (None, 0),
+    };
+    let Some(fetch) = cache.begin(&key, flight, stale) else {
+        // Somebody's request is on its way for the same.
+        return;
+    };
+    let _busy = shard.shared.busy();
+    read::run_fetch(shard, asked, headers, fetch).await;
+}
+
+/// The request of a reader who says nothing.
+fn asked(running: &Arc<Running>, site: SiteId, address: &Address) -> Option<Asked> {
+    let plan = &running.plan.sites[site];
+    let authority = Authority::try_from(&*address.host).ok()?;
+    let target = PathAndQuery::try_from(&*address.target).ok()?;
+    let profile = &plan.profile;
+    let reading = Reading::of(profile, &HeaderMap::new())
+        .at_most(profile.standing_of_target(target.path(), target.query()));
+    let scheme = match address.scheme {
+        Scheme::Http => forward::Scheme::Http,
+        Scheme::Https => forward::Scheme::Https,
+    };
+    Some(Asked {
+        shape: running.sites[site].shapes.shape(&address.target),
+        running: Arc::clone(running),
+        site_id: site,
+        authority,
+        target,
+        taken: Arc::default(),
+        reading,
+        client: OURSELVES,
+        scheme,
+        version: Version::HTTP_11,
+        class: Class::Signature,
+        is_strange: false,
+        group: Group::of(OURSELVES),
+    })
+}

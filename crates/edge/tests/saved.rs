@@ -1,0 +1,369 @@
+//! The origin is dead, the program has just started, and readers get the newspaper: real sockets, a real folder.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests say so when they fail"
+)]
+
+mod kit;
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use kit::{Answer, Asked, Client, Origin, PATIENCE, page, plan};
+use saqta_edge::Edge;
+use saqta_edge::cache::purge::What;
+use saqta_edge::plan::{Networks, Plan};
+use saqta_edge::profile::{Profile, System};
+use tokio::time::Instant;
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path =
+            std::env::temp_dir().join(format!("saqta-saved-{}-{number}", std::process::id()));
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+/// What the newsroom's server does.
+#[derive(Default)]
+struct Newsroom {
+    dead: AtomicBool,
+    withdrawn: AtomicBool,
+}
+
+const STORY: &str = "<!doctype html><html lang=ru><head><title>Паводок в Атырау</title><link rel=stylesheet href=/style.css></head>\
+     <body><h1>Паводок</h1><p>Вода поднялась на метр.</p><form method=post action=/comment><button>Send</button></form></body></html>";
+
+fn newsroom(state: Arc<Newsroom>) -> Origin {
+    Origin::start(move |asked: &Asked, stream| {
+        if state.dead.load(Ordering::Relaxed) {
+            // Hangs up on everybody.
+            drop(stream.shutdown(std::net::Shutdown::Both));
+            return Vec::new();
+        }
+        let target = asked.line.split(' ').nth(1).unwrap_or("/");
+        let html = "Content-Type: text/html; charset=utf-8\r\nCache-Control: max-age=1\r\n";
+        let ok = |fields: &str, body: &str| page("200 OK", fields, body);
+        if asked
+            .field("cookie")
+            .is_some_and(|cookie| cookie.contains("wordpress_logged_in_"))
+        {
+            return ok(html, "<html><body>Salem, planted-editor</body></html>");
+        }
+        match target {
+            "/" => ok(
+                html,
+                "<!doctype html><html lang=kk><head><title>Жаңалықтар</title><link rel=stylesheet href=/style.css>\
+                 <link rel=alternate type=application/rss+xml href=/feed></head>\
+                 <body><a href=/story>Паводок</a> <a href='/?p=7'>7</a> <a href=/feed>RSS</a><p>Бүгінгі жаңалықтар осында.</p></body></html>",
+            ),
+            "/story" if state.withdrawn.load(Ordering::Relaxed) => page("410 Gone", html, "gone"),
+            "/story" | "/?p=7" => ok(html, STORY),
+            "/style.css" => ok(
+                "Content-Type: text/css\r\nCache-Control: max-age=60\r\n",
+                "body{color:#111}",
+            ),
+            "/feed" => ok(
+                "Content-Type: application/rss+xml\r\nCache-Control: max-age=1\r\n",
+                "<rss><channel><item><link>https://a.kz/story</link></item></channel></rss>",
+            ),
+            _ => ok(
+                html,
+                &format!(
+                    "<html lang=en><head><title>Found</title></head><body>{target} planted</body></html>"
+                ),
+            ),
+        }
+    })
+}
+
+fn plan_with_disk(origin: SocketAddr) -> Plan {
+    let mut plan = plan(origin);
+    plan.saved_bytes_max = 256 * 1024 * 1024;
+    plan.sites[0].profile = Profile::of(System::WordPress);
+    plan
+}
+
+fn get(edge: &Edge, target: &str) -> Answer {
+    Client::connect(edge).get(target)
+}
+
+fn get_with(edge: &Edge, target: &str, fields: &str) -> Answer {
+    Client::connect(edge)
+        .send(format!(
+            "GET {target} HTTP/1.1\r\nHost: a.kz\r\n{fields}\r\n"
+        ))
+        .answer()
+        .expect("an answer")
+}
+
+/// What is learned and kept, other threads do.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Reads the front page, then what it links to, as a browser does.
+fn read_everything(edge: &Edge) {
+    assert_eq!(get(edge, "/").status, 200);
+    edge.settle();
+    for target in ["/story", "/?p=7", "/feed", "/style.css"] {
+        assert_eq!(get(edge, target).status, 200, "{target}");
+    }
+    edge.settle();
+    until("style sheets and pages are kept", || {
+        let saved = edge.stats().saved;
+        saved.saved_pages >= Some(3) && saved.saved_assets >= Some(1)
+    });
+    edge.settle();
+}
+
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.push((path.clone(), fs::read(path).unwrap()));
+            }
+        }
+    }
+    found
+}
+
+fn holds(folder: &Path, text: &str) -> bool {
+    files(folder)
+        .iter()
+        .any(|(_, bytes)| memchr_find(bytes, text.as_bytes()))
+}
+
+fn memchr_find(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
+}
+
+fn assert_is_saved(answer: &Answer, words: &str) {
+    assert_eq!(answer.status, 200, "{}", answer.head);
+    assert_eq!(answer.cache(), "saqta; hit; detail=saved");
+    assert!(answer.text().contains(words), "{}", answer.text());
+}
+
+#[test]
+fn a_restart_with_a_dead_origin_serves_the_newspaper() {
+    let folder = Folder::new();
+    let state = Arc::new(Newsroom::default());
+    let origin = newsroom(Arc::clone(&state));
+    let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
+    read_everything(&edge);
+    // A search, a stranger's invention and an editor's page are read too.
+    assert!(get(&edge, "/?s=planted-term").text().contains("planted"));
+    assert!(get(&edge, "/planted-path").text().contains("planted"));
+    let own = get_with(
+        &edge,
+        "/story",
+        "Cookie: wordpress_logged_in_a=planted-cookie\r\nUser-Agent: planted-agent\r\n",
+    );
+    assert!(own.text().contains("planted-editor"));
+    edge.settle();
+    state.dead.store(true, Ordering::Relaxed);
+    edge.stop(Duration::ZERO);
+    assert!(!holds(&folder.0, "planted"));
+
+    let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
+    edge.settle();
+    let front = get(&edge, "/");
+    assert_is_saved(&front, "Бүгінгі жаңалықтар");
+    assert!(front.text().contains("сақталған көшірмесі"));
+    assert_eq!(front.field("cache-control"), Some("no-store"));
+    let story = get(&edge, "/story");
+    assert_is_saved(&story, "Вода поднялась");
+    assert!(story.text().contains("сохранённая копия") && story.text().contains(" UTC"));
+    assert!(story.text().contains("Сейчас отправить нельзя."));
+    assert_is_saved(&get(&edge, "/?p=7"), "Вода поднялась");
+    let style = get(&edge, "/style.css");
+    assert_eq!(
+        (style.status, style.text().as_str()),
+        (200, "body{color:#111}")
+    );
+    let feed = get(&edge, "/feed");
+    assert_is_saved(&feed, "<rss><channel><item>");
+    assert!(!feed.text().contains("role="));
+    // The entity tag is the copy's, and so is its length.
+    let etag = story.field("etag").unwrap();
+    let again = get_with(&edge, "/story", &format!("If-None-Match: {etag}\r\n"));
+    assert_eq!(again.status, 304);
+    // What is nobody's newspaper is not there.
+    for target in ["/?s=planted-term", "/planted-path"] {
+        assert_eq!(get(&edge, target).status, 502, "{target}");
+    }
+    // Standing aside takes the copies along.
+    edge.bypass(true);
+    assert_eq!(get(&edge, "/story").status, 502);
+    edge.bypass(false);
+    // Forms do not go to copies.
+    let posted = Client::connect(&edge)
+        .send("POST /story HTTP/1.1\r\nHost: a.kz\r\nContent-Length: 1\r\n\r\nx")
+        .answer()
+        .unwrap();
+    assert_eq!(posted.status, 502);
+    assert!(edge.stats().totals.saved_shown >= 6);
+}
+
+#[test]
+fn staff_see_what_is_there_and_not_a_copy() {
+    let folder = Folder::new();
+    let state = Arc::new(Newsroom::default());
+    let origin = newsroom(Arc::clone(&state));
+    let mut plan = plan_with_disk(origin.address);
+    plan.sites[0].staff = Networks(vec!["127.66.0.0/24".parse().unwrap()]);
+    let edge = Edge::start_in(plan, &folder.0).unwrap();
+    read_everything(&edge);
+    state.dead.store(true, Ordering::Relaxed);
+    // Past its second in memory, which may stand in for staff too.
+    edge.forget(None, &What::Path(b"/nothing".to_vec()));
+    edge.purge(None, &What::Path(b"/style.css".to_vec()));
+    let editor = |target: &str| {
+        let mut client = Client::connect(&edge);
+        client.stream = kit::connect_from(Ipv4Addr::new(127, 66, 0, 9), edge.addresses()[0]);
+        client.get(target)
+    };
+    assert!(!editor("/story").cache().contains("saved"));
+}
+
+#[test]
+fn what_is_withdrawn_or_forgotten_leaves_no_trace() {
+    let folder = Folder::new();
+    let state = Arc::new(Newsroom::default());
+    let origin = newsroom(Arc::clone(&state));
+    let mut plan = plan_with_disk(origin.address);
+    plan.disk_cache_bytes_max = 64 * 1024 * 1024;
+    let edge = Edge::start_in(plan, &folder.0).unwrap();
+    read_everything(&edge);
+    assert!(holds(&folder.0, "Вода поднялась"));
+    let gone = edge
+        .forget(Some("a.kz"), &What::Path(b"/story".to_vec()))
+        .unwrap();
+    assert!(gone.on_disk >= 1, "{gone:?}");
+    let gone = edge
+        .forget(Some("a.kz"), &What::Target(b"/?p=7".to_vec()))
+        .unwrap();
+    assert!(gone.on_disk >= 1, "{gone:?}");
+    assert!(!holds(&folder.0, "Вода поднялась"));
+    // Read once more it is kept once more; withdrawn by the newsroom it goes by itself.
+    assert_eq!(get(&edge, "/story").status, 200);
+    edge.settle();
+    assert!(holds(&folder.0, "Вода поднялась"));
+    state.withdrawn.store(true, Ordering::Relaxed);
+    edge.purge(Some("a.kz"), &What::Path(b"/story".to_vec()));
+    until("the withdrawal is seen", || {
+        get(&edge, "/story").status == 410
+    });
+    edge.settle();
+    assert!(!holds(&folder.0, "Вода поднялась"));
+}
+
+#[test]
+fn what_memory_lost_is_found_on_the_caches_disk() {
+    let folder = Folder::new();
+    let state = Arc::new(Newsroom::default());
+    let origin = newsroom(Arc::clone(&state));
+    let mut plan = plan_with_disk(origin.address);
+    plan.saved_bytes_max = 0;
+    plan.disk_cache_bytes_max = 64 * 1024 * 1024;
+    let edge = Edge::start_in(plan.clone(), &folder.0).unwrap();
+    assert_eq!(get(&edge, "/").status, 200);
+    edge.settle();
+    assert_eq!(get(&edge, "/style.css").status, 200);
+    edge.settle();
+    edge.stop(Duration::ZERO);
+    let edge = Edge::start_in(plan, &folder.0).unwrap();
+    edge.settle();
+    let asked = origin.asked().len();
+    let style = get(&edge, "/style.css");
+    assert!(style.cache().starts_with("saqta; hit"), "{}", style.cache());
+    assert_eq!(origin.asked().len(), asked);
+    assert_eq!(edge.stats().saved.disk_read, Some(1));
+}
+
+#[test]
+fn copies_are_made_and_renewed_before_any_reader_asks() {
+    let folder = Folder::new();
+    let state = Arc::new(Newsroom::default());
+    let origin = newsroom(Arc::clone(&state));
+    let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
+    // Nobody asks for anything: the front page and its style sheet come by themselves, from an anonymous reader.
+    until("the front page and its style sheet are kept", || {
+        let saved = edge.stats().saved;
+        saved.saved_pages >= Some(1) && saved.saved_assets >= Some(1)
+    });
+    for asked in origin.asked() {
+        assert_eq!(asked.field("cookie"), None, "{}", asked.head);
+    }
+    edge.settle();
+    state.dead.store(true, Ordering::Relaxed);
+    edge.stop(Duration::ZERO);
+    let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
+    edge.settle();
+    assert_is_saved(&get(&edge, "/"), "Бүгінгі жаңалықтар");
+    assert_eq!(get(&edge, "/style.css").status, 200);
+}
+
+#[test]
+fn a_site_that_wants_no_copies_has_none() {
+    let folder = Folder::new();
+    let state = Arc::new(Newsroom::default());
+    let origin = newsroom(Arc::clone(&state));
+    let mut plan = plan_with_disk(origin.address);
+    plan.shards = 1;
+    let edge = Edge::start_in(plan.clone(), &folder.0).unwrap();
+    read_everything(&edge);
+    plan.sites[0].saved = false;
+    edge.reload(plan.clone()).unwrap();
+    state.dead.store(true, Ordering::Relaxed);
+    edge.stop(Duration::ZERO);
+    let edge = Edge::start_in(plan, &folder.0).unwrap();
+    edge.settle();
+    assert_eq!(get(&edge, "/story").status, 502);
+    assert!(!holds(&folder.0, "Вода поднялась"));
+}
+
+/// A stranger's words in a cookie of a language's name would otherwise lie on disk as the mark of a page.
+#[test]
+fn a_choice_that_is_no_language_is_not_written() {
+    let folder = Folder::new();
+    let origin = newsroom(Arc::default());
+    let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
+    read_everything(&edge);
+    for value in ["planted-choice", "kk"] {
+        let answer = get_with(
+            &edge,
+            "/story",
+            &format!("Cookie: pll_language={value}\r\n"),
+        );
+        assert_eq!(answer.status, 200);
+    }
+    edge.settle();
+    assert!(!holds(&folder.0, "planted-choice"));
+    assert!(holds(&folder.0, "pll_language=kk"));
+}
