@@ -24,6 +24,7 @@ use crate::listen;
 use crate::origin::health::State;
 use crate::plan::{Plan, SiteId};
 use crate::purging;
+use crate::searching;
 use crate::serve;
 use crate::shard::{Running, Shard, Shared};
 use crate::stats::{Counters, SiteStats, Stats, Totals};
@@ -218,7 +219,16 @@ impl Edge {
     /// Takes copies away, and says how many addresses they had; `None`: no site has the host.
     pub fn forget(&self, host: Option<&str>, what: &What) -> Option<u64> {
         let sites = self.sites_of(host);
-        (!sites.is_empty()).then(|| sites.map(|site| self.shared.cache.forget(site, what)).sum())
+        let running = self.shared.running.load();
+        (!sites.is_empty()).then(|| {
+            sites
+                .map(|site| {
+                    let copies = self.shared.cache.forget(site, what);
+                    searching::forget_all(&running.sites[site], what);
+                    copies
+                })
+                .sum()
+        })
     }
 
     fn sites_of(&self, host: Option<&str>) -> std::ops::Range<SiteId> {
@@ -267,6 +277,10 @@ impl Edge {
                             State::HalfOpen => "recovering",
                             State::Open => "down",
                         },
+                        pages_to_search: state
+                            .search
+                            .as_ref()
+                            .map_or(0, |search| search.stats().pages),
                         requests_per_s: last.counts.requests,
                         sources_per_s: last.sources.estimate().round() as u64,
                     }

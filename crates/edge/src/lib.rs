@@ -38,6 +38,7 @@ mod read;
 mod relay;
 pub mod relevance;
 pub mod search;
+mod searching;
 mod serve;
 mod shard;
 pub mod shareable;

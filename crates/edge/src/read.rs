@@ -36,6 +36,7 @@ use crate::origin::OriginError;
 use crate::pass::{self, PassError};
 use crate::place::Place;
 use crate::profile::{self, Profile, Standing};
+use crate::searching;
 use crate::serve::{self, Client, Failure};
 use crate::shard::Shard;
 
@@ -687,7 +688,8 @@ async fn receive(
     mut place: Place,
     times: Times,
 ) {
-    let outcome = pass::outcome_of_status(head.status);
+    let status = head.status;
+    let outcome = pass::outcome_of_status(status);
     if pass::is_stream(&head.headers, &body) {
         place = match place.into_stream(asked, outcome) {
             Ok(place) => place,
@@ -737,7 +739,8 @@ async fn receive(
             None => {
                 came(asked, times.request);
                 place.finish(outcome);
-                return receiving.done();
+                let stored = receiving.done();
+                return searching::fetched(asked, asked_headers, status, stored.as_deref());
             }
         }
     }
