@@ -92,6 +92,8 @@ pub enum Served {
     Miss,
     /// Shared another request's fetch.
     Coalesced,
+    /// Our own page of results, found in stored pages.
+    Searched,
     /// Passed through: the cache had no part in it.
     Pass,
     /// Our own refusal, 4xx or 503.
@@ -101,11 +103,12 @@ pub enum Served {
 }
 
 impl Served {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Hit,
         Self::Stale,
         Self::Miss,
         Self::Coalesced,
+        Self::Searched,
         Self::Pass,
         Self::Refused,
         Self::Waiting,
@@ -122,6 +125,7 @@ impl Served {
             Self::Stale => "stale",
             Self::Miss => "miss",
             Self::Coalesced => "coalesced",
+            Self::Searched => "searched",
             Self::Pass => "pass",
             Self::Refused => "refused",
             Self::Waiting => "waiting",

@@ -27,6 +27,7 @@ use crate::plan::{Plan, SiteId};
 use crate::purging;
 use crate::renew;
 use crate::saved::{self, Saved};
+use crate::searching;
 use crate::serve;
 use crate::shard::{Running, Shard, Shared};
 use crate::stats::{Counters, SiteStats, Stats, Totals};
@@ -263,13 +264,16 @@ impl Edge {
         let sites = self.sites_of(host);
         let running = self.shared.running.load();
         (!sites.is_empty()).then(|| {
-            sites.fold(Forgotten::default(), |sum, site| Forgotten {
-                in_memory: sum.in_memory + self.shared.cache.forget(site, what),
-                on_disk: sum.on_disk
-                    + self
-                        .shared
-                        .saved
-                        .forget(&running.plan.sites[site].name, what),
+            sites.fold(Forgotten::default(), |sum, site| {
+                searching::forget_all(&running.sites[site], what);
+                Forgotten {
+                    in_memory: sum.in_memory + self.shared.cache.forget(site, what),
+                    on_disk: sum.on_disk
+                        + self
+                            .shared
+                            .saved
+                            .forget(&running.plan.sites[site].name, what),
+                }
             })
         })
     }
@@ -326,6 +330,10 @@ impl Edge {
                             State::HalfOpen => "recovering",
                             State::Open => "down",
                         },
+                        pages_to_search: state
+                            .search
+                            .as_ref()
+                            .map_or(0, |search| search.stats().pages),
                         requests_per_s: last.counts.requests,
                         sources_per_s: last.sources.estimate().round() as u64,
                     }

@@ -40,6 +40,7 @@ pub mod relevance;
 mod renew;
 pub mod saved;
 pub mod search;
+mod searching;
 mod serve;
 mod shard;
 pub mod shareable;

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 
+use crate::search::SearchForm;
 use crate::staff;
 
 pub use reading::{AsSent, Reading, has_too_many_unkeyed, unkeyed};
@@ -352,6 +353,22 @@ impl Profile {
 
     pub fn is_login(&self, path: &str) -> bool {
         self.use_of(path, None) == Use::Login
+    }
+
+    /// Searches that the edge may answer from its copy.
+    pub fn searches(&self) -> Vec<SearchForm> {
+        data::searches(self.system)
+            .iter()
+            .chain(data::SEARCHES)
+            .map(|(path, parameter, with)| SearchForm {
+                path: (*path).to_owned(),
+                parameter: (*parameter).to_owned(),
+                with: with
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                    .collect(),
+            })
+            .collect()
     }
 
     /// A parameter that says which page is meant: no copy under another value may stand in for it.

@@ -37,6 +37,7 @@ use crate::pass::{self, PassError};
 use crate::place::Place;
 use crate::profile::{self, House, Profile, Standing};
 use crate::saved::{self, Public};
+use crate::searching;
 use crate::serve::{self, Client, Failure};
 use crate::shard::Shard;
 
@@ -831,7 +832,8 @@ async fn receive(
     mut place: Place,
     times: Times,
 ) -> Option<Arc<Stored>> {
-    let outcome = pass::outcome_of_status(head.status);
+    let status = head.status;
+    let outcome = pass::outcome_of_status(status);
     if pass::is_stream(&head.headers, &body) {
         place = match place.into_stream(asked, outcome) {
             Ok(place) => place,
@@ -889,7 +891,9 @@ async fn receive(
             None => {
                 came(asked, times.request);
                 place.finish(outcome);
-                return receiving.done();
+                let stored = receiving.done();
+                searching::fetched(asked, asked_headers, status, stored.as_deref());
+                return stored;
             }
         }
     }

@@ -191,6 +191,28 @@ impl Search {
         inner.changed.notify_all();
     }
 
+    /// The same with every page whose target is such a one: for whoever knows no host. Walks all of them.
+    pub fn forget_where(&self, is_gone: impl Fn(&str) -> bool) {
+        let inner = &self.inner;
+        let is_gone = |url: &str| is_gone(target_of(url));
+        let mut queue = inner.queue();
+        let Queue { waiting, bytes, .. } = &mut *queue;
+        waiting.retain(|(_, saved)| {
+            let gone = is_gone(&saved.url);
+            if gone {
+                *bytes -= saved.html.len();
+            }
+            !gone
+        });
+        // Which page that is, is not known any more.
+        queue.in_hand = None;
+        if inner.index_mut().forget_where(is_gone) > 0 {
+            inner.answers_are_old();
+        }
+        drop(queue);
+        inner.changed.notify_all();
+    }
+
     /// Blocks until nothing waits to be read: for whoever fills the index from many pages, on a thread of its own.
     pub fn wait_until_read(&self) {
         let mut queue = self.inner.queue();
@@ -364,9 +386,13 @@ impl Inner {
 
     fn take_out(&self, key: u64) {
         if self.index_mut().forget(key) {
-            self.taken_out.fetch_add(1, Ordering::Release);
-            self.answers.clear();
+            self.answers_are_old();
         }
+    }
+
+    fn answers_are_old(&self) {
+        self.taken_out.fetch_add(1, Ordering::Release);
+        self.answers.clear();
     }
 
     fn read_pages(&self, rest: u32) {

@@ -35,6 +35,7 @@ use crate::plan::{Language, Site, SiteId};
 use crate::profile::{AsSent, Reading, Standing, Target};
 use crate::purging;
 use crate::read;
+use crate::searching;
 use crate::shard::{Running, Shard};
 use crate::upgrade::Upgrade;
 use crate::upload::{self, Incoming, Upload};
@@ -158,16 +159,31 @@ pub(crate) fn at_once(
             keep_alive: head.keep_alive,
         };
     }
-    if let Some(group) = turned_away_at_once(client, running, site, &key, head, &target, &reading) {
-        counters.requests.add(1);
-        counters.waiting.add(1);
-        let asker = Asker::of(head, running.plan.sites[site].language);
-        let page = client.shard.shared.pages.page(waiting(group), asker);
-        let bytes = page.body().len();
-        note(client, running, site, head, Served::Waiting, 503, bytes);
-        return own_page_at_once(page, head, head.keep_alive, out);
+    match turned_away_at_once(client, running, site, &key, head, &target, &reading) {
+        None => AtOnce::Exchange,
+        Some(Away::Found(page)) => {
+            counters.requests.add(1);
+            counters.searched.add(1);
+            let bytes = page.body().len();
+            note(client, running, site, head, Served::Searched, 200, bytes);
+            own_page_at_once(&page, head, head.keep_alive, out)
+        }
+        Some(Away::Waits(group)) => {
+            counters.requests.add(1);
+            counters.waiting.add(1);
+            let asker = Asker::of(head, running.plan.sites[site].language);
+            let page = client.shard.shared.pages.page(waiting(group), asker);
+            let bytes = page.body().len();
+            note(client, running, site, head, Served::Waiting, 503, bytes);
+            own_page_at_once(page, head, head.keep_alive, out)
+        }
     }
-    AtOnce::Exchange
+}
+
+/// What is given instead of the origin's answer.
+enum Away {
+    Found(Arc<Prebuilt>),
+    Waits(Group),
 }
 
 fn own_page_at_once(
@@ -242,7 +258,7 @@ fn key_at_once<'a>(
     )
 }
 
-/// Whose request admission turns away now, when nothing but the origin could answer it. Under a flood most requests end so,
+/// A request that admission turns away now, when nothing but the origin could answer it. Under a flood most requests end so,
 /// and at this price an attacker has to send ten times as many.
 fn turned_away_at_once(
     client: &Client,
@@ -252,7 +268,7 @@ fn turned_away_at_once(
     head: &Head<'_, '_>,
     target: &Target<'_>,
     reading: &Reading,
-) -> Option<Group> {
+) -> Option<Away> {
     let shared = &client.shard.shared;
     let state = &running.sites[site];
     let address = client.address(running, head);
@@ -282,17 +298,37 @@ fn turned_away_at_once(
         return None;
     }
     let class = asked::class_of(plan, state, address, head);
+    if class == Class::Staff {
+        return None;
+    }
+    let asker = Asker::of(head, plan.language);
+    let question = searching::question(running, site, head.target, reading, asker);
+    let found = |question| searching::results(state, question, head.host, asker).map(Away::Found);
+    if let Some(question) = question.as_ref().filter(|question| !question.live)
+        && let Some(found) = found(question)
+    {
+        return Some(found);
+    }
     let is_strange = asked::is_strange(&shared.saved, plan, &target.kept);
     ask.class = asked::place_in_line(class, is_strange);
-    let away = ask.class != Class::Staff && state.admission.turn_away_at_once(&ask);
-    away.then_some(ask.group)
+    if !state.admission.turn_away_at_once(&ask) {
+        return None;
+    }
+    let waits = Away::Waits(ask.group);
+    Some(
+        question
+            .as_ref()
+            .filter(|question| question.live)
+            .and_then(found)
+            .unwrap_or(waits),
+    )
 }
 
 /// Where the origin has no room, a reader we are not sure of is shown what everybody is.
-fn needs_origin(
+pub(crate) fn needs_origin<F: Fields + ?Sized>(
     cache: &Cache,
     key: &KeyRef<'_>,
-    head: &Head<'_, '_>,
+    head: &F,
     reading: &Reading,
     site: &Site,
 ) -> bool {
@@ -390,6 +426,8 @@ pub(crate) async fn respond(
         .shard
         .tally(|tally, second| tally.arrived(second, &facts));
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_bare = is_read && http_body::Body::is_end_stream(request.body());
+    let whole = request.uri().path_and_query().cloned().filter(|_| is_bare);
     // Boxed: whoever waits on one way need not hold room for the longest of them, and over HTTP/2 many wait.
     let result = if let Err(fault) =
         forward::has_not_been_here(request.headers(), &asked.running.signature)
@@ -397,13 +435,24 @@ pub(crate) async fn respond(
         Err(Failure::Forward(fault))
     } else if is_websocket(&request) {
         Box::pin(tunnel(client, &asked, request, upgrade)).await
-    } else if is_read && http_body::Body::is_end_stream(request.body()) {
+    } else if let Some(found) = whole
+        .as_ref()
+        .and_then(|target| searching::before(client, &asked, target, request.headers(), asker))
+    {
+        Ok(found)
+    } else if is_bare {
         Box::pin(read::read(client, &asked, request.map(|_| ()))).await
     } else {
         Box::pin(ask_origin(client, asked.clone(), request)).await
     };
-    let mut response =
-        result.unwrap_or_else(|failure| own_page(client, &asked, asker, is_read, &failure));
+    let found =
+        whole.and_then(|target| searching::instead(client, &asked, &target, asker, &result));
+    let mut response = match (found, result) {
+        (Some(found), _) => found,
+        (None, result) => {
+            result.unwrap_or_else(|failure| own_page(client, &asked, asker, is_read, &failure))
+        }
+    };
     if !asked.taken.is_empty() && response.status().is_redirection() {
         forward::give_back(response.headers_mut(), &asked.taken, &asked.authority);
     }

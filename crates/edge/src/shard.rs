@@ -26,6 +26,7 @@ use crate::origin::{Origin, OriginHealth};
 use crate::pages::Pages;
 use crate::plan::{Plan, Site, SiteId};
 use crate::saved::Saved;
+use crate::search::{self, Search, SearchForm, Share};
 use crate::staff::StaffSessions;
 use crate::stats::Counters;
 
@@ -38,6 +39,10 @@ pub(crate) struct Running {
     pub signature: HeaderValue,
     hosts: HashMap<String, SiteId, foldhash::fast::RandomState>,
     pub sites: Vec<Arc<SiteState>>,
+    /// By site.
+    pub search_forms: Vec<Box<[SearchForm]>>,
+    /// Of the processor, for the searches of all sites.
+    search_share: Arc<Share>,
 }
 
 /// What a site has learned; outlives reloads.
@@ -50,6 +55,8 @@ pub(crate) struct SiteState {
     pub leads_back: AtomicBool,
     /// A reader with a stale copy at hand waited for its origin in vain, and no page has come in time since.
     pub kept_waiting: AtomicBool,
+    /// `None`: searches are not answered here.
+    pub search: Option<Search>,
 }
 
 pub(crate) struct Shared {
@@ -98,6 +105,15 @@ impl Running {
                 hosts.insert(host.clone(), id);
             }
         }
+        let search_share = before.map_or_else(
+            || Arc::new(Share::new(Instant::now())),
+            |before| Arc::clone(&before.search_share),
+        );
+        let search_forms: Vec<_> = plan
+            .sites
+            .iter()
+            .map(|site| site.profile.searches().into_boxed_slice())
+            .collect();
         let sites = plan
             .sites
             .iter()
@@ -126,6 +142,7 @@ impl Running {
                         shapes: ShapeBook::default(),
                         leads_back: AtomicBool::new(false),
                         kept_waiting: AtomicBool::new(false),
+                        search: search(&search_share),
                     }),
                 }
             })
@@ -137,6 +154,8 @@ impl Running {
             signature: forward::signature(secret.hash_one("CDN-Loop")),
             hosts,
             sites,
+            search_forms,
+            search_share,
         }
     }
 
@@ -270,6 +289,12 @@ impl Shard {
         }
         Rc::clone(&origins.1[site])
     }
+}
+
+fn search(share: &Arc<Share>) -> Option<Search> {
+    Search::start(Arc::clone(share), search::REST)
+        .inspect_err(|error| tracing::error!(%error, "searches cannot be answered from the copy: no thread to read pages"))
+        .ok()
 }
 
 /// A server with several names answers each in its own way; the one that matters is the one readers ask for.

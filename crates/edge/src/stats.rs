@@ -67,6 +67,8 @@ counters! {
     collapsed,
     /// Passed through: the cache had no part in it.
     passed,
+    /// Searches answered from the stored pages.
+    searched,
     /// The waiting page.
     waiting,
     /// Refused networks.
@@ -98,6 +100,8 @@ pub struct SiteStats {
     pub granted: u64,
     pub turned_away: u64,
     pub origin: &'static str,
+    /// Stored pages that searches are answered from while the origin has no room.
+    pub pages_to_search: usize,
     /// In the last full second.
     pub requests_per_s: u64,
     /// Addresses that asked in the last full second, estimated by a sketch.

@@ -418,9 +418,9 @@ async fn what_breaks_off_breaks_off_for_all() {
         receiving.chunk(Bytes::from_static(b"half")).await.unwrap();
         let (leader, follower) = (streaming(leader).await, streaming(follower).await);
         if finishes {
-            receiving.done()
+            receiving.done();
         } else {
-            drop(receiving)
+            drop(receiving);
         }
         for body in [leader.body, follower.body] {
             assert_eq!(all(body).await.is_ok(), finishes);

@@ -85,6 +85,11 @@ impl What {
         Self::Tags(vec![tag_mark(tag)])
     }
 
+    /// The same of a response whose tags nobody knows.
+    pub(crate) fn may_concern(&self, target: &[u8]) -> bool {
+        matches!(self, Self::Tags(_)) || self.concerns(target, &Tags::default())
+    }
+
     pub fn concerns(&self, target: &[u8], tags: &Tags) -> bool {
         match self {
             Self::Target(wanted) => target == wanted,

@@ -153,6 +153,8 @@ pub(super) const TRACKING_PARAMETERS: &[&str] = &[
     "fb_source",
     "__twitter_impression",
     "erid",
+    // The edge's own, on its page of results.
+    "saqta-*",
 ];
 
 /// What the page is, so that no copy under another value ever stands in.
@@ -232,6 +234,44 @@ pub(super) const PRIVATE_PARAMETERS: &[&str] = &[
 /// What a search asks for, by the name of its parameter.
 pub(super) const SEARCH_PARAMETERS: &[&str] =
     &["s", "q", "query", "search", "searchword", "keys", "text"];
+
+/// A search's path, the parameter with its words, and what must be there besides; as [`crate::search::SearchForm`] has it.
+type Form = (
+    &'static str,
+    &'static str,
+    Option<(&'static str, &'static str)>,
+);
+
+/// Of every system: themes and plugins change it as they like.
+pub(super) const SEARCHES: &[Form] = &[
+    ("/*", "s", None),
+    ("/", "q", None),
+    ("/", "query", None),
+    ("/", "search", None),
+    ("/search*", "q", None),
+    ("/search*", "query", None),
+    ("/search*", "text", None),
+    ("/poisk*", "q", None),
+    ("/izdeu*", "q", None),
+];
+
+/// Of one system, before the others.
+pub(super) const fn searches(system: System) -> &'static [Form] {
+    match system {
+        System::Generic | System::WordPress => &[],
+        System::Drupal => &[
+            ("/search*", "keys", None),
+            ("/search*", "search_api_fulltext", None),
+        ],
+        System::Joomla => &[
+            ("/index.php", "searchword", Some(("option", "com_search"))),
+            ("/index.php", "q", Some(("option", "com_finder"))),
+            ("/component/search*", "searchword", None),
+            ("/component/finder*", "q", None),
+            ("/search*", "searchword", None),
+        ],
+    }
+}
 
 /// First segments of paths, behind a language's where there is one.
 pub(super) const SEARCH_SEGMENTS: &[&str] = &["search", "poisk", "izdeu", "finder"];

@@ -20,6 +20,8 @@ const PARAMETERS_MAX: usize = 32;
 
 /// Names the page of our results; the site's own search knows nothing of it and need not.
 pub(super) const PAGE_PARAMETER: &str = "saqta-page";
+/// On the link to the site's own search.
+pub(super) const LIVE_PARAMETER: &str = "saqta-live";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchForm {
@@ -40,6 +42,8 @@ pub struct Question<'a> {
     pub words: String,
     /// From 0.
     pub page: usize,
+    /// The reader has seen our results and would rather wait for the site's own.
+    pub live: bool,
 }
 
 impl<'a> Question<'a> {
@@ -60,21 +64,24 @@ impl<'a> Question<'a> {
             .unwrap_or(1)
             .saturating_sub(1)
             .min(HITS_MAX / HITS_PER_PAGE - 1);
+        let live = parameters(query).any(|(name, _)| name == LIVE_PARAMETER);
         Some(Self {
             form,
             path,
             words,
             page,
+            live,
         })
     }
 }
 
 impl SearchForm {
     fn is_at(&self, path: &str) -> bool {
-        match self.path.strip_suffix('*') {
+        let is_at = |path: &str| match self.path.strip_suffix('*') {
             Some(beginning) => path.starts_with(beginning),
             None => path.trim_end_matches('/') == self.path.trim_end_matches('/'),
-        }
+        };
+        is_at(path) || without_language(path).is_some_and(is_at)
     }
 
     fn is_asked(&self, query: &str) -> bool {
@@ -85,6 +92,13 @@ impl SearchForm {
         };
         has(&self.parameter, None) && self.with.iter().all(|(name, value)| has(name, Some(value)))
     }
+}
+
+/// `/kk/search` is `/search` in Kazakh.
+fn without_language(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix('/')?;
+    let (language, _) = rest.split_once('/').unwrap_or((rest, ""));
+    (language.len() == 2).then(|| &rest[language.len()..])
 }
 
 /// Decoded names with values as they came.
@@ -186,6 +200,9 @@ mod tests {
             ("/?s", Some("")),
             ("/search?q=a", Some("a")),
             ("/search/?q=a", Some("a")),
+            ("/ru/search?q=a", Some("a")),
+            ("/rus/search?q=a", None),
+            ("/ru?q=a", None),
             ("/search/other?q=a", None),
             ("/search/node?keys=a%20%20b%0A", Some("a b")),
             ("/index.php?option=com_search&searchword=a", Some("a")),

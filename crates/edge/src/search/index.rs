@@ -206,6 +206,24 @@ impl Index {
         true
     }
 
+    /// How many.
+    pub(super) fn forget_where(&mut self, is_gone: impl Fn(&str) -> bool) -> usize {
+        let gone: Vec<u64> = self
+            .by_url
+            .iter()
+            .filter(|(_, number)| {
+                self.found[**number as usize]
+                    .as_ref()
+                    .is_some_and(|found| is_gone(&found.url))
+            })
+            .map(|(key, _)| *key)
+            .collect();
+        for key in &gone {
+            self.forget(*key);
+        }
+        gone.len()
+    }
+
     fn drop_page(&mut self, number: usize) {
         self.newest = Default::default();
         self.slots[number].gone = true;

@@ -14,7 +14,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::form::{PAGE_PARAMETER, Question};
+use super::form::{LIVE_PARAMETER, PAGE_PARAMETER, Question};
 use super::index::{Found, HITS_MAX, Hits, Query};
 use super::page::LOCAL_TIME;
 use super::text::{Stems, each_word};
@@ -67,7 +67,7 @@ pub(super) fn prebuilt(stems: &Stems, results: &Results<'_>) -> Prebuilt {
         }
     }
     // Neither a stored response nor the origin's: the answer is made here.
-    let status = CacheStatus::default().with_detail("search-from-copy");
+    let status = CacheStatus::default().with_detail("search-copy");
     fields.insert(CACHE_STATUS, status.to_value());
     Prebuilt::new(StatusCode::OK, fields, Bytes::from(html(stems, results)))
 }
@@ -108,11 +108,10 @@ fn html(stems: &Stems, results: &Results<'_>) -> String {
             format_args!("<p class=\"soft\">{} {}</p>\n", said.found, hits.total),
         );
     }
-    // An empty reference is the address the reader is at.
     write(
         &mut page,
         format_args!(
-            "<p class=\"note\">{} {} {}.<br><a href=\"\">{}</a></p>\n",
+            "<p class=\"note\">{} {} {}.<br><a href=\"{}&amp;{LIVE_PARAMETER}=1\">{}</a></p>\n",
             said.busy,
             if hits.total > 0 {
                 said.copy
@@ -120,6 +119,7 @@ fn html(stems: &Stems, results: &Results<'_>) -> String {
                 said.searched
             },
             date(results.saved, results.language, true),
+            again(results.question),
             said.live
         ),
     );
@@ -223,20 +223,12 @@ fn ways(page: &mut String, results: &Results<'_>, said: &Said) {
     let last = results.hits.best.len().saturating_sub(1) / HITS_PER_PAGE;
     let at = question.page.min(last);
     page.push_str("<nav>\n");
+    let again = again(question);
     let mut way = |number: usize, words: &str| {
-        write(page, format_args!("<a href=\"{}?", escaped(question.path)));
-        for (name, value) in &question.form.with {
-            write(
-                page,
-                format_args!("{}={}&amp;", encoded(name), encoded(value)),
-            );
-        }
         write(
             page,
             format_args!(
-                "{}={}&amp;{PAGE_PARAMETER}={}\">{words}</a>\n",
-                encoded(&question.form.parameter),
-                encoded(&question.words),
+                "<a href=\"{again}&amp;{PAGE_PARAMETER}={}\">{words}</a>\n",
                 number + 1
             ),
         );
@@ -254,6 +246,27 @@ fn ways(page: &mut String, results: &Results<'_>, said: &Said) {
     if at == last && results.hits.total > HITS_MAX {
         write(page, format_args!("<p class=\"soft\">{}</p>\n", said.more));
     }
+}
+
+/// The same search, for an attribute.
+fn again(question: &Question<'_>) -> String {
+    let mut link = escaped(question.path);
+    link.push('?');
+    for (name, value) in &question.form.with {
+        write(
+            &mut link,
+            format_args!("{}={}&amp;", encoded(name), encoded(value)),
+        );
+    }
+    write(
+        &mut link,
+        format_args!(
+            "{}={}",
+            encoded(&question.form.parameter),
+            encoded(&question.words)
+        ),
+    );
+    link
 }
 
 /// On the host the reader is at, the path is enough, and right behind whatever scheme the reader came by.
@@ -517,6 +530,7 @@ mod tests {
             path: "/kk/",
             words: words.to_owned(),
             page,
+            live: false,
         };
         let built = prebuilt(
             &stems,
@@ -535,7 +549,7 @@ mod tests {
         assert_eq!(response.headers()["cache-control"], "no-store");
         assert_eq!(
             response.headers()["cache-status"],
-            "saqta; detail=search-from-copy"
+            "saqta; detail=search-copy"
         );
         assert_eq!(response.headers()["content-language"], pages::tag(language));
         String::from_utf8(built.body().to_vec()).unwrap()
@@ -581,7 +595,7 @@ mod tests {
                 for expected in [
                     busy,
                     date,
-                    "<a href=\"\">",
+                    "&amp;saqta-live=1\">",
                     "action=\"/kk/\"",
                     "name=\"s\"",
                     "<a href=\"/\">",

@@ -233,6 +233,10 @@ impl Client {
         let stream = TcpStream::connect(edge.addresses()[0]).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self::of(stream)
+    }
+
+    pub fn of(stream: TcpStream) -> Self {
         Self {
             stream,
             buffer: Vec::new(),

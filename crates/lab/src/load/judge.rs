@@ -76,6 +76,9 @@ impl Judge {
     }
 
     fn is_right(&mut self, answer: &Answer, page: &str, mark: &Mark) -> bool {
+        if answer.own == OwnAnswer::Search {
+            return answer.encoding == Encoding::Identity && has_results(&answer.body);
+        }
         if answer.encoding == Encoding::Identity {
             return mark.holds(&answer.body);
         }
@@ -99,6 +102,15 @@ impl Judge {
         }
         true
     }
+}
+
+/// A whole page of the shield's own results, with a page in it whose title or first words have what was searched for.
+fn has_results(body: &[u8]) -> bool {
+    let has = |part: &str| memchr::memmem::find(body, part.as_bytes()).is_some();
+    has("role=\"search\"")
+        && has("<li")
+        && has("<mark>")
+        && body.trim_ascii_end().ends_with(b"</html>")
 }
 
 /// What an answer is that does not mean to be the page; `None`: it means to be.

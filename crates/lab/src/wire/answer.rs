@@ -31,6 +31,8 @@ pub enum OwnAnswer {
     None,
     Waiting,
     Challenge,
+    /// Results of a search, found by the shield itself.
+    Search,
     Refused,
 }
 
@@ -386,6 +388,8 @@ fn read_field(
                 OwnAnswer::Waiting
             } else if contains(value, b"challenge") {
                 OwnAnswer::Challenge
+            } else if contains(value, b"search") {
+                OwnAnswer::Search
             } else {
                 OwnAnswer::Refused
             }

@@ -1,0 +1,226 @@
+//! Searches as they reach the edge, and the pages they are answered from. What is found and how it is shown is in [`crate::search`].
+//!
+//! The site's own search is always the better one, so it is asked whenever the origin has room. Where it has none, a reader gets results from
+//! the copy at once and a link that waits for the site's own; where the origin is down, or has no time after all, results instead of an
+//! excuse. Staff, programs, and whoever sends a session or credentials are never answered so: theirs may be another site's worth of pages.
+//!
+//! What goes into the index is what the cache has just stored for everybody. That is less than what is public, on purpose: an address with a
+//! value of a reader's own in it would be shown to all others.
+
+use std::sync::Arc;
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Response, StatusCode, header};
+use saqta_detect::facts::Served;
+
+use crate::admission::Class;
+use crate::asked::Asked;
+use crate::body::Body;
+use crate::cache::freshness::is_origin_failure;
+use crate::cache::purge::What;
+use crate::cache::stored::Stored;
+use crate::clock::UnixMillis;
+use crate::forward::Scheme;
+use crate::head::without_port;
+use crate::pages::{Asker, Format, Prebuilt};
+use crate::pass::PassError;
+use crate::plan::SiteId;
+use crate::profile::{Profile, Reading, Standing, Use, names_of};
+use crate::read;
+use crate::search::{Question, Saved};
+use crate::serve::{self, Client, Failure, served};
+use crate::shard::{Running, SiteState};
+
+/// A page's number or a language's name; longer values may be a reader's own.
+const VALUE_BYTES_MAX: usize = 5;
+
+/// Of a GET or HEAD: a search that the copy may answer.
+pub(crate) fn question<'a>(
+    running: &'a Running,
+    site: SiteId,
+    target: &'a str,
+    reading: &Reading,
+    asker: Asker,
+) -> Option<Question<'a>> {
+    let forms = &running.search_forms[site];
+    let may_be_shown = asker.format == Format::Html
+        && reading.standing <= Standing::Unsure
+        && reading.may_fetch_for_all();
+    if forms.is_empty() || !may_be_shown {
+        return None;
+    }
+    Question::of(forms, target)
+}
+
+/// `None`: nothing is stored yet, or searches have had their share of the processor.
+pub(crate) fn results(
+    state: &SiteState,
+    question: &Question<'_>,
+    host: &str,
+    asker: Asker,
+) -> Option<Arc<Prebuilt>> {
+    let host = without_port(host);
+    let host = host.strip_suffix('.').unwrap_or(host);
+    state
+        .search
+        .as_ref()?
+        .answer(question, host, asker.language, UnixMillis::now())
+        .ok()
+}
+
+/// Before the origin is asked, where it has no room. `target`: with what is the edge's own in it.
+pub(crate) fn before(
+    client: &Client,
+    asked: &Asked,
+    target: &PathAndQuery,
+    fields: &HeaderMap,
+    asker: Asker,
+) -> Option<Response<Body>> {
+    let shared = &client.shard.shared;
+    let question = of_reader(client, asked, target, asker).filter(|question| !question.live)?;
+    let key = read::key(&shared.cache, asked);
+    let needs_origin = asked.state().admission.is_starved(&asked.ask())
+        && serve::needs_origin(&shared.cache, &key, fields, &asked.reading, asked.site());
+    needs_origin.then(|| response(client, asked, &question, asker))?
+}
+
+/// In place of what the origin had no time for, or failed at.
+pub(crate) fn instead(
+    client: &Client,
+    asked: &Asked,
+    target: &PathAndQuery,
+    asker: Asker,
+    result: &Result<Response<Body>, Failure>,
+) -> Option<Response<Body>> {
+    let failed = match result {
+        Ok(response) => is_origin_failure(response.status()),
+        Err(
+            Failure::Starved(_) | Failure::Pass(PassError::StreamsFull(_) | PassError::Origin(_)),
+        ) => true,
+        Err(Failure::Upload(_) | Failure::Forward(_)) => false,
+    };
+    if !failed {
+        return None;
+    }
+    let question = of_reader(client, asked, target, asker)?;
+    response(client, asked, &question, asker)
+}
+
+fn of_reader<'a>(
+    client: &Client,
+    asked: &'a Asked,
+    target: &'a PathAndQuery,
+    asker: Asker,
+) -> Option<Question<'a>> {
+    if asked.class == Class::Staff || client.shard.shared.bypassed() {
+        return None;
+    }
+    question(
+        &asked.running,
+        asked.site_id,
+        target.as_str(),
+        &asked.reading,
+        asker,
+    )
+}
+
+fn response(
+    client: &Client,
+    asked: &Asked,
+    question: &Question<'_>,
+    asker: Asker,
+) -> Option<Response<Body>> {
+    let page = results(asked.state(), question, asked.authority.as_str(), asker)?;
+    client.shard.counters.searched.add(1);
+    Some(served(page.response(), Served::Searched))
+}
+
+/// What a fetch for everybody has brought: a page is found from now on, or is not any more.
+pub(crate) fn fetched(
+    asked: &Asked,
+    asked_headers: &HeaderMap,
+    status: StatusCode,
+    stored: Option<&Stored>,
+) {
+    let Some(search) = &asked.state().search else {
+        return;
+    };
+    let withdrawn = matches!(
+        status,
+        StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS
+    );
+    match stored {
+        Some(stored) if status == StatusCode::OK => {
+            if !asked_headers.contains_key(header::AUTHORIZATION) {
+                index_page(asked, stored);
+            }
+        }
+        // What was everybody's and is not stored any more may be somebody's now.
+        None if status == StatusCode::OK => forget(search, asked),
+        _ if withdrawn => forget(search, asked),
+        _ => {}
+    }
+}
+
+fn index_page(asked: &Asked, stored: &Stored) {
+    let (path, query) = (asked.target.path(), asked.target.query());
+    let fields = stored.headers();
+    let is_html = fields.get(header::CONTENT_TYPE).is_some_and(|kind| {
+        let kind = kind.as_bytes().to_ascii_lowercase();
+        kind.starts_with(b"text/html") || kind.starts_with(b"application/xhtml+xml")
+    });
+    if is_html
+        && !fields.contains_key(header::CONTENT_ENCODING)
+        && is_public_address(&asked.site().profile, path, query)
+        && let Some(search) = &asked.state().search
+    {
+        // Refused, the page is put in when it is fetched again: a queue that is full is a flood of pages.
+        let _full = search.put(Saved {
+            url: url(asked, asked.scheme),
+            html: stored.body().clone(),
+            at: UnixMillis::now(),
+        });
+    }
+}
+
+/// One that any link to the page may have, with nothing in it that was one reader's.
+fn is_public_address(profile: &Profile, path: &str, query: Option<&str>) -> bool {
+    let value_is_public = |pair: &str| {
+        let value = pair.split_once('=').map_or("", |(_, value)| value);
+        value.len() <= VALUE_BYTES_MAX || value.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    matches!(profile.use_of(path, query), Use::Page | Use::Front)
+        && profile.standing_of_target(path, query) == Standing::Anonymous
+        && query.is_none_or(|query| {
+            names_of(query).all(|name| profile.selects_content(name))
+                && query.split('&').all(value_is_public)
+        })
+}
+
+fn forget(search: &crate::search::Search, asked: &Asked) {
+    for scheme in [Scheme::Http, Scheme::Https] {
+        search.forget(&url(asked, scheme));
+    }
+}
+
+/// A host the operator has not named is whatever a stranger sent, and no link of ours leads there.
+fn url(asked: &Asked, scheme: Scheme) -> String {
+    let host = asked.authority.host();
+    let target = asked.target.as_str();
+    if asked.site().hosts.iter().any(|own| own == host) {
+        let scheme = match scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        format!("{scheme}://{host}{target}")
+    } else {
+        target.to_owned()
+    }
+}
+
+/// `saqta purge --forget`.
+pub(crate) fn forget_all(state: &SiteState, what: &What) {
+    if let Some(search) = &state.search {
+        search.forget_where(|target| what.may_concern(target.as_bytes()));
+    }
+}
