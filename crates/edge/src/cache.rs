@@ -316,6 +316,11 @@ impl Cache {
         }
     }
 
+    /// The key of another target of the same host, for the same reader.
+    pub fn beside<'a>(&self, key: &KeyRef<'a>, target: &'a [u8]) -> KeyRef<'a> {
+        self.keyring.key_beside(key, key.scheme(), target)
+    }
+
     /// Nothing here answers this request, now or soon: no copy that may be sent, no fetch under way to read along with.
     pub fn needs_origin<F: Fields + ?Sized>(
         &self,

@@ -35,6 +35,7 @@ pub mod plan;
 pub mod profile;
 mod purging;
 mod read;
+mod reduced;
 mod relay;
 pub mod relevance;
 pub mod search;

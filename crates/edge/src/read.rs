@@ -36,6 +36,7 @@ use crate::origin::OriginError;
 use crate::pass::{self, PassError};
 use crate::place::Place;
 use crate::profile::{self, Profile, Standing};
+use crate::reduced;
 use crate::serve::{self, Client, Failure};
 use crate::shard::Shard;
 
@@ -89,7 +90,14 @@ pub(crate) async fn read(
     let now = UnixMillis::now();
     let (parts, ()) = request.into_parts();
     let fields = asked.reading.sent(&asked.site().profile, &parts.headers);
-    match cache.lookup(&key, &fields, directives(asked.class), now) {
+    let found = cache.lookup(&key, &fields, directives(asked.class), now);
+    if let Lookup::Miss(_) | Lookup::HitForMiss(_) = found {
+        if let Some(reduced) = reduced::answer(client, asked, &key, &parts, &fields) {
+            return Ok(reduced);
+        }
+        reduced::sighted(client, asked, &key, &fields);
+    }
+    match found {
         Lookup::Fresh(stored) => {
             counters.hits.add(1);
             Ok(answer(
@@ -238,7 +246,7 @@ fn not_cached() -> Response<Body> {
 }
 
 /// From a stored response: whole, not modified, or parts.
-fn answer(
+pub(crate) fn answer(
     cache: &Cache,
     stored: &Arc<Stored>,
     parts: &request::Parts,

@@ -34,6 +34,8 @@ use crate::plan::{Language, Site, SiteId};
 use crate::profile::{AsSent, Reading, Standing, Target};
 use crate::purging;
 use crate::read;
+use crate::reduced;
+use crate::relevance::Pressure;
 use crate::shard::{Running, Shard};
 use crate::upgrade::Upgrade;
 use crate::upload::{self, Incoming, Upload};
@@ -267,7 +269,16 @@ fn turned_away_at_once(
     {
         return None;
     }
-    ask.class = asked::class_of(&running.plan.sites[site], state, address, head);
+    let plan = &running.plan.sites[site];
+    let starved = Pressure {
+        starved: true,
+        ..Pressure::default()
+    };
+    let fields = reading.sent(&plan.profile, head);
+    if reduced::copy(&shared.cache, key, plan, state, &fields, starved).is_some() {
+        return None;
+    }
+    ask.class = asked::class_of(plan, state, address, head);
     let away = ask.class != Class::Staff && state.admission.turn_away_at_once(&ask);
     away.then_some(ask.group)
 }
