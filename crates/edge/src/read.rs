@@ -90,14 +90,7 @@ pub(crate) async fn read(
     let now = UnixMillis::now();
     let (parts, ()) = request.into_parts();
     let fields = asked.reading.sent(&asked.site().profile, &parts.headers);
-    let found = cache.lookup(&key, &fields, directives(asked.class), now);
-    if let Lookup::Miss(_) | Lookup::HitForMiss(_) = found {
-        if let Some(reduced) = reduced::answer(client, asked, &key, &parts, &fields) {
-            return Ok(reduced);
-        }
-        reduced::sighted(client, asked, &key, &fields);
-    }
-    match found {
+    match cache.lookup(&key, &fields, directives(asked.class), now) {
         Lookup::Fresh(stored) => {
             counters.hits.add(1);
             Ok(answer(
@@ -547,7 +540,7 @@ fn failure(fault: FetchFault) -> Failure {
 }
 
 /// `None`: the client's fault, which no copy mends.
-fn fault_of_failure(failure: &Failure) -> Option<FetchFault> {
+pub(crate) fn fault_of_failure(failure: &Failure) -> Option<FetchFault> {
     match failure {
         Failure::Starved(_) | Failure::Pass(PassError::StreamsFull(_)) => Some(FetchFault::Shed),
         Failure::Pass(PassError::Origin(error)) => Some(fault_of(error)),
@@ -745,7 +738,10 @@ async fn receive(
             None => {
                 came(asked, times.request);
                 place.finish(outcome);
-                return receiving.done();
+                if let Some(stored) = receiving.done() {
+                    reduced::note_links(asked, &stored);
+                }
+                return;
             }
         }
     }

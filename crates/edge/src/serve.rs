@@ -35,7 +35,6 @@ use crate::profile::{AsSent, Reading, Standing, Target};
 use crate::purging;
 use crate::read;
 use crate::reduced;
-use crate::relevance::Pressure;
 use crate::shard::{Running, Shard};
 use crate::upgrade::Upgrade;
 use crate::upload::{self, Incoming, Upload};
@@ -159,16 +158,38 @@ pub(crate) fn at_once(
             keep_alive: head.keep_alive,
         };
     }
-    if let Some(group) = turned_away_at_once(client, running, site, &key, head, &reading) {
-        counters.requests.add(1);
-        counters.waiting.add(1);
-        let asker = Asker::of(head, running.plan.sites[site].language);
-        let page = client.shard.shared.pages.page(waiting(group), asker);
-        let bytes = page.body().len();
-        note(client, running, site, head, Served::Waiting, 503, bytes);
-        return own_page_at_once(page, head, head.keep_alive, out);
+    match spared_at_once(
+        client,
+        running,
+        (site, &key),
+        (&method, head),
+        &reading,
+        out,
+    ) {
+        Some(Spared::Reduced(body)) => {
+            counters.requests.add(1);
+            counters.reduced.add(1);
+            note(client, running, site, head, Served::Stale, 200, body.len());
+            AtOnce::Answered {
+                body: if method == Method::HEAD {
+                    Bytes::new()
+                } else {
+                    body
+                },
+                keep_alive: head.keep_alive,
+            }
+        }
+        Some(Spared::TurnedAway(group)) => {
+            counters.requests.add(1);
+            counters.waiting.add(1);
+            let asker = Asker::of(head, running.plan.sites[site].language);
+            let page = client.shard.shared.pages.page(waiting(group), asker);
+            let bytes = page.body().len();
+            note(client, running, site, head, Served::Waiting, 503, bytes);
+            own_page_at_once(page, head, head.keep_alive, out)
+        }
+        None => AtOnce::Exchange,
     }
-    AtOnce::Exchange
 }
 
 fn own_page_at_once(
@@ -243,18 +264,27 @@ fn key_at_once<'a>(
     )
 }
 
-/// Whose request admission turns away now, when nothing but the origin could answer it. Under a flood most requests end so,
-/// and at this price an attacker has to send ten times as many.
-fn turned_away_at_once(
+/// What a request gets at once although nothing but the origin could answer it as it was asked.
+enum Spared {
+    /// The copy of the page it is most likely of.
+    Reduced(Bytes),
+    /// Admission turns it away now. Under a flood most requests end so, and at this price an attacker has to send ten times as many.
+    TurnedAway(Group),
+}
+
+fn spared_at_once(
     client: &Client,
     running: &Running,
-    site: SiteId,
-    key: &KeyRef<'_>,
-    head: &Head<'_, '_>,
+    (site, key): (SiteId, &KeyRef<'_>),
+    (method, head): (&Method, &Head<'_, '_>),
     reading: &Reading,
-) -> Option<Group> {
+    out: &mut BytesMut,
+) -> Option<Spared> {
     let shared = &client.shard.shared;
-    let state = &running.sites[site];
+    if shared.bypassed() {
+        return None;
+    }
+    let (plan, state) = (&running.plan.sites[site], &running.sites[site]);
     let address = client.address(running, head);
     let mut ask = Ask {
         class: Class::Unknown,
@@ -262,25 +292,29 @@ fn turned_away_at_once(
         group: Group::of(address),
         deadline: READER_DEADLINE,
     };
-    // Cheapest first: in calm the second question is never asked.
-    if shared.bypassed()
-        || !state.admission.is_starved(&ask)
-        || !needs_origin(&shared.cache, key, head, reading, &running.plan.sites[site])
-    {
-        return None;
-    }
-    let plan = &running.plan.sites[site];
-    let starved = Pressure {
-        starved: true,
-        ..Pressure::default()
-    };
-    let fields = reading.sent(&plan.profile, head);
-    if reduced::copy(&shared.cache, key, plan, state, &fields, starved).is_some() {
+    // Cheapest first: in calm no more than this is asked.
+    let pressure = reduced::pressure(state, &ask, UnixMillis::now());
+    if !pressure.under_attack || !needs_origin(&shared.cache, key, head, reading, plan) {
         return None;
     }
     ask.class = asked::class_of(plan, state, address, head);
-    let away = ask.class != Class::Staff && state.admission.turn_away_at_once(&ask);
-    away.then_some(ask.group)
+    if ask.class == Class::Staff {
+        return None;
+    }
+    let sent = reading.sent(&plan.profile, head);
+    let body = reduced::at_once(
+        (&shared.cache, key),
+        (plan, state),
+        (method, &sent),
+        pressure,
+        connection_line(head, head.keep_alive),
+        out,
+    );
+    if let Some(body) = body {
+        return Some(Spared::Reduced(body));
+    }
+    (pressure.starved && state.admission.turn_away_at_once(&ask))
+        .then_some(Spared::TurnedAway(ask.group))
 }
 
 /// Where the origin has no room, a reader we are not sure of is shown what everybody is.
@@ -393,7 +427,7 @@ pub(crate) async fn respond(
     } else if is_websocket(&request) {
         Box::pin(tunnel(client, &asked, request, upgrade)).await
     } else if is_read && http_body::Body::is_end_stream(request.body()) {
-        Box::pin(read::read(client, &asked, request.map(|_| ()))).await
+        Box::pin(reduced::read(client, &asked, request.map(|_| ()))).await
     } else {
         Box::pin(ask_origin(client, asked.clone(), request)).await
     };

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
@@ -25,7 +25,7 @@ use crate::occupancy::{Occupancy, Patience, Seat};
 use crate::origin::{Origin, OriginHealth};
 use crate::pages::Pages;
 use crate::plan::{Plan, Site, SiteId};
-use crate::relevance::Relevance;
+use crate::reduced::Learned;
 use crate::staff::StaffSessions;
 use crate::stats::Counters;
 
@@ -46,7 +46,8 @@ pub(crate) struct SiteState {
     pub health: Arc<OriginHealth>,
     pub staff: StaffSessions,
     pub shapes: ShapeBook,
-    pub relevance: RwLock<Relevance>,
+    /// What its parameters do.
+    pub learned: Learned,
     /// A request to its origin has come back to us. Said in the log once.
     pub leads_back: AtomicBool,
     /// A reader with a stale copy at hand waited for its origin in vain, and no page has come in time since.
@@ -123,7 +124,7 @@ impl Running {
                         )),
                         staff: StaffSessions::new(secret.clone()),
                         shapes: ShapeBook::default(),
-                        relevance: RwLock::new(Relevance::new(secret.clone())),
+                        learned: Learned::new(secret.clone()),
                         leads_back: AtomicBool::new(false),
                         kept_waiting: AtomicBool::new(false),
                     }),

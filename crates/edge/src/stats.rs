@@ -57,6 +57,8 @@ counters! {
     hits,
     /// From a stored response past its freshness.
     stale,
+    /// From the stored response of the same address without what strangers added to it.
+    reduced,
     /// The origin was asked for a page that may be stored.
     misses,
     /// Shared the fetch of another request.

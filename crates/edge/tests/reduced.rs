@@ -8,17 +8,20 @@
 
 mod kit;
 
+use std::net::Ipv4Addr;
 use std::sync::Mutex;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
-use kit::{Client, Origin, PATIENCE, page, plan};
+use kit::{Answer, Client, Origin, PATIENCE, connect_from, page, plan};
 use saqta_edge::Edge;
-use saqta_edge::plan::Mode;
+use saqta_edge::plan::{Mode, Plan};
 use saqta_edge::stats::Stats;
 use tokio::time::Instant;
 
 /// More than can be served in time.
 const WAITERS: usize = 20;
+
+const KEPT: &str = "Cache-Control: public, max-age=600\r\nCDN-Cache-Control: max-age=600\r\nContent-Type: text/html\r\n";
 
 fn wait_until(edge: &Edge, is_so: impl Fn(&Stats) -> bool) {
     let started = Instant::now();
@@ -28,85 +31,234 @@ fn wait_until(edge: &Edge, is_so: impl Fn(&Stats) -> bool) {
     }
 }
 
-#[test]
-fn a_starved_origin_is_spared_addresses_made_up_for_a_known_page() {
-    for mode in [Mode::Protect, Mode::Observe] {
-        let (release, released) = sync_channel::<()>(0);
-        let released = Mutex::new(released);
+/// An edge whose origin has one slot, and hangs whatever is asked for as `slow` until it is let go.
+struct Site {
+    edge: Edge,
+    origin: Origin,
+    /// Dropped, the origin goes on.
+    hold: SyncSender<()>,
+}
+
+impl Site {
+    fn start(change: impl FnOnce(&mut Plan)) -> Self {
+        let (hold, held) = sync_channel::<()>(0);
+        let held = Mutex::new(held);
         let origin = Origin::start(move |asked, _| {
-            if asked.line.contains("slow") {
-                // Ends when the test lets go of the other end.
-                let _ended = released.lock().unwrap().recv();
+            let target = asked.line.split(' ').nth(1).unwrap_or_default();
+            if target.contains("slow") {
+                let _let_go = held.lock().unwrap().recv();
             }
-            page("200 OK", "Cache-Control: max-age=600\r\n", &asked.line)
+            let is_another = target
+                .split_once("?nomer=")
+                .is_some_and(|(_, value)| value.len() == 1);
+            let text = if is_another { "Another" } else { "The" };
+            let body = format!(
+                "<!--{target}--><p>{text} article {}</p><a href='/list?rubric=7'>more</a>",
+                "and what it says ".repeat(20)
+            );
+            match target {
+                "/gone" => page("404 Not Found", KEPT, "gone"),
+                _ => page("200 OK", KEPT, &body),
+            }
         });
         let mut plan = plan(origin.address);
-        plan.sites[0].mode = mode;
         plan.sites[0].origin.concurrency_max = 1;
+        change(&mut plan);
         let edge = Edge::start(plan).unwrap();
-        let mut reader = Client::connect(&edge);
-        // Admission does not see it, and goes on believing that a page takes a hundred milliseconds: twenty have a chance.
-        edge.bypass(true);
-        let kept = reader.get("/article/x");
-        assert_eq!(kept.status, 200);
-        edge.bypass(false);
-        let mut crowd: Vec<Client> = (0..=WAITERS).map(|_| Client::connect(&edge)).collect();
+        Self { edge, origin, hold }
+    }
+
+    /// In calm. Past admission, which goes on believing that a page takes a hundred milliseconds: twenty have a chance.
+    fn keep(&self, target: &str) -> Answer {
+        self.edge.bypass(true);
+        let kept = Client::connect(&self.edge).get(target);
+        self.edge.bypass(false);
+        kept
+    }
+
+    /// A crowd that asks for addresses of the same kind as the flood's. The origin has no room for one more of them.
+    fn starve(&self) -> Vec<Client> {
+        let mut crowd: Vec<Client> = (0..=WAITERS).map(|_| Client::connect(&self.edge)).collect();
         for (place, client) in crowd.iter_mut().enumerate() {
             client.send(format!(
                 "GET /article/slow{place}?a=1 HTTP/1.1\r\nHost: a.kz\r\n\r\n"
             ));
             if place == 0 {
-                wait_until(&edge, |stats| stats.sites[0].in_flight == 1);
+                wait_until(&self.edge, |stats| stats.sites[0].in_flight == 1);
             }
         }
-        wait_until(&edge, |stats| stats.sites[0].queued == WAITERS);
-        for target in [
+        wait_until(&self.edge, |stats| {
+            let has_begun = self
+                .origin
+                .asked()
+                .iter()
+                .any(|asked| asked.line.contains("slow"));
+            stats.sites[0].queued == WAITERS && has_begun
+        });
+        crowd
+    }
+
+    fn ask(&self, target: &str) -> Answer {
+        Client::connect(&self.edge).get(target)
+    }
+}
+
+fn is_reduced(answer: &Answer) -> bool {
+    answer.cache().contains("detail=reduced")
+}
+
+#[test]
+fn a_starved_origin_is_spared_addresses_made_up_for_a_known_page() {
+    for mode in [Mode::Protect, Mode::Observe] {
+        let site = Site::start(|plan| plan.sites[0].mode = mode);
+        let kept = site.keep("/article/x");
+        assert_eq!(kept.status, 200);
+        let _crowd = site.starve();
+        let asked_before = site.origin.asked().len();
+        let targets = [
             "/article/x?u=8f3a",
             "/article/x?4711",
             "/article/x?u=1&v=2&w",
-        ] {
-            let answer = reader.get(target);
-            if mode == Mode::Observe {
-                assert_eq!(answer.status, 503, "{target}");
-                continue;
-            }
-            assert_eq!(
-                (answer.status, answer.body),
-                (200, kept.body.clone()),
-                "{target}"
-            );
-            assert!(answer.head.contains("detail=reduced"), "{}", answer.head);
-            assert!(answer.head.contains("no-store"), "{}", answer.head);
+            "/article/x?utm_source=t&u=9",
+            "/article/x?",
+        ];
+        for target in targets {
+            let answer = site.ask(target);
+            assert_eq!((answer.status, &answer.body), (200, &kept.body), "{target}");
+            assert!(is_reduced(&answer), "{target}: {}", answer.head);
+            assert_eq!(answer.field("cache-control"), Some("no-store"));
+            assert_eq!(answer.field("cdn-cache-control"), None, "{}", answer.head);
         }
-        for target in [
-            "/article/x?confirm=1",
-            "/article/x?u=5f4dcc3b5aa765d61d8327deb882cf99",
-            "/article/unknown?u=1",
-        ] {
-            assert_eq!(reader.get(target).status, 503, "{target}");
-        }
-        // Of another kind, these have a turn of their own.
-        for target in [
-            "/article/x?page=2",
-            "/article/x?lang=kk",
-            "/article/x?code=4711",
-        ] {
-            let mut other = Client::connect(&edge);
-            other.send(format!("GET {target} HTTP/1.1\r\nHost: a.kz\r\n\r\n"));
-            crowd.push(other);
-        }
-        drop(release);
-        for (client, target) in
-            crowd[WAITERS + 1..]
-                .iter_mut()
-                .zip(["page=2", "lang=kk", "code=4711"])
-        {
-            let answer = client.answer().unwrap();
-            assert!(
-                answer.status == 503 || answer.text().contains(target),
-                "{}",
-                answer.text()
-            );
-        }
+        let mut reader = Client::connect(&site.edge);
+        reader.send("HEAD /article/x?u=1 HTTP/1.1\r\nHost: a.kz\r\n\r\n");
+        let head = reader.answer_to("HEAD").unwrap();
+        assert!(is_reduced(&head) && head.status == 200, "{}", head.head);
+        // The connection is in step: what came was a head alone.
+        assert!(is_reduced(&reader.get("/article/x?u=2")));
+        assert_eq!(site.edge.stats().totals.reduced, targets.len() as u64 + 2);
+        assert_eq!(site.origin.asked().len(), asked_before);
+        // It is the copy of the bare address still, and of that alone.
+        assert!(site.ask("/article/x").cache().contains("hit; ttl"));
     }
+}
+
+#[test]
+fn no_other_address_stands_in_for_one_that_may_mean_something() {
+    let site = Site::start(|plan| {
+        plan.sites[0].profile.own.content_parameters = vec!["Nomer.Id".into()];
+    });
+    for target in ["/article/x", "/gone", "/", "/article/y?page=2"] {
+        site.keep(target);
+    }
+    let crowd = site.starve();
+    let own = site.ask("/article/y?page=2&u=8");
+    assert!(is_reduced(&own) && own.text().contains("<!--/article/y?page=2-->"));
+    let session =
+        "GET /article/x?u=1 HTTP/1.1\r\nHost: a.kz\r\nCookie: wordpress_logged_in_1=x\r\n\r\n";
+    let targets = [
+        "/article/x?confirm=1",
+        "/article/x?u=5f4dcc3b5aa765d61d8327deb882cf99",
+        "/article/x?code=4711&state=1",
+        "/article/x?nomer_id=4",
+        "/article/unknown?u=1",
+        "/gone?u=1",
+        "/article/x?page=2",
+        "/article/x?lang=kk",
+        "/?p=123",
+        "/?s=fire",
+        "/article/x?page=2&u=1",
+        "/login?u=1",
+    ];
+    let asked_before = site.edge.stats().totals.requests;
+    let mut readers: Vec<Client> = targets
+        .iter()
+        .map(|target| format!("GET {target} HTTP/1.1\r\nHost: a.kz\r\n\r\n"))
+        .chain([session.to_owned()])
+        .map(|request| {
+            let mut reader = Client::connect(&site.edge);
+            reader.send(request);
+            reader
+        })
+        .collect();
+    // All have met an origin without room, and those of another kind than the flood wait for a turn of their own.
+    wait_until(&site.edge, |stats| {
+        stats.totals.requests == asked_before + readers.len() as u64
+    });
+    drop(site.hold);
+    for (target, reader) in targets.iter().chain(&["/article/x?u=1"]).zip(&mut readers) {
+        let answer = reader.answer().unwrap();
+        let is_own = answer.text().contains(&format!("<!--{target}-->"));
+        assert!(
+            answer.status == 503 || is_own,
+            "{target}: {}",
+            answer.text()
+        );
+    }
+    assert_eq!(site.edge.stats().totals.reduced, 1);
+    drop(crowd);
+}
+
+/// Until this address is asked for as it is.
+fn wait_until_relevant(site: &Site, target: &str) {
+    let started = Instant::now();
+    while is_reduced(&site.ask(target)) {
+        assert!(started.elapsed() < PATIENCE, "{target} is still left out");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn names_in_links_of_stored_pages_are_never_left_out() {
+    let site = Site::start(|_| ());
+    site.keep("/article/x");
+    let _crowd = site.starve();
+    wait_until_relevant(&site, "/article/x?rubric=9");
+    assert!(is_reduced(&site.ask("/article/x?rubrik=9")));
+}
+
+#[test]
+fn a_difference_in_calm_is_for_good_whatever_is_asked_afterwards() {
+    let site = Site::start(|_| ());
+    site.keep("/article/x");
+    let from = |network: u8, target: &str| {
+        let address = Ipv4Addr::new(127, 1, network, 1);
+        let stream = connect_from(address, site.edge.addresses()[0]);
+        let mut reader = Client::over(stream);
+        reader.get(target)
+    };
+    // Two networks, then our own three requests.
+    assert!(from(1, "/article/x?nomer=5").text().contains("Another"));
+    assert!(from(2, "/article/x?nomer=6").text().contains("Another"));
+    let probe = |asked: &[kit::Asked]| {
+        asked.len() == 6
+            && asked
+                .iter()
+                .skip(3)
+                .all(|asked| asked.field("user-agent").is_some())
+    };
+    let started = Instant::now();
+    while !probe(&site.origin.asked()) {
+        assert!(started.elapsed() < PATIENCE, "{:?}", site.origin.asked());
+        std::thread::yield_now();
+    }
+    // What is not there is the page itself, for this site.
+    for network in 3..12 {
+        let answer = from(network, &format!("/article/x?nomer=99{network}"));
+        assert!(!answer.text().contains("Another"));
+    }
+    let _crowd = site.starve();
+    assert!(is_reduced(&site.ask("/article/x?number=5")));
+    wait_until_relevant(&site, "/article/x?nomer=7");
+    assert!(!is_reduced(&site.ask("/article/x?nomer=99999999")));
+}
+
+#[test]
+fn bypassed_it_asks_the_origin() {
+    let site = Site::start(|_| ());
+    site.keep("/article/x");
+    let _crowd = site.starve();
+    assert!(is_reduced(&site.ask("/article/x?u=1")));
+    site.edge.bypass(true);
+    let own = site.ask("/article/x?u=1");
+    assert!(own.text().contains("<!--/article/x?u=1-->"), "{}", own.head);
 }

@@ -325,8 +325,9 @@ impl Receiving {
         }
     }
 
-    /// The origin's message is complete. A body that is not as long as announced has broken off all the same.
-    pub fn done(self) {
+    /// The origin's message is complete. A body that is not as long as announced has broken off all the same. What has been stored, if
+    /// anything.
+    pub fn done(self) -> Option<Arc<Stored>> {
         let Self {
             cache,
             key,
@@ -339,7 +340,8 @@ impl Receiving {
             ..
         } = self;
         if length.is_some_and(|length| length != writer.received()) {
-            return writer.fail(FetchFault::BrokeOff);
+            writer.fail(FetchFault::BrokeOff);
+            return None;
         }
         let stored = draft
             .zip(writer.whole())
@@ -371,7 +373,8 @@ impl Receiving {
         if let Some(stored) = &stored {
             stored.cast_doubt(writer.doubt());
         }
-        writer.done(stored, Ok(()));
+        writer.done(stored.clone(), Ok(()));
+        stored
     }
 
     /// The origin broke off, or fell silent.

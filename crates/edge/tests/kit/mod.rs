@@ -230,6 +230,10 @@ impl Client {
         let stream = TcpStream::connect(edge.addresses()[0]).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self::over(stream)
+    }
+
+    pub fn over(stream: TcpStream) -> Self {
         Self {
             stream,
             buffer: Vec::new(),
