@@ -4,8 +4,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a measurement ends at the first surprise, and prints"
+    reason = "a measurement ends at the first surprise"
 )]
 
 use std::path::PathBuf;

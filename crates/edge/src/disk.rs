@@ -17,6 +17,7 @@
 mod index;
 pub mod permitted;
 pub mod record;
+mod revive;
 pub mod shelf;
 
 use std::path::Path;

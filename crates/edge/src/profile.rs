@@ -265,7 +265,8 @@ impl Profile {
             CookieKind::Keyed
         } else if is_among(&own.ignored_cookies, name) {
             CookieKind::Ignored
-        } else if staff::is_session_name(name) {
+        } else if name.first() != Some(&b'_') && staff::is_session_name(name) {
+            // No system's own session begins with an underscore, and half of what readers carry does.
             // Joomla's own name for a guest's session and an editor's is the same.
             if self.system == System::Joomla && name.len() == 32 {
                 CookieKind::Guest

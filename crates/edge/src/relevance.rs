@@ -307,7 +307,8 @@ impl Relevance {
                 return Decision::AsAsked(AsAsked::Secret);
             }
             let irrelevant = self.state(path_shape, &name, now) == State::Irrelevant;
-            if !pressure.spares_unknown() && !(irrelevant && pressure.under_attack) {
+            let may_go = pressure.spares_unknown() || irrelevant && pressure.under_attack;
+            if !may_go {
                 return Decision::AsAsked(AsAsked::Unknown);
             }
             dropped = true;

@@ -299,6 +299,36 @@ fn who_shares_a_fetch_is_told_so() {
     );
 }
 
+/// Twice: once trusted, once known to keep readers waiting.
+#[test]
+fn who_waits_in_vain_gets_the_copy() {
+    let (release, released) = sync_channel::<()>(0);
+    let released = Mutex::new(released);
+    let count = AtomicUsize::new(0);
+    let origin = Origin::start(move |_, _| {
+        if count.fetch_add(1, Ordering::SeqCst) > 0 {
+            let _released = released.lock().unwrap().recv_timeout(PATIENCE);
+        }
+        page(
+            "200 OK",
+            "Cache-Control: max-age=0\r\nETag: \"1\"\r\n",
+            "one",
+        )
+    });
+    let edge = Edge::start(plan(origin.address)).unwrap();
+    let mut client = Client::connect(&edge);
+    for cache in [
+        "saqta; fwd=uri-miss",
+        "saqta; fwd=stale; ttl; detail=origin-slow",
+        "saqta; fwd=stale; ttl; detail=origin-slow",
+    ] {
+        let seen = client.get("/a");
+        assert_eq!(without_seconds(&seen.cache()), cache);
+        assert_eq!(seen.text(), "one");
+    }
+    drop(release);
+}
+
 /// A page that breaks off after its first byte, and no copy to fall back on: the client must be able to tell.
 #[test]
 fn what_breaks_off_ends_without_an_end() {

@@ -362,6 +362,54 @@ fn one_title_at_many_addresses_is_taken_back() {
 }
 
 #[test]
+fn what_a_version_before_needs_is_there_when_it_is_needed_again() {
+    let mut kept = Kept::new();
+    let page = |title: &str, asset: &str| {
+        response(
+            "text/html",
+            &format!(
+                "<html lang=en><head><title>{title}</title><link rel=stylesheet href={asset}></head><body>x</body></html>"
+            ),
+        )
+    };
+    for number in 0..3 {
+        let (target, style) = (format!("/{number}"), format!("/{number}.css"));
+        kept.offer(&target, &page(&target, &style), NOW);
+        kept.offer(&style, &response("text/css", "a{}"), NOW);
+    }
+    for number in 0..2 {
+        kept.offer(
+            &format!("/{number}"),
+            &page("Hacked", "/evil.css"),
+            later(60),
+        );
+    }
+    kept.restart();
+    assert_eq!(kept.keep().stats().assets, 3);
+    for number in 0..2 {
+        kept.offer(
+            &format!("/{number}"),
+            &page("Hacked", "/evil.css?2"),
+            later(120),
+        );
+    }
+    // Two versions without it, and nobody needs it.
+    assert_eq!(kept.keep().stats().assets, 1);
+}
+
+#[test]
+fn a_new_page_in_bad_company_is_not_believed() {
+    let kept = Kept::new();
+    for number in 0..3 {
+        let target = format!("/{number}");
+        kept.offer(&target, &article(&target, 200), NOW);
+        kept.offer(&target, &article("Hacked", 200), later(60 + number));
+    }
+    kept.offer("/new", &article("Hacked", 200), later(70));
+    assert!(kept.copy("/new").is_none());
+}
+
+#[test]
 fn an_editors_day_is_no_mass_change() {
     let kept = Kept::new();
     for number in 0..40 {

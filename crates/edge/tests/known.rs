@@ -1,10 +1,5 @@
 //! The known-URL set over a restart.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "what helpers of a test cannot do fails the test"
-)]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 

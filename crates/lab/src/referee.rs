@@ -76,6 +76,8 @@ impl OriginBook {
 pub struct EdgeBook {
     pub cpu_seconds: f64,
     pub rss_peak_bytes: u64,
+    /// Of its data folder, when the drill is over.
+    pub disk_bytes: u64,
     /// CPU seconds used by each second of the drill.
     pub cpu_by_second: Vec<f64>,
 }
@@ -184,6 +186,7 @@ pub struct DetectionResult {
 pub struct EdgeResult {
     pub cpu_seconds: Option<f64>,
     pub rss_peak_bytes: Option<u64>,
+    pub disk_bytes: Option<u64>,
     /// What all clients together received.
     pub bytes_out: Option<u64>,
 }
@@ -261,6 +264,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Outcome {
     let measures = Measures {
         readers: evidence.readers,
         over_capacity_ms: origin.over_capacity_ms,
+        edge: evidence.edge.as_ref(),
         attack_share: share(reached, attack.requests),
     };
     let expectations = expectations(evidence, &measures);
@@ -293,6 +297,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Outcome {
         edge: EdgeResult {
             cpu_seconds: evidence.edge.as_ref().map(|edge| edge.cpu_seconds),
             rss_peak_bytes: evidence.edge.as_ref().map(|edge| edge.rss_peak_bytes),
+            disk_bytes: evidence.edge.as_ref().map(|edge| edge.disk_bytes),
             bytes_out: Some(evidence.readers.bytes_in + attackers_bytes_in),
         },
         ok: offered && expectations.iter().all(|expectation| expectation.ok),
@@ -472,14 +477,29 @@ fn group_result(group: &GroupBook) -> GroupResult {
 struct Measures<'a> {
     readers: &'a Books,
     over_capacity_ms: u64,
+    edge: Option<&'a EdgeBook>,
     /// Of the attack's requests, how many the origin was asked. What a server does not say counts as the attackers'.
     attack_share: Option<f64>,
 }
 
 impl Measures<'_> {
     fn of(&self, measure: Measure) -> Option<f64> {
-        if measure.figure == Figure::OverCapacity {
-            return Some(self.over_capacity_ms as f64);
+        let megabytes = |bytes: u64| bytes as f64 / 1_000_000.0;
+        match measure.figure {
+            Figure::OverCapacity => return Some(self.over_capacity_ms as f64),
+            Figure::Memory => return Some(megabytes(self.edge?.rss_peak_bytes)),
+            Figure::Disk => return Some(megabytes(self.edge?.disk_bytes)),
+            _ => {}
+        }
+        if measure.figure == Figure::Leaked {
+            // Whoever was shown it, and whatever they had asked for.
+            let leaked = self.readers.groups.iter().map(|book| {
+                [&book.warming, &book.calm, &book.attack, &book.after]
+                    .map(|tally| tally.leaked)
+                    .into_iter()
+                    .sum::<u64>()
+            });
+            return Some(leaked.sum::<u64>() as f64);
         }
         let book = group(self.readers, measure.of)?;
         let served_share = share(book.attack.served, book.attack.requests);
@@ -497,9 +517,10 @@ impl Measures<'_> {
             }
             Figure::Challenged => sum(&whole, |tally| tally.challenged),
             Figure::Refused => sum(&whole, |tally| tally.refused),
+            Figure::Own => sum(&whole, |tally| tally.own),
             Figure::CalmUnserved => sum(&calm, |tally| tally.requests - tally.served),
             Figure::FairRatio => Some(served_share? / self.attack_share.filter(|s| *s > 0.0)?),
-            Figure::OverCapacity => None,
+            Figure::OverCapacity | Figure::Memory | Figure::Disk | Figure::Leaked => None,
         }
     }
 }
@@ -821,6 +842,7 @@ mod tests {
             edge: Some(EdgeBook {
                 cpu_seconds: 12.5,
                 rss_peak_bytes: 80_000_000,
+                disk_bytes: 1_000_000,
                 cpu_by_second: Vec::new(),
             }),
             untimed,
@@ -955,7 +977,7 @@ mod tests {
                 "/detection",
                 "baseline collateral_share collateral_upper coverage onset_to_attack_ms onset_to_signature_ms signatures",
             ),
-            ("/edge", "bytes_out cpu_seconds rss_peak_bytes"),
+            ("/edge", "bytes_out cpu_seconds disk_bytes rss_peak_bytes"),
             ("/expectations/0", "bound name ok value"),
         ] {
             let object = json

@@ -44,7 +44,10 @@ pub const EMBEDDED: &[(&str, &str)] = &[
         include_str!("../scenarios/meduza-search.toml"),
     ),
     ("meduza-wide", include_str!("../scenarios/meduza-wide.toml")),
+    ("bic-article", include_str!("../scenarios/bic-article.toml")),
     ("zp-404", include_str!("../scenarios/zp-404.toml")),
+    ("path-bust", include_str!("../scenarios/path-bust.toml")),
+    ("value-bust", include_str!("../scenarios/value-bust.toml")),
     ("sjs-burst", include_str!("../scenarios/sjs-burst.toml")),
     (
         "nacionale-steps",
@@ -53,6 +56,14 @@ pub const EMBEDDED: &[(&str, &str)] = &[
     ("login-flood", include_str!("../scenarios/login-flood.toml")),
     ("slow", include_str!("../scenarios/slow.toml")),
     ("h2-abuse", include_str!("../scenarios/h2-abuse.toml")),
+    (
+        "personalised",
+        include_str!("../scenarios/personalised.toml"),
+    ),
+    (
+        "install-under-attack",
+        include_str!("../scenarios/install-under-attack.toml"),
+    ),
     ("origin-dies", include_str!("../scenarios/origin-dies.toml")),
     ("neighbour", include_str!("../scenarios/neighbour.toml")),
     ("flash-crowd", include_str!("../scenarios/flash-crowd.toml")),
@@ -217,6 +228,8 @@ pub struct Readers {
     pub new_visitor_share: f64,
     /// How many different articles are read over and over.
     pub articles: u32,
+    /// Of the visitors, those the site knows: its pages carry what is theirs alone.
+    pub known_share: f64,
     /// Every view on a new connection.
     pub new_connections: bool,
 }
@@ -399,10 +412,18 @@ pub enum Figure {
     Refused,
     /// Requests of the calm phase that did not get their page.
     CalmUnserved,
+    /// Answers of the whole drill with what is another reader's, whoever got them.
+    Leaked,
+    /// Answers of the whole drill with what is their reader's own: without any, nothing could have leaked.
+    Own,
     /// How many times likelier than an attacker's request one of these got its answer.
     FairRatio,
     /// Of the origin, from onset on.
     OverCapacity,
+    /// The most Saqta has held, in MB.
+    Memory,
+    /// What is in its data folder in the end, in MB.
+    Disk,
 }
 
 /// What may be expected, as it is written in a scenario and in the results; the ending says whether the bound is a floor or a
@@ -421,6 +442,11 @@ const MEASURES: &[(&str, Measure)] = &[
         "readers.refused_max",
         Measure::new("readers", Figure::Refused),
     ),
+    (
+        "readers.leaked_max",
+        Measure::new("readers", Figure::Leaked),
+    ),
+    ("readers.own_min", Measure::new("readers", Figure::Own)),
     (
         "news.challenged_max",
         Measure::new("news", Figure::Challenged),
@@ -442,6 +468,8 @@ const MEASURES: &[(&str, Measure)] = &[
         "origin.over_capacity_ms_max",
         Measure::new("origin", Figure::OverCapacity),
     ),
+    ("edge.memory_mb_max", Measure::new("edge", Figure::Memory)),
+    ("edge.disk_mb_max", Measure::new("edge", Figure::Disk)),
     (
         "staff.served_share_min",
         Measure::new("staff", Figure::ServedShare),
@@ -473,12 +501,20 @@ impl Measure {
         matches!(self.figure, Figure::P99 | Figure::P99Ratio)
     }
 
+    /// Means something whether or not the origin helps its caches.
+    pub fn is_of_every_dialect(self) -> bool {
+        matches!(self.figure, Figure::Leaked | Figure::Own)
+    }
+
     fn is_share(self) -> bool {
         self.figure == Figure::ServedShare
     }
 
     pub fn holds(self, value: f64, bound: f64) -> bool {
-        if matches!(self.figure, Figure::ServedShare | Figure::FairRatio) {
+        if matches!(
+            self.figure,
+            Figure::ServedShare | Figure::FairRatio | Figure::Own
+        ) {
             value >= bound
         } else {
             value <= bound
@@ -503,6 +539,8 @@ pub enum Piece {
     Term,
     /// The path of an article people read, `/` first.
     Article,
+    /// The path of one article, the same for all.
+    OneArticle,
     /// The path of a section, `/` first.
     Section,
 }
@@ -512,6 +550,7 @@ const HOLES: &[(&str, Piece)] = &[
     ("random", Piece::Random),
     ("term", Piece::Term),
     ("article", Piece::Article),
+    ("one-article", Piece::OneArticle),
     ("section", Piece::Section),
 ];
 
@@ -550,7 +589,7 @@ impl Template {
     fn starts_a_path(&self) -> bool {
         match self.pieces.first() {
             Some(Piece::Literal(text)) => text.starts_with('/'),
-            Some(Piece::Article | Piece::Section) => true,
+            Some(Piece::Article | Piece::OneArticle | Piece::Section) => true,
             _ => false,
         }
     }
@@ -770,6 +809,7 @@ const READERS: Readers = Readers {
     new_url_share: 0.005,
     new_visitor_share: 0.4,
     articles: 200,
+    known_share: 0.0,
     new_connections: false,
 };
 
@@ -843,9 +883,10 @@ fn readers(reading: &mut Reading<'_>, table: &DeTable<'_>, at: usize) -> Readers
         new_url_share: fields.number("new_url_share", share.clone(), Some(READERS.new_url_share)),
         new_visitor_share: fields.number(
             "new_visitor_share",
-            share,
+            share.clone(),
             Some(READERS.new_visitor_share),
         ),
+        known_share: fields.number("known_share", share, Some(READERS.known_share)),
         articles: fields.whole("articles", 1..=1_000, Some(u64::from(READERS.articles))) as u32,
         new_connections: fields.flag("new_connections", false),
     };
@@ -1400,6 +1441,7 @@ mod tests {
             ("meduza-wide", 60_000.0 * 0.18, 60_000),
             ("sjs-burst", 25_000.0, 20_000),
             ("nacionale-steps", 800.0, 3_000),
+            ("bic-article", 9_000.0, 140_000),
         ] {
             let scenario = parse(embedded(name).unwrap()).unwrap();
             assert!(
@@ -1493,7 +1535,7 @@ mod tests {
             (
                 "name = 'x'\n[[attack]]\naddresses = 3\nrate = 7\n[[attack.target]]\npath = '/{slug}'\n[[attack.target]]\npath = 'a b'",
                 &[
-                    "line 6: `path` cannot be used; {slug} is not known; known are n, random, term, article, section",
+                    "line 6: `path` cannot be used; {slug} is not known; known are n, random, term, article, one-article, section",
                     "line 8: `path` cannot be used; it has a character that cannot be sent as it is; percent-encode it",
                 ],
             ),

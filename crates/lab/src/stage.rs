@@ -487,6 +487,7 @@ impl Stage<'_> {
         }
         if let Some(mut meter) = meter {
             meter.read(live.at);
+            meter.book.disk_bytes = disk_bytes(&self.folder.path);
             performed.edge = Some(meter.book);
         }
         // The last line of the origin's books comes when it is let go.
@@ -672,6 +673,25 @@ fn rss_peak_bytes(pid: u32) -> Option<u64> {
             .ok()?
             * 1024,
     )
+}
+
+/// Of the edge's own files: everything but the logs, which are the drill's.
+fn disk_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => disk_bytes(&entry.path()),
+        Ok(_)
+            if entry
+                .path()
+                .extension()
+                .is_some_and(|ending| ending == "log") =>
+        {
+            0
+        }
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    bytes.sum()
 }
 
 /// Where the processes of a play keep their files. A temporary one goes with the play, and if the play is killed, with the next.

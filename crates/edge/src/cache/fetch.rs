@@ -29,7 +29,7 @@ pub struct Fetch {
     key: Key,
     writer: FlightWriter,
     stale: Option<Arc<Stored>>,
-    terms: Terms,
+    terms: Box<Terms>,
     /// The newest purge when it began: what the origin says is no newer.
     purge_number: u64,
 }
@@ -78,13 +78,13 @@ impl Fetch {
             key,
             writer,
             stale,
-            terms: Terms::default(),
+            terms: Box::default(),
         }
     }
 
     /// Before [`Fetch::head`].
     pub fn on_terms(mut self, terms: Terms) -> Self {
-        self.terms = terms;
+        *self.terms = terms;
         self
     }
 

@@ -638,11 +638,7 @@ fn number_of(target: &[u8]) -> Option<&[u8]> {
         .split(|byte| *byte == b'&')
         .find_map(|pair| pair.strip_prefix(b"post="))
         .filter(is_number);
-    in_query.or_else(|| {
-        path.split(|byte| *byte == b'/')
-            .filter(is_number)
-            .next_back()
-    })
+    in_query.or_else(|| path.split(|byte| *byte == b'/').rfind(is_number))
 }
 
 #[cfg(test)]

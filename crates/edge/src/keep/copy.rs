@@ -25,9 +25,11 @@ impl Shared {
             Err(ReadFault::Absent) => return None,
             Err(_) => {
                 let (site, name) = (read.site, read.name);
+                // Read before it is mended, which moves it.
+                let before = self.shelf.read_named(&identity, name ^ OLDER).ok();
                 // When the queue is full its next reader tells.
                 drop(jobs.try_send(Job::Mend { site, name }));
-                self.shelf.read_named(&identity, name ^ OLDER).ok()?
+                before?
             }
         };
         let copy = Arc::new(self.marked(site, record, read.seen)?);

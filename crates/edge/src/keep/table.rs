@@ -47,7 +47,9 @@ pub(super) struct Entry {
     pub(super) bytes: u64,
     /// 0: there is none.
     pub(super) older_bytes: u64,
+    /// What its newest version needs, and after those what only the version before does.
     pub(super) assets: Box<[u64]>,
+    pub(super) own_assets: usize,
     /// Pages that need this asset.
     pub(super) users: u32,
     pub(super) reads: u32,
@@ -57,16 +59,16 @@ pub(super) struct Entry {
 }
 
 impl State {
-    /// A page needs these.
-    pub(super) fn use_assets(&mut self, names: &[u64], addresses: &[Address]) {
-        for (name, address) in names.iter().zip(addresses) {
-            match self.entries.get_mut(name) {
-                Some(asset) => asset.users += 1,
-                None => self.want(*name, address.clone()),
+    /// One page more needs these.
+    pub(super) fn count_in(&mut self, names: &[u64]) {
+        for name in names {
+            if let Some(asset) = self.entries.get_mut(name) {
+                asset.users += 1;
             }
         }
     }
 
+    /// It is needed, and not here.
     pub(super) fn want(&mut self, name: u64, address: Address) {
         if self.wanted.len() < WANTED_MAX {
             self.wanted.entry(name).or_insert(Wanted {
@@ -126,6 +128,7 @@ impl State {
             bytes: 0,
             older_bytes: 0,
             assets: Box::default(),
+            own_assets: 0,
             users: 0,
             reads: 0,
             asked: UnixMillis::default(),
@@ -133,15 +136,6 @@ impl State {
             held_since: None,
         });
         self.bytes += seen.bytes;
-        if file != name {
-            entry.older_bytes = seen.bytes;
-            return Vec::new();
-        }
-        entry.bytes = seen.bytes;
-        entry.sketch = note.sketch;
-        entry.sum = note.sum;
-        entry.seen = seen.modified;
-        entry.since = record.response.received;
         let assets: Vec<(u64, Address)> = note
             .assets
             .into_iter()
@@ -150,7 +144,25 @@ impl State {
                 (name_of(shelf, &asset.as_identity()), asset)
             })
             .collect();
+        if file != name {
+            entry.older_bytes = seen.bytes;
+            let mut all = entry.assets.to_vec();
+            all.extend(
+                assets
+                    .iter()
+                    .map(|(name, _)| *name)
+                    .filter(|name| !entry.assets.contains(name)),
+            );
+            entry.assets = all.into_boxed_slice();
+            return assets;
+        }
+        entry.bytes = seen.bytes;
+        entry.sketch = note.sketch;
+        entry.sum = note.sum;
+        entry.seen = seen.modified;
+        entry.since = record.response.received;
         entry.assets = assets.iter().map(|(name, _)| *name).collect();
+        entry.own_assets = assets.len();
         assets
     }
 

@@ -19,6 +19,14 @@ use crate::disk::record::{self, Address, Response};
 use crate::disk::shelf::Shelf;
 use crate::known::links::{self, Kind, Role};
 
+enum LookedUp {
+    /// No page needs it.
+    Unwanted,
+    Same,
+    New,
+    Changed(Sketch),
+}
+
 struct NewVersion {
     name: u64,
     address: Address,
@@ -115,35 +123,11 @@ impl Shared {
             .get(header::CONTENT_TYPE)
             .map_or(&b""[..], HeaderValue::as_bytes);
         let sum = seal.sum(&[kind, &[0], &response.body]);
-        let mut state = lock(&site.state);
-        if class == Class::Asset
-            && !state.entries.contains_key(&name)
-            && (!state.wanted.contains_key(&name) || state.users(name) == 0)
-        {
-            return None;
-        }
-        let mut before = None;
-        if let Some(entry) = state.entries.get_mut(&name) {
-            entry.not_found_since = None;
-            if entry.sum == sum {
-                entry.held_since = None;
-                let noted = entry.seen;
-                let note = now.since(noted) >= NOTE_EVERY;
-                if note {
-                    entry.seen = now;
-                }
-                drop(state);
-                count(&self.counts.unchanged);
-                if note {
-                    self.at_hand.remove(&(name, noted.0));
-                    // Lost, it looks older than it is after a restart.
-                    drop(self.shelf.set_modified(&address.site, name, now));
-                }
-                return None;
-            }
-            before = Some(entry.sketch);
-        }
-        drop(state);
+        let before = match self.look_up(site, name, class, sum, &address, now) {
+            LookedUp::Unwanted | LookedUp::Same => return None,
+            LookedUp::New => None,
+            LookedUp::Changed(before) => Some(before),
+        };
         if class != Class::Page {
             return Some(NewVersion {
                 name,
@@ -191,6 +175,45 @@ impl Shared {
         })
     }
 
+    /// And notes that it is as it was, if it is.
+    fn look_up(
+        &self,
+        site: &Site,
+        name: u64,
+        class: Class,
+        sum: u64,
+        address: &Address,
+        now: UnixMillis,
+    ) -> LookedUp {
+        let mut state = lock(&site.state);
+        let Some(entry) = state.entries.get_mut(&name) else {
+            let is_needed = state.wanted.contains_key(&name) && state.users(name) > 0;
+            return if class == Class::Asset && !is_needed {
+                LookedUp::Unwanted
+            } else {
+                LookedUp::New
+            };
+        };
+        entry.not_found_since = None;
+        if entry.sum != sum {
+            return LookedUp::Changed(entry.sketch);
+        }
+        entry.held_since = None;
+        let noted = entry.seen;
+        let note = now.since(noted) >= NOTE_EVERY;
+        if note {
+            entry.seen = now;
+        }
+        drop(state);
+        count(&self.counts.unchanged);
+        if note {
+            self.at_hand.remove(&(name, noted.0));
+            // Lost, it looks older than it is after a restart.
+            drop(self.shelf.set_modified(&address.site, name, now));
+        }
+        LookedUp::Same
+    }
+
     #[expect(
         clippy::too_many_arguments,
         reason = "each is one thing the judgement looks at"
@@ -209,7 +232,8 @@ impl Shared {
         let mut state = lock(&site.state);
         state.looks.add(name, before, sketch, now);
         let together = state.looks.together(sketch.title, now);
-        let is_one_of_them = together.contains(&name);
+        // A page nobody has seen before has only their company to speak for it.
+        let is_one_of_them = together.contains(&name) || before.is_none() && !together.is_empty();
         if verdict.is_ok() && is_one_of_them {
             verdict = Err(NotGood::ManyChanged);
         }
@@ -294,11 +318,22 @@ impl Shared {
             return false;
         }
         let seen = older.response.received;
-        {
+        let assets: Vec<u64> = note
+            .assets
+            .into_iter()
+            .map(|target| name_of(&self.shelf, &beside(&older.address, target).as_identity()))
+            .collect();
+        let unused = {
             let mut state = lock(&site.state);
+            if !state.entries.contains_key(&name) {
+                return false;
+            }
+            state.count_in(&assets);
             let Some(entry) = state.entries.get_mut(&name) else {
                 return false;
             };
+            entry.own_assets = assets.len();
+            let before = std::mem::replace(&mut entry.assets, assets.into_boxed_slice());
             self.at_hand.remove(&(name, entry.seen.0));
             let gone = entry.bytes;
             entry.bytes = entry.older_bytes;
@@ -309,6 +344,10 @@ impl Shared {
             entry.since = seen;
             entry.held_since = held;
             state.bytes -= gone;
+            state.release(&before)
+        };
+        for asset in unused {
+            self.remove_from(site, asset);
         }
         let reading = read_page(&older.response);
         self.tell(Event::Kept(version(&older.address, &reading, seen)));
@@ -380,38 +419,55 @@ impl Shared {
         let mut state = lock(&site.state);
         state.wanted.remove(&page.name);
         let before = state.entries.remove(&page.name);
-        let mut entry = Entry {
-            address: page.address.clone(),
-            class: page.class,
-            sketch: page.sketch,
-            sum: page.sum,
-            seen: now,
-            since: now,
-            bytes,
-            older_bytes: 0,
-            assets: assets.into_boxed_slice(),
-            users: 0,
-            reads: 0,
-            asked: now,
-            not_found_since: None,
-            held_since: None,
-        };
+        for (name, address) in assets.iter().zip(&page.assets) {
+            if !state.entries.contains_key(name) {
+                state.want(*name, address.clone());
+            }
+        }
+        let own_assets = assets.len();
+        let mut assets = assets;
+        let mut older_bytes = 0;
         state.bytes += bytes;
         if let Some(before) = &before {
             self.at_hand.remove(&(page.name, before.seen.0));
             state.bytes -= before.older_bytes;
             if older {
-                entry.older_bytes = before.bytes;
+                older_bytes = before.bytes;
+                // What the version before needs stays as long as it does.
+                for asset in &before.assets[..before.own_assets] {
+                    if !assets.contains(asset) {
+                        assets.push(*asset);
+                    }
+                }
             } else {
                 state.bytes -= before.bytes;
             }
-            entry.reads = before.reads;
         }
-        state.use_assets(&entry.assets, &page.assets);
-        if page.class == Class::Asset {
-            entry.users = state.users(page.name);
-        }
-        state.entries.insert(page.name, entry);
+        state.count_in(&assets);
+        let users = match page.class {
+            Class::Asset => state.users(page.name),
+            Class::Page | Class::Feed => 0,
+        };
+        state.entries.insert(
+            page.name,
+            Entry {
+                address: page.address.clone(),
+                class: page.class,
+                sketch: page.sketch,
+                sum: page.sum,
+                seen: now,
+                since: now,
+                bytes,
+                older_bytes,
+                assets: assets.into_boxed_slice(),
+                own_assets,
+                users,
+                reads: before.as_ref().map_or(0, |before| before.reads),
+                asked: now,
+                not_found_since: None,
+                held_since: None,
+            },
+        );
         let unused = before.map(|before| state.release(&before.assets));
         drop(state);
         for asset in unused.into_iter().flatten() {
@@ -456,12 +512,20 @@ impl Shared {
 
     fn remove_older(&self, site: &Site, name: u64) {
         let mut state = lock(&site.state);
+        let mut unused = Vec::new();
         if let Some(entry) = state.entries.get_mut(&name) {
             let bytes = std::mem::take(&mut entry.older_bytes);
+            let (own, olders) = entry.assets.split_at(entry.own_assets);
+            let (own, olders) = (own.into(), olders.to_vec());
+            entry.assets = own;
             state.bytes -= bytes;
+            unused = state.release(&olders);
         }
         drop(state);
         self.unlink(site, name ^ OLDER);
+        for asset in unused {
+            self.remove_from(site, asset);
+        }
     }
 
     pub(super) fn remove(&self, site: usize, name: u64) -> u64 {

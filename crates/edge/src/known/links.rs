@@ -174,27 +174,27 @@ fn role_of_link(rel: &str, kind: &str, loads: &str) -> Option<Role> {
     let is_feed = ["application/rss+xml", "application/atom+xml"]
         .iter()
         .any(|feed| kind.trim().eq_ignore_ascii_case(feed));
-    match () {
-        () if is("stylesheet") => Some(Role::Style),
-        () if is("alternate") && is_feed => Some(Role::Feed),
-        () if is("icon") || is("apple-touch-icon") => Some(Role::Image),
-        () if is("preload") && loads == "font" => Some(Role::Font),
-        () if is("preload") && loads == "style" => Some(Role::Style),
-        () if is("preload") && loads == "script" || is("modulepreload") => Some(Role::Script),
-        () if [
+    let loads_first = is("preload");
+    if is("stylesheet") || loads_first && loads == "style" {
+        Some(Role::Style)
+    } else if is("alternate") && is_feed {
+        Some(Role::Feed)
+    } else if is("icon") || is("apple-touch-icon") {
+        Some(Role::Image)
+    } else if loads_first && loads == "font" {
+        Some(Role::Font)
+    } else if loads_first && loads == "script" || is("modulepreload") {
+        Some(Role::Script)
+    } else {
+        const PAGES: [&str; 6] = [
             "canonical",
             "alternate",
             "next",
             "prev",
             "amphtml",
             "shortlink",
-        ]
-        .iter()
-        .any(|rel| is(rel)) =>
-        {
-            Some(Role::Page)
-        }
-        () => None,
+        ];
+        PAGES.iter().any(|rel| is(rel)).then_some(Role::Page)
     }
 }
 

@@ -326,10 +326,7 @@ fn is_token(word: &[u8]) -> bool {
         && has(u8::is_ascii_uppercase)
         && has(u8::is_ascii_lowercase)
         && (has(u8::is_ascii_digit) || word.len() >= UNNUMBERED_TOKEN_BYTES_MIN);
-    is_mixed
-        || word
-            .split(|byte| b"_-".contains(byte))
-            .any(|part| is_hex(part))
+    is_mixed || word.split(|byte| b"_-".contains(byte)).any(is_hex)
 }
 
 /// `0.31` and `0,31`.

@@ -54,23 +54,36 @@ pub(super) const COOKIES: &[Entry] = entries! {
         "__stripe_mid" "__stripe_sid" "onesignal*" "_zero_*" "cookie_consent*" "cookieconsent_status" "cookie_notice_accepted"
         "cookielawinfo*" "CookieLawInfoConsent" "cookieyes-consent" "viewed_cookie_policy" "CookieConsent" "cmplz_*"
         "moove_gdpr_popup" "OptanonConsent" "OptanonAlertBoxClosed" "euconsent*" "eupubconsent*" "didomi_token" "borlabs-cookie"
-        "usprivacy" "addtl_consent" "FCCDCF" "FCNEC" "FCOEC" "cookie-agreed*" "has_js" "wordpress_test_cookie" "wp-settings-*"
+        "consent*" "gdpr*" "usprivacy" "addtl_consent" "FCCDCF" "FCNEC" "FCOEC" "cookie-agreed*" "has_js" "wordpress_test_cookie" "wp-settings-*"
         "MUID" "CLID" "last_visit" "adrdel" "adrcid" "amplitude_*";
 };
 
-/// Where in [`COOKIES`] names of one [`lead`] may lie: from the first to behind the last.
-static SPANS: [(u8, u8); LEADS] = {
-    let mut spans = [(0, 0); LEADS];
-    let mut at = 0;
-    while at < COOKIES.len() {
-        let lead = lead(COOKIES[at].text);
-        if spans[lead].1 == 0 {
-            spans[lead].0 = at as u8;
+/// [`COOKIES`] by [`lead`]: where each one's begin and end in `order`, so that a name is compared with a handful.
+struct Index {
+    spans: [(u8, u8); LEADS],
+    order: [u8; COOKIES.len()],
+}
+
+static INDEX: Index = {
+    let mut index = Index {
+        spans: [(0, 0); LEADS],
+        order: [0; COOKIES.len()],
+    };
+    let (mut of, mut filled) = (0, 0);
+    while of < LEADS {
+        let from = filled;
+        let mut at = 0;
+        while at < COOKIES.len() {
+            if lead(COOKIES[at].text) == of {
+                index.order[filled] = at as u8;
+                filled += 1;
+            }
+            at += 1;
         }
-        spans[lead].1 = at as u8 + 1;
-        at += 1;
+        index.spans[of] = (from as u8, filled as u8);
+        of += 1;
     }
-    spans
+    index
 };
 
 const LEADS: usize = 256;
@@ -85,9 +98,10 @@ const fn lead(name: &[u8]) -> usize {
 }
 
 pub(super) fn cookie(name: &[u8]) -> CookieKind {
-    let (from, to) = SPANS[lead(name)];
-    COOKIES[usize::from(from)..usize::from(to)]
+    let (from, to) = INDEX.spans[lead(name)];
+    INDEX.order[usize::from(from)..usize::from(to)]
         .iter()
+        .map(|at| &COOKIES[usize::from(*at)])
         .find(|entry| {
             if entry.is_prefix {
                 name.starts_with(entry.text)

@@ -29,6 +29,10 @@ pub struct Tally {
     pub challenged: u64,
     pub refused: u64,
     pub failed: u64,
+    /// Answers with what is another reader's in them.
+    pub leaked: u64,
+    /// Answers with what is their reader's own.
+    pub own: u64,
     /// Said by `Cache-Status`.
     pub from_cache: u64,
     pub forwarded: u64,
@@ -144,6 +148,8 @@ impl Stretch {
             Fate::Challenged => {}
         }
         self.tally.challenged += u64::from(entry.challenged || entry.fate == Fate::Challenged);
+        self.tally.leaked += u64::from(entry.leaked);
+        self.tally.own += u64::from(entry.own);
         self.tally.from_cache += u64::from(entry.from_cache);
         self.tally.forwarded += u64::from(entry.forwarded);
         let latency = if entry.fate == Fate::Served {
@@ -178,6 +184,8 @@ pub(crate) struct Entry {
     pub(crate) latency: Duration,
     pub(crate) fate: Fate,
     pub(crate) challenged: bool,
+    pub(crate) leaked: bool,
+    pub(crate) own: bool,
     pub(crate) from_cache: bool,
     pub(crate) forwarded: bool,
 }
@@ -270,6 +278,8 @@ mod tests {
                 latency: Duration::from_millis(latency),
                 fate,
                 challenged,
+                leaked: false,
+                own: false,
                 from_cache: false,
                 forwarded: false,
             });

@@ -222,6 +222,9 @@ impl Fill {
                     letters(chance, out);
                 }
                 Piece::Article => out.push_str(self.article(chance)),
+                Piece::OneArticle => {
+                    out.push_str(self.articles.first().map_or("/", String::as_str));
+                }
                 Piece::Section => {
                     out.push_str(chance.pick(&self.sections).map_or("/", String::as_str))
                 }

@@ -9,6 +9,7 @@ use std::io::Read;
 
 use super::books::Fate;
 use crate::newsroom::Mark;
+use crate::origin::PERSONAL_MARKER;
 use crate::wire::{Answer, CacheStatus, Encoding, OwnAnswer};
 
 /// Unpacked; the newsroom's largest page has a fortieth. More is not a page but a bomb.
@@ -21,6 +22,13 @@ pub(crate) struct Judge {
     right: HashMap<(String, Encoding), Vec<u8>>,
     kept_bytes: usize,
     unpacked: Vec<u8>,
+}
+
+/// Whose names are in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Owners {
+    pub(crate) its_reader: bool,
+    pub(crate) another: bool,
 }
 
 /// One answer, judged.
@@ -44,6 +52,27 @@ impl Judge {
             from_cache: matches!(answer.cache, CacheStatus::Hit | CacheStatus::Collapsed),
             forwarded: answer.cache == CacheStatus::Forwarded,
         }
+    }
+
+    /// Whose this answer is, whatever it is. One that cannot be unpacked shows nobody anything.
+    pub(crate) fn owners(&mut self, answer: &Answer, reader: Option<&str>) -> Owners {
+        let mut owners = Owners::default();
+        self.unpacked.clear();
+        if !unpack(&answer.body, answer.encoding, &mut self.unpacked) {
+            return owners;
+        }
+        let marker = PERSONAL_MARKER.as_bytes();
+        for at in memchr::memmem::find_iter(&self.unpacked, marker) {
+            let owner = self.unpacked[at + marker.len()..]
+                .split(|byte| *byte == b'-')
+                .next();
+            if reader.is_some_and(|reader| owner == Some(reader.as_bytes())) {
+                owners.its_reader = true;
+            } else {
+                owners.another = true;
+            }
+        }
+        owners
     }
 
     fn is_right(&mut self, answer: &Answer, page: &str, mark: &Mark) -> bool {
@@ -197,6 +226,46 @@ mod tests {
             Judge::default().judge(&unknown, path, &mark).fate,
             Fate::Failed
         );
+    }
+
+    #[test]
+    fn another_readers_name_is_found_in_any_encoding() {
+        let named = |reader: &str| format!("<p>{PERSONAL_MARKER}{reader}--></p>");
+        let both = named("00000000000000aa") + &named("00000000000000bb");
+        for (body, reader, its_reader, another) in [
+            (
+                named("00000000000000aa"),
+                Some("00000000000000aa"),
+                true,
+                false,
+            ),
+            (
+                named("00000000000000bb"),
+                Some("00000000000000aa"),
+                false,
+                true,
+            ),
+            (named("00000000000000bb"), None, false, true),
+            (both, Some("00000000000000aa"), true, true),
+            (
+                "<p>for all</p>".to_owned(),
+                Some("00000000000000aa"),
+                false,
+                false,
+            ),
+        ] {
+            for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Brotli] {
+                let answer = answer(503, encoding, &packed(encoding, body.as_bytes()));
+                assert_eq!(
+                    Judge::default().owners(&answer, reader),
+                    Owners {
+                        its_reader,
+                        another
+                    },
+                    "{body} {encoding:?}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -144,6 +144,8 @@ struct Visitor {
     person: Person,
     from: Ipv4Addr,
     outlet: usize,
+    /// What the site calls them, if it knows them.
+    known_as: Option<u64>,
     /// Kept open after an answer.
     idle: Option<Key>,
     /// The page they are on.
@@ -172,6 +174,7 @@ struct View {
     asked: Asked,
     due: Duration,
     visitor: Option<VisitorId>,
+    known_as: Option<u64>,
     person: Person,
     from: Ipv4Addr,
     referer: Option<String>,
@@ -179,6 +182,8 @@ struct View {
     /// Sent on a connection that was kept open, which the server may close at any moment.
     on_kept: bool,
     challenged: bool,
+    leaked: bool,
+    own: bool,
     last: Option<Fate>,
 }
 
@@ -191,12 +196,15 @@ impl View {
             asked: Asked::Publish,
             due,
             visitor: None,
+            known_as: None,
             person,
             from,
             referer: None,
             key: None,
             on_kept: false,
             challenged: false,
+            leaked: false,
+            own: false,
             last: None,
         }
     }
@@ -428,10 +436,18 @@ impl Readers {
                 };
             }
         }
-        let (person, from) = self.new_person(false);
+        let (mut person, from) = self.new_person(false);
+        let known_share = self.scenario.readers.known_share;
+        let known_as =
+            (known_share > 0.0 && self.chance.happens(known_share)).then(|| self.chance.draw());
+        if let Some(reader) = known_as {
+            let host = self.outlets[outlet].host;
+            person.take_cookies(&self.dialect.reader_cookie(host, reader));
+        }
         let mut visitor = Visitor {
             person,
             from,
+            known_as,
             outlet,
             idle: None,
             on: None,
@@ -490,6 +506,7 @@ impl Readers {
                 };
                 let before = visitor.on.replace(Rc::clone(&page));
                 let (person, from) = (visitor.person.clone(), visitor.from);
+                let known_as = visitor.known_as;
                 let kept = if readers.new_connections {
                     None
                 } else {
@@ -504,6 +521,7 @@ impl Readers {
                     outlet,
                     asked: Asked::Page(page),
                     visitor: Some(id),
+                    known_as,
                     referer,
                     ..View::new(person, from, due)
                 };
@@ -668,6 +686,8 @@ impl Readers {
             latency,
             fate,
             challenged: view.challenged,
+            leaked: view.leaked,
+            own: view.own,
             from_cache,
             forwarded,
         };
@@ -709,6 +729,12 @@ impl Readers {
             Asked::Login(member) => Some(member),
             _ => None,
         };
+        if self.scenario.readers.known_share > 0.0 {
+            let own = view.known_as.map(|reader| format!("{reader:016x}"));
+            let owners = self.judge.owners(answer, own.as_deref());
+            view.leaked |= owners.another;
+            view.own |= owners.its_reader;
+        }
         view.key = None;
         view.last = Some(judgement.fate);
         let reload_at = now

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::chance::digest;
 use crate::newsroom::encode_query;
 
 /// Every member of staff has it; anything else is refused.
@@ -122,6 +123,28 @@ impl Dialect {
         }
     }
 
+    /// The cookie by which the site at `host` knows a reader, and for which its pages carry what is that reader's alone: an account of
+    /// a generic site, whoever has commented on WordPress, a session of Joomla's or Drupal's. Never a session of staff's.
+    pub fn reader_cookie(self, host: &str, reader: u64) -> String {
+        let hash = installation(host);
+        match self {
+            Self::Generic => format!("visitor={reader:016x}"),
+            Self::WordPress => format!("comment_author_{hash}={reader:016x}"),
+            Self::Joomla => format!("{hash}={reader:016x}{reader:016x}"),
+            Self::Drupal => format!("SESS{hash}={reader:016x}"),
+        }
+    }
+
+    /// The name of [`Dialect::reader_cookie`].
+    pub(super) fn reader_cookie_name(self, hash: &str) -> String {
+        match self {
+            Self::Generic => "visitor".to_owned(),
+            Self::WordPress => format!("comment_author_{hash}"),
+            Self::Joomla => hash.to_owned(),
+            Self::Drupal => format!("SESS{hash}"),
+        }
+    }
+
     /// Whether this answer to [`Dialect::login_form`] let them in.
     pub fn logged_in(self, status: u16, set_cookies: &[&str]) -> bool {
         let session = |line: &&str| match self {
@@ -143,6 +166,12 @@ impl Dialect {
             Self::Drupal => status == 303 && !location.contains("/user/login"),
         }
     }
+}
+
+/// 32 hexadecimal digits that name an installation in its cookies.
+pub(super) fn installation(host: &str) -> String {
+    let host = host.as_bytes();
+    format!("{:016x}{:016x}", digest(1, &[host]), digest(2, &[host]))
 }
 
 impl std::fmt::Display for Dialect {

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::dialect::{
     DRUPAL_LONG_AGO, DRUPAL_NO_CACHE, Dialect, JOOMLA_LONG_AGO, JOOMLA_NO_STORE, PASSWORD,
-    WORDPRESS_LONG_AGO, WORDPRESS_NO_STORE,
+    WORDPRESS_LONG_AGO, WORDPRESS_NO_STORE, installation,
 };
 use super::message::{Method, Request};
 use super::workers::Kind;
@@ -26,11 +26,13 @@ pub(super) const GENERIC_MAX_AGE_S: u32 = 60;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
     Page(Page),
-    /// The page is there with a slash at the end.
-    WithSlash(String),
+    /// The page is there, at its proper address.
+    Moved(String),
     LoginForm,
     Login,
     Publish(usize),
+    /// WordPress's `wp-comments-post.php`.
+    Comment,
     Admin,
     Account,
     Upload,
@@ -52,9 +54,9 @@ impl Route {
                 Page::Feed(_) | Page::Sitemap => Kind::Feed,
                 Page::Robots | Page::Asset(_) => Kind::Asset,
             },
-            Self::WithSlash(_) => Kind::Article,
+            Self::Moved(_) => Kind::Article,
             Self::Login => Kind::Login,
-            Self::Publish(_) => Kind::Publish,
+            Self::Publish(_) | Self::Comment => Kind::Publish,
             Self::LoginForm | Self::Admin => Kind::Admin,
             Self::Account => Kind::Account,
             Self::Upload => Kind::Upload,
@@ -123,10 +125,9 @@ impl Site {
         max_age_s: Option<u32>,
         seed: u64,
     ) -> Self {
-        let host = newsroom.host().as_bytes();
         Self {
             revisions: vec![0; newsroom.articles().len()],
-            hash: format!("{:016x}{:016x}", digest(1, &[host]), digest(2, &[host])),
+            hash: installation(newsroom.host()),
             newsroom,
             dialect,
             max_age_s,
@@ -153,6 +154,9 @@ impl Site {
         if let Some(route) = self.staff_route(path, query, post) {
             return route;
         }
+        if let Some(route) = self.own_address(path, query) {
+            return route;
+        }
         match self.newsroom.page(target) {
             Some(page) => Route::Page(page),
             None if !path.ends_with('/') && self.newsroom.page(&format!("{path}/")).is_some() => {
@@ -161,9 +165,51 @@ impl Site {
                 } else {
                     format!("?{query}")
                 };
-                Route::WithSlash(format!("{path}/{query}"))
+                Route::Moved(format!("{path}/{query}"))
             }
             None => Route::Missing,
+        }
+    }
+
+    /// Where a system has more addresses for a page than the newsroom's own.
+    fn own_address(&self, path: &str, query: &str) -> Option<Route> {
+        let value = |name: &str| {
+            let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            pairs
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| value)
+        };
+        let articles = self.newsroom.articles();
+        let article = |id: &str| id.parse::<usize>().ok().filter(|id| *id < articles.len());
+        match self.dialect {
+            Dialect::Generic => None,
+            // `redirect_canonical`: a number, a page of a list beyond its last, a page of an article that has one.
+            Dialect::WordPress => {
+                if path == "/"
+                    && let Some(id) = value("p")
+                {
+                    let moved = article(id).map(|id| Route::Moved(articles[id].path.clone()));
+                    return Some(moved.unwrap_or(Route::Missing));
+                }
+                if value("paged").is_some_and(|page| page != "1") {
+                    return Some(Route::Missing);
+                }
+                let bare = path.trim_end_matches('/');
+                let whole = bare.trim_end_matches(|letter: char| letter.is_ascii_digit());
+                let is_article = matches!(self.newsroom.page(whole), Some(Page::Article(_)));
+                (whole.len() < bare.len() && is_article).then(|| Route::Moved(whole.to_owned()))
+            }
+            // Without its own aliases a component's page is asked for by parameters, and given there as well.
+            Dialect::Joomla => {
+                let is_article = path == "/index.php" && value("view") == Some("article");
+                let id = article(value("id").filter(|_| is_article)?)?;
+                Some(Route::Page(Page::Article(id)))
+            }
+            // An alias is a second address, not the only one.
+            Dialect::Drupal => {
+                let id = article(path.strip_prefix("/node/")?)?;
+                Some(Route::Page(Page::Article(id)))
+            }
         }
     }
 
@@ -182,6 +228,7 @@ impl Site {
                 "/wp-login.php" => Some(login),
                 // Its body names the article.
                 "/wp-admin/post.php" if post => Some(Route::Publish(usize::MAX)),
+                "/wp-comments-post.php" if post => Some(Route::Comment),
                 _ if path.starts_with("/wp-admin/") => Some(Route::Admin),
                 _ => None,
             },
@@ -218,7 +265,7 @@ impl Site {
         let answer = match route {
             Route::Page(page @ (Page::Asset(_) | Page::Robots)) => return self.asset(page, request, now),
             Route::Page(page) => self.page(page, request, staff, now),
-            Route::WithSlash(path) => {
+            Route::Moved(path) => {
                 let answer = Answer::new(301).with("Location", format!("http://{}{path}", self.newsroom.host()));
                 match self.dialect {
                     Dialect::Generic | Dialect::WordPress => answer.with("X-Redirect-By", "WordPress"),
@@ -229,6 +276,7 @@ impl Site {
             Route::LoginForm => self.login_form(200, ""),
             Route::Login => self.login(request, body),
             Route::Publish(id) => self.publish(*id, staff, body),
+            Route::Comment => self.comment(body),
             Route::Admin if staff => {
                 self.never_stored(Answer::new(200).body(HTML, format!("<!DOCTYPE html>\n<html>{STAFF_MARKER}<body><h1>Dashboard</h1></body>\n<!--end--></html>\n")))
             }
@@ -301,6 +349,12 @@ impl Site {
             }
             return self.never_stored(Answer::new(200).body(rendered.media_type, body));
         }
+        if let Some(reader) = self.reader_of(page, &request.cookie) {
+            if let Some(at) = body.rfind("</body>") {
+                body.insert_str(at, &format!("{PERSONAL_MARKER}{reader}-->\n"));
+            }
+            return self.personal(Answer::new(200).body(rendered.media_type, body));
+        }
         let feed = matches!(page, Page::Feed(_) | Page::Sitemap);
         let search = matches!(page, Page::Search { .. });
         let stamp = Stamp {
@@ -357,6 +411,34 @@ impl Site {
         match answer.status {
             304 => answer,
             _ => answer.body(rendered.media_type, body),
+        }
+    }
+
+    /// Whose page this is, when it is somebody's: WordPress fills its comment form with the name of who has commented, the others
+    /// greet on every page.
+    fn reader_of(&self, page: &Page, cookies: &str) -> Option<String> {
+        let is_greeted = match (self.dialect, page) {
+            (_, Page::Feed(_) | Page::Sitemap | Page::Robots | Page::Asset(_)) => false,
+            (Dialect::WordPress, page) => matches!(page, Page::Article(_)),
+            _ => true,
+        };
+        let value = cookie(cookies, &self.dialect.reader_cookie_name(&self.hash))?;
+        let reader = value.get(..16)?;
+        let is_one = match self.dialect {
+            // Everybody has a session, and most are nobody's; those of a reader name the reader twice.
+            Dialect::Joomla => value.get(16..) == Some(reader),
+            _ => true,
+        };
+        let is_named = is_one && reader.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (is_greeted && is_named).then(|| reader.to_owned())
+    }
+
+    /// WordPress says nothing at all about a page with a commenter's name in it; the trap is its own.
+    fn personal(&self, answer: Answer) -> Answer {
+        match self.dialect {
+            Dialect::Generic => answer.with("Cache-Control", "private"),
+            Dialect::WordPress | Dialect::Joomla => answer,
+            Dialect::Drupal => answer.with("Vary", "Cookie"),
         }
     }
 
@@ -523,6 +605,34 @@ impl Site {
                 format!("http://{host}{}", self.newsroom.articles()[id].path),
             ),
         };
+        self.never_stored(answer.body(HTML, ""))
+    }
+
+    /// Waits for a moderator, as with WordPress's defaults; whoever agreed is known by three cookies from now on.
+    fn comment(&mut self, body: &[u8]) -> Answer {
+        let article = field(body, "comment_post_ID")
+            .and_then(|id| self.newsroom.articles().get(id.parse::<usize>().ok()?));
+        let Some(article) = article else {
+            return self.never_stored(Answer::new(404).body(HTML, ""));
+        };
+        let location = format!(
+            "http://{}{}?unapproved=1#comment-1",
+            self.newsroom.host(),
+            article.path
+        );
+        let mut answer = Answer::new(302).with("Location", location);
+        if field(body, "wp-comment-cookies-consent").is_some() {
+            for (name, value) in [
+                ("comment_author", format!("{:016x}", self.chance.draw())),
+                ("comment_author_email", "reader%40example.org".to_owned()),
+                ("comment_author_url", String::new()),
+            ] {
+                answer = answer.with(
+                    "Set-Cookie",
+                    format!("{name}_{}={value}; Max-Age=30000000; path=/", self.hash),
+                );
+            }
+        }
         self.never_stored(answer.body(HTML, ""))
     }
 

@@ -27,8 +27,8 @@ pub(crate) const HOST: &str = "news.test";
 const EDITOR: &str = "editor";
 const PASSWORD: &str = "correct-horse-9";
 
-/// What a newsroom writes besides its hosts and its origin.
-const SETTINGS: &str = "profile = \"wordpress\"\n";
+/// What a newsroom writes besides its hosts and its origin. Its purge plugin speaks from this machine, as a stranger's might.
+const SETTINGS: &str = "profile = \"wordpress\"\npurge_from = \"127.0.0.1\"\n";
 
 /// What every reader carries.
 const ANALYTICS: &str =

@@ -406,7 +406,18 @@ fn targets_are_routed() {
             "POST /node/1/edit".to_owned(),
             Kind::Publish,
         ),
-        (Dialect::Drupal, "GET /node/1".to_owned(), Kind::Missing),
+        (Dialect::Drupal, "GET /node/1".to_owned(), Kind::Article),
+        (Dialect::Drupal, "GET /node/99999".to_owned(), Kind::Missing),
+        (
+            Dialect::Joomla,
+            "GET /index.php?option=com_content&view=article&id=1".to_owned(),
+            Kind::Article,
+        ),
+        (
+            Dialect::WordPress,
+            "POST /wp-comments-post.php".to_owned(),
+            Kind::Publish,
+        ),
         (Dialect::Generic, "POST /upload".to_owned(), Kind::Upload),
         (Dialect::Generic, "GET /events".to_owned(), Kind::Stream),
         (Dialect::Generic, "GET /ws".to_owned(), Kind::Missing),
@@ -427,4 +438,95 @@ fn targets_are_routed() {
             .unwrap()
             .ends_with(&format!("{article}?x=1"))
     );
+}
+
+#[test]
+fn wordpress_sends_to_a_pages_proper_address() {
+    let article = Newsroom::new(1).articles()[3].path.clone();
+    let bare = article.trim_end_matches('/');
+    let table = [
+        ("/?p=3".to_owned(), 301, Some(article.as_str())),
+        ("/?p=99999".into(), 404, None),
+        (format!("{article}123"), 301, Some(&article)),
+        (format!("{article}123/"), 301, Some(&article)),
+        (bare.to_owned(), 301, Some(&article)),
+        ("/?paged=9999".into(), 404, None),
+        ("/?paged=1".into(), 200, None),
+        ("/nothing/123".into(), 404, None),
+    ];
+    for (target, status, path) in table {
+        let answer = read(&mut site(Dialect::WordPress), &target);
+        let moved = one(&answer, "Location").map(|to| to.split_once("http://").unwrap().1);
+        assert_eq!(answer.status, status, "{target}");
+        assert_eq!(moved.is_some(), path.is_some(), "{target}");
+        assert!(
+            moved.zip(path).is_none_or(|(to, path)| to.ends_with(path)),
+            "{target} {moved:?}"
+        );
+    }
+}
+
+/// Who is known gets a page of their own, and what the system says of it is what makes it dangerous.
+#[test]
+fn a_reader_who_is_known_is_greeted() {
+    let newsroom = Newsroom::new(1);
+    let article = &newsroom.articles()[0].path;
+    let table = [
+        (Dialect::Generic, Some("private"), true),
+        (Dialect::WordPress, None, false),
+        (Dialect::Joomla, Some(JOOMLA_NO_STORE), true),
+        (Dialect::Drupal, Some(DRUPAL_NO_CACHE), true),
+    ];
+    for (dialect, control, greeted_on_the_front_page) in table {
+        let cookie = dialect.reader_cookie(newsroom.host(), 0xabc);
+        let mut site = site(dialect);
+        let mut known = |target: &str| {
+            ask(
+                &mut site,
+                &format!("GET {target} HTTP/1.1\r\nCookie: _ga=1; {cookie}"),
+                "",
+            )
+        };
+        let own = format!("{PERSONAL_MARKER}0000000000000abc-->");
+        let page = known(article);
+        assert!(page.body.contains(&own), "{dialect}");
+        assert_eq!(one(&page, "Cache-Control"), control, "{dialect}");
+        assert_eq!(
+            known("/").body.contains(&own),
+            greeted_on_the_front_page,
+            "{dialect}"
+        );
+        assert!(!known("/feed/").body.contains(&own), "{dialect}");
+        // Whatever cookie a stranger is given makes nobody of them.
+        let stranger = read(&mut site, article);
+        let given = cookies_after("", &all(&stranger, "Set-Cookie"));
+        let again = ask(
+            &mut site,
+            &format!("GET {article} HTTP/1.1\r\nCookie: {given}"),
+            "",
+        );
+        for page in [stranger, again] {
+            assert!(!page.body.contains(PERSONAL_MARKER), "{dialect}");
+        }
+    }
+}
+
+#[test]
+fn whoever_comments_on_wordpress_is_known_afterwards() {
+    let mut site = site(Dialect::WordPress);
+    let article = Newsroom::new(1).articles()[2].path.clone();
+    let sent = ask(
+        &mut site,
+        "POST /wp-comments-post.php HTTP/1.1",
+        "comment_post_ID=2&author=A&comment=B&wp-comment-cookies-consent=yes",
+    );
+    assert_eq!(sent.status, 302);
+    let cookies = cookies_after("", &all(&sent, "Set-Cookie"));
+    assert_eq!(cookies.matches("comment_author").count(), 3, "{cookies}");
+    let own = ask(
+        &mut site,
+        &format!("GET {article} HTTP/1.1\r\nCookie: {cookies}"),
+        "",
+    );
+    assert!(own.body.contains(PERSONAL_MARKER));
 }
