@@ -248,8 +248,22 @@ fn a_difference_in_calm_is_for_good_whatever_is_asked_afterwards() {
     }
     let _crowd = site.starve();
     assert!(is_reduced(&site.ask("/article/x?number=5")));
-    wait_until_relevant(&site, "/article/x?nomer=7");
-    assert!(!is_reduced(&site.ask("/article/x?nomer=99999999")));
+    wait_until_relevant(&site, "/article/x?nomer=99999999");
+}
+
+#[test]
+fn whoever_has_waited_in_vain_gets_the_copy() {
+    let site = Site::start(|_| ());
+    let kept = site.keep("/article/x");
+    let mut first = Client::connect(&site.edge);
+    first.send("GET /article/slow HTTP/1.1\r\nHost: a.kz\r\n\r\n");
+    wait_until(&site.edge, |stats| stats.sites[0].in_flight == 1);
+    let mut second = Client::connect(&site.edge);
+    second.send("GET /article/x?u=1 HTTP/1.1\r\nHost: a.kz\r\n\r\n");
+    wait_until(&site.edge, |stats| stats.sites[0].queued == 1);
+    let answer = second.answer().unwrap();
+    assert_eq!((answer.status, &answer.body), (200, &kept.body));
+    assert!(is_reduced(&answer), "{}", answer.head);
 }
 
 #[test]

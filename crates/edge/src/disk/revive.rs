@@ -10,7 +10,7 @@ use http::{HeaderMap, Method};
 
 use super::record::Response;
 use crate::cache::freshness::{Asked, Times, Unstorable, judge};
-use crate::cache::stored::{Draft, Stored};
+use crate::cache::stored::{Doubt, Draft, Stored};
 use crate::cache::vary::Selection;
 use crate::clock::UnixMillis;
 
@@ -21,7 +21,7 @@ impl Response {
         let is_everybodys = freshness.is_fresh(now)
             || freshness.serves_while_revalidating(now)
             || freshness.serves_on_error(now);
-        (is_everybodys && !stored.is_invalidated()).then(|| Self {
+        (is_everybodys && stored.doubt() != Doubt::Invalid).then(|| Self {
             status: stored.status(),
             headers: stored.headers().clone(),
             body: stored.body().clone(),
