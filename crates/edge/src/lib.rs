@@ -10,6 +10,7 @@
 pub mod admission;
 mod asked;
 pub mod body;
+mod brief;
 pub mod budget;
 pub mod cache;
 pub mod clock;

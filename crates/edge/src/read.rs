@@ -22,6 +22,7 @@ use tokio::time::timeout_at;
 use crate::admission::{Class, Outcome, Starved};
 use crate::asked::Asked;
 use crate::body::Body;
+use crate::brief::{self, Watch};
 use crate::cache::fetch::{Fetch, Reception, Terms};
 use crate::cache::flight::{Alone, Arrival, FetchFault, Streaming};
 use crate::cache::freshness::{self, Times, Unstorable};
@@ -150,6 +151,13 @@ pub(crate) async fn read(
         }
         Lookup::Miss(miss) => {
             shared(client, asked, &key, miss.flight, &parts, miss.why, None).await
+        }
+        // Not to be kept in calm; what is proven to be everybody's is fetched once for all of them now.
+        Lookup::HitForMiss(_)
+            if is_plain_get(&parts)
+                && brief::lasts(&client.shard.shared, asked, &parts.headers).is_some() =>
+        {
+            shared(client, asked, &key, 0, &parts, Forward::Miss, None).await
         }
         Lookup::HitForMiss(why) => {
             let status = CacheStatus::forward(Forward::Miss).with_detail(why.as_token());
@@ -635,7 +643,12 @@ async fn run_fetch(shard: &Rc<Shard>, asked: &Asked, mut headers: HeaderMap, fet
     let as_anonymous = asked.reading.standing < Standing::Credentials
         && profile.standing_of_target(path, query) == Standing::Anonymous;
     let house = as_anonymous.then(|| profile.house(profile.use_of(path, query), &head.headers));
-    let fetch = fetch.on_terms(Terms { house, unkeyed });
+    let briefly = brief::lasts(&shard.shared, asked, &asked_headers);
+    let fetch = fetch.on_terms(Terms {
+        house,
+        unkeyed,
+        briefly,
+    });
     receive(asked, &asked_headers, fetch, head, body, place, times).await;
 }
 
@@ -704,6 +717,8 @@ async fn receive(
         headers: asked_headers,
         no_store: false,
     };
+    let mut look = Watch::of(&place.shard().shared, asked, &Method::GET, asked_headers)
+        .and_then(|watch| watch.look(asked, head.status, &head.headers));
     let mut receiving = match fetch.head(&question, head.status, head.headers, length, times) {
         Reception::Freshened(_) => {
             came(asked, times.request);
@@ -711,6 +726,10 @@ async fn receive(
         }
         Reception::Body(receiving) => receiving,
     };
+    // What is stored by the rules needs no proof.
+    look = look
+        .filter(|_| !receiving.is_kept())
+        .and_then(|look| look.afforded(asked));
     loop {
         match body.frame().await {
             Some(Ok(frame)) => {
@@ -729,6 +748,9 @@ async fn receive(
                         Err(_) => return receiving.fail(FetchFault::Shed),
                     };
                 }
+                if let Some(look) = &mut look {
+                    look.push(&chunk);
+                }
                 if receiving.chunk(chunk).await.is_err() {
                     // Nobody wants the rest. Its slot stays taken for the learned cost: the origin does not know.
                     return;
@@ -741,6 +763,9 @@ async fn receive(
             None => {
                 came(asked, times.request);
                 place.finish(outcome);
+                if let Some(look) = look {
+                    look.done(asked);
+                }
                 if let Some(stored) = receiving.done() {
                     reduced::note_links(asked, &stored);
                 }

@@ -87,7 +87,8 @@ impl Learned {
         now.since(starved_at) < ATTACK_LASTS
     }
 
-    fn is_starved(&self, now: UnixMillis) {
+    /// Its origin has no room for somebody.
+    pub(crate) fn has_starved(&self, now: UnixMillis) {
         let before = UnixMillis(self.starved_at.load(Ordering::Relaxed));
         if now.since(before) >= SAID_EVERY {
             self.starved_at.store(now.0, Ordering::Relaxed);
@@ -108,7 +109,7 @@ impl Learned {
 pub(crate) fn pressure(state: &SiteState, ask: &Ask, now: UnixMillis) -> Pressure {
     let starved = state.admission.is_starved(ask);
     if starved {
-        state.learned.is_starved(now);
+        state.learned.has_starved(now);
     }
     Pressure {
         starved,
@@ -233,6 +234,9 @@ pub(crate) async fn read(
     let asked_again = Request::from_parts(parts.clone(), ());
     match read::read(client, asked, asked_again).await {
         Err(failure) if read::fault_of_failure(&failure).is_some() => {
+            if matches!(failure, Failure::Starved(_)) {
+                asked.state().learned.has_starved(UnixMillis::now());
+            }
             Ok(answer(client, &stand_in, parts, UnixMillis::now()))
         }
         answered => answered,

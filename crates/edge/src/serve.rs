@@ -564,6 +564,9 @@ fn own_page(
     let page = match failure {
         Failure::Starved(_) | Failure::Pass(PassError::StreamsFull(_)) => {
             counters.waiting.add(1);
+            if matches!(failure, Failure::Starved(_)) {
+                asked.state().learned.has_starved(UnixMillis::now());
+            }
             told_to_wait(is_read, asked.group)
         }
         Failure::Pass(PassError::Origin(error)) => match error {

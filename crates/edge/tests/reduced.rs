@@ -10,6 +10,7 @@ mod kit;
 
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use kit::{Answer, Client, Origin, PATIENCE, connect_from, page, plan};
@@ -36,13 +37,14 @@ struct Site {
     edge: Edge,
     origin: Origin,
     /// Dropped, the origin goes on.
-    hold: SyncSender<()>,
+    hold: Mutex<Option<SyncSender<()>>>,
 }
 
 impl Site {
     fn start(change: impl FnOnce(&mut Plan)) -> Self {
         let (hold, held) = sync_channel::<()>(0);
         let held = Mutex::new(held);
+        let turns = AtomicU32::new(0);
         let origin = Origin::start(move |asked, _| {
             let target = asked.line.split(' ').nth(1).unwrap_or_default();
             if target.contains("slow") {
@@ -58,6 +60,16 @@ impl Site {
             );
             match target {
                 "/gone" => page("404 Not Found", KEPT, "gone"),
+                "/proven" | "/unproven" => page("200 OK", "Cache-Control: no-store\r\n", &body),
+                "/by-turns" => {
+                    let turn = turns.fetch_add(1, Ordering::Relaxed);
+                    page("200 OK", "", &format!("{body}<p>{turn}</p>"))
+                }
+                "/personal" => page(
+                    "200 OK",
+                    "Set-Cookie: visitor=1\r\nCache-Control: no-store\r\n",
+                    &body,
+                ),
                 _ => page("200 OK", KEPT, &body),
             }
         });
@@ -65,7 +77,15 @@ impl Site {
         plan.sites[0].origin.concurrency_max = 1;
         change(&mut plan);
         let edge = Edge::start(plan).unwrap();
-        Self { edge, origin, hold }
+        Self {
+            edge,
+            origin,
+            hold: Mutex::new(Some(hold)),
+        }
+    }
+
+    fn let_go(&self) {
+        drop(self.hold.lock().unwrap().take());
     }
 
     /// In calm. Past admission, which goes on believing that a page takes a hundred milliseconds: twenty have a chance.
@@ -96,6 +116,18 @@ impl Site {
             stats.sites[0].queued == WAITERS && has_begun
         });
         crowd
+    }
+
+    /// From an address in this network.
+    fn ask_from(&self, network: u8, target: &str) -> Answer {
+        let address = Ipv4Addr::new(127, 1, network, 1);
+        Client::over(connect_from(address, self.edge.addresses()[0])).get(target)
+    }
+
+    fn times_asked(&self, target: &str) -> usize {
+        let line = format!("GET {target} HTTP/1.1");
+        let asked = self.origin.asked();
+        asked.iter().filter(|asked| asked.line == line).count()
     }
 
     fn ask(&self, target: &str) -> Answer {
@@ -184,7 +216,7 @@ fn no_other_address_stands_in_for_one_that_may_mean_something() {
     wait_until(&site.edge, |stats| {
         stats.totals.requests == asked_before + readers.len() as u64
     });
-    drop(site.hold);
+    site.let_go();
     for (target, reader) in targets.iter().chain(&["/article/x?u=1"]).zip(&mut readers) {
         let answer = reader.answer().unwrap();
         let is_own = answer.text().contains(&format!("<!--{target}-->"));
@@ -220,15 +252,17 @@ fn names_in_links_of_stored_pages_are_never_left_out() {
 fn a_difference_in_calm_is_for_good_whatever_is_asked_afterwards() {
     let site = Site::start(|_| ());
     site.keep("/article/x");
-    let from = |network: u8, target: &str| {
-        let address = Ipv4Addr::new(127, 1, network, 1);
-        let stream = connect_from(address, site.edge.addresses()[0]);
-        let mut reader = Client::over(stream);
-        reader.get(target)
-    };
     // Two networks, then our own three requests.
-    assert!(from(1, "/article/x?nomer=5").text().contains("Another"));
-    assert!(from(2, "/article/x?nomer=6").text().contains("Another"));
+    assert!(
+        site.ask_from(1, "/article/x?nomer=5")
+            .text()
+            .contains("Another")
+    );
+    assert!(
+        site.ask_from(2, "/article/x?nomer=6")
+            .text()
+            .contains("Another")
+    );
     let probe = |asked: &[kit::Asked]| {
         asked.len() == 6
             && asked
@@ -243,7 +277,7 @@ fn a_difference_in_calm_is_for_good_whatever_is_asked_afterwards() {
     }
     // What is not there is the page itself, for this site.
     for network in 3..12 {
-        let answer = from(network, &format!("/article/x?nomer=99{network}"));
+        let answer = site.ask_from(network, &format!("/article/x?nomer=99{network}"));
         assert!(!answer.text().contains("Another"));
     }
     let _crowd = site.starve();
@@ -275,4 +309,41 @@ fn bypassed_it_asks_the_origin() {
     site.edge.bypass(true);
     let own = site.ask("/article/x?u=1");
     assert!(own.text().contains("<!--/article/x?u=1-->"), "{}", own.head);
+}
+
+#[test]
+fn what_three_networks_were_shown_alike_in_calm_is_shared_for_seconds_under_attack() {
+    let site = Site::start(|_| ());
+    let targets = ["/proven", "/unproven", "/by-turns", "/personal"];
+    for network in 1..=4 {
+        for target in targets {
+            if target != "/unproven" || network < 3 {
+                assert_eq!(site.ask_from(network, target).status, 200, "{target}");
+            }
+        }
+    }
+    let in_calm = site.ask("/proven");
+    assert!(!in_calm.cache().contains("hit"), "{}", in_calm.head);
+    let crowd = site.starve();
+    // It counts as under attack from now on.
+    assert_eq!(site.ask("/article/x?u=1").status, 503);
+    drop(crowd);
+    site.let_go();
+    wait_until(&site.edge, |stats| {
+        stats.sites[0].in_flight == 0 && stats.sites[0].queued == 0
+    });
+    for target in targets {
+        let before = site.times_asked(target);
+        for _ in 0..3 {
+            let answer = site.ask(target);
+            assert_eq!(answer.status, 200, "{target}: {}", answer.head);
+        }
+        let expected = if target == "/proven" { 1 } else { 3 };
+        assert_eq!(site.times_asked(target) - before, expected, "{target}");
+    }
+    let mut other = Client::connect(&site.edge);
+    let before = site.times_asked("/proven");
+    let script = "GET /proven HTTP/1.1\r\nHost: a.kz\r\nOrigin: https://b.kz\r\n\r\n";
+    assert_eq!(other.send(script).answer().unwrap().status, 200);
+    assert_eq!(site.times_asked("/proven") - before, 1, "another's script");
 }
