@@ -21,7 +21,7 @@ impl Response {
         let is_everybodys = freshness.is_fresh(now)
             || freshness.serves_while_revalidating(now)
             || freshness.serves_on_error(now);
-        (is_everybodys && stored.doubt() != Doubt::Invalid).then(|| Self {
+        (is_everybodys && stored.doubt() == Doubt::None).then(|| Self {
             status: stored.status(),
             headers: stored.headers().clone(),
             body: stored.body().clone(),
