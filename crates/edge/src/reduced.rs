@@ -46,9 +46,9 @@ const ATTACK_LASTS: Duration = Duration::from_secs(30);
 /// No need to say more often that it is.
 const SAID_EVERY: Duration = Duration::from_secs(1);
 
-/// Pages whose links are still to be read; each holds a stored response, which the cache counts while it has it. Past this the next refresh of a
-/// page will do.
-const PAGES_WAITING_MAX: usize = 64;
+/// Pages whose links are still to be read, each of [`PAGE_BYTES_MAX`](likeness::PAGE_BYTES_MAX) at most. One takes milliseconds; past this the next
+/// refresh of a page will do.
+const PAGES_WAITING_MAX: usize = 16;
 /// Links with parameters of one page. A front page has 200 links, few of them with any.
 const LINKS_OF_PAGE_MAX: usize = 4_096;
 
@@ -378,7 +378,10 @@ pub(crate) fn note_links(asked: &Asked, stored: &Arc<Stored>) {
         .headers()
         .field("content-type")
         .and_then(links::Kind::of);
-    if stored.status() != StatusCode::OK || kind.is_none_or(|kind| kind == links::Kind::Css) {
+    let is_read = stored.status() == StatusCode::OK
+        && kind.is_some_and(|kind| kind != links::Kind::Css)
+        && stored.body().len() as u64 <= likeness::PAGE_BYTES_MAX;
+    if !is_read {
         return;
     }
     let state = asked.state();
