@@ -324,7 +324,7 @@ mod tests {
             (counts.requests, counts.navigations, counts.writes),
             (2, 1, 1)
         );
-        assert_eq!(counts.served, [1, 0, 1, 0, 0, 0, 1]);
+        assert_eq!(counts.served, [1, 0, 1, 0, 0, 0, 0, 1]);
         assert_eq!(counts.by_status, [1, 0, 1, 0, 0, 1]);
         assert_eq!(
             (counts.bytes_out, counts.origin_us, counts.origin_failures),

@@ -317,6 +317,25 @@ impl Cache {
         }
     }
 
+    /// The key of another target of the same host, for the same reader.
+    pub fn beside<'a>(&self, key: &KeyRef<'a>, target: &'a [u8]) -> KeyRef<'a> {
+        self.keyring.key_beside(key, key.scheme(), target)
+    }
+
+    /// The copy that spares the origin: fresh, or stale and good enough for an origin in trouble. Counts nothing.
+    pub fn sparing<F: Fields + ?Sized>(
+        &self,
+        key: &KeyRef<'_>,
+        request: &F,
+        now: UnixMillis,
+    ) -> Option<Arc<Stored>> {
+        match self.find(key, request, None, now) {
+            Lookup::Fresh(stored) => Some(stored),
+            Lookup::Stale(stale) if stale.on_error && !stale.invalid => Some(stale.stored),
+            _ => None,
+        }
+    }
+
     /// Nothing here answers this request, now or soon: no copy that may be sent, no fetch under way to read along with.
     pub fn needs_origin<F: Fields + ?Sized>(
         &self,

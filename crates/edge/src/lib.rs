@@ -10,6 +10,7 @@
 pub mod admission;
 mod asked;
 pub mod body;
+mod brief;
 pub mod budget;
 pub mod cache;
 pub mod clock;
@@ -35,6 +36,7 @@ pub mod plan;
 pub mod profile;
 mod purging;
 mod read;
+mod reduced;
 mod relay;
 pub mod relevance;
 mod renew;

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use crate::admission::{Class, Outcome, StreamsFull};
 use crate::asked::Asked;
 use crate::body::Body;
+use crate::brief::{Look, Watch};
 use crate::cache::Author;
 use crate::clock::UnixMillis;
 use crate::forward;
@@ -46,6 +47,7 @@ pub(crate) async fn pass(
         let _busy = shard.shared.busy();
         let method = request.method().clone();
         let cookies = cookies(request.headers());
+        let watch = Watch::of(&shard.shared, &asked, &method, request.headers());
         match origin.send(request).await {
             Ok(response) => {
                 learn(&asked, &method, &cookies, &response);
@@ -70,7 +72,9 @@ pub(crate) async fn pass(
                 );
                 let (status, fields) = (response.status(), response.headers());
                 purging::after_write(&shard, &asked, &method, status, fields);
-                relay_response(&asked, response, place, head).await;
+                let look =
+                    watch.and_then(|watch| watch.look(&asked, status, fields)?.afforded(&asked));
+                relay_response(&asked, response, look, place, head).await;
             }
             Err(error) => {
                 place.finish(outcome_of(&error));
@@ -170,6 +174,7 @@ pub(crate) fn outcome_of_status(status: StatusCode) -> Outcome {
 async fn relay_response(
     asked: &Asked,
     response: Response<Body>,
+    look: Option<Look>,
     mut place: Place,
     head: oneshot::Sender<Result<Response<Body>, PassError>>,
 ) {
@@ -203,11 +208,17 @@ async fn relay_response(
     {
         // The client left while the origin thought; what it sends is still read, so that the connection can be kept.
     }
-    feed(asked, &mut body, feeder, place, outcome).await;
+    feed(asked, &mut body, feeder, look, (place, outcome)).await;
 }
 
 /// Reads the origin's body to its end.
-async fn feed(asked: &Asked, body: &mut Body, feeder: Feeder, mut place: Place, outcome: Outcome) {
+async fn feed(
+    asked: &Asked,
+    body: &mut Body,
+    feeder: Feeder,
+    mut look: Option<Look>,
+    (mut place, outcome): (Place, Outcome),
+) {
     let mut drained = 0;
     let mut gone = false;
     loop {
@@ -223,6 +234,9 @@ async fn feed(asked: &Asked, body: &mut Body, feeder: Feeder, mut place: Place, 
             forward::response_trailers(trailers);
         }
         drained += frame.data_ref().map_or(0, Bytes::len);
+        if let (Some(look), Some(chunk)) = (&mut look, frame.data_ref()) {
+            look.push(chunk);
+        }
         if gone {
             if place.is_long_held() {
                 return;
@@ -243,6 +257,9 @@ async fn feed(asked: &Asked, body: &mut Body, feeder: Feeder, mut place: Place, 
         if gone && !place.is_slot() {
             return;
         }
+    }
+    if let Some(look) = look {
+        look.done(asked);
     }
     place.finish(outcome);
     feeder.end(Ok(()));

@@ -378,6 +378,14 @@ impl Profile {
             || self.is_private_parameter(name)
     }
 
+    /// The same for a name as [`crate::relevance`] spells it: in lower case, `_` for a dot.
+    pub fn selects_content_folded(&self, name: &[u8]) -> bool {
+        let own = self.own.content_parameters.iter().map(String::as_str);
+        own.chain(data::CONTENT_PARAMETERS.iter().copied())
+            .chain(data::PRIVATE_PARAMETERS.iter().copied())
+            .any(|pattern| matches_folded(pattern, name))
+    }
+
     /// A parameter that is often one person's, or good once.
     fn is_private_parameter(&self, name: &str) -> bool {
         !is_among(&self.own.content_parameters, name.as_bytes())
@@ -512,6 +520,22 @@ fn matches(pattern: &str, name: &[u8]) -> bool {
         Some(prefix) => name.starts_with(prefix.as_bytes()),
         None => name == pattern.as_bytes(),
     }
+}
+
+fn matches_folded(pattern: &str, name: &[u8]) -> bool {
+    let (pattern, is_prefix) = match pattern.strip_suffix('*') {
+        Some(prefix) => (prefix, true),
+        None => (pattern, false),
+    };
+    let fold = |byte: u8| match byte {
+        b'.' => b'_',
+        byte => byte.to_ascii_lowercase(),
+    };
+    (name.len() == pattern.len() || is_prefix && name.len() > pattern.len())
+        && pattern
+            .bytes()
+            .zip(name)
+            .all(|(one, other)| fold(one) == *other)
 }
 
 #[cfg(test)]

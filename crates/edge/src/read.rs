@@ -22,6 +22,7 @@ use tokio::time::{timeout, timeout_at};
 use crate::admission::{Class, Outcome, Starved};
 use crate::asked::Asked;
 use crate::body::Body;
+use crate::brief::{self, Watch};
 use crate::cache::fetch::{Fetch, Reception, Terms};
 use crate::cache::flight::{Alone, Arrival, FetchFault, Streaming};
 use crate::cache::freshness::{self, Times, Unstorable};
@@ -36,6 +37,7 @@ use crate::origin::OriginError;
 use crate::pass::{self, PassError};
 use crate::place::Place;
 use crate::profile::{self, House, Profile, Standing};
+use crate::reduced;
 use crate::saved::{self, Public};
 use crate::searching;
 use crate::serve::{self, Client, Failure};
@@ -267,6 +269,13 @@ async fn live(
         Lookup::Miss(miss) => {
             shared(client, asked, &key, miss.flight, &parts, miss.why, None).await
         }
+        // Not to be kept in calm; what is proven to be everybody's is fetched once for all of them now.
+        Lookup::HitForMiss(_)
+            if is_plain_get(&parts)
+                && brief::lasts(&client.shard.shared, asked, &parts.headers).is_some() =>
+        {
+            shared(client, asked, &key, 0, &parts, Forward::Miss, None).await
+        }
         Lookup::HitForMiss(why) => {
             let status = CacheStatus::forward(Forward::Miss).with_detail(why.as_token());
             alone(client, asked, parts, status).await
@@ -357,7 +366,7 @@ fn not_cached() -> Response<Body> {
 }
 
 /// From a stored response: whole, not modified, or parts.
-fn answer(
+pub(crate) fn answer(
     cache: &Cache,
     stored: &Arc<Stored>,
     parts: &request::Parts,
@@ -658,7 +667,7 @@ fn failure(fault: FetchFault) -> Failure {
 }
 
 /// `None`: the client's fault, which no copy mends.
-fn fault_of_failure(failure: &Failure) -> Option<FetchFault> {
+pub(crate) fn fault_of_failure(failure: &Failure) -> Option<FetchFault> {
     match failure {
         Failure::Starved(_) | Failure::Pass(PassError::StreamsFull(_)) => Some(FetchFault::Shed),
         Failure::Pass(PassError::Origin(error)) => Some(fault_of(error)),
@@ -753,14 +762,20 @@ pub(crate) async fn run_fetch(
         &asked.outbound(),
     );
     let house = house(asked, &head.headers);
-    let fetch = fetch.on_terms(Terms { house, unkeyed });
+    let briefly = brief::lasts(&shard.shared, asked, &asked_headers);
+    // What is kept for seconds only is nothing to save.
     let public = house
-        .filter(|_| !asked_headers.contains_key(header::AUTHORIZATION))
+        .filter(|_| briefly.is_none() && !asked_headers.contains_key(header::AUTHORIZATION))
         .map(|house| Public {
             asked,
             house,
             now: times.response,
         });
+    let fetch = fetch.on_terms(Terms {
+        house,
+        unkeyed,
+        briefly,
+    });
     let saved = &shard.shared.saved;
     if let Some(public) = &public {
         saved.answered(public, head.status);
@@ -849,6 +864,8 @@ async fn receive(
         headers: asked_headers,
         no_store: false,
     };
+    let mut look = Watch::of(&place.shard().shared, asked, &Method::GET, asked_headers)
+        .and_then(|watch| watch.look(asked, head.status, &head.headers));
     let mut receiving = match fetch.head(&question, head.status, head.headers, length, times) {
         Reception::Freshened(stored) => {
             came(asked, times.request);
@@ -857,6 +874,10 @@ async fn receive(
         }
         Reception::Body(receiving) => receiving,
     };
+    // What is stored by the rules needs no proof.
+    look = look
+        .filter(|_| !receiving.is_kept())
+        .and_then(|look| look.afforded(asked));
     loop {
         match body.frame().await {
             Some(Ok(frame)) => {
@@ -878,6 +899,9 @@ async fn receive(
                         }
                     };
                 }
+                if let Some(look) = &mut look {
+                    look.push(&chunk);
+                }
                 if receiving.chunk(chunk).await.is_err() {
                     // Nobody wants the rest. Its slot stays taken for the learned cost: the origin does not know.
                     return None;
@@ -891,7 +915,13 @@ async fn receive(
             None => {
                 came(asked, times.request);
                 place.finish(outcome);
+                if let Some(look) = look {
+                    look.done(asked);
+                }
                 let stored = receiving.done();
+                if let Some(stored) = &stored {
+                    reduced::note_links(asked, stored);
+                }
                 searching::fetched(asked, asked_headers, status, stored.as_deref());
                 return stored;
             }

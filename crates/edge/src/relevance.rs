@@ -16,6 +16,9 @@
 //! values of [`GROUPS_MIN`] networks on [`DAYS_MIN`] days, and with each of [`OWN_VALUES`] besides: who teaches by asking chooses the
 //! values, and only for values nobody chose does the answer say something about all of them.
 //!
+//! A shape has the name of a section once its book knows it, and loses it when others are more popular. Likenesses are counted by that shape, so
+//! that they say something of one section; what is relevant is kept by the shape that no book changes, or it would be forgotten with a name.
+//!
 //! Tables are fixed in size. What they lose is *unknown* again; what is relevant is never lost: when there is no room for one more
 //! name, all names of its shape count as relevant, and then all names of the site.
 
@@ -153,7 +156,9 @@ pub struct Probe {
     /// The pair that [`likeness::Reading::new`] leaves out of links, in all three.
     pub pair: Vec<u8>,
     key: u64,
-    shape: Shape,
+    /// Of its path, without a book.
+    lasting_shape: Shape,
+    name: Vec<u8>,
     by: By,
 }
 
@@ -295,11 +300,12 @@ impl Relevance {
         if query.pairs().count() > PAIRS_MAX {
             return Decision::AsAsked(AsAsked::TooManyPairs);
         }
+        let lasting_shape = Shape::of(query.path);
         let mut left: Vec<&[u8]> = Vec::new();
         let mut dropped = false;
         for pair in query.pairs() {
             let name = pair.name();
-            if self.is_kept(path_shape, &name, &kept) {
+            if self.is_kept(lasting_shape, &name, &kept) {
                 left.push(pair.raw);
                 continue;
             }
@@ -327,7 +333,7 @@ impl Relevance {
         Decision::Reduced(reduced)
     }
 
-    /// What is known of a name, decoded, on paths of this shape.
+    /// What is known of a name, decoded, on paths of this shape, of which no book knows a section's name.
     pub fn state(&self, path_shape: Shape, name: &[u8], now: UnixMillis) -> State {
         let key = self.key(path_shape, name);
         if self.all_relevant
@@ -394,11 +400,12 @@ impl Relevance {
         if query.pairs().count() > PAIRS_MAX {
             return None;
         }
+        let lasting_shape = Shape::of(query.path);
         let mut left: Vec<&[u8]> = Vec::new();
         let mut open = None;
         for pair in query.pairs() {
             let name = pair.name();
-            if self.is_kept(path_shape, &name, &kept) {
+            if self.is_kept(lasting_shape, &name, &kept) {
                 left.push(pair.raw);
             } else if open.is_none()
                 && likeness::is_plain_pair(pair.raw)
@@ -439,7 +446,8 @@ impl Relevance {
             without,
             pair: with,
             key,
-            shape: path_shape,
+            lasting_shape,
+            name,
             by,
         })
     }
@@ -507,10 +515,11 @@ impl Relevance {
     }
 
     fn is_relevant(&mut self, probe: &Probe) {
-        if self.relevant.len() < RELEVANT_MAX || self.relevant.contains(&probe.key) {
-            self.relevant.insert(probe.key);
+        let key = self.key(probe.lasting_shape, &probe.name);
+        if self.relevant.len() < RELEVANT_MAX || self.relevant.contains(&key) {
+            self.relevant.insert(key);
         } else if self.closed_shapes.len() < CLOSED_SHAPES_MAX {
-            self.closed_shapes.insert(probe.shape.bits());
+            self.closed_shapes.insert(probe.lasting_shape.bits());
         } else {
             self.all_relevant = true;
         }
@@ -522,15 +531,15 @@ impl Relevance {
         }
     }
 
-    fn is_kept(&self, path_shape: Shape, name: &[u8], kept: &impl Fn(&[u8]) -> bool) -> bool {
+    fn is_kept(&self, lasting_shape: Shape, name: &[u8], kept: &impl Fn(&[u8]) -> bool) -> bool {
         self.all_relevant
             || self.all_linked
             || shape::has_role(name)
             || names_secret(name)
             || kept(name)
             || self.linked.contains(&self.secret.hash_one(name))
-            || self.closed_shapes.contains(&path_shape.bits())
-            || self.relevant.contains(&self.key(path_shape, name))
+            || self.closed_shapes.contains(&lasting_shape.bits())
+            || self.relevant.contains(&self.key(lasting_shape, name))
     }
 
     fn key(&self, path_shape: Shape, name: &[u8]) -> u64 {

@@ -35,6 +35,7 @@ use crate::plan::{Language, Site, SiteId};
 use crate::profile::{AsSent, Reading, Standing, Target};
 use crate::purging;
 use crate::read;
+use crate::reduced;
 use crate::searching;
 use crate::shard::{Running, Shard};
 use crate::upgrade::Upgrade;
@@ -159,16 +160,37 @@ pub(crate) fn at_once(
             keep_alive: head.keep_alive,
         };
     }
-    match turned_away_at_once(client, running, site, &key, head, &target, &reading) {
+    match spared_at_once(
+        client,
+        running,
+        (site, &key),
+        (&method, head),
+        &target,
+        &reading,
+        out,
+    ) {
         None => AtOnce::Exchange,
-        Some(Away::Found(page)) => {
+        Some(Spared::Reduced(body)) => {
+            counters.requests.add(1);
+            counters.reduced.add(1);
+            note(client, running, site, head, Served::Stale, 200, body.len());
+            AtOnce::Answered {
+                body: if method == Method::HEAD {
+                    Bytes::new()
+                } else {
+                    body
+                },
+                keep_alive: head.keep_alive,
+            }
+        }
+        Some(Spared::Found(page)) => {
             counters.requests.add(1);
             counters.searched.add(1);
             let bytes = page.body().len();
             note(client, running, site, head, Served::Searched, 200, bytes);
             own_page_at_once(&page, head, head.keep_alive, out)
         }
-        Some(Away::Waits(group)) => {
+        Some(Spared::TurnedAway(group)) => {
             counters.requests.add(1);
             counters.waiting.add(1);
             let asker = Asker::of(head, running.plan.sites[site].language);
@@ -178,12 +200,6 @@ pub(crate) fn at_once(
             own_page_at_once(page, head, head.keep_alive, out)
         }
     }
-}
-
-/// What is given instead of the origin's answer.
-enum Away {
-    Found(Arc<Prebuilt>),
-    Waits(Group),
 }
 
 fn own_page_at_once(
@@ -258,19 +274,30 @@ fn key_at_once<'a>(
     )
 }
 
-/// A request that admission turns away now, when nothing but the origin could answer it. Under a flood most requests end so,
-/// and at this price an attacker has to send ten times as many.
-fn turned_away_at_once(
+/// What a request gets at once although nothing but the origin could answer it as it was asked.
+enum Spared {
+    /// The copy of the page it is most likely of.
+    Reduced(Bytes),
+    /// What the stored pages hold of what was searched for.
+    Found(Arc<Prebuilt>),
+    /// Admission turns it away now. Under a flood most requests end so, and at this price an attacker has to send ten times as many.
+    TurnedAway(Group),
+}
+
+fn spared_at_once(
     client: &Client,
     running: &Running,
-    site: SiteId,
-    key: &KeyRef<'_>,
-    head: &Head<'_, '_>,
+    (site, key): (SiteId, &KeyRef<'_>),
+    (method, head): (&Method, &Head<'_, '_>),
     target: &Target<'_>,
     reading: &Reading,
-) -> Option<Away> {
+    out: &mut BytesMut,
+) -> Option<Spared> {
     let shared = &client.shard.shared;
-    let state = &running.sites[site];
+    if shared.bypassed() {
+        return None;
+    }
+    let (plan, state) = (&running.plan.sites[site], &running.sites[site]);
     let address = client.address(running, head);
     let mut ask = Ask {
         class: Class::Unknown,
@@ -278,14 +305,15 @@ fn turned_away_at_once(
         group: Group::of(address),
         deadline: READER_DEADLINE,
     };
-    // Cheapest first: in calm the second question is never asked.
-    if shared.bypassed()
-        || !state.admission.is_starved(&ask)
-        || !needs_origin(&shared.cache, key, head, reading, &running.plan.sites[site])
-    {
+    // Cheapest first: in calm no more than this is asked.
+    let pressure = reduced::pressure(state, &ask, UnixMillis::now());
+    if !pressure.under_attack || !needs_origin(&shared.cache, key, head, reading, plan) {
         return None;
     }
-    let plan = &running.plan.sites[site];
+    let class = asked::class_of(plan, state, address, head);
+    if class == Class::Staff {
+        return None;
+    }
     let page = Identity {
         site: plan.name.as_bytes(),
         scheme: key.scheme(),
@@ -293,34 +321,42 @@ fn turned_away_at_once(
         target: target.kept.as_bytes(),
         mark: reading.keyed(),
     };
-    // Something better than a page that says wait.
+    // The page as it was saved is better than a page that says wait, and takes longer than this.
     if shared.saved.has_copy(plan, &page) {
-        return None;
-    }
-    let class = asked::class_of(plan, state, address, head);
-    if class == Class::Staff {
         return None;
     }
     let asker = Asker::of(head, plan.language);
     let question = searching::question(running, site, head.target, reading, asker);
-    let found = |question| searching::results(state, question, head.host, asker).map(Away::Found);
-    if let Some(question) = question.as_ref().filter(|question| !question.live)
+    let found = |question| searching::results(state, question, head.host, asker).map(Spared::Found);
+    if pressure.starved
+        && let Some(question) = question.as_ref().filter(|question| !question.live)
         && let Some(found) = found(question)
     {
         return Some(found);
     }
+    let sent = reading.sent(&plan.profile, head);
+    let body = reduced::at_once(
+        (&shared.cache, key),
+        (plan, state),
+        (method, &sent),
+        pressure,
+        connection_line(head, head.keep_alive),
+        out,
+    );
+    if let Some(body) = body {
+        return Some(Spared::Reduced(body));
+    }
     let is_strange = asked::is_strange(&shared.saved, plan, &target.kept);
     ask.class = asked::place_in_line(class, is_strange);
-    if !state.admission.turn_away_at_once(&ask) {
+    if !pressure.starved || !state.admission.turn_away_at_once(&ask) {
         return None;
     }
-    let waits = Away::Waits(ask.group);
     Some(
         question
             .as_ref()
             .filter(|question| question.live)
             .and_then(found)
-            .unwrap_or(waits),
+            .unwrap_or(Spared::TurnedAway(ask.group)),
     )
 }
 
@@ -441,7 +477,7 @@ pub(crate) async fn respond(
     {
         Ok(found)
     } else if is_bare {
-        Box::pin(read::read(client, &asked, request.map(|_| ()))).await
+        Box::pin(reduced::read(client, &asked, request.map(|_| ()))).await
     } else {
         Box::pin(ask_origin(client, asked.clone(), request)).await
     };
@@ -584,6 +620,9 @@ fn own_page(
     let page = match failure {
         Failure::Starved(_) | Failure::Pass(PassError::StreamsFull(_)) => {
             counters.waiting.add(1);
+            if matches!(failure, Failure::Starved(_)) {
+                asked.state().learned.has_starved(UnixMillis::now());
+            }
             told_to_wait(is_read, asked.group)
         }
         Failure::Pass(PassError::Origin(error)) => match error {

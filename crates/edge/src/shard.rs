@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::admission::{Admission, Config};
+use crate::brief::Proofs;
 use crate::budget::{Budget, CODERS_BYTES_MAX, RELAYED_BYTES_MAX, UPLOADS_BYTES_MAX};
 use crate::cache::Cache;
 use crate::clock::UnixMillis;
@@ -25,6 +26,7 @@ use crate::occupancy::{Occupancy, Patience, Seat};
 use crate::origin::{Origin, OriginHealth};
 use crate::pages::Pages;
 use crate::plan::{Plan, Site, SiteId};
+use crate::reduced::Learned;
 use crate::saved::Saved;
 use crate::search::{self, Search, SearchForm, Share};
 use crate::staff::StaffSessions;
@@ -51,6 +53,10 @@ pub(crate) struct SiteState {
     pub health: Arc<OriginHealth>,
     pub staff: StaffSessions,
     pub shapes: ShapeBook,
+    /// What its parameters do.
+    pub learned: Learned,
+    /// What everybody is shown alike.
+    pub proofs: Proofs,
     /// A request to its origin has come back to us. Said in the log once.
     pub leads_back: AtomicBool,
     /// A reader with a stale copy at hand waited for its origin in vain, and no page has come in time since.
@@ -140,6 +146,8 @@ impl Running {
                         )),
                         staff: StaffSessions::new(secret.clone()),
                         shapes: ShapeBook::default(),
+                        learned: Learned::new(secret.clone()),
+                        proofs: Proofs::new(secret.clone()),
                         leads_back: AtomicBool::new(false),
                         kept_waiting: AtomicBool::new(false),
                         search: search(&search_share),

@@ -61,6 +61,8 @@ counters! {
     stale,
     /// A saved copy, marked with its date.
     saved_shown,
+    /// From the stored response of the same address without what strangers added to it.
+    reduced,
     /// The origin was asked for a page that may be stored.
     misses,
     /// Shared the fetch of another request.

@@ -418,7 +418,7 @@ async fn what_breaks_off_breaks_off_for_all() {
         receiving.chunk(Bytes::from_static(b"half")).await.unwrap();
         let (leader, follower) = (streaming(leader).await, streaming(follower).await);
         if finishes {
-            receiving.done();
+            drop(receiving.done());
         } else {
             drop(receiving);
         }

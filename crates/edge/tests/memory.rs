@@ -11,7 +11,9 @@
 //! - HTTP/2 connections and what their open streams hold, all together: [`HTTP2_BYTES_MAX`], a quarter of it for one address;
 //! - request bodies taken in before the origin is asked, all together: [`UPLOADS_BYTES_MAX`];
 //! - answers drained from an origin and not yet read by slow clients, all together: [`RELAYED_BYTES_MAX`];
-//! - what compresses answers that are not stored: [`CODERS_BYTES_MAX`].
+//! - what compresses answers that are not stored: [`CODERS_BYTES_MAX`];
+//! - for each site, what its parameters do and which pages everybody is shown alike: tables of 256 and 512 KiB, and 16 pages of 2 MiB whose
+//!   links are still to be read.
 //!
 //! On top of it come the buffers of exchanges under way over HTTP/1.1, [`EXCHANGE_BYTES_MAX`] for each.
 //!

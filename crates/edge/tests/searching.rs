@@ -15,7 +15,6 @@ use kit::{Answer, Asked, Client, Origin, PATIENCE, connect_from, page, plan};
 use saqta_edge::Edge;
 use saqta_edge::cache::purge::What;
 use saqta_edge::plan::Plan;
-use saqta_edge::search::SearchForm;
 use saqta_edge::stats::Stats;
 use tokio::time::Instant;
 
@@ -345,12 +344,6 @@ fn each_newsroom_finds_its_own() {
     site.name = "neighbour".into();
     site.hosts = vec!["b.kz".into()];
     site.origin.authority = second.address.to_string().parse().unwrap();
-    // Its search is where only it knows.
-    site.profile.own.searches = Some(vec![SearchForm {
-        path: "/find".to_owned(),
-        parameter: "q".to_owned(),
-        with: Vec::new(),
-    }]);
     plan.sites.push(site);
     let edge = Edge::start(plan).unwrap();
     let mut reader = Client::connect(&edge);
@@ -364,7 +357,7 @@ fn each_newsroom_finds_its_own() {
         ("a.kz", "/?s=schools", "/en/1", "/other"),
         (
             "b.kz",
-            "/find?q=%D1%81%D1%82%D1%80%D0%B0%D0%BD%D0%B8%D1%86%D1%8B",
+            "/?s=%D1%81%D1%82%D1%80%D0%B0%D0%BD%D0%B8%D1%86%D1%8B",
             "/other",
             "/en/1",
         ),
@@ -378,9 +371,6 @@ fn each_newsroom_finds_its_own() {
         );
         assert!(!text.contains(other), "{host}: {text}");
     }
-    // Not one of its forms.
-    let answer = get(&mut reader, "b.kz", "/?s=schools", HTML);
-    assert!(answer.status >= 500, "{}", answer.head);
 }
 
 #[test]

@@ -15,7 +15,9 @@ use http::{HeaderMap, StatusCode};
 
 use super::Cache;
 use super::flight::{Alone, FetchFault, FlightReader, FlightWriter, Head, Unread};
-use super::freshness::{Asked, Freshness, Times, Unstorable, is_origin_failure, judge_for};
+use super::freshness::{
+    Asked, Freshness, Times, Unstorable, is_origin_failure, judge_briefly, judge_for,
+};
 use super::key::Key;
 use super::stored::{
     Doubt, Draft, Stored, add_vary, end_to_end, may_be_coded, merged, shared_fields,
@@ -41,6 +43,8 @@ pub struct Terms {
     pub house: Option<House>,
     /// Values it brings that are not in the key: a response that repeats one is not stored.
     pub unkeyed: Vec<HeaderValue>,
+    /// How long its 200 is kept whatever its origin says; a script's of one site is not another's.
+    pub briefly: Option<std::time::Duration>,
 }
 
 /// What follows a head.
@@ -140,6 +144,9 @@ impl Fetch {
                 .store_of(&self.key)
                 .remove_variant(&self.key.as_ref(), stale);
         }
+        if verdict.is_ok() && self.terms.briefly.is_some() {
+            headers.append(header::VARY, HeaderValue::from_static("origin"));
+        }
         let selection = Selection::of(&headers, asked.headers).unwrap_or_default();
         let share = match &verdict {
             Err(why) => Err(Alone::Unstorable(*why)),
@@ -215,7 +222,14 @@ impl Fetch {
         length: Option<u64>,
         times: Times,
     ) -> Result<Freshness, Unstorable> {
-        let freshness = judge_for(asked, self.terms.house.as_ref(), status, headers, times)?;
+        let house = self.terms.house.as_ref();
+        let freshness =
+            judge_for(asked, house, status, headers, times).or_else(|why| {
+                match self.terms.briefly {
+                    Some(lasting) => judge_briefly(why, house, (status, headers), times, lasting),
+                    None => Err(why),
+                }
+            })?;
         let unkeyed = unkeyed_by(&self.terms.unkeyed, asked.headers, headers);
         if headers
             .iter()

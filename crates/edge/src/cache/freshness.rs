@@ -161,7 +161,7 @@ impl Freshness {
         self.reach
     }
 
-    /// Kept although its system says `no-store` to everybody.
+    /// Kept although its system says `no-store` to everybody, or its origin said so of this one and everybody is shown the same.
     pub fn overrules_a_habit(&self) -> bool {
         self.is_habit
     }
@@ -386,6 +386,46 @@ pub fn judge_for(
         },
         is_habit,
         forbids_stale: forbidden,
+    })
+}
+
+/// Of a response that `house` alone vouches for and that has been proven to be everybody's: its origin forbids keeping it, or says nothing, and
+/// has no room for all who want it. Never stale, and for nobody but anonymous readers.
+///
+/// # Errors
+/// `why`, where it is one that stays a reason.
+pub fn judge_briefly(
+    why: Unstorable,
+    house: Option<&House>,
+    (status, headers): (StatusCode, &HeaderMap),
+    times: Times,
+    lasting: std::time::Duration,
+) -> Result<Freshness, Unstorable> {
+    let is_overruled = matches!(
+        why,
+        Unstorable::NoStore | Unstorable::Private | Unstorable::NothingToReuse
+    );
+    let house =
+        house.filter(|house| house.sets_nothing_personal || !headers.contains_key(SET_COOKIE));
+    if !is_overruled
+        || house.is_none()
+        || status != StatusCode::OK
+        || vary::names(headers).is_none()
+    {
+        return Err(why);
+    }
+    let born = signed(times.response);
+    let until = born.saturating_add(i64::try_from(lasting.as_millis()).unwrap_or(0));
+    Ok(Freshness {
+        born,
+        fresh_until: until,
+        revalidate_until: until,
+        error_until: until,
+        validate_always: false,
+        reuse_needs_validation: true,
+        reach: Reach::Anonymous,
+        is_habit: true,
+        forbids_stale: true,
     })
 }
 

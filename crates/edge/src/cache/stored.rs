@@ -174,6 +174,23 @@ impl http_body::Body for Slices {
     }
 }
 
+const NO_STORE_LINE: &[u8] = b"cache-control: no-store\r\n";
+
+/// Fields that say how long a response may be kept, by us or by whoever stands between us and its reader.
+pub const KEEPING_FIELDS: [&str; 4] = [
+    "cache-control",
+    "cdn-cache-control",
+    "surrogate-control",
+    "expires",
+];
+
+fn says_how_long(line: &[u8]) -> bool {
+    KEEPING_FIELDS.iter().any(|name| {
+        line.strip_prefix(name.as_bytes())
+            .is_some_and(|rest| rest.first() == Some(&b':'))
+    })
+}
+
 impl Stored {
     pub fn new(draft: Draft) -> Self {
         Self::with_codings(draft, [None, None, None])
@@ -440,6 +457,30 @@ impl Stored {
         out.put_slice(b"\r\n");
         out.put_slice(more);
         out.put_slice(b"\r\n");
+        Some(body)
+    }
+
+    /// As [`Stored::write_head`], for an answer to another address than its own, which nobody may keep.
+    pub fn write_head_unkept(
+        &self,
+        shape: &Shape,
+        now: UnixMillis,
+        status: &CacheStatus,
+        more: &[u8],
+        out: &mut BytesMut,
+    ) -> Option<Bytes> {
+        let start = out.len();
+        let body = self.write_head(shape, now, status, more, out)?;
+        let head = out.split_off(start);
+        out.reserve(head.len() + NO_STORE_LINE.len());
+        for line in head.split_inclusive(|byte| *byte == b'\n') {
+            if line == b"\r\n" {
+                out.put_slice(NO_STORE_LINE);
+            } else if says_how_long(line) {
+                continue;
+            }
+            out.put_slice(line);
+        }
         Some(body)
     }
 

@@ -1,0 +1,440 @@
+//! An address nobody has seen, answered with the copy of the page it is most likely of; and in calm, the few requests of our own by which
+//! we learn what may be left out of an address. What may be, [`crate::relevance`] decides; this file asks it, for three kinds of request:
+//!
+//! - one whose answer the cache has not, while the origin has no room for it: [`at_once`] for HTTP/1.1, at about the price of a hit, because a
+//!   flood consists of these, and [`read`] for the rest;
+//! - one that the origin was to answer and could not: its reader would get a page that tells him to wait;
+//! - one in calm, which may be worth a [`Probe`].
+//!
+//! Only readers who are nobody in particular are answered so, and never staff. The answer is `no-store`, so that a mistake lasts for one request.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request};
+use http_body_util::BodyExt;
+use saqta_detect::facts::Served;
+
+use crate::admission::{Ask, Class, Outcome};
+use crate::asked::Asked;
+use crate::body::Body;
+use crate::cache::key::KeyRef;
+use crate::cache::status::CacheStatus;
+use crate::cache::stored::{KEEPING_FIELDS, Stored};
+use crate::clock::UnixMillis;
+use crate::fields::Fields;
+use crate::forward::{self, Outbound};
+use crate::known::links;
+use crate::likeness::{self, Likeness};
+use crate::pass;
+use crate::place::Place;
+use crate::plan::{ForwardClientAddress, Site};
+use crate::profile::{Reading, Standing};
+use crate::read;
+use crate::relevance::{Decision, Pressure, Probe, Relevance, Sighting, With};
+use crate::serve::{Client, Failure};
+use crate::shard::{Shard, SiteState};
+
+/// A site counts as under attack for this long after its origin had no room for somebody. While copies answer a flood the origin is idle again, and
+/// each time it is would otherwise be a gap through which the flood comes back.
+const ATTACK_LASTS: Duration = Duration::from_secs(30);
+/// No need to say more often that it is.
+const SAID_EVERY: Duration = Duration::from_secs(1);
+
+/// Pages whose links are still to be read, each of [`PAGE_BYTES_MAX`](likeness::PAGE_BYTES_MAX) at most. One takes milliseconds; past this the next
+/// refresh of a page will do.
+const PAGES_WAITING_MAX: usize = 16;
+/// Links with parameters of one page. A front page has 200 links, few of them with any.
+const LINKS_OF_PAGE_MAX: usize = 4_096;
+
+/// What one site has learned of its parameters; outlives reloads.
+pub(crate) struct Learned {
+    relevance: RwLock<Relevance>,
+    /// When the origin last had no room. 0: never.
+    starved_at: AtomicU64,
+    unread: Mutex<Unread>,
+}
+
+/// One thread at a time reads them.
+#[derive(Default)]
+struct Unread {
+    pages: VecDeque<Page>,
+    is_reading: bool,
+}
+
+struct Page {
+    host: String,
+    target: String,
+    stored: Arc<Stored>,
+}
+
+impl Learned {
+    pub(crate) fn new(secret: std::hash::RandomState) -> Self {
+        Self {
+            relevance: RwLock::new(Relevance::new(secret)),
+            starved_at: AtomicU64::new(0),
+            unread: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn is_under_attack(&self, now: UnixMillis) -> bool {
+        let starved_at = UnixMillis(self.starved_at.load(Ordering::Relaxed));
+        now.since(starved_at) < ATTACK_LASTS
+    }
+
+    /// Its origin has no room for somebody.
+    pub(crate) fn has_starved(&self, now: UnixMillis) {
+        let before = UnixMillis(self.starved_at.load(Ordering::Relaxed));
+        if now.since(before) >= SAID_EVERY {
+            self.starved_at.store(now.0, Ordering::Relaxed);
+        }
+    }
+
+    fn teach(&self, teach: impl FnOnce(&mut Relevance)) {
+        teach(
+            &mut self
+                .relevance
+                .write()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+}
+
+/// What speaks for sparing the origin this request.
+pub(crate) fn pressure(state: &SiteState, ask: &Ask, now: UnixMillis) -> Pressure {
+    let starved = state.admission.is_starved(ask);
+    if starved {
+        state.learned.has_starved(now);
+    }
+    Pressure {
+        starved,
+        under_attack: starved || state.learned.is_under_attack(now),
+        // Nobody judges requests yet.
+        matches_signature: false,
+    }
+}
+
+/// The copy that answers instead of what was asked for. `key`, `fields`: of the request as it was asked.
+fn copy<F: Fields + ?Sized>(
+    (cache, key): (&crate::cache::Cache, &KeyRef<'_>),
+    (site, state): (&Site, &SiteState),
+    fields: &F,
+    pressure: Pressure,
+    now: UnixMillis,
+) -> Option<Arc<Stored>> {
+    let target = key.target();
+    let (path, query) = std::str::from_utf8(target).ok()?.split_once('?')?;
+    let is_nobodys = fields.standing() == Standing::Anonymous
+        && site.profile.standing_of_target(path, Some(query)) == Standing::Anonymous
+        && fields.field("range").is_none();
+    if !is_nobodys {
+        return None;
+    }
+    let found = Cell::new(None);
+    let decision = {
+        let relevance = &state.learned.relevance;
+        let relevance = relevance.read().unwrap_or_else(PoisonError::into_inner);
+        relevance.decide(
+            state.shapes.shape(path.as_bytes()),
+            target,
+            pressure,
+            now,
+            |name| site.profile.selects_content_folded(name),
+            |target| {
+                let stored = page(cache, key, target, fields, now);
+                let is_known = stored.is_some();
+                found.set(stored);
+                is_known
+            },
+        )
+    };
+    match decision {
+        Decision::Reduced(_) => found.take(),
+        Decision::AsAsked(_) => None,
+    }
+}
+
+/// The copy of another target of the same host, if it is of a page.
+fn page<F: Fields + ?Sized>(
+    cache: &crate::cache::Cache,
+    key: &KeyRef<'_>,
+    target: &[u8],
+    fields: &F,
+    now: UnixMillis,
+) -> Option<Arc<Stored>> {
+    cache
+        .sparing(&cache.beside(key, target), fields, now)
+        .filter(|stored| stored.status() == StatusCode::OK)
+}
+
+fn status(stored: &Stored, now: UnixMillis) -> CacheStatus {
+    CacheStatus::hit(stored.freshness().ttl_secs(now)).with_detail("reduced")
+}
+
+/// The body, its whole head in `out`; nothing in `out` when no copy may answer.
+pub(crate) fn at_once<F: Fields + ?Sized>(
+    at: (&crate::cache::Cache, &KeyRef<'_>),
+    of: (&Site, &SiteState),
+    (method, fields): (&Method, &F),
+    pressure: Pressure,
+    connection: &[u8],
+    out: &mut BytesMut,
+) -> Option<Bytes> {
+    let now = UnixMillis::now();
+    let stored = copy(at, of, fields, pressure, now)?;
+    let shape = at.0.shape(&stored, method, fields);
+    stored.write_head_unkept(&shape, now, &status(&stored, now), connection, out)
+}
+
+/// As [`read::read`]; a page that would tell its reader to wait is replaced by a copy where one may be.
+pub(crate) async fn read(
+    client: &Client,
+    asked: &Asked,
+    request: Request<()>,
+) -> Result<Response<Body>, Failure> {
+    let shared = &client.shard.shared;
+    let is_concerned = asked.target.query().is_some()
+        && asked.reading.standing == Standing::Anonymous
+        && asked.class != Class::Staff
+        && !shared.bypassed();
+    if !is_concerned {
+        return read::read(client, asked, request).await;
+    }
+    let key = read::key(&shared.cache, asked);
+    let now = UnixMillis::now();
+    let fields = asked.reading.sent(&asked.site().profile, request.headers());
+    if !shared.cache.needs_origin(&key, &fields, now) {
+        return read::read(client, asked, request).await;
+    }
+    let (at, of) = (
+        (&*shared.cache, &key),
+        (asked.site(), asked.state().as_ref()),
+    );
+    let pressure = pressure(asked.state(), &asked.ask(), now);
+    if let Some(stored) = copy(at, of, &fields, pressure, now) {
+        return Ok(answer(client, &stored, request.into_parts().0, now));
+    }
+    if !pressure.under_attack && *request.method() == Method::GET {
+        sighted(client, asked, at, &fields, now);
+    }
+    let forsaken = Pressure {
+        starved: true,
+        ..pressure
+    };
+    let stand_in = copy(at, of, &fields, forsaken, now);
+    let (parts, ()) = request.into_parts();
+    let Some(stand_in) = stand_in else {
+        return read::read(client, asked, Request::from_parts(parts, ())).await;
+    };
+    let asked_again = Request::from_parts(parts.clone(), ());
+    match read::read(client, asked, asked_again).await {
+        Err(failure) if read::fault_of_failure(&failure).is_some() => {
+            if matches!(failure, Failure::Starved(_)) {
+                asked.state().learned.has_starved(UnixMillis::now());
+            }
+            Ok(answer(client, &stand_in, parts, UnixMillis::now()))
+        }
+        answered => answered,
+    }
+}
+
+fn answer(
+    client: &Client,
+    stored: &Arc<Stored>,
+    parts: request::Parts,
+    now: UnixMillis,
+) -> Response<Body> {
+    client.shard.counters.reduced.add(1);
+    let (cache, status) = (&client.shard.shared.cache, status(stored, now));
+    let mut response = read::answer(cache, stored, &parts, now, status, Served::Stale);
+    let fields = response.headers_mut();
+    for name in KEEPING_FIELDS {
+        fields.remove(name);
+    }
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A request that goes to the origin in calm: is there something to learn from its parameters?
+fn sighted<F: Fields + ?Sized>(
+    client: &Client,
+    asked: &Asked,
+    (cache, key): (&crate::cache::Cache, &KeyRef<'_>),
+    fields: &F,
+    now: UnixMillis,
+) {
+    let (state, site) = (asked.state(), asked.site());
+    let stats = state.admission.stats();
+    let sighting = Sighting {
+        path_shape: state.shapes.shape(asked.target.path().as_bytes()),
+        target: key.target(),
+        group: asked.group,
+        // Three fetches more, one after the other, must not be what fills it.
+        at_ease: stats.in_flight * 2 < stats.limit.max(2),
+        now,
+    };
+    let mut probe = None;
+    state.learned.teach(|relevance| {
+        probe = relevance.sighted(
+            &sighting,
+            |name| site.profile.selects_content_folded(name),
+            |target| page(cache, key, target, fields, now).is_some(),
+        );
+    });
+    if let Some(probe) = probe {
+        let (shard, mut asked) = (Rc::clone(&client.shard), asked.clone());
+        // Behind everybody who wants to read something.
+        asked.class = Class::Signature;
+        tokio::task::spawn_local(async move {
+            let _busy = shard.shared.busy();
+            probe_origin(&shard, &asked, &probe).await;
+        });
+    }
+}
+
+async fn probe_origin(shard: &Rc<Shard>, asked: &Asked, probe: &Probe) {
+    let without = fetch(shard, asked, &probe.without, &probe.pair).await;
+    let with = fetch(shard, asked, &probe.with, &probe.pair).await;
+    let again = fetch(shard, asked, &probe.without, &probe.pair).await;
+    let with = match with {
+        Some((StatusCode::OK, Some(page))) => With::Page(page),
+        Some((StatusCode::NOT_FOUND | StatusCode::GONE, _)) => With::Missing,
+        _ => With::Nothing,
+    };
+    let page = |answer: Option<(StatusCode, Option<Likeness>)>| match answer {
+        Some((StatusCode::OK, page)) => page,
+        _ => None,
+    };
+    asked.state().learned.teach(|relevance| {
+        relevance.learn(probe, page(without), with, page(again), UnixMillis::now());
+    });
+}
+
+/// As a reader without cookies whose address is nobody's. `None`: no answer, or one that says nothing.
+async fn fetch(
+    shard: &Rc<Shard>,
+    asked: &Asked,
+    target: &[u8],
+    pair: &[u8],
+) -> Option<(StatusCode, Option<Likeness>)> {
+    let place = Place::enter(shard, asked).await.ok()?;
+    let profile = &asked.site().profile;
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCEPT, HeaderValue::from_static("text/html"));
+    Reading::of(profile, &headers).for_shared_fetch(profile, &mut headers, true);
+    let outbound = Outbound {
+        client_address: ForwardClientAddress::None,
+        ..asked.outbound()
+    };
+    let request = forward::request(&Method::GET, &mut headers, &asked.inbound(), &outbound)
+        .ok()
+        .and_then(|_| http::Uri::try_from(target).ok())
+        .map(|uri| {
+            forward::for_cache_fetch(&mut headers);
+            let mut request = Request::new(Body::Empty);
+            *request.uri_mut() = uri;
+            *request.headers_mut() = headers;
+            request
+        });
+    let Some(request) = request else {
+        place.finish(Outcome::FAILED);
+        return None;
+    };
+    let origin = shard.origin(&asked.running, asked.site_id);
+    let response = match origin.send(request).await {
+        Ok(response) => response,
+        Err(error) => {
+            place.finish(pass::outcome_of(&error));
+            return None;
+        }
+    };
+    let (head, mut body) = response.into_parts();
+    let kind = head.headers.field("content-type").unwrap_or_default();
+    let mut reading = likeness::Reading::new(kind, Some(pair));
+    let mut left = likeness::PAGE_BYTES_MAX;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            place.finish(Outcome::FAILED);
+            return None;
+        };
+        if let Some(chunk) = frame.data_ref() {
+            // Dropped without an end, the slot stays taken for what such a page costs.
+            left = left.checked_sub(chunk.len() as u64)?;
+            reading.push(chunk);
+        }
+    }
+    place.finish(pass::outcome_of_status(head.status));
+    Some((head.status, reading.finish()))
+}
+
+/// A page has been stored: names of parameters in its links are never left out. Read on another thread, soon.
+pub(crate) fn note_links(asked: &Asked, stored: &Arc<Stored>) {
+    let kind = stored
+        .headers()
+        .field("content-type")
+        .and_then(links::Kind::of);
+    let is_read = stored.status() == StatusCode::OK
+        && kind.is_some_and(|kind| kind != links::Kind::Css)
+        && stored.body().len() as u64 <= likeness::PAGE_BYTES_MAX;
+    if !is_read {
+        return;
+    }
+    let state = asked.state();
+    let mut unread = lock(&state.learned.unread);
+    if unread.pages.len() == PAGES_WAITING_MAX {
+        return;
+    }
+    unread.pages.push_back(Page {
+        host: asked.authority.as_str().to_owned(),
+        target: asked.target.as_str().to_owned(),
+        stored: Arc::clone(stored),
+    });
+    if !unread.is_reading {
+        unread.is_reading = true;
+        let state = Arc::clone(state);
+        tokio::task::spawn_blocking(move || read_links(&state.learned));
+    }
+}
+
+fn read_links(learned: &Learned) {
+    loop {
+        let page = {
+            let mut unread = lock(&learned.unread);
+            let page = unread.pages.pop_front();
+            unread.is_reading = page.is_some();
+            page
+        };
+        let Some(page) = page else { return };
+        let kind = page.stored.headers().field("content-type");
+        let Some(kind) = kind.and_then(links::Kind::of) else {
+            continue;
+        };
+        let base = links::Base {
+            host: page.host.as_bytes(),
+            target: page.target.as_bytes(),
+        };
+        let mut targets: Vec<Vec<u8>> = Vec::new();
+        links::extract(kind, base, page.stored.body(), &mut |_, target| {
+            if target.contains(&b'?') && targets.len() < LINKS_OF_PAGE_MAX {
+                targets.push(target.to_vec());
+            }
+        });
+        if targets.is_empty() {
+            continue;
+        }
+        learned.teach(|relevance| {
+            for target in &targets {
+                relevance.linked(page.target.as_bytes(), target);
+            }
+        });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
