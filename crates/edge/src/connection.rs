@@ -273,6 +273,10 @@ impl Connection {
                 let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
                 if (unread || endless || client.shard.is_draining()) && !switching {
                     exchange.closes();
+                    // Of an answer in its own version hyper does not tell an HTTP/1.0 client that the connection is kept.
+                    if version == Version::HTTP_10 {
+                        *response.version_mut() = version;
+                    }
                     response
                         .headers_mut()
                         .insert(CONNECTION, HeaderValue::from_static("close"));

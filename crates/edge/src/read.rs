@@ -799,6 +799,7 @@ pub(crate) fn house(asked: &Asked, answer: &HeaderMap) -> Option<House> {
 fn unkeyed(asked: &Asked, sent: &HeaderMap) -> Vec<HeaderValue> {
     let address = sent.get("x-forwarded-for").cloned();
     profile::unkeyed(&asked.site().profile, sent)
+        .filter(|(name, _)| *name != "surrogate-capability")
         .map(|(_, value)| value.clone())
         .filter(|value| *value != asked.running.signature)
         .chain(address)

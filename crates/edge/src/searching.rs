@@ -150,13 +150,10 @@ pub(crate) fn fetched(
         StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS
     );
     match stored {
-        Some(stored) if status == StatusCode::OK => {
-            if !asked_headers.contains_key(header::AUTHORIZATION) {
-                index_page(asked, stored);
-            }
-        }
         // What was everybody's and is not stored any more may be somebody's now.
         None if status == StatusCode::OK => forget(search, asked),
+        Some(_) if asked_headers.contains_key(header::AUTHORIZATION) => {}
+        Some(stored) if status == StatusCode::OK => index_page(asked, stored),
         _ if withdrawn => forget(search, asked),
         _ => {}
     }

@@ -296,7 +296,8 @@ mod tests {
     fn three_networks_given_the_same_page_prove_it() {
         const HOUR: u64 = 3600;
         // Who saw what when; is it proven then?
-        let table: [(&str, &[(u32, u32, u64)], bool); 8] = [
+        type Row<'a> = (&'a str, &'a [(u32, u32, u64)], bool);
+        let table: [Row<'_>; 8] = [
             ("three", &[(1, 7, 0), (2, 7, 60), (3, 7, 120)], true),
             ("two", &[(1, 7, 0), (2, 7, 60)], false),
             (

@@ -114,8 +114,7 @@ nobody sits at the terminal, --host and --origin are needed.
 Examples:
   saqta init
   saqta init --host news.example --origin http://127.0.0.1:8081
-  saqta init --host news.example --origin http://127.0.0.1:8081 \\
-    --profile wordpress --language kk --out news.toml"
+  saqta init --host news.example --origin http://127.0.0.1:8081 --language kk"
     )]
     Init(Init),
     /// Print every setting with its meaning and default

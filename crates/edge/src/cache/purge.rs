@@ -1023,7 +1023,8 @@ mod tests {
             )
         };
         let twelve = short(&["/?p=12", "/?page_id=12", "/node/12"]);
-        let table: [(&str, &str, u16, Option<&str>, Vec<What>); 12] = [
+        type Row<'a> = (&'a str, &'a str, u16, Option<&'a str>, Vec<What>);
+        let table: [Row<'_>; 12] = [
             (
                 "POST",
                 "/wp-admin/post.php",
