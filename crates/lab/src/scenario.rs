@@ -498,7 +498,10 @@ impl Measure {
 
     /// Means something only on a machine that does nothing else.
     pub fn is_timed(self) -> bool {
-        matches!(self.figure, Figure::P99 | Figure::P99Ratio)
+        matches!(
+            self.figure,
+            Figure::P99 | Figure::P99Ratio | Figure::OverCapacity
+        )
     }
 
     /// Means something whether or not the origin helps its caches.

@@ -16,7 +16,6 @@ const DRILLS: &[(&str, &str, &[&str])] = &[
     ("bic-article", "crude", &[]),
     ("zp-404", "crude", &[]),
     ("path-bust", "half", &[]),
-    ("value-bust", "perfect", &[]),
     ("sjs-burst", "crude", &[]),
     ("nacionale-steps", "crude", &[]),
     ("login-flood", "perfect", &[]),

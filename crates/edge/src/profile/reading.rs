@@ -42,9 +42,12 @@ const TAKES_ANYTHING: &str = "*/*";
 /// Always passed on: without it two edges that take each other for the origin would wait for themselves.
 const CDN_LOOP: &str = "cdn-loop";
 
+/// Scripts say `XMLHttpRequest` here, and want a part of a page; browsers inside Android's apps name the app, and want the page.
+const REQUESTED_WITH: &str = "x-requested-with";
+
 /// A part of a page is asked for, at the page's own address.
 const FRAGMENT: [&str; 6] = [
-    "x-requested-with",
+    REQUESTED_WITH,
     "x-pjax",
     "x-inertia",
     "hx-request",
@@ -83,7 +86,8 @@ impl Reading {
                 credentials |= is_credential(name);
                 odd |= FRAGMENT
                     .iter()
-                    .any(|field| name.eq_ignore_ascii_case(field));
+                    .any(|field| name.eq_ignore_ascii_case(field))
+                    && !(name.eq_ignore_ascii_case(REQUESTED_WITH) && is_app(fields));
             }
         });
         reading.is_odd = odd;
@@ -257,12 +261,28 @@ fn is_unkeyed(profile: &Profile, name: &HeaderName) -> bool {
 fn is_left_out(name: &str) -> bool {
     match name.as_bytes() {
         [b's', b'e', b'c', b'-', ..] => true,
-        [b'r' | b'd' | b's' | b'p' | b'u', ..] => matches!(
+        [b'r' | b'd' | b's' | b'p' | b'u' | b'x', ..] => matches!(
             name,
-            "referer" | "dnt" | "save-data" | "priority" | "purpose" | "upgrade-insecure-requests"
+            "referer"
+                | "dnt"
+                | "save-data"
+                | "priority"
+                | "purpose"
+                | "upgrade-insecure-requests"
+                | REQUESTED_WITH
         ),
         _ => false,
     }
+}
+
+/// `org.telegram.messenger`, `com.instagram.android`.
+fn is_app(fields: &(impl Fields + ?Sized)) -> bool {
+    fields.field(REQUESTED_WITH).is_some_and(|app| {
+        app.contains(&b'.')
+            && app
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_'))
+    })
 }
 
 /// A choice among a few: letters, digits and what joins them.

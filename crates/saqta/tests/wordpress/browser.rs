@@ -22,8 +22,6 @@ pub(crate) struct Page {
     pub(crate) has_style: bool,
     /// Nothing has to be scrolled sideways.
     pub(crate) fits: bool,
-    /// Words with this year's date are seen at the top of the window.
-    pub(crate) banner_with_a_date: bool,
 }
 
 pub(crate) struct Browser {
@@ -122,23 +120,15 @@ impl Browser {
                 const sheets = [...document.styleSheets].filter((sheet) => {
                     try { return sheet.href && sheet.cssRules.length > 0 } catch { return false }
                 });
-                const year = String(new Date().getFullYear());
-                const top = [...document.body.querySelectorAll('*')].filter((one) => {
-                    const box = one.getBoundingClientRect(), style = getComputedStyle(one);
-                    return one.innerText?.includes(year) && box.top >= 0 && box.bottom <= 200 && box.height > 0
-                        && style.visibility === 'visible' && style.opacity > 0.5;
-                });
                 return {
                     style: sheets.length > 0 && !getComputedStyle(document.body).fontFamily.startsWith('Times'),
                     fits: document.documentElement.scrollWidth <= innerWidth + 1,
-                    banner: top.length > 0,
                 };
             })()"}))?;
         let seen = &looked["result"]["value"];
         Ok(Page {
             has_style: seen["style"] == true,
             fits: seen["fits"] == true,
-            banner_with_a_date: seen["banner"] == true,
         })
     }
 
