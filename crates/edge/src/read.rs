@@ -694,6 +694,7 @@ fn spawn_fetch(client: &Client, asked: &Asked, parts: &request::Parts, fetch: Fe
     let shard = Rc::clone(&client.shard);
     let asked = asked.clone();
     let headers = parts.headers.clone();
+    shard.shared.saved.read(&asked);
     tokio::task::spawn_local(async move {
         let _busy = shard.shared.busy();
         run_fetch(&shard, &asked, headers, fetch).await;

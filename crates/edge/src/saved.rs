@@ -217,6 +217,14 @@ impl Saved {
             .is_some_and(|site| site.known.stats().items >= KNOWN_MIN && !site.known.knows(target))
     }
 
+    /// A reader's request has begun a fetch of this page. One reader in several, and enough to tell which pages are read the most: what
+    /// is read more runs out more often while somebody wants it.
+    pub(crate) fn read(&self, asked: &Asked) {
+        if let Some(keep) = self.keep.as_ref().filter(|_| asked.site().saved) {
+            keep.read(&page(asked));
+        }
+    }
+
     /// A whole response has been stored, or found unchanged.
     pub(crate) fn offer(&self, public: &Public<'_>, stored: &Stored) {
         let asked = public.asked;
