@@ -322,6 +322,11 @@ impl Cache {
         self.keyring.key_beside(key, key.scheme(), target)
     }
 
+    /// The key of the same page for a reader who has not chosen a language or a currency.
+    pub fn without_choice<'a>(&self, key: &KeyRef<'a>) -> KeyRef<'a> {
+        self.keyring.key_without_cookies(key)
+    }
+
     /// The copy that spares the origin: fresh, or stale and good enough for an origin in trouble. Counts nothing.
     pub fn sparing<F: Fields + ?Sized>(
         &self,

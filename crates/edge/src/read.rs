@@ -56,7 +56,7 @@ const STALE_PATIENCE_TRUSTED: Duration = Duration::from_millis(200);
 
 /// How long a reader waits for a page of which there is a saved copy, until its head is here. Longer than a healthy origin takes for its heaviest
 /// page, and not long enough for a reader to give up.
-const SAVED_PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const SAVED_PATIENCE: Duration = Duration::from_secs(3);
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -127,7 +127,9 @@ fn has_saved(client: &Client, asked: &Asked) -> bool {
     asked.class != Class::Staff
         && asked.reading.standing != Standing::Credentials
         && !shared.bypassed()
-        && shared.saved.has_copy(asked.site(), &saved::page(asked))
+        && shared
+            .saved
+            .has_copy_of_any(asked.site(), &saved::page(asked))
 }
 
 /// Nothing in memory answers, and the origin would keep this reader waiting in vain.
@@ -253,7 +255,9 @@ async fn live(
                 ));
             }
             if !asked.reading.may_fetch_for_all() {
-                return alone(client, asked, parts, CacheStatus::forward(stale.why)).await;
+                let status = CacheStatus::forward(stale.why);
+                let answered = alone(client, asked, parts.clone(), status).await;
+                return or_stale(client, &parts, answered, Some(&stale));
             }
             let (why, flight) = (stale.why, stale.flight);
             shared(client, asked, &key, flight, &parts, why, Some(stale)).await
@@ -288,51 +292,9 @@ async fn live(
         {
             shared(client, asked, &key, 0, &parts, why, None).await
         }
-        Lookup::Bypass(why) => match public_copy(client, asked, &key, &parts, now) {
-            Some(copy) => Ok(copy),
-            None => alone(client, asked, parts, CacheStatus::forward(why)).await,
-        },
+        Lookup::Bypass(why) => alone(client, asked, parts, CacheStatus::forward(why)).await,
         Lookup::NotCached => Ok(not_cached()),
     }
-}
-
-/// What everybody is shown, for a reader of whom we only do not know that he is nobody in particular, while the origin has no room for
-/// him: his own page would be a page that tells him to wait.
-fn public_copy(
-    client: &Client,
-    asked: &Asked,
-    key: &KeyRef<'_>,
-    parts: &request::Parts,
-    now: UnixMillis,
-) -> Option<Response<Body>> {
-    let shared = &client.shard.shared;
-    let starved = asked.reading.standing == Standing::Unsure
-        && asked.class != Class::Staff
-        && !shared.bypassed()
-        && asked.state().admission.is_starved(&asked.ask());
-    if !starved {
-        return None;
-    }
-    let anybody = asked.reading.as_anybody();
-    let fields = anybody.sent(&asked.site().profile, &parts.headers);
-    let stored = match shared
-        .cache
-        .lookup(key, &fields, RequestDirectives::Ignore, now)
-    {
-        Lookup::Fresh(stored) => stored,
-        Lookup::Stale(stale) if stale.on_error => stale.stored,
-        _ => return None,
-    };
-    client.shard.counters.stale.add(1);
-    let status = CacheStatus::hit(stored.freshness().ttl_secs(now)).with_detail("starved");
-    Some(answer(
-        &shared.cache,
-        &stored,
-        parts,
-        now,
-        status,
-        Served::Stale,
-    ))
 }
 
 /// A fetch for the cache asks for all of a page, unconditionally, and brings no cookies: does this client?
@@ -577,24 +539,38 @@ async fn shared(
         ));
     }
     let answered = alone(client, asked, parts.clone(), CacheStatus::forward(why)).await;
-    match (answered, stale) {
-        (Err(failure), Some(stale)) if stale.on_error && !client.shard.shared.bypassed() => {
-            let Some(fault) = fault_of_failure(&failure) else {
-                return Err(failure);
-            };
-            counters.stale.add(1);
-            let now = UnixMillis::now();
-            Ok(answer(
-                cache,
-                &stale.stored,
-                parts,
-                now,
-                stale_status(&stale, now, fault),
-                Served::Stale,
-            ))
+    or_stale(client, parts, answered, stale.as_ref())
+}
+
+/// The origin's answer to a reader who asked it alone, or the copy there is when it gave none.
+fn or_stale(
+    client: &Client,
+    parts: &request::Parts,
+    answered: Result<Response<Body>, Failure>,
+    stale: Option<&Stale>,
+) -> Result<Response<Body>, Failure> {
+    let shared = &client.shard.shared;
+    let Some(stale) = stale.filter(|stale| stale.on_error && !shared.bypassed()) else {
+        return answered;
+    };
+    let fault = match &answered {
+        Ok(response) if freshness::is_origin_failure(response.status()) => {
+            Some(FetchFault::Failed(response.status()))
         }
-        (answered, _) => answered,
-    }
+        Ok(_) => None,
+        Err(failure) => fault_of_failure(failure),
+    };
+    let Some(fault) = fault else { return answered };
+    client.shard.counters.stale.add(1);
+    let now = UnixMillis::now();
+    Ok(answer(
+        &shared.cache,
+        &stale.stored,
+        parts,
+        now,
+        stale_status(stale, now, fault),
+        Served::Stale,
+    ))
 }
 
 /// Requests that bring the same beside their key, and only those, may read along with each other: what one of them brings may be

@@ -1,12 +1,19 @@
-//! An address nobody has seen, answered with the copy of the page it is most likely of; and in calm, the few requests of our own by which
-//! we learn what may be left out of an address. What may be, [`crate::relevance`] decides; this file asks it, for three kinds of request:
+//! A request of which there is no copy, answered with the copy of what it most likely asks for; and in calm, the few requests of our own by
+//! which we learn what may be left out of an address. Each step takes away more of the request:
+//!
+//! - the cookies of a reader we only cannot place: the page as everybody is shown it;
+//! - the language or currency he has chosen: the page as it is for who has not. One reader in five has chosen, and for most pages his is
+//!   the first request with that choice, so without this step his article waits behind a flood although a copy of it is there;
+//! - parameters of an address nobody has seen, as far as [`crate::relevance`] allows.
+//!
+//! This is asked for three kinds of request:
 //!
 //! - one whose answer the cache has not, while the origin has no room for it: [`at_once`] for HTTP/1.1, at about the price of a hit, because a
 //!   flood consists of these, and [`read`] for the rest;
 //! - one that the origin was to answer and could not: its reader would get a page that tells him to wait;
 //! - one in calm, which may be worth a [`Probe`].
 //!
-//! Only readers who are nobody in particular are answered so, and never staff. The answer is `no-store`, so that a mistake lasts for one request.
+//! Never staff, nor whoever has a session or brings credentials. The answer is `no-store`, so that a mistake lasts for one request.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -19,10 +26,12 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request};
 use http_body_util::BodyExt;
 use saqta_detect::facts::Served;
+use tokio::time::timeout;
 
 use crate::admission::{Ask, Class, Outcome};
 use crate::asked::Asked;
 use crate::body::Body;
+use crate::cache::freshness;
 use crate::cache::key::KeyRef;
 use crate::cache::status::CacheStatus;
 use crate::cache::stored::{KEEPING_FIELDS, Stored};
@@ -35,8 +44,9 @@ use crate::pass;
 use crate::place::Place;
 use crate::plan::{ForwardClientAddress, Site};
 use crate::profile::{Reading, Standing};
-use crate::read;
+use crate::read::{self, SAVED_PATIENCE};
 use crate::relevance::{Decision, Pressure, Probe, Relevance, Sighting, With};
+use crate::saved;
 use crate::serve::{Client, Failure};
 use crate::shard::{Shard, SiteState};
 
@@ -119,20 +129,49 @@ pub(crate) fn pressure(state: &SiteState, ask: &Ask, now: UnixMillis) -> Pressur
     }
 }
 
-/// The copy that answers instead of what was asked for. `key`, `fields`: of the request as it was asked.
+/// What answers instead of the page that was asked for.
+struct StandIn {
+    stored: Arc<Stored>,
+    /// It is of the very address.
+    of_its_address: bool,
+}
+
+/// The copy that answers instead of what was asked for. `key`, `reading`, `fields`: of the request as it was asked.
 fn copy<F: Fields + ?Sized>(
     (cache, key): (&crate::cache::Cache, &KeyRef<'_>),
     (site, state): (&Site, &SiteState),
-    fields: &F,
+    (reading, fields): (&Reading, &F),
     pressure: Pressure,
     now: UnixMillis,
-) -> Option<Arc<Stored>> {
+) -> Option<StandIn> {
+    if reading.standing > Standing::Unsure
+        || !reading.asks_for_the_page()
+        || fields.field("range").is_some()
+    {
+        return None;
+    }
+    let anybody = reading.as_anybody();
+    let undecided = anybody.without_choice();
+    let page = |target: &[u8]| {
+        let own = cache.beside(key, target);
+        let found = cache.sparing(&own, &anybody.sent(&site.profile, fields), now);
+        if found.is_some() || reading.keyed().is_empty() || !pressure.spares_unknown() {
+            return found;
+        }
+        let plain = cache.without_choice(&own);
+        cache.sparing(&plain, &undecided.sent(&site.profile, fields), now)
+    };
     let target = key.target();
+    if pressure.spares_unknown()
+        && let Some(stored) = page(target)
+    {
+        return Some(StandIn {
+            stored,
+            of_its_address: true,
+        });
+    }
     let (path, query) = std::str::from_utf8(target).ok()?.split_once('?')?;
-    let is_nobodys = fields.standing() == Standing::Anonymous
-        && site.profile.standing_of_target(path, Some(query)) == Standing::Anonymous
-        && fields.field("range").is_none();
-    if !is_nobodys {
+    if site.profile.standing_of_target(path, Some(query)) != Standing::Anonymous {
         return None;
     }
     let found = Cell::new(None);
@@ -146,7 +185,7 @@ fn copy<F: Fields + ?Sized>(
             now,
             |name| site.profile.selects_content_folded(name),
             |target| {
-                let stored = page(cache, key, target, fields, now);
+                let stored = page(target).filter(|stored| stored.status() == StatusCode::OK);
                 let is_known = stored.is_some();
                 found.set(stored);
                 is_known
@@ -154,22 +193,12 @@ fn copy<F: Fields + ?Sized>(
         )
     };
     match decision {
-        Decision::Reduced(_) => found.take(),
+        Decision::Reduced(_) => found.take().map(|stored| StandIn {
+            stored,
+            of_its_address: false,
+        }),
         Decision::AsAsked(_) => None,
     }
-}
-
-/// The copy of another target of the same host, if it is of a page.
-fn page<F: Fields + ?Sized>(
-    cache: &crate::cache::Cache,
-    key: &KeyRef<'_>,
-    target: &[u8],
-    fields: &F,
-    now: UnixMillis,
-) -> Option<Arc<Stored>> {
-    cache
-        .sparing(&cache.beside(key, target), fields, now)
-        .filter(|stored| stored.status() == StatusCode::OK)
 }
 
 fn status(stored: &Stored, now: UnixMillis) -> CacheStatus {
@@ -180,13 +209,13 @@ fn status(stored: &Stored, now: UnixMillis) -> CacheStatus {
 pub(crate) fn at_once<F: Fields + ?Sized>(
     at: (&crate::cache::Cache, &KeyRef<'_>),
     of: (&Site, &SiteState),
-    (method, fields): (&Method, &F),
+    (method, reading, fields): (&Method, &Reading, &F),
     pressure: Pressure,
     connection: &[u8],
     out: &mut BytesMut,
 ) -> Option<Bytes> {
     let now = UnixMillis::now();
-    let stored = copy(at, of, fields, pressure, now)?;
+    let stored = copy(at, of, (reading, fields), pressure, now)?.stored;
     let shape = at.0.shape(&stored, method, fields);
     stored.write_head_unkept(&shape, now, &status(&stored, now), connection, out)
 }
@@ -198,16 +227,21 @@ pub(crate) async fn read(
     request: Request<()>,
 ) -> Result<Response<Body>, Failure> {
     let shared = &client.shard.shared;
-    let is_concerned = asked.target.query().is_some()
-        && asked.reading.standing == Standing::Anonymous
+    let reading = &asked.reading;
+    let takes_less = asked.target.query().is_some()
+        || reading.standing == Standing::Unsure
+        || !reading.keyed().is_empty();
+    let is_concerned = takes_less
+        && reading.standing <= Standing::Unsure
         && asked.class != Class::Staff
         && !shared.bypassed();
-    if !is_concerned {
+    // The page as it was saved, of this address and this choice, is nearer to what was asked for.
+    if !is_concerned || shared.saved.has_copy(asked.site(), &saved::page(asked)) {
         return read::read(client, asked, request).await;
     }
     let key = read::key(&shared.cache, asked);
     let now = UnixMillis::now();
-    let fields = asked.reading.sent(&asked.site().profile, request.headers());
+    let fields = reading.sent(&asked.site().profile, request.headers());
     if !shared.cache.needs_origin(&key, &fields, now) {
         return read::read(client, asked, request).await;
     }
@@ -215,31 +249,46 @@ pub(crate) async fn read(
         (&*shared.cache, &key),
         (asked.site(), asked.state().as_ref()),
     );
+    let said = (reading, request.headers());
     let pressure = pressure(asked.state(), &asked.ask(), now);
-    if let Some(stored) = copy(at, of, &fields, pressure, now) {
-        return Ok(answer(client, &stored, request.into_parts().0, now));
+    if let Some(stand_in) = copy(at, of, said, pressure, now) {
+        return Ok(answer(
+            client,
+            &stand_in.stored,
+            request.into_parts().0,
+            now,
+        ));
     }
     if !pressure.under_attack && *request.method() == Method::GET {
-        sighted(client, asked, at, &fields, now);
+        sighted(client, asked, at, request.headers(), now);
     }
     let forsaken = Pressure {
         starved: true,
         ..pressure
     };
-    let stand_in = copy(at, of, &fields, forsaken, now);
+    let stand_in = copy(at, of, said, forsaken, now);
     let (parts, ()) = request.into_parts();
     let Some(stand_in) = stand_in else {
         return read::read(client, asked, Request::from_parts(parts, ())).await;
     };
-    let asked_again = Request::from_parts(parts.clone(), ());
-    match read::read(client, asked, asked_again).await {
-        Err(failure) if read::fault_of_failure(&failure).is_some() => {
-            if matches!(failure, Failure::Starved(_)) {
-                asked.state().learned.has_starved(UnixMillis::now());
-            }
-            Ok(answer(client, &stand_in, parts, UnixMillis::now()))
-        }
-        answered => answered,
+    let asked_again = read::read(client, asked, Request::from_parts(parts.clone(), ()));
+    // What the page is without a parameter nobody knows, its reader is told only when there is no other answer.
+    let patience = stand_in.of_its_address.then_some(SAVED_PATIENCE);
+    let answered = match patience {
+        Some(patience) => timeout(patience, asked_again).await.ok(),
+        None => Some(asked_again.await),
+    };
+    let is_poor = match &answered {
+        Some(Ok(response)) => freshness::is_origin_failure(response.status()),
+        Some(Err(failure)) => read::fault_of_failure(failure).is_some(),
+        None => true,
+    };
+    if let Some(Err(Failure::Starved(_))) = answered {
+        asked.state().learned.has_starved(UnixMillis::now());
+    }
+    match answered {
+        Some(answered) if !is_poor => answered,
+        _ => Ok(answer(client, &stand_in.stored, parts, UnixMillis::now())),
     }
 }
 
@@ -268,7 +317,11 @@ fn sighted<F: Fields + ?Sized>(
     fields: &F,
     now: UnixMillis,
 ) {
+    if asked.target.query().is_none() || asked.reading.standing != Standing::Anonymous {
+        return;
+    }
     let (state, site) = (asked.state(), asked.site());
+    let fields = asked.reading.sent(&site.profile, fields);
     let stats = state.admission.stats();
     let sighting = Sighting {
         path_shape: state.shapes.shape(asked.target.path().as_bytes()),
@@ -283,7 +336,10 @@ fn sighted<F: Fields + ?Sized>(
         probe = relevance.sighted(
             &sighting,
             |name| site.profile.selects_content_folded(name),
-            |target| page(cache, key, target, fields, now).is_some(),
+            |target| {
+                let page = cache.sparing(&cache.beside(key, target), &fields, now);
+                page.is_some_and(|page| page.status() == StatusCode::OK)
+            },
         );
     });
     if let Some(probe) = probe {

@@ -109,7 +109,7 @@ pub struct Pressure {
 }
 
 impl Pressure {
-    fn spares_unknown(self) -> bool {
+    pub fn spares_unknown(self) -> bool {
         self.matches_signature || self.starved
     }
 }

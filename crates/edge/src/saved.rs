@@ -196,9 +196,19 @@ impl Saved {
                 .is_some_and(|keep| keep.seen(page).is_some())
     }
 
+    /// The same of the page, or of the page as it is for a reader who has chosen no language.
+    pub(crate) fn has_copy_of_any(&self, site: &Site, page: &Identity<'_>) -> bool {
+        self.has_copy(site, page) || self.has_copy(site, &page.without_choice())
+    }
+
     pub(crate) async fn copy(&self, asked: &Asked) -> Option<Arc<Stored>> {
         let keep = self.keep.as_ref().filter(|_| asked.site().saved)?;
-        keep.copy(&page(asked)).await
+        let page = page(asked);
+        match keep.copy(&page).await {
+            Some(copy) => Some(copy),
+            None if page.mark.is_empty() => None,
+            None => keep.copy(&page.without_choice()).await,
+        }
     }
 
     /// What the cache's disk has of it. No shard waits while this is awaited, and next to nothing when there is nothing.

@@ -334,17 +334,19 @@ fn spared_at_once(
     {
         return Some(found);
     }
-    let sent = reading.sent(&plan.profile, head);
     let body = reduced::at_once(
         (&shared.cache, key),
         (plan, state),
-        (method, &sent),
+        (method, reading, head),
         pressure,
         connection_line(head, head.keep_alive),
         out,
     );
     if let Some(body) = body {
         return Some(Spared::Reduced(body));
+    }
+    if shared.saved.has_copy_of_any(plan, &page) {
+        return None;
     }
     let is_strange = asked::is_strange(&shared.saved, plan, &target.kept);
     ask.class = asked::place_in_line(class, is_strange);

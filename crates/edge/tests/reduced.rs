@@ -9,13 +9,14 @@
 mod kit;
 
 use std::net::Ipv4Addr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 
 use kit::{Answer, Client, Origin, PATIENCE, connect_from, page, plan};
 use saqta_edge::Edge;
 use saqta_edge::plan::{Mode, Plan};
+use saqta_edge::profile::{Profile, System};
 use saqta_edge::stats::Stats;
 use tokio::time::Instant;
 
@@ -60,6 +61,7 @@ impl Site {
             );
             match target {
                 "/gone" => page("404 Not Found", KEPT, "gone"),
+                "/article/house" => page("200 OK", "", &body),
                 "/proven" | "/unproven" => page("200 OK", "Cache-Control: no-store\r\n", &body),
                 "/by-turns" => {
                     let turn = turns.fetch_add(1, Ordering::Relaxed);
@@ -98,10 +100,14 @@ impl Site {
 
     /// A crowd that asks for addresses of the same kind as the flood's. The origin has no room for one more of them.
     fn starve(&self) -> Vec<Client> {
+        self.starve_with("?a=1")
+    }
+
+    fn starve_with(&self, query: &str) -> Vec<Client> {
         let mut crowd: Vec<Client> = (0..=WAITERS).map(|_| Client::connect(&self.edge)).collect();
         for (place, client) in crowd.iter_mut().enumerate() {
             client.send(format!(
-                "GET /article/slow{place}?a=1 HTTP/1.1\r\nHost: a.kz\r\n\r\n"
+                "GET /article/slow{place}{query} HTTP/1.1\r\nHost: a.kz\r\n\r\n"
             ));
             if place == 0 {
                 wait_until(&self.edge, |stats| stats.sites[0].in_flight == 1);
@@ -133,6 +139,97 @@ impl Site {
     fn ask(&self, target: &str) -> Answer {
         Client::connect(&self.edge).get(target)
     }
+}
+
+/// A language cookie of WordPress' plugins, one nobody has heard of, and both.
+const COOKIES: [&str; 3] = [
+    "pll_language=kk",
+    "never_heard_of=1",
+    "pll_language=kk; never_heard_of=1",
+];
+
+#[test]
+fn where_there_is_no_room_a_chosen_language_and_a_strange_cookie_are_left_out() {
+    let site = Site::start(|plan| plan.sites[0].profile = Profile::of(System::WordPress));
+    // Of it the origin says nothing.
+    let house = "/article/house";
+    assert_eq!(site.keep("/article/one").status, 200);
+    assert_eq!(site.keep(house).status, 200);
+    let crowd = site.starve_with("");
+    for cookie in COOKIES {
+        for target in ["/article/one", house] {
+            let answer = ask_with(&site.edge, target, &format!("Cookie: {cookie}\r\n"));
+            assert_eq!(answer.status, 200, "{cookie} {target} {}", answer.head);
+            // What its origin calls public is a hit for whoever has chosen nothing.
+            let is_own = target == "/article/one" && cookie == "never_heard_of=1";
+            assert_eq!(
+                is_reduced(&answer),
+                !is_own,
+                "{cookie} {target} {}",
+                answer.head
+            );
+        }
+    }
+    // All at once: each waits as long as it may.
+    let own = [
+        (
+            "/article/one",
+            "X-Requested-With: XMLHttpRequest\r\nCookie: pll_language=kk\r\n",
+        ),
+        ("/article/two", "Cookie: pll_language=kk\r\n"),
+        ("/article/one?confirm=1", "Cookie: pll_language=kk\r\n"),
+        (house, "Cookie: PHPSESSID=abcdef0123456789\r\n"),
+        (house, "X-Api-Key: abcdef0123456789\r\n"),
+    ];
+    let mut waiting = own.map(|(target, fields)| {
+        let mut client = Client::connect(&site.edge);
+        client.send(format!(
+            "GET {target} HTTP/1.1\r\nHost: a.kz\r\n{fields}\r\n"
+        ));
+        client
+    });
+    for (client, (target, fields)) in waiting.iter_mut().zip(own) {
+        let answer = client.answer().expect("an answer");
+        assert_eq!(answer.status, 503, "{target} {fields} {}", answer.head);
+    }
+    site.let_go();
+    drop(crowd);
+}
+
+/// What a reader is told who brings these cookies, once the origin answers no more: with an error, or not at all.
+#[test]
+fn a_page_that_failed_is_shown_as_it_is_to_everybody() {
+    let broken = Arc::new(AtomicU32::new(0));
+    let is_broken = Arc::clone(&broken);
+    let origin = Origin::start(move |asked, _| {
+        let is_html = !asked.head.contains("application/json");
+        match is_broken.load(Ordering::Relaxed) {
+            0 => page("200 OK", KEPT, if is_html { "the page" } else { "{}" }),
+            1 => page("500 Internal Server Error", "", "a stack trace"),
+            _ => Vec::new(),
+        }
+    });
+    let edge = Edge::start(plan(origin.address)).unwrap();
+    assert_eq!(Client::connect(&edge).get("/a").status, 200);
+    for trouble in [1, 2] {
+        broken.store(trouble, Ordering::Relaxed);
+        for cookie in COOKIES {
+            let fields = format!("Cookie: {cookie}\r\n");
+            let answer = ask_with(&edge, "/a", &fields);
+            assert_eq!(answer.status, 200, "{trouble} {cookie} {}", answer.head);
+            assert_eq!(answer.text(), "the page");
+            let nothing = ask_with(&edge, "/b", &fields);
+            assert!(nothing.status >= 500, "{trouble} {cookie} {}", nothing.head);
+        }
+    }
+}
+
+fn ask_with(edge: &Edge, target: &str, fields: &str) -> Answer {
+    let mut client = Client::connect(edge);
+    client.send(format!(
+        "GET {target} HTTP/1.1\r\nHost: a.kz\r\n{fields}\r\n"
+    ));
+    client.answer().expect("an answer")
 }
 
 fn is_reduced(answer: &Answer) -> bool {

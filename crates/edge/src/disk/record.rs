@@ -45,6 +45,13 @@ pub struct Identity<'a> {
     pub mark: &'a [u8],
 }
 
+impl Identity<'_> {
+    /// The same page for a reader who has not chosen a language or a currency.
+    pub fn without_choice(self) -> Self {
+        Self { mark: b"", ..self }
+    }
+}
+
 /// The same with bytes of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Address {

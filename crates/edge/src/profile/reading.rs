@@ -176,6 +176,19 @@ impl Reading {
         }
     }
 
+    /// The same request as of a reader who has not chosen a language or a currency.
+    pub fn without_choice(&self) -> Self {
+        Self {
+            keyed_bytes: 0,
+            ..*self
+        }
+    }
+
+    /// Not a part of it, and nothing else that stands at its address.
+    pub fn asks_for_the_page(&self) -> bool {
+        !self.is_odd
+    }
+
     /// The request's fields as keys and `Vary` know them.
     pub fn sent<'a, F: Fields + ?Sized>(
         &'a self,
