@@ -40,6 +40,7 @@ pub use form::{FORMS_MAX, Question, SearchForm, WORDS_CHARS_MAX};
 pub use index::{Found, HITS_MAX, Hits, INDEX_BYTES_MAX, PAGES_MAX, QUERY_WORDS_MAX};
 pub use results::HITS_PER_PAGE;
 pub use share::{PERCENT, Share};
+pub use text::Passage;
 
 use crate::clock::UnixMillis;
 use crate::pages::Prebuilt;
@@ -380,7 +381,7 @@ impl Inner {
             newest: &newest,
             saved,
         };
-        let page = results::prebuilt(&self.stems, &results);
+        let page = results::prebuilt(&results);
         Ok((Arc::new(page), hits.total > 0))
     }
 

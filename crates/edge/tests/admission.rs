@@ -135,6 +135,41 @@ async fn only_those_who_would_push_out_their_own_are_turned_away_unqueued() {
     drop((running, rare));
 }
 
+/// Ten thousand networks between two turns: each of the queue's lanes takes one newcomer, and whoever is served next is as new as any.
+#[tokio::test(start_paused = true)]
+async fn a_flood_from_everywhere_costs_a_place_a_lane_and_turn() {
+    const LANES: u64 = 32;
+    let admission = one_at_a_time();
+    let of = |network: u32| Ask {
+        group: Group::of(IpAddr::V4(Ipv4Addr::from_bits(network << 8))),
+        ..reader(2_000)
+    };
+    let mut running = admission.enter(of(0)).await.unwrap();
+    let mut waiting = Vec::new();
+    let queued_total = || admission.stats().of(Class::Unknown).queued_total;
+    for turn in 1..=3_u32 {
+        let before = queued_total();
+        for network in 0..10_000 {
+            let ask = of(turn * 10_000 + network);
+            if !admission.turn_away_at_once(&ask) {
+                waiting.push(enter(&admission, ask));
+                settle().await;
+            }
+        }
+        let (queued, room) = (queued_total() - before, if turn == 1 { 20 } else { 1 });
+        assert!(queued > room && queued <= room + LANES, "{queued}");
+        assert_eq!(admission.stats().of(Class::Unknown).queued, 20);
+        sleep(Duration::from_millis(100)).await;
+        running.finish(Outcome::ANSWERED);
+        settle().await;
+        let mut served = None;
+        for one in waiting.extract_if(.., |one: &mut JoinHandle<_>| one.is_finished()) {
+            served = served.or(one.await.unwrap());
+        }
+        running = served.expect("whose turn it is");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn leaving_the_queue_leaves_nothing_behind() {
     let admission = one_at_a_time();

@@ -63,6 +63,8 @@ struct Lane {
     oldest: u32,
     newest: u32,
     len: u32,
+    /// The bucket's turn in which its last waiter came.
+    came_in: u32,
     served_ms: f64,
 }
 
@@ -75,6 +77,8 @@ struct Bucket {
     /// Virtual clock of the lanes: where the last one served stood.
     clock_ms: f64,
     newest_first_until: Micros,
+    /// How many have been served, and one more; comes round.
+    turn: u32,
 }
 
 #[derive(Debug, Default)]
@@ -195,6 +199,7 @@ impl<W> Queue<W> {
             older => self.nodes[older as usize].newer = index,
         }
         bucket.lanes[lane].newest = index;
+        bucket.lanes[lane].came_in = bucket.turn;
         bucket.lanes[lane].len += 1;
         bucket.len += 1;
         line.len += 1;
@@ -252,6 +257,7 @@ impl<W> Queue<W> {
         line.served_ms += cost_ms / WEIGHTS[class.index()];
         line.clock_ms = bucket.served_ms;
         bucket.served_ms += cost_ms;
+        bucket.turn = bucket.turn.wrapping_add(1);
         bucket.clock_ms = lane.served_ms;
         lane.served_ms += cost_ms;
         self.unlink(index)
@@ -301,6 +307,16 @@ impl<W> Queue<W> {
         let lanes = &line.buckets[place].lanes;
         let own = lanes[lane_of(ask.group, self.seed)].len;
         lanes.iter().all(|lane| lane.len <= own)
+    }
+
+    /// Has its lane had a newcomer since its bucket last served somebody? Of two that come between the same two turns no more than one
+    /// is served, and which one is the same to every other network.
+    pub(super) fn has_come_this_turn(&self, ask: &Ask) -> bool {
+        let line = &self.lines[ask.class.index()];
+        line.find(ask.shape).is_some_and(|place| {
+            let bucket = &line.buckets[place];
+            bucket.lanes[lane_of(ask.group, self.seed)].came_in == bucket.turn
+        })
     }
 
     /// Whoever waits in the bucket of this ask is served newest first until then, as when one of them is turned away.
@@ -399,6 +415,7 @@ impl Bucket {
             oldest: NOBODY,
             newest: NOBODY,
             len: 0,
+            came_in: 0,
             served_ms: 0.0,
         };
         Self {
@@ -408,6 +425,7 @@ impl Bucket {
             served_ms: clock_ms,
             clock_ms: 0.0,
             newest_first_until: Micros(0),
+            turn: 1,
         }
     }
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::page::PageText;
-use super::text::{Stems, Term, Terms, each_word};
+use super::text::{Passage, Stems, Term, Terms, each_word};
 use crate::clock::UnixMillis;
 use crate::plan::Language;
 
@@ -65,8 +65,8 @@ const LIST_OVERHEAD_BYTES: usize = 64;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Found {
     pub url: Box<str>,
-    pub title: Box<str>,
-    pub lead: Box<str>,
+    pub title: Passage,
+    pub lead: Passage,
     pub language: Language,
     pub published: Option<UnixMillis>,
     /// When the copy was made.
@@ -84,8 +84,6 @@ pub struct Hits {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Query {
     words: Vec<Terms>,
-    /// First letters, which no stemmer takes off: finding words to mark in a page costs more than finding the page.
-    initials: Vec<char>,
 }
 
 impl Query {
@@ -95,25 +93,14 @@ impl Query {
             let terms = stems.of_query(word);
             if !query.words.contains(&terms) {
                 query.words.push(terms);
-                query.initials.extend(word.chars().next());
             }
             query.words.len() < QUERY_WORDS_MAX
         });
         query
     }
 
-    /// Whether this word of a page is one that was asked for.
-    pub(super) fn finds(&self, stems: &Stems, word: &str, language: Language) -> bool {
-        let begins = word
-            .chars()
-            .next()
-            .is_some_and(|initial| self.initials.contains(&initial));
-        begins && {
-            let term = stems.of_page(word, language);
-            self.words
-                .iter()
-                .any(|word| word.first == term || word.other == Some(term))
-        }
+    pub(super) fn words(&self) -> &[Terms] {
+        &self.words
     }
 }
 
@@ -178,8 +165,8 @@ impl Index {
         }
         let found = Found {
             url: url.into(),
-            title: page.title.as_str().into(),
-            lead: lead(page).into(),
+            title: Passage::of(stems, &page.title, page.language),
+            lead: Passage::of(stems, &lead(page), page.language),
             language: page.language,
             published: page.published,
             saved,
@@ -462,7 +449,7 @@ impl Rewrite {
 }
 
 fn page_bytes(found: &Found) -> usize {
-    PAGE_OVERHEAD_BYTES + found.url.len() + found.title.len() + found.lead.len()
+    PAGE_OVERHEAD_BYTES + found.url.len() + found.title.bytes() + found.lead.bytes()
 }
 
 impl List {

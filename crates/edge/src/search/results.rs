@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::form::{LIVE_PARAMETER, PAGE_PARAMETER, Question};
 use super::index::{Found, HITS_MAX, Hits, Query};
 use super::page::LOCAL_TIME;
-use super::text::{Stems, each_word};
+use super::text::Passage;
 use crate::cache::status::CacheStatus;
 use crate::clock::UnixMillis;
 use crate::pages::{self, Prebuilt};
@@ -47,7 +47,7 @@ pub(super) struct Results<'a> {
     pub(super) saved: UnixMillis,
 }
 
-pub(super) fn prebuilt(stems: &Stems, results: &Results<'_>) -> Prebuilt {
+pub(super) fn prebuilt(results: &Results<'_>) -> Prebuilt {
     let mut fields = HeaderMap::new();
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{STYLE_HASH}'; img-src data:; base-uri 'none'; form-action 'self'; \
@@ -69,10 +69,10 @@ pub(super) fn prebuilt(stems: &Stems, results: &Results<'_>) -> Prebuilt {
     // Neither a stored response nor the origin's: the answer is made here.
     let status = CacheStatus::default().with_detail("search-copy");
     fields.insert(CACHE_STATUS, status.to_value());
-    Prebuilt::new(StatusCode::OK, fields, Bytes::from(html(stems, results)))
+    Prebuilt::new(StatusCode::OK, fields, Bytes::from(html(results)))
 }
 
-fn html(stems: &Stems, results: &Results<'_>) -> String {
+fn html(results: &Results<'_>) -> String {
     let said = said(results.language);
     let asked = &results.question.words;
     let heading = if asked.is_empty() {
@@ -124,12 +124,7 @@ fn html(stems: &Stems, results: &Results<'_>) -> String {
         ),
     );
     if hits.total > 0 {
-        list(
-            &mut page,
-            stems,
-            results,
-            shown(hits, results.question.page),
-        );
+        list(&mut page, results, shown(hits, results.question.page));
     } else {
         if !asked.is_empty() {
             write(
@@ -142,7 +137,7 @@ fn html(stems: &Stems, results: &Results<'_>) -> String {
                 &mut page,
                 format_args!("<p class=\"more\">{}</p>\n", said.newest),
             );
-            list(&mut page, stems, results, results.newest);
+            list(&mut page, results, results.newest);
         }
     }
     ways(&mut page, results, &said);
@@ -185,7 +180,7 @@ fn form(page: &mut String, question: &Question<'_>, said: &Said) {
     );
 }
 
-fn list(page: &mut String, stems: &Stems, results: &Results<'_>, found: &[Arc<Found>]) {
+fn list(page: &mut String, results: &Results<'_>, found: &[Arc<Found>]) {
     page.push_str("<ol>\n");
     for found in found {
         let lang = if found.language == results.language {
@@ -200,11 +195,11 @@ fn list(page: &mut String, stems: &Stems, results: &Results<'_>, found: &[Arc<Fo
                 escaped(link(&found.url, results.host))
             ),
         );
-        marked(page, stems, results.query, &found.title, found.language);
+        marked(page, results.query, &found.title);
         page.push_str("</a></h2>");
-        if !found.lead.is_empty() {
+        if !found.lead.as_str().is_empty() {
             page.push_str("<p>");
-            marked(page, stems, results.query, &found.lead, found.language);
+            marked(page, results.query, &found.lead);
             page.push_str("</p>");
         }
         if let Some(published) = found.published {
@@ -282,34 +277,41 @@ fn link<'a>(url: &'a str, host: &str) -> &'a str {
 }
 
 /// Escaped, and the words that were asked for marked.
-fn marked(page: &mut String, stems: &Stems, query: &Query, text: &str, language: Language) {
+fn marked(page: &mut String, query: &Query, passage: &Passage) {
+    let text = passage.as_str();
     let mut done = 0;
-    each_word(text, |word, at| {
-        if query.finds(stems, word, language) {
-            page.push_str(&escaped(&text[done..at.start]));
-            page.push_str("<mark>");
-            page.push_str(&escaped(&text[at.clone()]));
-            page.push_str("</mark>");
-            done = at.end;
-        }
-        true
-    });
-    page.push_str(&escaped(&text[done..]));
+    for at in passage.places_of(query.words()) {
+        escape(page, &text[done..at.start]);
+        page.push_str("<mark>");
+        escape(page, &text[at.clone()]);
+        page.push_str("</mark>");
+        done = at.end;
+    }
+    escape(page, &text[done..]);
 }
 
 /// In text and in quoted attributes.
+fn escape(page: &mut String, text: &str) {
+    let mut done = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let entity = match byte {
+            b'<' => "&lt;",
+            b'>' => "&gt;",
+            b'&' => "&amp;",
+            b'"' => "&quot;",
+            b'\'' => "&#39;",
+            _ => continue,
+        };
+        page.push_str(&text[done..at]);
+        page.push_str(entity);
+        done = at + 1;
+    }
+    page.push_str(&text[done..]);
+}
+
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '&' => escaped.push_str("&amp;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
+    escape(&mut escaped, text);
     escaped
 }
 
@@ -492,8 +494,14 @@ mod tests {
     use html5gum::{Token, Tokenizer};
     use proptest::prelude::*;
 
+    use std::sync::LazyLock;
+
     use super::super::form::SearchForm;
+    use super::super::text::Stems;
     use super::*;
+
+    /// Terms of one are nothing to another.
+    static STEMS: LazyLock<Stems> = LazyLock::new(Stems::default);
 
     const SAVED: UnixMillis = UnixMillis(1_795_564_800_000);
 
@@ -508,8 +516,8 @@ mod tests {
     fn found(title: &str, lead: &str) -> Arc<Found> {
         Arc::new(Found {
             url: "https://a.kz/1?x=1&y='\"".into(),
-            title: title.into(),
-            lead: lead.into(),
+            title: Passage::of(&STEMS, title, Russian),
+            lead: Passage::of(&STEMS, lead, Russian),
             language: Russian,
             published: Some(SAVED),
             saved: SAVED,
@@ -523,7 +531,6 @@ mod tests {
         newest: &[Arc<Found>],
         language: Language,
     ) -> String {
-        let stems = Stems::default();
         let form = form();
         let question = Question {
             form: &form,
@@ -532,18 +539,15 @@ mod tests {
             page,
             live: false,
         };
-        let built = prebuilt(
-            &stems,
-            &Results {
-                question: &question,
-                host: "a.kz",
-                language,
-                query: &Query::of(&stems, words),
-                hits,
-                newest,
-                saved: SAVED,
-            },
-        );
+        let built = prebuilt(&Results {
+            question: &question,
+            host: "a.kz",
+            language,
+            query: &Query::of(&STEMS, words),
+            hits,
+            newest,
+            saved: SAVED,
+        });
         let response = built.response();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["cache-control"], "no-store");

@@ -177,6 +177,72 @@ pub(super) fn language(text: &str, said: Option<Language>) -> Language {
     }
 }
 
+/// What is shown of a page, and where its words stand: to find them anew for each who asks would cost more than finding the page.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Passage {
+    text: Box<str>,
+    words: Box<[Place]>,
+}
+
+/// Half of a term is enough: a word marked by chance is one in millions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    term: u32,
+    start: u16,
+    end: u16,
+}
+
+impl Passage {
+    pub(super) fn of(stems: &Stems, text: &str, language: Language) -> Self {
+        let mut words = Vec::new();
+        each_word(text, |word, at| {
+            let place = u16::try_from(at.start).and_then(|start| {
+                Ok(Place {
+                    term: half(stems.of_page(word, language)),
+                    start,
+                    end: u16::try_from(at.end)?,
+                })
+            });
+            place.is_ok_and(|place| {
+                words.push(place);
+                true
+            })
+        });
+        Self {
+            text: text.into(),
+            words: words.into(),
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Where words stand that one of these finds.
+    pub(super) fn places_of<'a>(
+        &'a self,
+        terms: &'a [Terms],
+    ) -> impl Iterator<Item = Range<usize>> + 'a {
+        self.words
+            .iter()
+            .filter(|place| {
+                let is_it = |term: Term| half(term) == place.term;
+                terms
+                    .iter()
+                    .any(|terms| is_it(terms.first) || terms.other.is_some_and(is_it))
+            })
+            .map(|place| usize::from(place.start)..usize::from(place.end))
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len() + size_of_val(&*self.words)
+    }
+}
+
+fn half(term: Term) -> u32 {
+    term.0 as u32
+}
+
 /// Calls `each` with every folded word and where it stands, until it says to stop.
 pub(super) fn each_word(text: &str, mut each: impl FnMut(&str, Range<usize>) -> bool) {
     let mut word = String::with_capacity(2 * WORD_CHARS_MAX);
