@@ -6,8 +6,9 @@ use std::time::Duration;
 use saqta_detect::facts::OriginUse;
 use tokio::time::Instant;
 
-use crate::admission::{Outcome, Slot, Starved, Stream, StreamsFull};
+use crate::admission::{Class, Outcome, Slot, Starved, Stream, StreamsFull};
 use crate::asked::Asked;
+use crate::clock::UnixMillis;
 use crate::plan::SiteId;
 use crate::shard::Shard;
 
@@ -37,7 +38,12 @@ impl Place {
         let right = if shard.shared.bypassed() {
             Right::Free
         } else {
-            Right::Slot(asked.state().admission.enter(asked.ask()).await?)
+            let entered = asked.state().admission.enter(asked.ask()).await;
+            // Our own fetches wait behind everybody: that one of them found no room says nothing.
+            if entered.is_err() && asked.class != Class::Signature {
+                asked.state().learned.has_starved(UnixMillis::now());
+            }
+            Right::Slot(entered?)
         };
         let began = Instant::now();
         Ok(Self {

@@ -283,9 +283,6 @@ pub(crate) async fn read(
         Some(Err(failure)) => read::fault_of_failure(failure).is_some(),
         None => true,
     };
-    if let Some(Err(Failure::Starved(_))) = answered {
-        asked.state().learned.has_starved(UnixMillis::now());
-    }
     match answered {
         Some(answered) if !is_poor => answered,
         _ => Ok(answer(client, &stand_in.stored, parts, UnixMillis::now())),

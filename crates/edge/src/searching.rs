@@ -27,6 +27,7 @@ use crate::pass::PassError;
 use crate::plan::SiteId;
 use crate::profile::{Profile, Reading, Standing, Use, names_of};
 use crate::read;
+use crate::reduced;
 use crate::search::{Question, Saved};
 use crate::serve::{self, Client, Failure, served};
 use crate::shard::{Running, SiteState};
@@ -79,7 +80,7 @@ pub(crate) fn before(
     let shared = &client.shard.shared;
     let question = of_reader(client, asked, target, asker).filter(|question| !question.live)?;
     let key = read::key(&shared.cache, asked);
-    let needs_origin = asked.state().admission.is_starved(&asked.ask())
+    let needs_origin = reduced::pressure(asked.state(), &asked.ask(), UnixMillis::now()).starved
         && serve::needs_origin(&shared.cache, &key, fields, &asked.reading, asked.site());
     needs_origin.then(|| response(client, asked, &question, asker))?
 }

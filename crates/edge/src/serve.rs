@@ -299,21 +299,24 @@ fn spared_at_once(
     }
     let (plan, state) = (&running.plan.sites[site], &running.sites[site]);
     let address = client.address(running, head);
-    let mut ask = Ask {
-        class: Class::Unknown,
-        shape: state.shapes.shape(head.target.as_bytes()),
-        group: Group::of(address),
-        deadline: READER_DEADLINE,
-    };
-    // Cheapest first: in calm no more than this is asked.
-    let pressure = reduced::pressure(state, &ask, UnixMillis::now());
-    if !pressure.under_attack || !needs_origin(&shared.cache, key, head, reading, plan) {
+    let now = UnixMillis::now();
+    // Cheapest first: in calm no more than this is asked. The first of a flood to be turned away says that calm is over.
+    if !state.learned.is_under_attack(now) || !needs_origin(&shared.cache, key, head, reading, plan)
+    {
         return None;
     }
     let class = asked::class_of(plan, state, address, head);
     if class == Class::Staff {
         return None;
     }
+    let is_strange = asked::is_strange(&shared.saved, plan, &target.kept);
+    let ask = Ask {
+        class: asked::place_in_line(class, is_strange),
+        shape: state.shapes.shape(head.target.as_bytes()),
+        group: Group::of(address),
+        deadline: READER_DEADLINE,
+    };
+    let pressure = reduced::pressure(state, &ask, now);
     let page = Identity {
         site: plan.name.as_bytes(),
         scheme: key.scheme(),
@@ -348,8 +351,6 @@ fn spared_at_once(
     if shared.saved.has_copy_of_any(plan, &page) {
         return None;
     }
-    let is_strange = asked::is_strange(&shared.saved, plan, &target.kept);
-    ask.class = asked::place_in_line(class, is_strange);
     if !pressure.starved || !state.admission.turn_away_at_once(&ask) {
         return None;
     }
@@ -622,9 +623,6 @@ fn own_page(
     let page = match failure {
         Failure::Starved(_) | Failure::Pass(PassError::StreamsFull(_)) => {
             counters.waiting.add(1);
-            if matches!(failure, Failure::Starved(_)) {
-                asked.state().learned.has_starved(UnixMillis::now());
-            }
             told_to_wait(is_read, asked.group)
         }
         Failure::Pass(PassError::Origin(error)) => match error {
