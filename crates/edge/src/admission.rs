@@ -280,7 +280,7 @@ impl Admission {
     }
 
     /// True: counted as turned away, as [`Admission::enter`] would have, at a hundredth of its price. False: ask there.
-    /// Never true for the first ask of a network's lane in a turn that would have cost a waiter of another network its place.
+    /// Never true for an ask of a network that has fewer waiters than others, which has others make room.
     pub fn turn_away_at_once(&self, ask: &Ask) -> bool {
         self.shared
             .with(|gate, now, wakes| gate.turn_away_at_once(now, ask, wakes))

@@ -320,9 +320,9 @@ impl<W> Gate<W> {
         &mut self.counts[class.index()]
     }
 
-    /// Turns this ask away before it is queued, when queueing it would only push out another of its own lane, now or before the next turn:
-    /// which of the two is told to come back is the same to every other network. The first of a lane in a turn is queued where its lane
-    /// is not the most crowded one, so that the crowd makes room. So a flood costs 32 places in the queue a turn, and not one a request.
+    /// Turns this ask away before it is queued, when queueing it would only push out another of its own lane, now or before its next turn:
+    /// which of the two is told to come back is the same to every other network. Whose lane is emptier than others is queued, so that the
+    /// crowd makes room. So a flood costs a few places in the queue for each who is served, and not one a request.
     pub(super) fn turn_away_at_once(
         &mut self,
         now: Micros,
@@ -330,7 +330,7 @@ impl<W> Gate<W> {
         wakes: &mut Wakes<W>,
     ) -> bool {
         let is_vain = self.is_starved(now, ask)
-            && (self.queue.crowds_its_bucket(ask) || self.queue.has_come_this_turn(ask));
+            && (self.queue.crowds_its_bucket(ask) || self.queue.comes_too_soon(ask));
         if !is_vain {
             return false;
         }

@@ -27,6 +27,10 @@ const BUCKETS_MAX: usize = 64;
 /// Network groups are spread over this many lanes of a bucket. A flood from one rented network meets readers in one lane of 32.
 const LANES: usize = 32;
 
+/// So many are served before a lane as crowded as the others takes its next newcomer. Each lane is served once in [`LANES`] turns when people
+/// wait in all: whoever is served then is no older than a quarter of a round, and a flood costs four places a turn.
+const TURNS_BETWEEN: u32 = 8;
+
 const CLASSES: usize = Class::ALL.len();
 
 /// Parts of a hundred of the origin's time, when all classes are waiting. What a class does not use goes to the others.
@@ -77,7 +81,7 @@ struct Bucket {
     /// Virtual clock of the lanes: where the last one served stood.
     clock_ms: f64,
     newest_first_until: Micros,
-    /// How many have been served, and one more; comes round.
+    /// Goes up by one for each who is served; comes round.
     turn: u32,
 }
 
@@ -309,14 +313,17 @@ impl<W> Queue<W> {
         lanes.iter().all(|lane| lane.len <= own)
     }
 
-    /// Has its lane had a newcomer since its bucket last served somebody? Of two that come between the same two turns no more than one
-    /// is served, and which one is the same to every other network.
-    pub(super) fn has_come_this_turn(&self, ask: &Ask) -> bool {
+    /// Has its lane, about as crowded as the most crowded one, just had a newcomer? Of two that come so soon after each other no more than
+    /// one is served, and which one is the same to every other network.
+    pub(super) fn comes_too_soon(&self, ask: &Ask) -> bool {
         let line = &self.lines[ask.class.index()];
-        line.find(ask.shape).is_some_and(|place| {
-            let bucket = &line.buckets[place];
-            bucket.lanes[lane_of(ask.group, self.seed)].came_in == bucket.turn
-        })
+        let Some(place) = line.find(ask.shape) else {
+            return false;
+        };
+        let bucket = &line.buckets[place];
+        let own = &bucket.lanes[lane_of(ask.group, self.seed)];
+        bucket.turn.wrapping_sub(own.came_in) < TURNS_BETWEEN
+            && bucket.lanes.iter().all(|lane| lane.len <= own.len + 1)
     }
 
     /// Whoever waits in the bucket of this ask is served newest first until then, as when one of them is turned away.
@@ -425,7 +432,7 @@ impl Bucket {
             served_ms: clock_ms,
             clock_ms: 0.0,
             newest_first_until: Micros(0),
-            turn: 1,
+            turn: TURNS_BETWEEN,
         }
     }
 }
