@@ -326,6 +326,16 @@ impl<W> Queue<W> {
             && bucket.lanes.iter().all(|lane| lane.len <= own.len + 1)
     }
 
+    /// Somebody of its bucket was turned away not long ago, every lane could have one waiting, and this one's has just had a newcomer.
+    pub(super) fn overflows(&self, now: Micros, ask: &Ask) -> bool {
+        let line = &self.lines[ask.class.index()];
+        let is_full = line.find(ask.shape).is_some_and(|place| {
+            let bucket = &line.buckets[place];
+            now < bucket.newest_first_until && bucket.len >= LANES
+        });
+        is_full && self.comes_too_soon(ask)
+    }
+
     /// Whoever waits in the bucket of this ask is served newest first until then, as when one of them is turned away.
     pub(super) fn overflowed(&mut self, ask: &Ask, newest_first_until: Micros) {
         let line = &mut self.lines[ask.class.index()];
