@@ -7,8 +7,8 @@
 //!
 //! Three rules. *Words are nobody's business*: what a reader looks for is never logged, counted or written; the index is of pages alone and
 //! lies in memory, so no file exists that a word could be in; it is filled again from the stored copies after a start. *Readers come
-//! first*: all searches together have a share of one core (`share`), beyond which the waiting page is given; an answer already made for
-//! the same words costs next to nothing and is always given. *A forgotten page is forgotten at once*, in the queue, in
+//! first*: all searches together have a share of one core and of the line (`share`), beyond which the waiting page is given; an answer
+//! already made for the same words costs next to no time, and counts for the line alone. *A forgotten page is forgotten at once*, in the queue, in
 //! the index and in made answers.
 //!
 //! `form` recognises a search → `index` finds (`text`, `kazakh`: words and what they are found by) → `results` is the page. `page` reads
@@ -39,7 +39,7 @@ use tokio::time::Instant;
 pub use form::{FORMS_MAX, Question, SearchForm, WORDS_CHARS_MAX};
 pub use index::{Found, HITS_MAX, Hits, INDEX_BYTES_MAX, PAGES_MAX, QUERY_WORDS_MAX};
 pub use results::HITS_PER_PAGE;
-pub use share::{PERCENT, Share};
+pub use share::{BYTES_PER_S, PERCENT, Share};
 pub use text::Passage;
 
 use crate::clock::UnixMillis;
@@ -155,8 +155,12 @@ struct ByBytes;
 
 impl Weighter<u64, Arc<Answer>> for ByBytes {
     fn weight(&self, _: &u64, answer: &Arc<Answer>) -> u64 {
-        (answer.page.head().len() + answer.page.body().len()) as u64
+        bytes(&answer.page) as u64
     }
+}
+
+fn bytes(page: &Prebuilt) -> usize {
+    page.head().len() + page.body().len()
 }
 
 impl Search {
@@ -242,14 +246,16 @@ impl Search {
             (&host, language as u8),
         ));
         let taken_out = inner.taken_out.load(Ordering::Acquire);
+        let start = Instant::now();
         if let Some(answer) = inner.answers.get(&key)
             && answer.taken_out == taken_out
             && now.since(answer.made) < ANSWER_KEPT
+            && inner.share.allows_to_send(start)
         {
             inner.answered_again.fetch_add(1, Ordering::Relaxed);
+            inner.share.sent(bytes(&answer.page));
             return Ok(Arc::clone(&answer.page));
         }
-        let start = Instant::now();
         if !inner.share.allows(start) {
             inner.share_spent.fetch_add(1, Ordering::Relaxed);
             return Err(Unanswered::ShareSpent);
@@ -257,6 +263,7 @@ impl Search {
         let made = inner.make(question, &host, language, now);
         inner.share.charge(start.elapsed());
         let (page, found) = made?;
+        inner.share.sent(bytes(&page));
         inner.answered.fetch_add(1, Ordering::Relaxed);
         // Random words find nothing; keeping that would push out what readers do ask for.
         if found {
@@ -600,7 +607,7 @@ mod tests {
         search.wait_until_read();
         let known = ask(&search, "/?s=слово", NOW).unwrap();
         share.charge(Duration::from_secs(3_600));
-        for n in 0..1_000 {
+        for n in 0..100 {
             assert_eq!(
                 ask(&search, &format!("/?s={n}"), NOW),
                 Err(Unanswered::ShareSpent)
@@ -610,8 +617,10 @@ mod tests {
         let stats = search.stats();
         assert_eq!(
             (stats.answered, stats.answered_again, stats.share_spent),
-            (1, 1_000, 1_000)
+            (1, 100, 100)
         );
+        share.sent(1024 * 1024 * 1024);
+        assert_eq!(ask(&search, "/?s=слово", NOW), Err(Unanswered::ShareSpent));
     }
 
     #[test]

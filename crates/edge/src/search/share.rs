@@ -1,59 +1,102 @@
-//! How much of the machine searches may have.
+//! How much of the machine and of its line searches may have.
 //!
-//! A search costs a hundred times what a cache hit does, so a flood of searches is a way to take the edge from its readers. All sites'
-//! searches together get a share of one core, counted in time spent: what was not used is kept for a short while, and what was used
-//! beyond it is paid back before the next search.
+//! A search costs ten times what a cache hit does, and its answer is five times as long as a page that says wait: a flood of searches is
+//! a way to take the edge, or its line, from its readers. All sites' searches together get a share of one core, counted in time spent,
+//! and one of the line, counted in bytes. What was not used is kept for a short while, and what was used beyond it is paid back
+//! before the next.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Of one core. Enough for hundreds of different searches a second (docs/decisions/0009), little enough to be missed by nobody.
-pub const PERCENT: u32 = 20;
+/// Of one core. Enough for two thousand different searches a second (docs/decisions/0009), little enough to be missed by nobody.
+pub const PERCENT: u32 = 10;
 
-/// A few dozen readers at once, after a quiet while.
+/// An eighth of the gigabit that a small newsroom rents: 1,400 answers a second.
+pub const BYTES_PER_S: u32 = 16 * 1024 * 1024;
+
+/// A few dozen readers at once, after a quiet while: this long a core, and this long the share of the line.
 const KEPT: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub struct Share {
-    balance: Mutex<Balance>,
+    nanos: Mutex<Balance>,
+    bytes: Mutex<Balance>,
 }
 
 #[derive(Debug)]
 struct Balance {
+    per_s: u64,
+    kept: i64,
     /// Negative: owed.
-    left_ns: i64,
+    left: i64,
     at: Instant,
 }
 
 impl Share {
     pub fn new(now: Instant) -> Self {
+        let kept = KEPT.as_nanos() as u64;
+        let per_s = Duration::from_secs(1).as_nanos() as u64 / 100 * u64::from(PERCENT);
+        let bytes_per_s = u64::from(BYTES_PER_S);
+        let bytes_kept = bytes_per_s * KEPT.as_millis() as u64 / 1_000;
         Self {
-            balance: Mutex::new(Balance {
-                left_ns: nanos(KEPT),
-                at: now,
-            }),
+            nanos: Mutex::new(Balance::new(per_s, kept, now)),
+            bytes: Mutex::new(Balance::new(bytes_per_s, bytes_kept, now)),
         }
     }
 
     /// Whether another search may begin.
     pub fn allows(&self, now: Instant) -> bool {
-        let mut balance = self.balance.lock().unwrap_or_else(PoisonError::into_inner);
-        let gained = nanos(now.saturating_duration_since(balance.at)) / 100 * i64::from(PERCENT);
-        balance.left_ns = balance.left_ns.saturating_add(gained).min(nanos(KEPT));
-        balance.at = balance.at.max(now);
-        balance.left_ns > 0
+        self.allows_to_send(now) && lock(&self.nanos).has_any(now)
+    }
+
+    /// Whether an answer that is made already may be given.
+    pub fn allows_to_send(&self, now: Instant) -> bool {
+        lock(&self.bytes).has_any(now)
     }
 
     pub fn charge(&self, spent: Duration) {
-        let mut balance = self.balance.lock().unwrap_or_else(PoisonError::into_inner);
-        balance.left_ns = balance.left_ns.saturating_sub(nanos(spent));
+        lock(&self.nanos).take(u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    pub fn sent(&self, bytes: usize) {
+        lock(&self.bytes).take(bytes as u64);
     }
 }
 
-fn nanos(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+impl Balance {
+    fn new(per_s: u64, kept: u64, now: Instant) -> Self {
+        let kept = i64::try_from(kept).unwrap_or(i64::MAX);
+        Self {
+            per_s,
+            kept,
+            left: kept,
+            at: now,
+        }
+    }
+
+    fn has_any(&mut self, now: Instant) -> bool {
+        let gone = now.saturating_duration_since(self.at).as_nanos();
+        let gained = gone * u128::from(self.per_s) / Duration::from_secs(1).as_nanos();
+        // What is too little to count is not lost: it is gained with the next.
+        if gained > 0 || gone == 0 {
+            let gained = i64::try_from(gained).unwrap_or(i64::MAX);
+            self.left = self.left.saturating_add(gained).min(self.kept);
+            self.at = self.at.max(now);
+        }
+        self.left > 0
+    }
+
+    fn take(&mut self, amount: u64) {
+        self.left = self
+            .left
+            .saturating_sub(i64::try_from(amount).unwrap_or(i64::MAX));
+    }
+}
+
+fn lock(balance: &Mutex<Balance>) -> std::sync::MutexGuard<'_, Balance> {
+    balance.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -78,14 +121,30 @@ mod tests {
     }
 
     #[test]
+    fn answers_of_a_flood_leave_most_of_the_line() {
+        let start = Instant::now();
+        let share = Share::new(start);
+        let mut sent = 0;
+        for n in 0..100_000_u32 {
+            if share.allows_to_send(start + n * Duration::from_micros(100)) {
+                share.sent(12_000);
+                sent += 12_000_u64;
+            }
+        }
+        let most = u64::from(BYTES_PER_S) * 101 / 10 + 12_000;
+        assert!(sent <= most && sent >= most - 24_000, "{sent}");
+        assert!(!share.allows(start + Duration::from_secs(10)));
+    }
+
+    #[test]
     fn what_is_owed_is_paid_back_and_little_is_kept() {
         let start = Instant::now();
         let after = |millis| start + Duration::from_millis(millis);
         let share = Share::new(start);
         assert!(share.allows(start));
         share.charge(Duration::from_millis(300));
-        // 200 ms are owed: a second's share.
-        for (millis, allowed) in [(0, false), (999, false), (1_001, true), (500, true)] {
+        // 200 ms are owed: two seconds' share.
+        for (millis, allowed) in [(0, false), (1_999, false), (2_001, true), (500, true)] {
             assert_eq!(share.allows(after(millis)), allowed, "{millis}");
         }
         assert!(share.allows(after(3_600_000)));
