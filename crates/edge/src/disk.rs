@@ -35,6 +35,7 @@ pub use self::index::Share;
 use self::permitted::Permitted;
 use self::record::{Address, Identity, Record, Response};
 use self::shelf::{ReadFault, Shelf, ShelfError};
+use crate::background;
 use crate::clock::UnixMillis;
 
 /// Writes that wait. A disk that takes 100 a second clears them in 3 s.
@@ -226,7 +227,9 @@ impl Disk {
         let (reads, asked) = mpsc::sync_channel::<Read>(READS_MAX);
         let mut threads = Vec::with_capacity(1 + READERS);
         let writer = Arc::clone(&shared);
-        threads.push(start("disk-write", move || writer.write_all(&jobs)).map_err(failed)?);
+        threads.push(
+            background::spawn("disk-write", move || writer.write_all(&jobs)).map_err(failed)?,
+        );
         let asked = Arc::new(Mutex::new(asked));
         for _ in 0..READERS {
             let (reader, asked, writes) = (Arc::clone(&shared), Arc::clone(&asked), writes.clone());

@@ -35,6 +35,7 @@ use tokio::sync::oneshot;
 pub use self::good::NotGood;
 use self::reading::Reading;
 use self::table::{Class, State, name_of};
+use crate::background;
 use crate::cache::key::Scheme;
 use crate::cache::stored::Stored;
 use crate::clock::UnixMillis;
@@ -279,10 +280,7 @@ impl Keep {
         let (reads, asked) = mpsc::sync_channel::<Read>(READS_MAX);
         let (keeper, reader, mends) = (Arc::clone(&shared), Arc::clone(&shared), jobs.clone());
         let threads = vec![
-            thread::Builder::new()
-                .name("keep-write".to_owned())
-                .spawn(move || keeper.work(&queue))
-                .map_err(failed)?,
+            background::spawn("keep-write", move || keeper.work(&queue)).map_err(failed)?,
             thread::Builder::new()
                 .name("keep-read".to_owned())
                 .spawn(move || {

@@ -9,6 +9,7 @@
 
 pub mod admission;
 mod asked;
+mod background;
 pub mod body;
 mod brief;
 pub mod budget;

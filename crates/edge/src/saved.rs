@@ -12,7 +12,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::{fs, io};
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use saqta_detect::network::Group;
 use serde::Serialize;
 
 use crate::asked::Asked;
+use crate::background;
 use crate::cache::key::Scheme;
 use crate::cache::purge::{Tags, What};
 use crate::cache::stored::Stored;
@@ -165,9 +166,7 @@ impl Saved {
             .iter()
             .map(|site| (Arc::clone(&site.known), site.file.clone()))
             .collect();
-        let teacher = thread::Builder::new()
-            .name("learn-links".to_owned())
-            .spawn(move || teach(&queue, &files))
+        let teacher = background::spawn("learn-links", move || teach(&queue, &files))
             .map_err(failed(folder))?;
         Ok(Self {
             sites,

@@ -24,12 +24,12 @@ mod share;
 mod text;
 
 use std::collections::VecDeque;
+use std::io;
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use std::{io, thread};
 
 use bytes::Bytes;
 use quick_cache::Weighter;
@@ -42,6 +42,7 @@ pub use results::HITS_PER_PAGE;
 pub use share::{BYTES_PER_S, PERCENT, Share};
 pub use text::Passage;
 
+use crate::background;
 use crate::clock::UnixMillis;
 use crate::pages::Prebuilt;
 use crate::plan::Language;
@@ -167,7 +168,7 @@ impl Search {
     /// `share` is one for all sites of a machine. `rest`: [`REST`].
     pub fn start(share: Arc<Share>, rest: u32) -> io::Result<Self> {
         let inner = Arc::new(Inner::new(share));
-        let reader = thread::Builder::new().name("search".to_owned()).spawn({
+        let reader = background::spawn("search", {
             let inner = Arc::clone(&inner);
             move || inner.read_pages(rest)
         })?;

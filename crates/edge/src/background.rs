@@ -1,0 +1,46 @@
+//! Threads whose work may wait: compressing, writing to the disk, reading pages for the search and for their links.
+//!
+//! Readers are answered by as many threads as there are cores, and during a flood those have no time to spare. A page that is on disk or in the
+//! index a moment later harms nobody, so these threads give way: beside a busy shard they get a tenth of a core.
+
+use std::io;
+use std::thread::{Builder, JoinHandle};
+
+use rustix::process::setpriority_process;
+
+/// Steps of 10 % each (`sched(7)`): a tenth of what a shard gets.
+const NICE: i32 = 10;
+
+/// # Errors
+/// When the system gives no thread.
+pub(crate) fn spawn(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    Builder::new().name(name.to_owned()).spawn(move || {
+        // On Linux "the calling process" is the thread. Anybody may lower his own priority; if not, the work is done all the same.
+        let _as_before = setpriority_process(None, NICE);
+        work();
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use rustix::process::getpriority_process;
+
+    use super::*;
+
+    #[test]
+    fn it_gives_way_alone() {
+        let before = getpriority_process(None).unwrap();
+        let (tell, told) = sync_channel(1);
+        let thread = spawn("gives-way", move || {
+            tell.send(getpriority_process(None)).unwrap();
+        });
+        assert_eq!(told.recv().unwrap().unwrap(), before.max(NICE));
+        thread.unwrap().join().unwrap();
+        assert_eq!(getpriority_process(None).unwrap(), before);
+    }
+}
