@@ -299,12 +299,6 @@ fn spared_at_once(
     }
     let (plan, state) = (&running.plan.sites[site], &running.sites[site]);
     let address = client.address(running, head);
-    let now = UnixMillis::now();
-    // Cheapest first: in calm no more than this is asked. The first of a flood to be turned away says that calm is over.
-    if !state.learned.is_under_attack(now) || !needs_origin(&shared.cache, key, head, reading, plan)
-    {
-        return None;
-    }
     let class = asked::class_of(plan, state, address, head);
     if class == Class::Staff {
         return None;
@@ -316,7 +310,11 @@ fn spared_at_once(
         group: Group::of(address),
         deadline: READER_DEADLINE,
     };
-    let pressure = reduced::pressure(state, &ask, now);
+    let pressure = reduced::pressure(state, &ask, UnixMillis::now());
+    // In calm no more than this is asked.
+    if !pressure.under_attack || !needs_origin(&shared.cache, key, head, reading, plan) {
+        return None;
+    }
     let page = Identity {
         site: plan.name.as_bytes(),
         scheme: key.scheme(),

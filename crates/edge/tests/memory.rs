@@ -366,7 +366,7 @@ fn bodies_that_never_end_share_one_budget() {
 const STREAM_CONNECTIONS: u32 = 100;
 const STREAMS_EACH: u32 = 100;
 
-/// The allocator keeps this much of what came back, and no more the second time.
+/// The allocator keeps this much of what came back, and no more three rounds later: a leak of 600 bytes a stream would be more.
 const STREAMS_LEFT_BYTES_MAX: u64 = 16 * MIB;
 
 /// A request with a cookie of the usual length and the first bytes of its body, a hundred times on each connection.
@@ -429,7 +429,7 @@ fn held_streams_cost_what_is_counted_and_it_comes_back() {
     wait_until_http2_holds_nothing(&edge);
     let empty = resident_bytes();
     let mut left = Vec::new();
-    for round in 0..3 {
+    for round in 0..6 {
         let held = hold_streams(&edge);
         let full = resident_bytes();
         let counted = edge.stats().http2_bytes;
@@ -459,8 +459,10 @@ fn held_streams_cost_what_is_counted_and_it_comes_back() {
         left.push(resident_bytes());
     }
     println!("left after each round: {left:?}");
+    // Pages the allocator has not given back yet come and go; what leaks is in every round after.
+    let least = |rounds: &[u64]| rounds.iter().copied().min();
     assert!(
-        left[2] < left[0] + STREAMS_LEFT_BYTES_MAX,
+        least(&left[3..]) < least(&left[..3]).map(|least| least + STREAMS_LEFT_BYTES_MAX),
         "it grows by the round: {left:?}"
     );
     let stream = connect_from(address_of(1), edge.addresses()[0]);

@@ -25,23 +25,26 @@ pub struct Share {
     bytes: Mutex<Balance>,
 }
 
+/// In billionths, so that nothing is lost to rounding however often it is asked.
 #[derive(Debug)]
 struct Balance {
-    per_s: u64,
-    kept: i64,
+    per_s: i128,
+    kept: i128,
     /// Negative: owed.
-    left: i64,
+    left: i128,
     at: Instant,
 }
 
+const BILLION: i128 = 1_000_000_000;
+
 impl Share {
     pub fn new(now: Instant) -> Self {
-        let kept = KEPT.as_nanos() as u64;
-        let per_s = Duration::from_secs(1).as_nanos() as u64 / 100 * u64::from(PERCENT);
-        let bytes_per_s = u64::from(BYTES_PER_S);
-        let bytes_kept = bytes_per_s * KEPT.as_millis() as u64 / 1_000;
+        let kept_nanos = i128::from(KEPT.as_nanos() as u64);
+        let nanos_per_s = BILLION / 100 * i128::from(PERCENT);
+        let bytes_per_s = i128::from(BYTES_PER_S);
+        let bytes_kept = bytes_per_s * kept_nanos / BILLION;
         Self {
-            nanos: Mutex::new(Balance::new(per_s, kept, now)),
+            nanos: Mutex::new(Balance::new(nanos_per_s, kept_nanos, now)),
             bytes: Mutex::new(Balance::new(bytes_per_s, bytes_kept, now)),
         }
     }
@@ -57,41 +60,36 @@ impl Share {
     }
 
     pub fn charge(&self, spent: Duration) {
-        lock(&self.nanos).take(u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX));
+        lock(&self.nanos).take(spent.as_nanos());
     }
 
     pub fn sent(&self, bytes: usize) {
-        lock(&self.bytes).take(bytes as u64);
+        lock(&self.bytes).take(bytes as u128);
     }
 }
 
 impl Balance {
-    fn new(per_s: u64, kept: u64, now: Instant) -> Self {
-        let kept = i64::try_from(kept).unwrap_or(i64::MAX);
+    fn new(per_s: i128, kept: i128, now: Instant) -> Self {
         Self {
             per_s,
-            kept,
-            left: kept,
+            kept: kept * BILLION,
+            left: kept * BILLION,
             at: now,
         }
     }
 
     fn has_any(&mut self, now: Instant) -> bool {
         let gone = now.saturating_duration_since(self.at).as_nanos();
-        let gained = gone * u128::from(self.per_s) / Duration::from_secs(1).as_nanos();
-        // What is too little to count is not lost: it is gained with the next.
-        if gained > 0 || gone == 0 {
-            let gained = i64::try_from(gained).unwrap_or(i64::MAX);
-            self.left = self.left.saturating_add(gained).min(self.kept);
-            self.at = self.at.max(now);
-        }
+        let gained = i128::try_from(gone).map_or(self.kept, |gone| gone.saturating_mul(self.per_s));
+        self.left = self.left.saturating_add(gained).min(self.kept);
+        self.at = self.at.max(now);
         self.left > 0
     }
 
-    fn take(&mut self, amount: u64) {
-        self.left = self
-            .left
-            .saturating_sub(i64::try_from(amount).unwrap_or(i64::MAX));
+    fn take(&mut self, amount: u128) {
+        let taken =
+            i128::try_from(amount).map_or(i128::MAX, |amount| amount.saturating_mul(BILLION));
+        self.left = self.left.saturating_sub(taken);
     }
 }
 
