@@ -897,7 +897,7 @@ async fn receive(
                     look.done(asked);
                 }
                 let stored = receiving.done();
-                if let Some(stored) = &stored {
+                if let Some(stored) = stored.as_ref().filter(|_| !is_of_the_flood(asked)) {
                     reduced::note_links(asked, stored);
                 }
                 searching::fetched(asked, asked_headers, status, stored.as_deref());
@@ -905,6 +905,12 @@ async fn receive(
             }
         }
     }
+}
+
+/// Under attack, pages at addresses that the site does not name are most of what is stored. To read them for their links and words would
+/// cost more than to serve them; what is worth it will be named.
+pub(crate) fn is_of_the_flood(asked: &Asked) -> bool {
+    asked.is_strange && asked.state().learned.is_under_attack(UnixMillis::now())
 }
 
 /// The body of a fresh stored response, its whole head in `out`; nothing in `out` when it is not to be had without waiting.

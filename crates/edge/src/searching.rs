@@ -168,6 +168,7 @@ fn index_page(asked: &Asked, stored: &Stored) {
         kind.starts_with(b"text/html") || kind.starts_with(b"application/xhtml+xml")
     });
     if is_html
+        && !read::is_of_the_flood(asked)
         && !fields.contains_key(header::CONTENT_ENCODING)
         && is_public_address(&asked.site().profile, path, query)
         && let Some(search) = &asked.state().search
