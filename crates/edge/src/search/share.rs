@@ -13,8 +13,8 @@ use tokio::time::Instant;
 /// Of one core. Enough for two thousand different searches a second (docs/decisions/0009), little enough to be missed by nobody.
 pub const PERCENT: u32 = 10;
 
-/// An eighth of the gigabit that a small newsroom rents: 1,400 answers a second.
-pub const BYTES_PER_S: u32 = 16 * 1024 * 1024;
+/// A fifteenth of the gigabit that a small newsroom rents, two thirds of the slowest line in use: 700 answers a second.
+pub const BYTES_PER_S: u32 = 8 * 1024 * 1024;
 
 /// A few dozen readers at once, after a quiet while: this long a core, and this long the share of the line.
 const KEPT: Duration = Duration::from_millis(100);
