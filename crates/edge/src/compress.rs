@@ -16,7 +16,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
-use crate::background;
+use crate::background::{self, Nice};
 use crate::fields::Fields;
 
 /// Below this a frame and a header field cost what compressing saves.
@@ -242,7 +242,7 @@ impl<T: Compressible> Compressor<T> {
     /// When the system gives us no thread.
     pub fn start() -> std::io::Result<Self> {
         let (jobs, queue) = sync_channel(QUEUE_MAX);
-        background::spawn("compress", move || work(&queue))?;
+        background::spawn("compress", Nice::Soon, move || work(&queue))?;
         Ok(Self {
             jobs,
             dropped: AtomicU64::new(0),

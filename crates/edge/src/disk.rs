@@ -35,7 +35,7 @@ pub use self::index::Share;
 use self::permitted::Permitted;
 use self::record::{Address, Identity, Record, Response};
 use self::shelf::{ReadFault, Shelf, ShelfError};
-use crate::background;
+use crate::background::{self, Nice};
 use crate::clock::UnixMillis;
 
 /// Writes that wait. A disk that takes 100 a second clears them in 3 s.
@@ -228,7 +228,10 @@ impl Disk {
         let mut threads = Vec::with_capacity(1 + READERS);
         let writer = Arc::clone(&shared);
         threads.push(
-            background::spawn("disk-write", move || writer.write_all(&jobs)).map_err(failed)?,
+            background::spawn("disk-write", Nice::Whenever, move || {
+                writer.write_all(&jobs)
+            })
+            .map_err(failed)?,
         );
         let asked = Arc::new(Mutex::new(asked));
         for _ in 0..READERS {

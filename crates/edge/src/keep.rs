@@ -35,7 +35,7 @@ use tokio::sync::oneshot;
 pub use self::good::NotGood;
 use self::reading::Reading;
 use self::table::{Class, State, name_of};
-use crate::background;
+use crate::background::{self, Nice};
 use crate::cache::key::Scheme;
 use crate::cache::stored::Stored;
 use crate::clock::UnixMillis;
@@ -280,7 +280,8 @@ impl Keep {
         let (reads, asked) = mpsc::sync_channel::<Read>(READS_MAX);
         let (keeper, reader, mends) = (Arc::clone(&shared), Arc::clone(&shared), jobs.clone());
         let threads = vec![
-            background::spawn("keep-write", move || keeper.work(&queue)).map_err(failed)?,
+            background::spawn("keep-write", Nice::Whenever, move || keeper.work(&queue))
+                .map_err(failed)?,
             thread::Builder::new()
                 .name("keep-read".to_owned())
                 .spawn(move || {

@@ -22,7 +22,7 @@ use saqta_detect::network::Group;
 use serde::Serialize;
 
 use crate::asked::Asked;
-use crate::background;
+use crate::background::{self, Nice};
 use crate::cache::key::Scheme;
 use crate::cache::purge::{Tags, What};
 use crate::cache::stored::Stored;
@@ -166,8 +166,9 @@ impl Saved {
             .iter()
             .map(|site| (Arc::clone(&site.known), site.file.clone()))
             .collect();
-        let teacher = background::spawn("learn-links", move || teach(&queue, &files))
-            .map_err(failed(folder))?;
+        let teacher =
+            background::spawn("learn-links", Nice::Whenever, move || teach(&queue, &files))
+                .map_err(failed(folder))?;
         Ok(Self {
             sites,
             keep,

@@ -42,7 +42,7 @@ pub use results::HITS_PER_PAGE;
 pub use share::{BYTES_PER_S, PERCENT, Share};
 pub use text::Passage;
 
-use crate::background;
+use crate::background::{self, Nice};
 use crate::clock::UnixMillis;
 use crate::pages::Prebuilt;
 use crate::plan::Language;
@@ -168,7 +168,7 @@ impl Search {
     /// `share` is one for all sites of a machine. `rest`: [`REST`].
     pub fn start(share: Arc<Share>, rest: u32) -> io::Result<Self> {
         let inner = Arc::new(Inner::new(share));
-        let reader = background::spawn("search", {
+        let reader = background::spawn("search", Nice::Whenever, {
             let inner = Arc::clone(&inner);
             move || inner.read_pages(rest)
         })?;
