@@ -295,18 +295,28 @@ impl Profile {
         if staff::is_publish_path(path) {
             return Use::Staff;
         }
-        let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+        let mut segments = path
+            .split('/')
+            // What a system without rewritten addresses puts before them.
+            .filter(|segment| !segment.is_empty() && *segment != "index.php");
+        let is_joomla = self.system == System::Joomla;
         let first = segments.next();
         let first = match first {
             // `/kk/search` is a search.
-            Some(language) if language.len() == 2 => segments.next().or(first),
+            Some(language) if is_language(language) => segments.next().or(first),
             first => first,
         };
-        // Joomla's parts have their names behind this word.
-        let first = match first {
-            Some("component") => segments.next(),
-            first => first,
+        // Joomla's parts have their names behind this word, also where it lies in a folder.
+        let behind = segments.next();
+        let first = match (first, behind) {
+            (Some("component"), part) => part,
+            (Some(_), Some("component")) if is_joomla => segments.next(),
+            (Some(_), Some("login" | "cart" | "checkout")) if is_joomla => behind,
+            (first, _) => first,
         };
+        if is_joomla && query.is_some_and(is_of_joomlas_users) {
+            return Use::Login;
+        }
         let lists = [
             (data::STAFF_SEGMENTS, Use::Staff),
             (data::LOGIN_SEGMENTS, Use::Login),
@@ -339,8 +349,7 @@ impl Profile {
             "feed" | "rss" | "atom" | "rss.xml" | "feed.xml" | "sitemap.xml"
         ) {
             Use::Feed
-        } else if path.len() <= 1 || first.is_some_and(|first| first.len() == 2) && path.len() <= 4
-        {
+        } else if path.len() <= 1 || first.is_some_and(is_language) && path.len() <= 4 {
             Use::Front
         } else {
             Use::Page
@@ -509,6 +518,18 @@ fn name_of(pair: &str) -> &str {
     pair.split('=').next().unwrap_or_default()
 }
 
+/// `kk`, `ru`.
+fn is_language(segment: &str) -> bool {
+    segment.len() == 2 && segment.bytes().all(|byte| byte.is_ascii_lowercase())
+}
+
+/// Its addresses without rewriting: `?option=com_users&view=profile`.
+fn is_of_joomlas_users(query: &str) -> bool {
+    query
+        .split('&')
+        .any(|pair| matches!(pair, "option=com_users" | "view=login" | "view=profile"))
+}
+
 fn is_among(patterns: &[impl AsRef<str>], name: &[u8]) -> bool {
     patterns
         .iter()
@@ -564,6 +585,18 @@ mod tests {
             ("/cart/", Use::Payment),
             ("/xmlrpc.php", Use::Callback),
             ("/wp-comments-post.php", Use::Comment),
+            ("/index.php", Use::Page),
+            ("/index.php/login", Use::Login),
+            ("/index.php/kk/cart/", Use::Payment),
+            ("/index.php/2026/a-story", Use::Page),
+            ("/index.php?option=com_users&view=profile", Use::Login),
+            ("/index.php?option=com_content&view=article&id=7", Use::Page),
+            ("/joomla/login", Use::Login),
+            ("/joomla/cart", Use::Payment),
+            ("/joomla/component/users/profile", Use::Login),
+            ("/joomla/?option=com_users&task=logout", Use::Login),
+            ("/tag/users", Use::Page),
+            ("/w1/", Use::Page),
             ("/members/a", Use::Private),
             ("/membership", Use::Page),
         ];

@@ -59,6 +59,14 @@ pub(crate) fn obey(
     })
 }
 
+/// Whoever sets up a plugin looks for its mistake here; a stranger learns that there is a word to be guessed, of 16 letters at least.
+pub(crate) fn not_obeyed() -> Response<Body> {
+    said(
+        StatusCode::FORBIDDEN,
+        "Not purged: this address is not in the site's purge_from, and the request brings no token or not the one in purge_token.\n".to_owned(),
+    )
+}
+
 /// Whoever reads this is a program, or an administrator with its log.
 fn said(status: StatusCode, text: String) -> Response<Body> {
     let mut response = Response::new(Body::full(text));

@@ -121,11 +121,13 @@ pub(crate) async fn read(
     }
 }
 
-/// Is there a saved copy that may stand in for this page? Staff see what is there, and whoever brings credentials asks for his own.
+/// Is there a saved copy that may stand in for this page? Staff see what is there, whoever brings credentials asks for his own, and a
+/// script that asks for a part of a page reads an error better than a page.
 fn has_saved(client: &Client, asked: &Asked) -> bool {
     let shared = &client.shard.shared;
     asked.class != Class::Staff
         && asked.reading.standing != Standing::Credentials
+        && asked.reading.asks_for_the_page()
         && !shared.bypassed()
         && shared
             .saved
@@ -196,7 +198,8 @@ async fn from_disk(
         .is_some()
 }
 
-async fn live(
+/// What there is without a saved copy.
+pub(crate) async fn live(
     client: &Client,
     asked: &Asked,
     parts: request::Parts,

@@ -271,12 +271,14 @@ pub(crate) async fn read(
     let Some(stand_in) = stand_in else {
         return read::read(client, asked, Request::from_parts(parts, ())).await;
     };
-    let asked_again = read::read(client, asked, Request::from_parts(parts.clone(), ()));
-    // What the page is without a parameter nobody knows, its reader is told only when there is no other answer.
-    let patience = stand_in.of_its_address.then_some(SAVED_PATIENCE);
-    let answered = match patience {
-        Some(patience) => timeout(patience, asked_again).await.ok(),
-        None => Some(asked_again.await),
+    let answered = if stand_in.of_its_address {
+        // Newer than any saved copy of it.
+        let live = read::live(client, asked, parts.clone());
+        timeout(SAVED_PATIENCE, live).await.ok()
+    } else {
+        // What the page is without a parameter nobody knows, its reader is told only when there is no other answer.
+        let request = Request::from_parts(parts.clone(), ());
+        Some(read::read(client, asked, request).await)
     };
     let is_poor = match &answered {
         Some(Ok(response)) => freshness::is_origin_failure(response.status()),

@@ -456,7 +456,7 @@ pub(crate) async fn respond(
     }
     if is_purge_method(request.method()) {
         return purging::obey(client, &asked, request.method(), request.headers())
-            .unwrap_or_else(|| shared.pages.response(Page::Refused, asker));
+            .unwrap_or_else(purging::not_obeyed);
     }
     let facts = asked.facts(request.method(), request.headers());
     client

@@ -18,8 +18,8 @@ use proptest::prelude::*;
 use saqta_edge::body::BodyError;
 use saqta_edge::cache::fetch::{Fetch, Receiving, Reception};
 use saqta_edge::cache::flight::{
-    Alone, Arrival, FLIGHTS_MAX, FOLLOWERS_MAX, FetchFault, FlightBody, FlightReader, Streaming,
-    WINDOW_BYTES,
+    Alone, Arrival, FLIGHTS_MAX, FOLLOWERS_MAX, FetchFault, FlightBody, FlightReader, JOINED_FOR,
+    Streaming, WINDOW_BYTES,
 };
 use saqta_edge::cache::freshness::{Asked, Times, Unstorable};
 use saqta_edge::cache::key::{KeyRef, Scheme};
@@ -383,6 +383,39 @@ async fn followers_recheck_vary() {
         panic!("stored")
     };
     assert!(one.flight != two.flight && one.flight != 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_hangs_is_not_waited_for_by_newcomers() {
+    const MOMENT: Duration = Duration::from_millis(1);
+    let cache = cache();
+    let (hung, first) = lead(&cache, "/a");
+    tokio::time::advance(JOINED_FOR - MOMENT).await;
+    let second = follow(&cache, "/a");
+    tokio::time::advance(MOMENT).await;
+    let (fetch, third) = lead(&cache, "/a");
+    assert_eq!(cache.stats().flights, 1);
+    // One whose head is here is joined however long its body takes.
+    let mut receiving = head(fetch, 200, CACHEABLE, &HeaderMap::new());
+    tokio::time::advance(10 * JOINED_FOR).await;
+    let fourth = follow(&cache, "/a");
+    assert!(receiving.chunk(Bytes::from_static(b"new")).await.is_ok());
+    receiving.done();
+    for reader in [third, fourth] {
+        let arrival = reader.arrival(&HeaderMap::new()).await;
+        assert!(matches!(
+            arrival,
+            Arrival::Streaming(_) | Arrival::Stored(_)
+        ));
+    }
+    assert!(is_stored(&cache, "/a"));
+    hung.fail(FetchFault::TimedOut);
+    for reader in [first, second] {
+        let arrival = reader.arrival(&HeaderMap::new()).await;
+        assert!(matches!(arrival, Arrival::Failed(FetchFault::TimedOut)));
+    }
+    assert_eq!(cache.stats().flights, 0);
+    assert!(is_stored(&cache, "/a"));
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         "s" => 1000,
         "m" => 60 * 1000,
         "h" => 60 * 60 * 1000,
+        "d" => return Err("write days in hours (ms, s, m or h are known), such as 24h".into()),
         _ => return Err(how_to_write(count)),
     };
     count
@@ -63,6 +64,7 @@ mod tests {
             ("1.5s", None),
             ("40 s", None),
             ("40S", None),
+            ("2d", None),
             ("1m30s", None),
             ("99999999999999999999s", None),
             ("18446744073709551615h", None),
@@ -78,6 +80,7 @@ mod tests {
             parse("40").unwrap_err(),
             "write the unit (ms, s, m or h) after the number, such as 40s"
         );
+        assert!(parse("2d").unwrap_err().ends_with("24h"));
     }
 
     proptest! {

@@ -65,7 +65,7 @@ pub(crate) fn init(answers: Answers, file: &Path) -> Result<String, Failure> {
         .and_then(|mut opened| opened.write_all(text.as_bytes()))
         .map_err(|error| {
             anyhow::anyhow!(
-                "cannot write {}: {}",
+                "cannot write {}: {}; name a file in a folder that is there and yours: saqta init --out FILE",
                 file.display(),
                 machine::plainly(&error)
             )

@@ -344,7 +344,7 @@ fn say_which_origins_are_silent(sites: &[Site]) {
         let authority = &site.origin.authority;
         if let Err(error) = check::reach(authority.as_str(), site.origin.connect_timeout) {
             tracing::warn!(
-                "{}: its origin http://{authority} does not answer yet: {}; readers get a page that says so until it does",
+                "{}: its origin http://{authority} does not answer yet: {}; until it does, readers get stored pages where there are any, else a page that says so",
                 site.name,
                 machine::plainly(&error)
             );

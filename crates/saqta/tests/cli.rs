@@ -693,7 +693,7 @@ fn an_origin_that_is_not_there_is_told_of() {
     let mut hear = |words: &str| said.find(|line| line.contains(words)).unwrap();
     hear("every host is answered as this one site: open http://127.0.0.1:");
     hear("`saqta status --data d` shows what it does");
-    hear("does not answer yet: connection refused; readers get a page that says so");
+    hear("does not answer yet: connection refused; until it does, readers get stored pages");
     assert!(fetch(address, "a.example").starts_with("HTTP/1.1 50"));
     let listener = TcpListener::bind(closed).unwrap();
     std::thread::spawn(move || answer_all(&listener));

@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
@@ -112,6 +113,10 @@ pub(super) struct Head {
     /// Followers of an origin's failure get no copy of its page.
     pub(super) fault: Option<FetchFault>,
 }
+
+/// How long a fetch without a head is joined by newcomers: two seconds for its place at the origin and three for an answer. A server that
+/// hangs at one request may answer the next, and whoever began the fetch may be gone. One more is sent every so often at most.
+pub const JOINED_FOR: Duration = Duration::from_secs(5);
 
 pub struct Flights {
     tables: Box<[Mutex<Table>]>,
@@ -257,6 +262,10 @@ impl Flight {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_overdue(&self) -> bool {
+        self.began.elapsed() >= JOINED_FOR && self.lock().stage == Stage::Waiting
+    }
+
     /// Changes the state, then wakes every reader.
     fn tell_readers<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
@@ -333,6 +342,7 @@ impl Flights {
     ) -> Joined {
         let listed = (key.to_key(), variant);
         let mut table = self.table(key.hash());
+        self.drop_overdue(&mut table, &listed);
         if let Some(flight) = table.get(&listed) {
             let reader = flight.follow();
             drop(table);
@@ -354,13 +364,24 @@ impl Flights {
     /// Could a request for this key read along now?
     pub(super) fn is_flying(&self, key: &KeyRef<'_>, variant: u64) -> bool {
         let listed = (key.to_key(), variant);
-        self.table(key.hash()).contains_key(&listed)
+        let mut table = self.table(key.hash());
+        self.drop_overdue(&mut table, &listed);
+        table.contains_key(&listed)
+    }
+
+    /// Readers it has go on; what it brings is stored.
+    fn drop_overdue(&self, table: &mut Table, listed: &(Key, u64)) {
+        if table.get(listed).is_some_and(|flight| flight.is_overdue()) {
+            table.remove(listed);
+            self.flying.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// `None`: there is one, or there are too many.
     pub(super) fn begin(self: &Arc<Self>, key: &KeyRef<'_>, variant: u64) -> Option<FlightWriter> {
         let listed = (key.to_key(), variant);
         let mut table = self.table(key.hash());
+        self.drop_overdue(&mut table, &listed);
         if table.contains_key(&listed) {
             return None;
         }
