@@ -141,7 +141,7 @@ async fn a_flood_from_everywhere_costs_a_few_places_a_turn() {
     const LANES: u64 = 32;
     const TURNS: u32 = 24;
     /// Newcomers of a lane between two, and how many could be served in time.
-    const TURNS_BETWEEN: u64 = 16;
+    const TURNS_BETWEEN: u64 = 8;
     const ROOM: u64 = 20;
     let admission = one_at_a_time();
     let of = |network: u32| Ask {

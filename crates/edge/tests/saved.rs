@@ -213,6 +213,16 @@ fn a_restart_with_a_dead_origin_serves_the_newspaper() {
     let etag = story.field("etag").unwrap();
     let again = get_with(&edge, "/story", &format!("If-None-Match: {etag}\r\n"));
     assert_eq!(again.status, 304);
+    // Whoever has chosen a language in which nobody has read it gets it as it is.
+    let chosen = get_with(&edge, "/story", "Cookie: pll_language=en\r\n");
+    assert_is_saved(&chosen, "Вода поднялась");
+    // A script wants to know that there is no answer.
+    for program in [
+        "Accept: application/json\r\n",
+        "X-Requested-With: XMLHttpRequest\r\n",
+    ] {
+        assert_eq!(get_with(&edge, "/story", program).status, 502, "{program}");
+    }
     // What is nobody's newspaper is not there.
     for target in ["/?s=planted-term", "/planted-path"] {
         assert_eq!(get(&edge, target).status, 502, "{target}");
@@ -346,6 +356,23 @@ fn a_site_that_wants_no_copies_has_none() {
     edge.settle();
     assert_eq!(get(&edge, "/story").status, 502);
     assert!(!holds(&folder.0, "Вода поднялась"));
+}
+
+/// A copy of this minute is better than one with a date on it.
+#[test]
+fn memory_comes_before_the_saved_copy_for_who_has_chosen_a_language() {
+    let folder = Folder::new();
+    let state = Arc::new(Newsroom::default());
+    let origin = newsroom(Arc::clone(&state));
+    let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
+    read_everything(&edge);
+    edge.settle();
+    state.dead.store(true, Ordering::Relaxed);
+    let answer = get_with(&edge, "/story", "Cookie: pll_language=kk\r\n");
+    assert_eq!(answer.status, 200, "{}", answer.head);
+    assert!(answer.cache().contains("detail=reduced"), "{}", answer.head);
+    assert_eq!(answer.field("cache-control"), Some("no-store"));
+    assert!(!answer.text().contains("сохранённая копия"));
 }
 
 /// A stranger's words in a cookie of a language's name would otherwise lie on disk as the mark of a page.

@@ -28,8 +28,9 @@ const BUCKETS_MAX: usize = 64;
 const LANES: usize = 32;
 
 /// So many are served before a lane as crowded as the others takes its next newcomer. Each lane is served once in [`LANES`] turns when people
-/// wait in all: whoever is served then is no older than half a round, and a flood costs two places a turn.
-const TURNS_BETWEEN: u32 = 16;
+/// wait in all: whoever is served then is no older than a quarter of a round, and a flood costs four places a turn. With
+/// sixteen, one of the simulated calms after a short flood turned a reader away.
+const TURNS_BETWEEN: u32 = 8;
 
 const CLASSES: usize = Class::ALL.len();
 
