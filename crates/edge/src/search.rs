@@ -89,7 +89,7 @@ pub enum PutError {
 /// Why there is no answer; the reader waits for the site's own search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unanswered {
-    #[error("searches have had their share of the processor")]
+    #[error("searches have had their share of the processor or of the line")]
     ShareSpent,
     #[error("no page is stored yet")]
     NothingStored,
@@ -263,7 +263,10 @@ impl Search {
         }
         let made = inner.make(question, &host, language, now);
         inner.share.charge(start.elapsed());
-        let (page, found) = made?;
+        let (page, found) = made.inspect_err(|why| {
+            let spent = u64::from(*why == Unanswered::ShareSpent);
+            inner.share_spent.fetch_add(spent, Ordering::Relaxed);
+        })?;
         inner.share.sent(bytes(&page));
         inner.answered.fetch_add(1, Ordering::Relaxed);
         // Random words find nothing; keeping that would push out what readers do ask for.
@@ -374,6 +377,9 @@ impl Inner {
         let index = self.index();
         let saved = index.saved().ok_or(Unanswered::NothingStored)?;
         let hits = index.search(&query, language, now);
+        if hits.total == 0 && !self.share.allows_to_send_nothing(Instant::now()) {
+            return Err(Unanswered::ShareSpent);
+        }
         let newest = if hits.total == 0 {
             index.newest(language).to_vec()
         } else {

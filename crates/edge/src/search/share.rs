@@ -59,6 +59,13 @@ impl Share {
         lock(&self.bytes).has_any(now)
     }
 
+    /// Whether an answer that found nothing may be given: half of what is kept is for those that found something, or random words would
+    /// take every reader's search.
+    pub fn allows_to_send_nothing(&self, now: Instant) -> bool {
+        let mut bytes = lock(&self.bytes);
+        bytes.has_any(now) && bytes.left > bytes.kept / 2
+    }
+
     pub fn charge(&self, spent: Duration) {
         lock(&self.nanos).take(spent.as_nanos());
     }
@@ -132,6 +139,23 @@ mod tests {
         let most = u64::from(BYTES_PER_S) * 101 / 10 + 12_000;
         assert!(sent <= most && sent >= most - 24_000, "{sent}");
         assert!(!share.allows(start + Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn what_found_nothing_leaves_room_for_what_did() {
+        let start = Instant::now();
+        let share = Share::new(start);
+        for n in 0..1_000_000_u32 {
+            let now = start + n * Duration::from_micros(10);
+            if share.allows_to_send_nothing(now) {
+                share.sent(5_000);
+            }
+            if n % 1_000 == 0 {
+                assert!(share.allows_to_send(now));
+                share.sent(12_000);
+            }
+        }
+        assert!(!share.allows_to_send_nothing(start + Duration::from_secs(10)));
     }
 
     #[test]
