@@ -137,6 +137,16 @@ fn read_everything(edge: &Edge) {
     edge.settle();
 }
 
+/// An edge whose newspaper has been read once, and all of it kept.
+fn read_once() -> (Folder, Arc<Newsroom>, Origin, Edge) {
+    let folder = Folder::new();
+    let state = Arc::new(Newsroom::default());
+    let origin = newsroom(Arc::clone(&state));
+    let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
+    read_everything(&edge);
+    (folder, state, origin, edge)
+}
+
 fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -171,11 +181,7 @@ fn assert_is_saved(answer: &Answer, words: &str) {
 
 #[test]
 fn a_restart_with_a_dead_origin_serves_the_newspaper() {
-    let folder = Folder::new();
-    let state = Arc::new(Newsroom::default());
-    let origin = newsroom(Arc::clone(&state));
-    let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
-    read_everything(&edge);
+    let (folder, state, origin, edge) = read_once();
     // A search, a stranger's invention and an editor's page are read too.
     assert!(get(&edge, "/?s=planted-term").text().contains("planted"));
     assert!(get(&edge, "/planted-path").text().contains("planted"));
@@ -361,12 +367,7 @@ fn a_site_that_wants_no_copies_has_none() {
 /// A copy of this minute is better than one with a date on it.
 #[test]
 fn memory_comes_before_the_saved_copy_for_who_has_chosen_a_language() {
-    let folder = Folder::new();
-    let state = Arc::new(Newsroom::default());
-    let origin = newsroom(Arc::clone(&state));
-    let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
-    read_everything(&edge);
-    edge.settle();
+    let (_folder, state, _origin, edge) = read_once();
     state.dead.store(true, Ordering::Relaxed);
     let answer = get_with(&edge, "/story", "Cookie: pll_language=kk\r\n");
     assert_eq!(answer.status, 200, "{}", answer.head);

@@ -542,6 +542,14 @@ fn requests() -> Vec<(u16, Vec<u8>)> {
         text(0, get("live.example", &format!("/cut-off/{latin}"))),
         text(0, get("live.example", &format!("/bad-chunk/{latin}"))),
         text(500, get("live.example", &format!("/error/{latin}"))),
+        // Somebody without a name searches where it fails: the copy answers.
+        text(
+            0,
+            format!(
+                "GET /error/{path}?s={latin} HTTP/1.1\r\nHost: live.example\r\nAccept: text/html\r\nUser-Agent: {}\r\nConnection: close\r\n\r\n",
+                plant("browser")
+            ),
+        ),
         text(0, get("live.example", &format!("/hang-up/{latin}"))),
         text(
             0,
@@ -1050,6 +1058,13 @@ fn nothing_about_a_reader_is_written() {
         "{}",
         String::from_utf8_lossy(status)
     );
+
+    let last = written
+        .iter()
+        .rfind(|(name, _)| name == "status --json")
+        .unwrap();
+    let last: serde_json::Value = serde_json::from_slice(&last.1).unwrap();
+    assert!(last["edge"]["searched"].as_u64() > Some(0), "{last}");
 
     let bytes: usize = written.iter().map(|(_, bytes)| bytes.len()).sum();
     println!(

@@ -369,11 +369,15 @@ impl Flights {
         table.contains_key(&listed)
     }
 
-    /// Readers it has go on; what it brings is stored.
+    /// Readers it has go on. What it brings is stored, so that what a slow origin makes is kept at all, but with doubt: a
+    /// change by staff does not find it here any more, and it may be older than what the next fetch has brought.
     fn drop_overdue(&self, table: &mut Table, listed: &(Key, u64)) {
-        if table.get(listed).is_some_and(|flight| flight.is_overdue()) {
-            table.remove(listed);
+        if table.get(listed).is_some_and(|flight| flight.is_overdue())
+            && let Some(flight) = table.remove(listed)
+        {
             self.flying.fetch_sub(1, Ordering::Relaxed);
+            let mut state = flight.lock();
+            state.doubt = state.doubt.max(Doubt::Suspect);
         }
     }
 

@@ -1,7 +1,7 @@
 //! How much of the machine and of its line searches may have.
 //!
-//! A search costs ten times what a cache hit does, and its answer is five times as long as a page that says wait: a flood of searches is
-//! a way to take the edge, or its line, from its readers. All sites' searches together get a share of one core, counted in time spent,
+//! A search costs hundreds of microseconds, and its answer is several times as long as a page that says wait: a flood of searches is a
+//! way to take the edge, or its line, from its readers. All sites' searches together get a share of one core, counted in time spent,
 //! and one of the line, counted in bytes. What was not used is kept for a short while, and what was used beyond it is paid back
 //! before the next.
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Of one core. Enough for two thousand different searches a second (docs/decisions/0009), little enough to be missed by nobody.
+/// Of one core. Enough for 300 different searches a second in 20,000 pages (docs/decisions/0009), little enough to be missed by nobody.
 pub const PERCENT: u32 = 10;
 
 /// A fifteenth of the gigabit that a small newsroom rents, two thirds of the slowest line in use: 700 answers a second.
