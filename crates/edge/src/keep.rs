@@ -313,6 +313,14 @@ impl Keep {
         }
     }
 
+    /// Does a kept page need this asset, and it is not here?
+    pub fn lacks(&self, page: &Identity<'_>) -> bool {
+        self.shared.site(page.site).is_some_and(|(_, site)| {
+            let name = self.shared.asset_name(page);
+            lock(&site.state).wanted.contains_key(&name)
+        })
+    }
+
     /// Offers what the origin answered to an anonymous request. Returns at once; false: it is not to be kept, or there is no room in
     /// the queue. A page that may no longer be kept is removed.
     pub fn offer(

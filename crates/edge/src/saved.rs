@@ -248,7 +248,9 @@ impl Saved {
         let networks = self.networks.note(&page, asked.group);
         let path = asked.target.path().as_bytes();
         let now = public.now;
-        let is_linked = public.house.usage == Use::Front || site.known.is_known(path);
+        // What a kept page needs is linked from it, whether or not its links have been looked at yet.
+        let is_needed = self.keep.as_ref().is_some_and(|keep| keep.lacks(&page));
+        let is_linked = is_needed || public.house.usage == Use::Front || site.known.is_known(path);
         if !is_linked && networks < VOUCHERS_MIN {
             return;
         }
@@ -256,7 +258,8 @@ impl Saved {
             // Its path only: a value in its query may be one reader's.
             site.known.learn(path, Source::Answered, now);
         }
-        let Some(ground) = ground(&site.known, asked, &page, networks) else {
+        let is_public_link = || is_needed || site.known.knows(page.target);
+        let Some(ground) = ground(is_public_link, asked, &page, networks) else {
             return;
         };
         let fields = said_of_this_page(stored);
@@ -456,14 +459,19 @@ fn save(files: &[(Arc<Known>, PathBuf)]) {
 }
 
 /// A mark that says more than a language counts as a reader's own until as many ask for it as for a query.
-fn ground(known: &Known, asked: &Asked, page: &Identity<'_>, networks: usize) -> Option<Ground> {
+fn ground(
+    is_public_link: impl Fn() -> bool,
+    asked: &Asked,
+    page: &Identity<'_>,
+    networks: usize,
+) -> Option<Ground> {
     if networks < NETWORKS_MIN && !is_language(page.mark, &asked.site().profile.own.languages) {
         return None;
     }
     if !page.target.contains(&b'?') {
         return Some(Ground::NoQuery);
     }
-    if known.knows(page.target) {
+    if is_public_link() {
         return Some(Ground::PublicLink);
     }
     (networks >= NETWORKS_MIN).then_some(Ground::Networks(networks))

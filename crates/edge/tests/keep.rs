@@ -626,6 +626,33 @@ fn the_front_page_is_looked_at_first_and_one_at_a_time() {
     assert_eq!(kept.due(now), None);
 }
 
+/// A server that was busy for a moment would otherwise leave a page without its style sheet for hours.
+#[test]
+fn what_is_missing_is_asked_for_again_and_ever_less_often() {
+    let kept = Kept::new();
+    assert_eq!(kept.due(NOW).as_deref(), Some("/"));
+    let front = response(
+        "text/html",
+        "<html lang=kk><head><title>T</title><link rel=stylesheet href=/s.css></head><body>x</body></html>",
+    );
+    kept.offer("/", &front, NOW);
+    assert!(kept.keep().lacks(&page("/s.css")) && !kept.keep().lacks(&page("/other.css")));
+    let mut asked = Vec::new();
+    for minute in 0..24 * 60 {
+        let now = later(60 * minute);
+        kept.keep().fetched(b"kaztag", now);
+        if kept.due(now.plus(GAP)).as_deref() == Some("/s.css") {
+            asked.push(minute);
+        }
+        kept.offer("/", &front, now);
+    }
+    let rests: Vec<u64> = asked.windows(2).map(|two| two[1] - two[0]).collect();
+    assert_eq!(&rests[..8], [1, 2, 4, 8, 16, 32, 64, 128], "{asked:?}");
+    assert!(rests[8..].iter().all(|rest| *rest <= 360), "{asked:?}");
+    kept.offer("/s.css", &response("text/css", "a{}"), later(25 * 3600));
+    assert!(!kept.keep().lacks(&page("/s.css")));
+}
+
 #[test]
 fn every_new_version_is_told() {
     let kept = Kept::new();

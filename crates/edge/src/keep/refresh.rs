@@ -16,7 +16,8 @@ use crate::disk::record::Address;
 pub const FRONT_EVERY: Duration = Duration::from_secs(300);
 /// Articles are corrected within the hour, and seldom later.
 pub const ARTICLE_EVERY: Duration = Duration::from_secs(1800);
-/// An asset that could not be had is most likely none.
+/// An asset that could not be had is asked for again, twice as long after each time: the server was busy, or there is none.
+pub const MISSING_FIRST: Duration = Duration::from_secs(60);
 pub const MISSING_EVERY: Duration = Duration::from_secs(6 * 3600);
 /// Of the most read.
 const ARTICLES: usize = 50;
@@ -88,11 +89,13 @@ impl State {
         let mut due = std::mem::take(&mut self.refresh.due);
         due.truncate(DUE_MAX / 2);
         for wanted in self.wanted.values_mut() {
-            let rested = wanted
-                .asked
-                .is_none_or(|asked| now.since(asked) >= MISSING_EVERY);
+            let rest = MISSING_FIRST
+                .saturating_mul(1 << wanted.tries.saturating_sub(1).min(16))
+                .min(MISSING_EVERY);
+            let rested = wanted.asked.is_none_or(|asked| now.since(asked) >= rest);
             if rested && due.len() < DUE_MAX / 2 {
                 wanted.asked = Some(now);
+                wanted.tries = wanted.tries.saturating_add(1);
                 due.push_back(wanted.address.clone());
             }
         }

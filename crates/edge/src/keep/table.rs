@@ -24,6 +24,8 @@ pub(super) struct State {
 pub(super) struct Wanted {
     pub(super) address: Address,
     pub(super) asked: Option<UnixMillis>,
+    /// Times it was asked for and did not come.
+    pub(super) tries: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +76,7 @@ impl State {
             self.wanted.entry(name).or_insert(Wanted {
                 address,
                 asked: None,
+                tries: 0,
             });
         }
     }
