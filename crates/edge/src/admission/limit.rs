@@ -86,6 +86,9 @@ const UNCERTAIN: f64 = 0.06;
 /// much, baseline and latency alike.
 const HARMLESS_MS: f64 = 5.0;
 
+/// Slot time after which it is forgotten who held the slots: of eight, a quarter of a second. A quick answer hardly counts in it.
+const HELD_MEMORY_MS: f64 = 2_000.0;
+
 /// Standard errors a verdict must be away from its threshold. Two where a level was just raised and a mistake costs one look; three
 /// where one is held, and thousands of windows a day each have a chance to be wrong.
 const SURE: f64 = 2.0;
@@ -243,6 +246,7 @@ pub(super) struct Limit {
     above: Above,
     /// What shapes without a baseline took at the level this climb came from.
     strangers: Option<Baseline>,
+    held: Held,
     /// Measured when it was last exceeded.
     capacity: Option<Capacity>,
     /// The origin has been over its capacity at least once.
@@ -268,6 +272,7 @@ impl Limit {
             seen: Window::default(),
             above: Above::default(),
             strangers: None,
+            held: Held::default(),
             capacity: None,
             exceeded: false,
             lost: false,
@@ -317,7 +322,7 @@ impl Limit {
             return;
         }
         self.seen.overloads += 1;
-        let answers = f64::from(self.seen.overloads + self.seen.samples + self.seen.unknown);
+        let answers = f64::from(self.seen.overloads + self.seen.samples() + self.seen.unknown);
         let many = self.seen.overloads >= OVERLOADS_MIN
             && f64::from(self.seen.overloads) >= answers * OVERLOADS_SHARE;
         if many && self.level > OVERLOAD_LEVEL_MIN {
@@ -337,7 +342,13 @@ impl Limit {
         if now.since(self.seen.opened) > WINDOW_MAX && !asking {
             self.seen = Window::default();
         }
-        let baseline = sample.baseline.or(self.strangers).map(Baseline::audible);
+        let baseline = sample.baseline.or(self.strangers);
+        if let Some(baseline) = baseline {
+            self.held.add(sample.latency_ms, baseline);
+        }
+        let hears_quick = self.held.mostly_quick();
+        self.seen.hears_quick = hears_quick;
+        self.above.seen.hears_quick = hears_quick;
         self.seen.count(now, baseline);
         if sample.window == self.above.window && sample.concurrency > self.above.raised_from {
             self.above.seen.add(now, sample, baseline);
@@ -390,12 +401,14 @@ impl Limit {
             }
             return Lesson::Nothing;
         }
-        if self.seen.samples >= HOLD_SAMPLES && ratio.value > DOUBT_RATIO && self.seen.is_pressed()
+        if self.seen.samples() >= HOLD_SAMPLES
+            && ratio.value > DOUBT_RATIO
+            && self.seen.is_pressed()
         {
             // More answers would not help: the doubt is about the baselines, and below is where they are learned.
             return self.cut(now, ratio);
         }
-        let at_ease = self.seen.samples >= SAMPLES_MIN && ratio.is_below(EASE_RATIO_MAX, SURE);
+        let at_ease = self.seen.samples() >= SAMPLES_MIN && ratio.is_below(EASE_RATIO_MAX, SURE);
         let rounds = if round > DOUBT_MAX {
             0
         } else if ratio.value > EASE_RATIO_MAX {
@@ -403,7 +416,7 @@ impl Limit {
         } else {
             u32::from(ratio.value + ratio.error > DOUBT_RATIO)
         };
-        let in_doubt = self.seen.samples < rounds * self.level as u32;
+        let in_doubt = self.seen.samples() < rounds * self.level as u32;
         if in_doubt || !self.has_round() || now.since(self.set_at) < round {
             return Lesson::Nothing;
         }
@@ -412,7 +425,7 @@ impl Limit {
             self.trusted = self.trusted.max(proven.min(self.level));
         }
         let faster = ratio.is_below(FASTER_RATIO, SURE);
-        if faster && self.seen.samples < RELEARN_SAMPLES_MIN {
+        if faster && self.seen.samples() < RELEARN_SAMPLES_MIN {
             return Lesson::Nothing;
         }
         let lesson = self.relearn_if(faster);
@@ -473,7 +486,7 @@ impl Limit {
             };
             return Lesson::Nothing;
         }
-        if self.seen.samples >= HOLD_SAMPLES && now.since(self.seen.since) >= HOLD_WINDOW {
+        if self.seen.samples() >= HOLD_SAMPLES && now.since(self.seen.since) >= HOLD_WINDOW {
             let lesson = self.relearn_if(ratio.is_below(FASTER_RATIO, SURE));
             self.seen = Window::default();
             return lesson;
@@ -625,7 +638,7 @@ impl Limit {
         let concurrency = self.seen.concurrency();
         let had_queued = (before.ratio * concurrency / before.concurrency).max(1.0);
         let between = (had_queued * before.ratio).sqrt();
-        let answered = self.seen.samples >= VERIFY_SAMPLES_MAX;
+        let answered = self.seen.samples() >= VERIFY_SAMPLES_MAX;
         if ratio.is_below(between, SURE) || answered && ratio.value <= between {
             let still_over = if climbing {
                 ratio.is_above(HELD_RATIO_MAX, SURE)
@@ -679,7 +692,7 @@ impl Limit {
             };
             return Lesson::Nothing;
         }
-        if self.seen.samples < RELEARN_SAMPLES_MIN {
+        if self.seen.samples() < RELEARN_SAMPLES_MIN {
             return Lesson::Nothing;
         }
         let lesson = self.relearn_if(true);
@@ -769,24 +782,64 @@ struct Above {
     seen: Window,
 }
 
-/// Sums over the samples of one level.
+/// What holds the slots, of late: pages, or answers too quick to be heard ([`HARMLESS_MS`]).
+///
+/// Files of the web server and the like hold a slot for a moment, and their number would drown the pages that queue, so pages alone
+/// are heard wherever they hold most of the slots. This cannot be told from one window: of what a level begins with, quick answers
+/// end first.
+#[derive(Debug, Default)]
+struct Held {
+    pages_ms: f64,
+    quick_ms: f64,
+}
+
+impl Held {
+    fn add(&mut self, latency_ms: f64, baseline: Baseline) {
+        let remembered = (-latency_ms / HELD_MEMORY_MS).exp();
+        self.pages_ms *= remembered;
+        self.quick_ms *= remembered;
+        if baseline.is_quick() {
+            self.quick_ms += latency_ms;
+        } else {
+            self.pages_ms += latency_ms;
+        }
+    }
+
+    fn mostly_quick(&self) -> bool {
+        self.quick_ms > self.pages_ms
+    }
+}
+
+/// What was seen of one level.
 #[derive(Debug, Clone, Copy, Default)]
 struct Window {
-    /// When the first request of any level ended in it, and what those after that one ended in it had as baselines.
+    /// When the first request of any level ended in it, and what those after that one ended in it had as baselines, and lacked of
+    /// [`HARMLESS_MS`].
     opened: Micros,
     ended: u32,
     ended_unknown: u32,
     ended_baseline_ms: f64,
-    /// When the first of its own requests ended.
+    ended_lacked_ms: f64,
+    /// When the first of its own requests ended, and how many did.
     since: Micros,
-    /// With a baseline.
-    samples: u32,
-    /// Without, and what these took.
+    own: u32,
+    /// Pages with a baseline that is heard, and those that take less.
+    pages: Sums,
+    quick: Sums,
+    /// [`Held::mostly_quick`], when last looked at.
+    hears_quick: bool,
+    /// Without a baseline, and what these took.
     unknown: u32,
     unknown_ms: f64,
     pressed: u32,
     overloads: u32,
     concurrency: f64,
+}
+
+/// Of samples with a baseline.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    samples: u32,
     latency_ms: f64,
     baseline_ms: f64,
     /// Baselines over the number of samples each is the mean of, and times the square of what each may be off by as a part of itself.
@@ -816,11 +869,48 @@ impl Ratio {
 }
 
 impl Baseline {
-    /// See [`HARMLESS_MS`].
-    fn audible(self) -> Self {
+    fn is_quick(self) -> bool {
+        self.ms < HARMLESS_MS
+    }
+}
+
+impl Sums {
+    fn add(&mut self, latency_ms: f64, baseline: Baseline) {
+        let baseline_ms = baseline.ms.max(HARMLESS_MS);
+        let latency_ms = latency_ms.clamp(HARMLESS_MS, baseline_ms * CLIP);
+        self.samples += 1;
+        self.latency_ms += latency_ms;
+        self.baseline_ms += baseline_ms;
+        self.baseline_rarity_ms += baseline_ms / f64::from(baseline.samples);
+        self.baseline_doubt_ms += baseline.error_ms * baseline.error_ms / baseline_ms;
+        self.latency_latency += latency_ms * latency_ms;
+        self.latency_baseline += latency_ms * baseline_ms;
+        self.baseline_baseline += baseline_ms * baseline_ms;
+    }
+
+    fn and(self, other: Self) -> Self {
         Self {
-            ms: self.ms.max(HARMLESS_MS),
-            ..self
+            samples: self.samples + other.samples,
+            latency_ms: self.latency_ms + other.latency_ms,
+            baseline_ms: self.baseline_ms + other.baseline_ms,
+            baseline_rarity_ms: self.baseline_rarity_ms + other.baseline_rarity_ms,
+            baseline_doubt_ms: self.baseline_doubt_ms + other.baseline_doubt_ms,
+            latency_latency: self.latency_latency + other.latency_latency,
+            latency_baseline: self.latency_baseline + other.latency_baseline,
+            baseline_baseline: self.baseline_baseline + other.baseline_baseline,
+        }
+    }
+
+    fn halved(self) -> Self {
+        Self {
+            samples: self.samples / 2,
+            latency_ms: self.latency_ms / 2.0,
+            baseline_ms: self.baseline_ms / 2.0,
+            baseline_rarity_ms: self.baseline_rarity_ms / 2.0,
+            baseline_doubt_ms: self.baseline_doubt_ms / 2.0,
+            latency_latency: self.latency_latency / 2.0,
+            latency_baseline: self.latency_baseline / 2.0,
+            baseline_baseline: self.baseline_baseline / 2.0,
         }
     }
 }
@@ -833,9 +923,24 @@ impl Window {
         }
         self.ended += 1;
         match baseline {
-            Some(baseline) => self.ended_baseline_ms += baseline.ms,
+            Some(baseline) => {
+                self.ended_baseline_ms += baseline.ms;
+                self.ended_lacked_ms += (HARMLESS_MS - baseline.ms).max(0.0);
+            }
             None => self.ended_unknown += 1,
         }
+    }
+
+    fn heard(&self) -> Sums {
+        if self.hears_quick {
+            self.pages.and(self.quick)
+        } else {
+            self.pages
+        }
+    }
+
+    fn samples(&self) -> u32 {
+        self.heard().samples
     }
 
     /// Workers at work, by what they got done: baseline milliseconds per millisecond. For an origin with all workers at work this
@@ -844,8 +949,13 @@ impl Window {
     fn throughput(&self, now: Micros) -> Option<f64> {
         let elapsed_ms = now.since(self.opened).as_secs_f64() * 1000.0;
         let known = self.ended_unknown * 5 <= self.ended;
+        let lacked_ms = if self.hears_quick {
+            self.ended_lacked_ms
+        } else {
+            0.0
+        };
         (self.is_pressed() && known && self.ended >= SAMPLES_MIN && elapsed_ms > 0.0)
-            .then(|| self.ended_baseline_ms / elapsed_ms)
+            .then(|| (self.ended_baseline_ms + lacked_ms) / elapsed_ms)
     }
 
     /// The capacity of an origin that is over it, while much of the window has yet to end.
@@ -874,34 +984,29 @@ impl Window {
     }
 
     fn usual_latency(&self) -> Duration {
-        Duration::from_secs_f64(self.baseline_ms / f64::from(self.samples.max(1)) / 1000.0)
+        let heard = self.heard();
+        Duration::from_secs_f64(heard.baseline_ms / f64::from(heard.samples.max(1)) / 1000.0)
     }
 
     fn add(&mut self, now: Micros, sample: Sample, baseline: Option<Baseline>) {
-        if self.answers() == 0 {
+        if self.own == 0 {
             self.since = now;
         }
+        self.own += 1;
         self.pressed += u32::from(sample.pressed);
         self.concurrency += sample.concurrency as f64;
-        let Some(baseline) = baseline else {
-            self.unknown += 1;
-            self.unknown_ms += sample.latency_ms;
-            return;
-        };
-        let baseline_ms = baseline.ms;
-        let latency_ms = sample.latency_ms.clamp(HARMLESS_MS, baseline_ms * CLIP);
-        self.samples += 1;
-        self.latency_ms += latency_ms;
-        self.baseline_ms += baseline_ms;
-        self.baseline_rarity_ms += baseline_ms / f64::from(baseline.samples);
-        self.baseline_doubt_ms += baseline.error_ms * baseline.error_ms / baseline_ms;
-        self.latency_latency += latency_ms * latency_ms;
-        self.latency_baseline += latency_ms * baseline_ms;
-        self.baseline_baseline += baseline_ms * baseline_ms;
+        match baseline {
+            None => {
+                self.unknown += 1;
+                self.unknown_ms += sample.latency_ms;
+            }
+            Some(baseline) if baseline.is_quick() => self.quick.add(sample.latency_ms, baseline),
+            Some(baseline) => self.pages.add(sample.latency_ms, baseline),
+        }
     }
 
     fn answers(&self) -> u32 {
-        self.samples + self.unknown
+        self.samples() + self.unknown
     }
 
     fn is_ripe(&self, now: Micros) -> bool {
@@ -909,21 +1014,22 @@ impl Window {
     }
 
     fn is_mostly_unknown(&self) -> bool {
-        self.unknown > self.samples
+        self.unknown > self.samples()
     }
 
     /// Others waited for a slot most of the time. Without that a cut would help nobody: what the origin has, is what was asked for.
     fn is_pressed(&self) -> bool {
-        self.pressed * 2 >= self.answers()
+        self.pressed * 2 >= self.own
     }
 
     fn concurrency(&self) -> f64 {
-        self.concurrency / f64::from(self.answers().max(1))
+        self.concurrency / f64::from(self.own.max(1))
     }
 
     /// How many samples the baselines used are the mean of.
     fn baseline_samples(&self) -> f64 {
-        self.baseline_ms / self.baseline_rarity_ms.max(f64::MIN_POSITIVE)
+        let heard = self.heard();
+        heard.baseline_ms / heard.baseline_rarity_ms.max(f64::MIN_POSITIVE)
     }
 
     fn strangers(&self) -> Option<Baseline> {
@@ -935,16 +1041,17 @@ impl Window {
 
     /// `None` until there are a few samples with a baseline. The baselines are means themselves, of the same spread.
     fn ratio(&self) -> Option<Ratio> {
-        if self.samples < ROUND_SAMPLES_MIN || self.baseline_ms <= 0.0 {
+        let heard = self.heard();
+        if heard.samples < ROUND_SAMPLES_MIN || heard.baseline_ms <= 0.0 {
             return None;
         }
-        let value = self.latency_ms / self.baseline_ms;
-        let squares = self.latency_latency - 2.0 * value * self.latency_baseline
-            + value * value * self.baseline_baseline;
-        let n = f64::from(self.samples);
-        let spread = (squares.max(0.0) * n / (n - 1.0)).sqrt() / self.baseline_ms;
+        let value = heard.latency_ms / heard.baseline_ms;
+        let squares = heard.latency_latency - 2.0 * value * heard.latency_baseline
+            + value * value * heard.baseline_baseline;
+        let n = f64::from(heard.samples);
+        let spread = (squares.max(0.0) * n / (n - 1.0)).sqrt() / heard.baseline_ms;
         let error = spread.max(DEVIATION_MIN * value / n.sqrt());
-        let doubt = self.baseline_doubt_ms / self.baseline_ms;
+        let doubt = heard.baseline_doubt_ms / heard.baseline_ms;
         Some(Ratio {
             value,
             error: (error * error + value * value * doubt).sqrt(),
@@ -952,22 +1059,17 @@ impl Window {
     }
 
     fn forget_half(&mut self) {
-        self.samples /= 2;
-        self.unknown /= 2;
-        self.pressed /= 2;
-        self.overloads /= 2;
-        for sum in [
-            &mut self.unknown_ms,
-            &mut self.concurrency,
-            &mut self.latency_ms,
-            &mut self.baseline_ms,
-            &mut self.baseline_rarity_ms,
-            &mut self.baseline_doubt_ms,
-            &mut self.latency_latency,
-            &mut self.latency_baseline,
-            &mut self.baseline_baseline,
+        for count in [
+            &mut self.own,
+            &mut self.unknown,
+            &mut self.pressed,
+            &mut self.overloads,
         ] {
-            *sum /= 2.0;
+            *count /= 2;
         }
+        self.unknown_ms /= 2.0;
+        self.concurrency /= 2.0;
+        self.pages = self.pages.halved();
+        self.quick = self.quick.halved();
     }
 }

@@ -20,6 +20,8 @@ use super::queue::Ticket;
 use super::{Ask, Micros, Outcome, READER_DEADLINE};
 
 const DELAY_MAX_MS: f64 = 10.0;
+/// The service time of what the web server answers by itself, within a millisecond and without a worker.
+const FILE: f64 = 0.0;
 const SECOND: u64 = 1_000_000;
 
 /// SplitMix64.
@@ -379,6 +381,10 @@ impl Simulation {
             .seen
             .peak_over_limit
             .max(stats.in_flight.saturating_sub(stats.limit));
+        if self.scenario.sources[source].service_ms == FILE {
+            let answered = self.now + (self.dice.unit() * 1000.0) as u64;
+            return self.schedule(answered, Event::Answered { request });
+        }
         self.inside.push_back(request);
         self.serve();
     }
@@ -561,6 +567,30 @@ fn the_drills_origin_is_hardly_ever_over_its_capacity() {
         "the drill's origin, 45 s, cold",
         |seed| cold(newsroom(seed)),
         (600.0, 850.0),
+        (55.0, 45.0),
+    );
+}
+
+/// Pages beside pictures of invented sizes, which fill the slots and the books and no worker.
+#[test]
+fn files_do_not_hide_that_pages_queue() {
+    let flood = |target, service_ms| Source::flood(target, 1_500.0, service_ms);
+    check(
+        "16 workers, a flood of pages and files, 60 s",
+        |seed| Scenario {
+            sources: vec![
+                flood("/section/x?page=1", 21.0),
+                flood("/?paged=1", 27.0),
+                flood("/news/x?w=1", 16.0),
+                flood("/assets/picture.svg?w=1", FILE),
+                Source::reader("/news/x", 40.0, 16.0),
+                Source::reader("/assets/picture.svg?w=1", 40.0, FILE),
+            ],
+            contention: 0.25,
+            end_s: CALM_S + 60.0,
+            ..searches(16, 0.35, seed)
+        },
+        (600.0, 1000.0),
         (55.0, 45.0),
     );
 }
