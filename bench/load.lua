@@ -1,5 +1,8 @@
 -- What wrk sends: wrk … -s bench/load.lua URL -- KIND SIZE SEED [close]
 --
+-- KIND is hit, query, pass, refuse, or one of three floods that get past a cache: busted-article asks for known articles with a parameter
+-- nobody has seen; busted-paths and busted-values are half hits, half addresses that nobody has asked for.
+--
 -- Every request carries the 14 header fields of a browser (Host and those of browser.headers) and 600 bytes of analytics
 -- cookies, because that is what a reader's request weighs; without them a server that never looks at cookies seems dear.
 -- Requests are put together once, so that the load costs its core as little as it can.
@@ -31,6 +34,15 @@ function request()
   sent = sent + 1
   if kind == "query" then
     return "GET /article/0/" .. size .. "?q=" .. seed .. "-" .. sent .. tail
+  end
+  if kind == "busted-article" then
+    return "GET /page/" .. sent % ARTICLES .. "/" .. size .. "?x" .. seed .. sent .. "=1" .. tail
+  end
+  if kind == "busted-paths" and sent % 2 == 0 then
+    return "GET /nobody/" .. seed .. "-" .. sent .. "/" .. tail
+  end
+  if kind == "busted-values" and sent % 2 == 0 then
+    return "GET /page/0/" .. size .. "?page=" .. seed .. sent .. tail
   end
   if kind == "hit" and sent % COLD_ONE_IN == 0 then
     return "GET /cold/" .. seed .. "-" .. sent .. "/" .. size .. tail

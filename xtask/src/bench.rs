@@ -13,10 +13,12 @@ mod load;
 mod server;
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
 
 use crate::options::Options;
@@ -27,7 +29,8 @@ use server::Server;
 const HELP: &str = "\
 cargo x bench [WHAT]… [--rounds N] [--seconds N] [--servers a,b]
 
-  WHAT        rows whose name begins so: hit-1k hit-20k connect-1k query-1k pass-1k refuse refuse-connect; all unless told
+  WHAT        rows whose name begins so: hit-1k hit-20k connect-1k query-1k busted-article busted-paths busted-values pass-1k refuse
+              refuse-connect; all unless told
   --rounds    how often each server is started and measured (5)
   --seconds   of each measurement (3)
   --servers   of saqta, nginx, nginx-drop-arguments, varnish, haproxy; all unless told
@@ -141,6 +144,8 @@ struct Row {
     kind: &'static str,
     size: &'static str,
     connect_each: bool,
+    /// Of its requests, those a cache cannot know beforehand. A reader asks for known pages meanwhile.
+    busts: bool,
     /// We promise to cost at most this many times what that server costs.
     promises: &'static [(&'static str, f64)],
 }
@@ -152,6 +157,7 @@ const ROWS: &[Row] = &[
         kind: "hit",
         size: "1k",
         connect_each: false,
+        busts: false,
         promises: &[(NGINX, 0.7), ("varnish", 0.5), ("haproxy", 1.1)],
     },
     Row {
@@ -160,6 +166,7 @@ const ROWS: &[Row] = &[
         kind: "hit",
         size: "20k",
         connect_each: false,
+        busts: false,
         promises: &[(NGINX, 0.85), ("varnish", 0.5), ("haproxy", 0.8)],
     },
     Row {
@@ -168,6 +175,7 @@ const ROWS: &[Row] = &[
         kind: "hit",
         size: "1k",
         connect_each: true,
+        busts: false,
         promises: &[],
     },
     Row {
@@ -176,6 +184,34 @@ const ROWS: &[Row] = &[
         kind: "query",
         size: "1k",
         connect_each: false,
+        busts: false,
+        promises: &[],
+    },
+    Row {
+        name: "busted-article",
+        refuses: false,
+        kind: "busted-article",
+        size: "1k",
+        connect_each: false,
+        busts: true,
+        promises: &[],
+    },
+    Row {
+        name: "busted-paths",
+        refuses: false,
+        kind: "busted-paths",
+        size: "1k",
+        connect_each: false,
+        busts: true,
+        promises: &[],
+    },
+    Row {
+        name: "busted-values",
+        refuses: false,
+        kind: "busted-values",
+        size: "1k",
+        connect_each: false,
+        busts: true,
         promises: &[],
     },
     Row {
@@ -184,6 +220,7 @@ const ROWS: &[Row] = &[
         kind: "pass",
         size: "1k",
         connect_each: false,
+        busts: false,
         promises: &[],
     },
     Row {
@@ -192,6 +229,7 @@ const ROWS: &[Row] = &[
         kind: "refuse",
         size: "1k",
         connect_each: false,
+        busts: false,
         promises: &[(NGINX, 1.15)],
     },
     Row {
@@ -200,9 +238,18 @@ const ROWS: &[Row] = &[
         kind: "refuse",
         size: "1k",
         connect_each: true,
+        busts: false,
         promises: &[(NGINX, 1.3)],
     },
 ];
+
+/// While a cache is busted it answers at least this part of what it answers of plain hits, which this row measures.
+const BUSTED_RATE_MIN: f64 = 0.8;
+const PLAIN: &str = "hit-1k";
+/// And of what a reader asks for meanwhile, this part of known pages is served.
+const KNOWN_SERVED_MIN: f64 = 0.999;
+/// Between two of that reader's requests.
+const READER_PAUSE: Duration = Duration::from_millis(1);
 
 /// One measurement of one row on one server in one round.
 struct Sample {
@@ -215,8 +262,16 @@ struct Sample {
     /// Share of the answers with a status of 400 or more, and of those that never came.
     refused: f64,
     broken: f64,
+    /// Known pages a reader got, and asked for, while the row busts the cache.
+    known: Option<Known>,
     /// Share of the server's core that others used meanwhile.
     other: f64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Known {
+    served: u64,
+    asked: u64,
 }
 
 pub(crate) fn run(mut options: Options) -> Result<()> {
@@ -459,7 +514,12 @@ impl Measure<'_> {
             );
             Ok(())
         };
-        let pages = |size| (0..ARTICLES).map(move |article| format!("/article/{article}/{size}"));
+        // Those that floods are aimed at come from a part of the origin that makes a thousand pages a second.
+        let pages = |size| {
+            ["article", "page"].into_iter().flat_map(move |part| {
+                (0..ARTICLES).map(move |page| format!("/{part}/{page}/{size}"))
+            })
+        };
         for (size, bytes) in [("1k", 1_024), ("20k", 20_480)] {
             for _ in 0..PRIMED {
                 for page in pages(size) {
@@ -473,7 +533,7 @@ impl Measure<'_> {
             let asked = asked_since(before, self.origin)?;
             ensure!(
                 asked == 0,
-                "{asked} of {ARTICLES} hot pages of {size} came from the origin"
+                "{asked} of the hot pages of {size} came from the origin"
             );
 
             let before = asked_of(self.origin)?;
@@ -509,7 +569,15 @@ impl Measure<'_> {
         }
         wait_for_quiet()?;
         let (ticks, busy) = (server.cpu_ticks()?, server::core_busy_ticks(SERVER_CORE)?);
-        let seen = load::wrk(server.address(), self.seconds, LOAD_CORE, &words)?;
+        let (seen, known) = if row.busts {
+            let (seen, known) = beside_a_reader(server.address(), || {
+                load::wrk(server.address(), self.seconds, LOAD_CORE, &words)
+            })?;
+            (seen?, Some(known))
+        } else {
+            let seen = load::wrk(server.address(), self.seconds, LOAD_CORE, &words)?;
+            (seen, None)
+        };
         let ticks = server.cpu_ticks()?.saturating_sub(ticks);
         let busy = server::core_busy_ticks(SERVER_CORE)?.saturating_sub(busy);
         ensure!(seen.requests > 0, "{}: no request was answered", row.name);
@@ -526,6 +594,7 @@ impl Measure<'_> {
             p99_us: seen.p99_microseconds,
             refused: seen.refused as f64 / requests,
             broken: seen.broken as f64 / requests,
+            known,
             other: busy.saturating_sub(ticks) as f64 / per_second as f64 / seconds,
         };
         println!(
@@ -540,6 +609,33 @@ impl Measure<'_> {
         self.samples.push(sample);
         Ok(())
     }
+}
+
+/// Does `work` while one reader asks for known pages, one after the other.
+fn beside_a_reader<T>(address: SocketAddr, work: impl FnOnce() -> T) -> Result<(T, Known)> {
+    let page_bytes = body(1_024);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| -> Result<Known> {
+            let mut browser = Browser::connect(address)?;
+            let mut known = Known::default();
+            while !stop.load(Ordering::Relaxed) {
+                let page = known.asked % ARTICLES as u64;
+                let answer = browser.get(&format!("/page/{page}/1k"))?;
+                known.asked += 1;
+                known.served += u64::from(answer.status == 200 && answer.body == page_bytes);
+                std::thread::sleep(READER_PAUSE);
+            }
+            Ok(known)
+        });
+        let done = work();
+        stop.store(true, Ordering::Relaxed);
+        let known = reader
+            .join()
+            .map_err(|_| anyhow!("the reader's thread panicked"))?
+            .context("the reader beside the flood")?;
+        Ok((done, known))
+    })
 }
 
 fn wait_for_quiet() -> Result<()> {
@@ -599,6 +695,34 @@ fn ratio(samples: &[Sample], row: &str, of: &str, beside: &str) -> Option<f64> {
     )
 }
 
+/// The median over rounds of what a server answers in a second in this row, as a part of what it answers of plain hits in the same round.
+fn part_of_plain(samples: &[Sample], row: &str, server: &str) -> Option<f64> {
+    let rate = |row: &str, round| {
+        samples
+            .iter()
+            .find(|sample| sample.row == row && sample.server == server && sample.round == round)
+            .map(|sample| sample.requests_per_second)
+    };
+    let rounds = samples.iter().map(|sample| sample.round).max()? + 1;
+    median(
+        (0..rounds)
+            .filter_map(|round| Some(rate(row, round)? / rate(PLAIN, round)?))
+            .collect(),
+    )
+}
+
+/// What a reader got of known pages, all rounds together.
+fn known(samples: &[Sample], row: &str, server: &str) -> Option<Known> {
+    samples
+        .iter()
+        .filter(|sample| sample.row == row && sample.server == server)
+        .filter_map(|sample| sample.known)
+        .reduce(|all, one| Known {
+            served: all.served + one.served,
+            asked: all.asked + one.asked,
+        })
+}
+
 fn table(rows: &[&Row], contestants: &[&Contestant], samples: &[Sample]) -> String {
     let mut text = String::from(
         "| row | server | CPU µs/request, median (min–max) | × nginx | requests/s | p99 ms | other | note |\n\
@@ -628,6 +752,14 @@ fn table(rows: &[&Row], contestants: &[&Contestant], samples: &[Sample]) -> Stri
             let broken = middle(|sample| sample.broken);
             if broken > 0.0 {
                 notes.push(format!("{:.1} % broken", broken * 100.0));
+            }
+            if let Some(part) = part_of_plain(samples, row.name, contestant.name)
+                && row.busts
+            {
+                notes.push(format!("{part:.2} × the rate of {PLAIN}"));
+            }
+            if let Some(known) = known(samples, row.name, contestant.name) {
+                notes.push(format!("known pages {} of {}", known.served, known.asked));
             }
             text += &format!(
                 "| {} | {} | {:.1} ({least:.1}–{most:.1}) | {} | {:.0} | {:.2} | {:.0} % | {} |\n",
@@ -664,6 +796,27 @@ fn table(rows: &[&Row], contestants: &[&Contestant], samples: &[Sample]) -> Stri
         text += "\n| row | beside | saqta costs × | at most | |\n|---|---|---|---|---|\n";
         text += &promises;
     }
+    let mut floods = String::new();
+    for row in rows.iter().filter(|row| row.busts) {
+        let mut kept = |what: &str, value: Option<f64>, least: f64| {
+            if let Some(value) = value {
+                let kept = if value >= least { "kept" } else { "NOT KEPT" };
+                floods += &format!(
+                    "| {} | {what} | {value:.3} | {least} | {kept} |\n",
+                    row.name
+                );
+            }
+        };
+        let rate = part_of_plain(samples, row.name, SAQTA);
+        kept("rate, as a part of hit-1k's", rate, BUSTED_RATE_MIN);
+        let served = known(samples, row.name, SAQTA)
+            .map(|known| known.served as f64 / known.asked.max(1) as f64);
+        kept("known pages served", served, KNOWN_SERVED_MIN);
+    }
+    if !floods.is_empty() {
+        text += "\n| row | of saqta | share | at least | |\n|---|---|---|---|---|\n";
+        text += &floods;
+    }
     text
 }
 
@@ -680,6 +833,8 @@ fn save(machine: &[String], seconds: u32, samples: &[Sample], wrong: &[String]) 
                 "p99_us": sample.p99_us,
                 "refused": sample.refused,
                 "broken": sample.broken,
+                "known_served": sample.known.map(|known| known.served),
+                "known_asked": sample.known.map(|known| known.asked),
                 "other": sample.other,
             })
         })
@@ -741,6 +896,7 @@ mod tests {
                 p99_us: 0,
                 refused: 0.0,
                 broken: 0.0,
+                known: None,
                 other: 0.0,
             })
             .collect();

@@ -341,8 +341,8 @@ pub fn is_host(host: &str) -> bool {
     };
     host.len() <= HOST_BYTES_MAX
         && name_ok
-        && port.len() <= 5
-        && port.bytes().all(|byte| byte.is_ascii_digit())
+        && (port.is_empty()
+            || port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
 }
 
 /// Host name without port, brackets kept. `host` has passed [`is_host`].

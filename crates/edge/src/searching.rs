@@ -169,6 +169,8 @@ fn index_page(asked: &Asked, stored: &Stored) {
     });
     if is_html
         && !read::is_of_the_flood(asked)
+        // Somebody's language: whoever follows a result gets the page as it is for himself.
+        && asked.reading.keyed().is_empty()
         && !fields.contains_key(header::CONTENT_ENCODING)
         && is_public_address(&asked.site().profile, path, query)
         && let Some(search) = &asked.state().search

@@ -455,8 +455,12 @@ pub(crate) async fn respond(
         return shared.pages.response(Page::Refused, asker);
     }
     if is_purge_method(request.method()) {
-        return purging::obey(client, &asked, request.method(), request.headers())
-            .unwrap_or_else(purging::not_obeyed);
+        return purging::obey(client, &asked, request.method(), request.headers()).unwrap_or_else(
+            || {
+                counters.purges_refused.add(1);
+                purging::not_obeyed()
+            },
+        );
     }
     let facts = asked.facts(request.method(), request.headers());
     client

@@ -81,6 +81,8 @@ counters! {
     client_faults,
     /// Requests for a host no site names.
     unknown_hosts,
+    /// `PURGE` and `BAN` by somebody who may not.
+    purges_refused,
     /// To clients, heads included.
     bytes_out,
     /// No seat: the connection limit, or that of one address.

@@ -567,11 +567,15 @@ fn text_of(file: &Path) -> Result<String, Failure> {
         Err(error) if error.as_bytes().len() > settings::TEXT_BYTES_MAX => {
             Ok(String::from_utf8_lossy(error.as_bytes()).into_owned())
         }
-        Err(_) => Err(anyhow::anyhow!(
-            "{} is not a text in UTF-8; save it again as UTF-8",
-            file.display()
-        )
-        .into()),
+        Err(error) => {
+            let right = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = 1 + right.iter().filter(|byte| **byte == b'\n').count();
+            Err(anyhow::anyhow!(
+                "{}:{line}: not a text in UTF-8\nsave it again as UTF-8, or take the character out",
+                file.display()
+            )
+            .into())
+        }
     }
 }
 

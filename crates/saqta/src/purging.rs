@@ -42,7 +42,10 @@ pub(crate) fn purge(edge: &Edge, which: Which, text: &str) -> Answer {
     } else {
         match edge.purge(host, &what) {
             0 => return no_site(),
-            sites => format!("purged from {}", counted(sites, "site")),
+            sites => format!(
+                "purged on {}: what it concerns is fetched anew when next asked for",
+                counted(sites, "site")
+            ),
         }
     };
     tracing::info!("{said}");

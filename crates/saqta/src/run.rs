@@ -201,10 +201,18 @@ impl Running {
     fn look(&self, now: Instant) {
         let totals = self.edge.stats().totals;
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = watch.look(now, &totals) {
+        let counted = |count, what| counted(usize::try_from(count).unwrap_or(usize::MAX), what);
+        let told = watch.look(now, &totals);
+        if let Some(count) = told.unknown_hosts {
             tracing::warn!(
                 "{} for a host that no site names, and so no answer; if readers see this, add the name to `hosts`, or any_host = true to one site",
-                counted(usize::try_from(count).unwrap_or(usize::MAX), "request")
+                counted(count, "request")
+            );
+        }
+        if let Some(count) = told.purges_refused {
+            tracing::warn!(
+                "{} refused, and what was corrected may show late; if your site's plugin sends them, name its address in `purge_from` or its token in `purge_token`",
+                counted(count, "purge")
             );
         }
     }

@@ -195,6 +195,7 @@ impl Status {
         const ROWS: &[(&str, &str)] = &[
             ("requests", "requests"),
             (FROM_CACHE, "  from the cache"),
+            (FROM_COPIES, "  from copies"),
             ("waiting", "  waiting page"),
             ("refused", "  refused network"),
             ("origin_failures", "  origin failed"),
@@ -204,6 +205,8 @@ impl Status {
             ("bytes_out", "sent, KiB"),
         ];
         const FROM_CACHE: &str = "from_cache";
+        /// In place of what the origin had no room for: saved pages, pages without what strangers added to the address, searches.
+        const FROM_COPIES: &str = "from_copies";
         let cell = |counts: &Value, seconds: f64, key: &str| -> Option<String> {
             let count = |key: &str| counts[key].as_u64();
             Some(match key {
@@ -213,6 +216,10 @@ impl Status {
                         0 => "-".into(),
                         all => format!("{:.1} %", 100.0 * from_cache as f64 / all as f64),
                     }
+                }
+                FROM_COPIES => {
+                    let copies = count("saved_shown")? + count("reduced")? + count("searched")?;
+                    thousands((copies as f64 / seconds).round() as u64)
                 }
                 "bytes_out" => thousands((count(key)? as f64 / seconds / 1024.0).round() as u64),
                 key => thousands((count(key)? as f64 / seconds).round() as u64),
@@ -350,12 +357,14 @@ mod tests {
                 seconds: 10.0,
                 counts: serde_json::json!({
                     "requests": 98_120, "hits": 97_000, "stale": 500, "collapsed": 31, "waiting": 520, "refused": 0,
+                    "saved_shown": 20, "reduced": 100, "searched": 180,
                     "origin_failures": 4, "client_faults": 0, "unknown_hosts": 26, "turned_away_connections": 0,
                     "bytes_out": 104_857_600,
                 }),
             }),
             edge: serde_json::json!({
                 "requests": 1_234_567, "hits": 1_000_000, "stale": 1000, "collapsed": 0, "waiting": 12, "refused": 3,
+                "saved_shown": 2_000, "reduced": 1_000, "searched": 456,
                 "origin_failures": 4, "connections": 200, "turned_away_connections": 0, "cache_entries": 4321,
                 "client_faults": 7, "unknown_hosts": 811,
                 "bytes_out": 10_485_760_000_u64, "cache_bytes": 90_000_000, "cache_bytes_max": 268_435_456,

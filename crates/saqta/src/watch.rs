@@ -1,9 +1,9 @@
 //! What a running Saqta notices about itself from one second to the next.
 //!
-//! Nobody looks at `saqta status` in a quiet week, so what an administrator must hear of comes into the log by itself: here, requests
-//! for hosts no site names, which are closed without an answer and would otherwise look like a broken network. The log must not
-//! become the flood, so they are told of ever more rarely. The host that was asked for is a client's word and stays out; a count is
-//! enough to know that `hosts` lacks one.
+//! Nobody looks at `saqta status` in a quiet week, so what an administrator must hear of comes into the log by itself: requests
+//! for hosts no site names, which are closed without an answer and would otherwise look like a broken network, and purges that were
+//! refused, without which nobody knows why corrections do not show. The log must not become the flood, so they are told of ever more
+//! rarely. What was asked for is a client's word and stays out; a count is enough to know where to look.
 //!
 //! The same seconds answer "and now?" for `saqta status`: sums since the start say little about an attack that began a minute ago.
 //!
@@ -21,36 +21,44 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What "now" means on the screen: one slow second does not make it jump, and an onset is plain after three.
 const RECENT_LOOKS: usize = 10;
 
-/// Between two lines about unknown hosts: at first a minute, doubled each time. Scanners ask by address every day.
-const UNKNOWN_HOSTS_WAIT_MIN: Duration = Duration::from_secs(60);
-const UNKNOWN_HOSTS_WAIT_MAX: Duration = Duration::from_secs(3600);
+/// Between two lines about the same: at first a minute, doubled each time. Scanners ask by address every day.
+const WAIT_MIN: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(3600);
 
 #[derive(Debug)]
 pub(crate) struct Watch {
     /// The oldest first.
     looks: VecDeque<(Instant, Totals)>,
-    unknown_hosts: UnknownHosts,
+    unknown_hosts: Rarely,
+    purges_refused: Rarely,
+}
+
+/// So many since they were last told of; `None`: not now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) unknown_hosts: Option<u64>,
+    pub(crate) purges_refused: Option<u64>,
 }
 
 impl Watch {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             looks: VecDeque::with_capacity(RECENT_LOOKS),
-            unknown_hosts: UnknownHosts {
-                told: 0,
-                again_at: now,
-                wait: UNKNOWN_HOSTS_WAIT_MIN,
-            },
+            unknown_hosts: Rarely::from(now),
+            purges_refused: Rarely::from(now),
         }
     }
 
-    /// Once every [`LOOK_EVERY`]. How many requests for unknown hosts came since they were last told of, when it is time to.
-    pub(crate) fn look(&mut self, now: Instant, totals: &Totals) -> Option<u64> {
+    /// Once every [`LOOK_EVERY`].
+    pub(crate) fn look(&mut self, now: Instant, totals: &Totals) -> Told {
         if self.looks.len() == RECENT_LOOKS {
             self.looks.pop_front();
         }
         self.looks.push_back((now, totals.clone()));
-        self.unknown_hosts.due(now, totals.unknown_hosts)
+        Told {
+            unknown_hosts: self.unknown_hosts.due(now, totals.unknown_hosts),
+            purges_refused: self.purges_refused.due(now, totals.purges_refused),
+        }
     }
 
     /// The oldest sums still remembered, and how long ago they were taken.
@@ -61,13 +69,21 @@ impl Watch {
 }
 
 #[derive(Debug)]
-struct UnknownHosts {
+struct Rarely {
     told: u64,
     again_at: Instant,
     wait: Duration,
 }
 
-impl UnknownHosts {
+impl Rarely {
+    fn from(now: Instant) -> Self {
+        Self {
+            told: 0,
+            again_at: now,
+            wait: WAIT_MIN,
+        }
+    }
+
     fn due(&mut self, now: Instant, sum: u64) -> Option<u64> {
         let count = sum.saturating_sub(self.told);
         if count == 0 || now < self.again_at {
@@ -75,7 +91,7 @@ impl UnknownHosts {
         }
         self.told = sum;
         self.again_at = now + self.wait;
-        self.wait = (2 * self.wait).min(UNKNOWN_HOSTS_WAIT_MAX);
+        self.wait = (2 * self.wait).min(WAIT_MAX);
         Some(count)
     }
 }
@@ -98,9 +114,9 @@ mod tests {
         let mut watch = Watch::new(start);
         let told: Vec<(u64, u64)> = (0..86_400)
             .filter_map(|second| {
-                let count =
-                    watch.look(start + Duration::from_secs(second), &unknown(second + 1))?;
-                Some((second, count))
+                let told = watch.look(start + Duration::from_secs(second), &unknown(second + 1));
+                assert_eq!(told.purges_refused, None);
+                Some((second, told.unknown_hosts?))
             })
             .collect();
         assert_eq!(told[..4], [(0, 1), (60, 60), (180, 120), (420, 240)]);
@@ -113,12 +129,25 @@ mod tests {
     fn silence_is_not_told() {
         let start = Instant::now();
         let mut watch = Watch::new(start);
-        assert_eq!(watch.look(start, &unknown(0)), None);
-        assert_eq!(watch.look(start, &unknown(3)), Some(3));
-        assert_eq!(
-            watch.look(start + Duration::from_secs(3600), &unknown(3)),
-            None
-        );
+        for (second, unknown_hosts, purges_refused, expected) in [
+            (0, 0, 0, (None, None)),
+            (0, 3, 0, (Some(3), None)),
+            (3600, 3, 0, (None, None)),
+            (3601, 3, 2, (None, Some(2))),
+            (3602, 3, 4, (None, None)),
+        ] {
+            let totals = Totals {
+                unknown_hosts,
+                purges_refused,
+                ..Totals::default()
+            };
+            let told = watch.look(start + Duration::from_secs(second), &totals);
+            assert_eq!(
+                (told.unknown_hosts, told.purges_refused),
+                expected,
+                "{second}"
+            );
+        }
     }
 
     #[test]

@@ -342,7 +342,9 @@ impl Limit {
         if now.since(self.seen.opened) > WINDOW_MAX && !asking {
             self.seen = Window::default();
         }
-        let baseline = sample.baseline.or(self.strangers);
+        // Of a level many quick answers have ended before the first slow one: they must not be compared with what the slow ones took.
+        let stranger = self.strangers.filter(|_| sample.latency_ms >= HARMLESS_MS);
+        let baseline = sample.baseline.or(stranger);
         if let Some(baseline) = baseline {
             self.held.add(sample.latency_ms, baseline);
         }
@@ -828,9 +830,10 @@ struct Window {
     quick: Sums,
     /// [`Held::mostly_quick`], when last looked at.
     hears_quick: bool,
-    /// Without a baseline, and what these took.
+    /// Without a baseline; of these the slow ones, and what they took.
     unknown: u32,
-    unknown_ms: f64,
+    slow_unknown: u32,
+    slow_unknown_ms: f64,
     pressed: u32,
     overloads: u32,
     concurrency: f64,
@@ -998,7 +1001,10 @@ impl Window {
         match baseline {
             None => {
                 self.unknown += 1;
-                self.unknown_ms += sample.latency_ms;
+                if sample.latency_ms >= HARMLESS_MS {
+                    self.slow_unknown += 1;
+                    self.slow_unknown_ms += sample.latency_ms;
+                }
             }
             Some(baseline) if baseline.is_quick() => self.quick.add(sample.latency_ms, baseline),
             Some(baseline) => self.pages.add(sample.latency_ms, baseline),
@@ -1033,9 +1039,9 @@ impl Window {
     }
 
     fn strangers(&self) -> Option<Baseline> {
-        (self.unknown >= STRANGERS_MIN).then(|| {
-            let ms = self.unknown_ms / f64::from(self.unknown);
-            Baseline::of(ms, (ms * STRANGERS_DEVIATION).powi(2), self.unknown)
+        (self.slow_unknown >= STRANGERS_MIN).then(|| {
+            let ms = self.slow_unknown_ms / f64::from(self.slow_unknown);
+            Baseline::of(ms, (ms * STRANGERS_DEVIATION).powi(2), self.slow_unknown)
         })
     }
 
@@ -1062,12 +1068,13 @@ impl Window {
         for count in [
             &mut self.own,
             &mut self.unknown,
+            &mut self.slow_unknown,
             &mut self.pressed,
             &mut self.overloads,
         ] {
             *count /= 2;
         }
-        self.unknown_ms /= 2.0;
+        self.slow_unknown_ms /= 2.0;
         self.concurrency /= 2.0;
         self.pages = self.pages.halved();
         self.quick = self.quick.halved();

@@ -571,28 +571,35 @@ fn the_drills_origin_is_hardly_ever_over_its_capacity() {
     );
 }
 
-/// Pages beside pictures of invented sizes, which fill the slots and the books and no worker.
+/// Pages beside pictures of invented sizes, which fill the slots and the books and no worker; pictures are known from calm, or not.
 #[test]
 fn files_do_not_hide_that_pages_queue() {
     let flood = |target, service_ms| Source::flood(target, 1_500.0, service_ms);
-    check(
-        "16 workers, a flood of pages and files, 60 s",
-        |seed| Scenario {
-            sources: vec![
-                flood("/section/x?page=1", 21.0),
-                flood("/?paged=1", 27.0),
-                flood("/news/x?w=1", 16.0),
-                flood("/assets/picture.svg?w=1", FILE),
-                Source::reader("/news/x", 40.0, 16.0),
-                Source::reader("/assets/picture.svg?w=1", 40.0, FILE),
-            ],
-            contention: 0.25,
-            end_s: CALM_S + 60.0,
-            ..searches(16, 0.35, seed)
-        },
-        (600.0, 1000.0),
-        (55.0, 45.0),
-    );
+    for (name, pictures_per_s) in [("files", 40.0), ("files nobody knows", 0.05)] {
+        check(
+            &format!("16 workers, a flood of pages and {name}, 60 s"),
+            |seed| Scenario {
+                sources: vec![
+                    flood("/section/x?page=1", 21.0),
+                    flood("/?paged=1", 27.0),
+                    flood("/news/x?w=1", 16.0),
+                    flood("/assets/picture.svg?w=1", FILE),
+                    Source::reader("/news/x", 40.0, 16.0),
+                    Source::reader("/assets/picture.svg?w=1", pictures_per_s, FILE),
+                    // A start with an empty cache: nobody has seen any page yet.
+                    Source {
+                        until_s: 0.3,
+                        ..Source::reader("/news/x", 700.0, 16.0)
+                    },
+                ],
+                contention: 0.25,
+                end_s: CALM_S + 60.0,
+                ..searches(16, 0.35, seed)
+            },
+            (600.0, 1500.0),
+            (55.0, 45.0),
+        );
+    }
 }
 
 /// A site at its usual pace behind an edge that has just started: its pages are slow and it needs more slots than the limit starts
