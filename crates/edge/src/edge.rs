@@ -18,6 +18,7 @@ use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::background::{self, Nice};
 use crate::cache::Cache;
 use crate::cache::purge::What;
 use crate::clock::UnixMillis;
@@ -136,10 +137,8 @@ impl Edge {
         let shards = plan.shards;
         let sites = plan.sites.len();
         let seed = secret.hash_one(sites);
-        // Who wants to hear of kept pages is named here.
-        let listener = None;
         let saved = match folder {
-            Some(folder) => Saved::open(folder, &plan, &secret, listener)?,
+            Some(folder) => Saved::open(folder, &plan, &secret)?,
             None => Saved::default(),
         };
         let running = Running::new(plan, None, &secret);
@@ -158,6 +157,13 @@ impl Edge {
             secret,
             seed,
         };
+        let shared = Arc::clone(&edge.shared);
+        let ended = stopped.clone();
+        let finds_saved = move || searching::find_saved(&shared, || *ended.borrow() != Stop::Run);
+        edge.threads.push(
+            background::spawn("find-saved", Nice::Whenever, finds_saved)
+                .map_err(StartError::Thread)?,
+        );
         for (index, sockets) in sockets.into_iter().enumerate() {
             let listeners = sockets
                 .into_iter()
@@ -266,13 +272,14 @@ impl Edge {
         (!sites.is_empty()).then(|| {
             sites.fold(Forgotten::default(), |sum, site| {
                 searching::forget_all(&running.sites[site], what);
+                let in_memory = self.shared.cache.forget(site, what);
+                let name = &running.plan.sites[site].name;
+                let on_disk = self.shared.saved.forget(name, what);
+                // And what has been read from there meanwhile.
+                searching::forget_all(&running.sites[site], what);
                 Forgotten {
-                    in_memory: sum.in_memory + self.shared.cache.forget(site, what),
-                    on_disk: sum.on_disk
-                        + self
-                            .shared
-                            .saved
-                            .forget(&running.plan.sites[site].name, what),
+                    in_memory: sum.in_memory + in_memory,
+                    on_disk: sum.on_disk + on_disk,
                 }
             })
         })
@@ -372,7 +379,7 @@ impl Edge {
         self.stop.send_replace(Stop::Now);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
-                tracing::error!("a shard had panicked");
+                tracing::error!("a thread had panicked");
             }
         }
     }

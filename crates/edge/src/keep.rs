@@ -22,6 +22,7 @@ pub mod refresh;
 mod table;
 mod work;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -111,25 +112,14 @@ impl Traits {
     }
 }
 
-/// What the search index hears of.
-#[derive(Debug)]
-pub enum Event<'a> {
-    Kept(Version<'a>),
-    Gone(&'a Address),
-}
-
 /// A page as it is kept now.
 #[derive(Debug)]
-pub struct Version<'a> {
+pub struct Copy<'a> {
     pub address: &'a Address,
-    pub title: &'a str,
-    pub text: &'a str,
-    pub language: Option<Language>,
+    pub response: &'a Response,
+    /// Last found good.
     pub seen: UnixMillis,
 }
-
-/// Runs on the keeping thread; what it does delays the next copy, no reader.
-pub type Listener = Box<dyn Fn(Event<'_>) + Send + Sync>;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KeepStats {
@@ -165,7 +155,6 @@ struct Shared {
     sites: Vec<Site>,
     age_max: Duration,
     at_hand: quick_cache::sync::Cache<(u64, u64), Arc<Stored>, Weights>,
-    listener: Option<Listener>,
     waiting_bytes: AtomicU64,
     resting: AtomicBool,
     counts: Counts,
@@ -248,12 +237,7 @@ impl Keep {
     ///
     /// # Errors
     /// When the folder cannot be used, or the system gives no thread.
-    pub fn open(
-        folder: &Path,
-        plan: &KeepPlan,
-        chance: [u8; 16],
-        listener: Option<Listener>,
-    ) -> Result<Self, ShelfError> {
+    pub fn open(folder: &Path, plan: &KeepPlan, chance: [u8; 16]) -> Result<Self, ShelfError> {
         let shelf = Shelf::open(folder, chance)?;
         let shared = Arc::new(Shared {
             shelf,
@@ -267,7 +251,6 @@ impl Keep {
                 .collect(),
             age_max: plan.age_max,
             at_hand: quick_cache::sync::Cache::with_weighter(256, AT_HAND_BYTES, Weights),
-            listener,
             waiting_bytes: AtomicU64::new(0),
             resting: AtomicBool::new(false),
             counts: Counts::default(),
@@ -508,23 +491,32 @@ impl Keep {
         }
     }
 
-    /// Every page of a site as it is kept now. Reads each from disk, on the caller's thread.
-    pub fn for_each_copy(&self, site: &[u8], mut each: impl FnMut(Version<'_>)) {
+    /// Every kept page of a site, in the order in which they were found good, as long as `each` wants more. Reads the disk.
+    pub fn for_each_copy(
+        &self,
+        site: &[u8],
+        mut each: impl FnMut(Copy<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         let Some((_, site)) = self.shared.site(site) else {
-            return;
+            return ControlFlow::Continue(());
         };
-        let pages: Vec<(u64, Address, UnixMillis)> = lock(&site.state)
+        let mut pages: Vec<(UnixMillis, u64, Address)> = lock(&site.state)
             .entries
             .iter()
             .filter(|(_, entry)| entry.class == Class::Page)
-            .map(|(name, entry)| (*name, entry.address.clone(), entry.seen))
+            .map(|(name, entry)| (entry.seen, *name, entry.address.clone()))
             .collect();
-        for (name, address, seen) in pages {
+        pages.sort_unstable_by_key(|(seen, name, _)| (*seen, *name));
+        for (seen, name, address) in pages {
             if let Ok(record) = self.shared.shelf.read_named(&address.as_identity(), name) {
-                let reading = read_page(&record.response);
-                each(version(&address, &reading, seen));
+                each(Copy {
+                    address: &address,
+                    response: &record.response,
+                    seen,
+                })?;
             }
         }
+        ControlFlow::Continue(())
     }
 
     /// Blocks until everything offered so far is kept or not.
@@ -610,12 +602,6 @@ impl Shared {
             (entry.class == Class::Asset).then_some((names[1], entry.seen))
         })
     }
-
-    fn tell(&self, event: Event<'_>) {
-        if let Some(listener) = &self.listener {
-            listener(event);
-        }
-    }
 }
 
 fn kind_of(headers: &HeaderMap) -> Option<Kind> {
@@ -628,16 +614,6 @@ fn read_page(response: &Response) -> Reading {
         .get(header::CONTENT_TYPE)
         .map_or(&b""[..], HeaderValue::as_bytes);
     reading::read(&response.body, content_type)
-}
-
-fn version<'a>(address: &'a Address, reading: &'a Reading, seen: UnixMillis) -> Version<'a> {
-    Version {
-        address,
-        title: &reading.title,
-        text: &reading.text,
-        language: reading.language,
-        seen,
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

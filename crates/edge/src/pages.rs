@@ -11,14 +11,20 @@
 //!
 //! Navigations get HTML. Programs (feeds, apps, `fetch`) get the same status with `application/problem+json` (RFC 9457).
 //!
-//! All of it is built once, head included: refusing must cost less than serving.
+//! All of it is built once, head included and packed with gzip, which everybody's browser takes: refusing must cost less than serving, the line
+//! as well. A flood of ten thousand a second that is told to wait would otherwise fill a third of a gigabit.
 
 mod words;
 
+use std::io::Write;
+
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http::header::{
-    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
@@ -36,6 +42,9 @@ const LANGUAGES_MAX: usize = 16;
 
 /// Media ranges looked at in `Accept`; browsers send up to 8.
 const RANGES_MAX: usize = 16;
+
+/// Codings looked at in `Accept-Encoding`; browsers send up to 5.
+const CODINGS_MAX: usize = 8;
 
 /// Names our own answers.
 pub(crate) const ANSWER: HeaderName = HeaderName::from_static("saqta-answer");
@@ -161,6 +170,8 @@ pub enum Format {
 pub struct Asker {
     pub language: Language,
     pub format: Format,
+    /// Takes gzip.
+    pub packed: bool,
 }
 
 impl Asker {
@@ -169,6 +180,7 @@ impl Asker {
         Self {
             language: language(fields.field(ACCEPT_LANGUAGE.as_str()), site),
             format: format(fields),
+            packed: takes_gzip(fields),
         }
     }
 }
@@ -228,15 +240,30 @@ impl Prebuilt {
     }
 }
 
-/// Every page in every language and format: about 400 KB, built at the start.
+/// Every page in every language and format, built at the start.
 #[derive(Debug)]
 pub struct Pages {
     still: Vec<Translations>,
     waiting: Vec<Translations>,
 }
 
-/// By language, then by format.
-type Translations = [[Prebuilt; 2]; 3];
+/// By language, then by [`form`].
+type Translations = [[Prebuilt; 3]; 3];
+
+/// (format, packed)
+const FORMS: [(Format, bool); 3] = [
+    (Format::Html, false),
+    (Format::Html, true),
+    // Shorter than what packing adds to the head.
+    (Format::Problem, false),
+];
+
+fn form(asker: Asker) -> usize {
+    match (asker.format, asker.packed) {
+        (Format::Html, packed) => usize::from(packed),
+        (Format::Problem, _) => 2,
+    }
+}
 
 impl Default for Pages {
     fn default() -> Self {
@@ -267,7 +294,7 @@ impl Pages {
             Language::Russian => 1,
             Language::English => 2,
         };
-        &translations[language][usize::from(asker.format == Format::Problem)]
+        &translations[language][form(asker)]
     }
 
     pub fn response(&self, page: Page, asker: Asker) -> Response<Body> {
@@ -277,7 +304,14 @@ impl Pages {
 
 fn translations(page: Page) -> Translations {
     [Language::Kazakh, Language::Russian, Language::English].map(|language| {
-        [Format::Html, Format::Problem].map(|format| build(page, Asker { language, format }))
+        FORMS.map(|(format, packed)| {
+            let asker = Asker {
+                language,
+                format,
+                packed,
+            };
+            build(page, asker)
+        })
     })
 }
 
@@ -314,7 +348,21 @@ fn build(page: Page, asker: Asker) -> Prebuilt {
             fields.insert(CONTENT_SECURITY_POLICY, policy);
         }
     }
-    Prebuilt::new(status, fields, Bytes::from(body))
+    let body = Bytes::from(body);
+    match packed(&body).filter(|_| asker.packed && asker.format == Format::Html) {
+        Some(packed) => {
+            fields.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            Prebuilt::new(status, fields, packed)
+        }
+        None => Prebuilt::new(status, fields, body),
+    }
+}
+
+/// `None` cannot happen: memory takes what is written to it.
+fn packed(body: &[u8]) -> Option<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(body).ok()?;
+    Some(Bytes::from(encoder.finish().ok()?))
 }
 
 fn html(page: Page, language: Language, words: &Words) -> String {
@@ -418,6 +466,12 @@ pub fn format(fields: &impl Fields) -> Format {
     }
 }
 
+fn takes_gzip(fields: &impl Fields) -> bool {
+    weighted(fields.field(ACCEPT_ENCODING.as_str()).unwrap_or_default())
+        .take(CODINGS_MAX)
+        .any(|(coding, weight)| weight > 0 && coding.eq_ignore_ascii_case(b"gzip"))
+}
+
 /// List members with their `q` in thousandths; one that cannot be read counts as 0, as not wanted.
 fn weighted(list: &[u8]) -> impl Iterator<Item = (&[u8], u16)> {
     list.split(|byte| *byte == b',').filter_map(|member| {
@@ -455,6 +509,8 @@ fn thousandths(weight: &[u8]) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use http::header::VARY;
 
     use super::*;
@@ -472,13 +528,67 @@ mod tests {
         let mut all = Vec::new();
         for page in Page::STILL.into_iter().chain(waiting) {
             for language in [Kazakh, Russian, English] {
-                for format in [Format::Html, Format::Problem] {
-                    let asker = Asker { language, format };
+                for (format, packed) in FORMS {
+                    let asker = Asker {
+                        language,
+                        format,
+                        packed,
+                    };
                     all.push((page, asker, build(page, asker)));
                 }
             }
         }
         all
+    }
+
+    fn text(built: &Prebuilt) -> String {
+        let mut text = String::new();
+        match built.fields.get(CONTENT_ENCODING) {
+            Some(coding) => {
+                assert_eq!(coding, "gzip");
+                let mut decoder = flate2::read::GzDecoder::new(&built.body[..]);
+                decoder.read_to_string(&mut text).unwrap();
+            }
+            None => text.push_str(std::str::from_utf8(&built.body).unwrap()),
+        }
+        text
+    }
+
+    #[test]
+    fn who_takes_gzip_gets_three_fifths_of_the_bytes_at_most() {
+        let browser = ("accept", "text/html");
+        for (accepted, is_packed) in [
+            (Some("gzip, deflate, br, zstd"), true),
+            (Some("br;q=1.0, GZIP;q=0.5"), true),
+            (Some("gzip;q=0, br"), false),
+            (Some("br"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            let lines: Vec<_> = accepted
+                .map(|accepted| ("accept-encoding", accepted))
+                .into_iter()
+                .chain([browser])
+                .collect();
+            let asker = Asker::of(&fields(&lines), Kazakh);
+            assert_eq!((asker.format, asker.packed), (Format::Html, is_packed));
+        }
+        for (page, asker, built) in every() {
+            let plain = build(
+                page,
+                Asker {
+                    packed: false,
+                    ..asker
+                },
+            );
+            assert_eq!(text(&built), text(&plain));
+            assert!(
+                !asker.packed || built.body.len() * 5 <= plain.body.len() * 3,
+                "{page:?}: {} of {} bytes",
+                built.body.len(),
+                plain.body.len()
+            );
+        }
     }
 
     #[test]
@@ -542,7 +652,7 @@ mod tests {
     #[test]
     fn every_page_is_small_and_asks_for_nothing() {
         for (page, asker, built) in every() {
-            let text = std::str::from_utf8(&built.body).unwrap();
+            let text = text(&built);
             assert!(built.body.len() < 10 * 1024, "{page:?}");
             for other in [
                 "http:", "https:", "//", "src=", "@import", "url(", "<script", "noindex", "<form",
@@ -580,7 +690,7 @@ mod tests {
     #[test]
     fn only_the_waiting_page_reloads_itself_and_says_the_same_in_its_field() {
         for (page, asker, built) in every() {
-            let text = std::str::from_utf8(&built.body).unwrap();
+            let text = text(&built);
             let reloads = text.contains("http-equiv=\"refresh\"");
             match page {
                 Page::Waiting { reload_secs } => {
@@ -599,6 +709,7 @@ mod tests {
         let asker = Asker {
             language: English,
             format: Format::Html,
+            packed: false,
         };
         for (asked, given) in [(0, "5"), (5, "5"), (13, "13"), (20, "20"), (u16::MAX, "20")] {
             let page = pages.page(Page::Waiting { reload_secs: asked }, asker);

@@ -25,7 +25,7 @@ use http::{HeaderMap, StatusCode, header};
 use crate::search::SearchForm;
 use crate::staff;
 
-pub use reading::{AsSent, Reading, has_too_many_unkeyed, unkeyed};
+pub use reading::{AsSent, Reading, asks_as_usual, has_too_many_unkeyed, unkeyed};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum System {

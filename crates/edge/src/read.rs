@@ -749,6 +749,7 @@ pub(crate) async fn run_fetch(
         .map(|house| Public {
             asked,
             house,
+            as_usual: profile::asks_as_usual(profile, &asked_headers),
             now: times.response,
         });
     let fetch = fetch.on_terms(Terms {

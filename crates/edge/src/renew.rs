@@ -93,7 +93,12 @@ async fn fetch(shard: &Rc<Shard>, asked: &Asked) {
         // As good as asked for; the copy only has to hear of it.
         Lookup::Fresh(stored) => {
             if let Some(house) = read::house(asked, stored.headers()) {
-                let public = Public { asked, house, now };
+                let public = Public {
+                    asked,
+                    house,
+                    as_usual: true,
+                    now,
+                };
                 shard.shared.saved.offer(&public, &stored);
             }
             return;

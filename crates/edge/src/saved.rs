@@ -31,7 +31,7 @@ use crate::disk::permitted::{Ground, NETWORKS_MIN, Permitted};
 use crate::disk::record::{Identity, Response};
 use crate::disk::shelf::ShelfError;
 use crate::disk::{Disk, DiskPlan, Share, Worth};
-use crate::keep::{AGE_MAX_DEFAULT, Keep, KeepPlan, KeepSite, Listener, Traits};
+use crate::keep::{AGE_MAX_DEFAULT, Keep, KeepPlan, KeepSite, Traits};
 use crate::known::links::{Base, Kind};
 use crate::known::{Known, Source};
 use crate::plan::{Plan, Site};
@@ -111,12 +111,13 @@ enum Lesson {
 pub(crate) struct Public<'a> {
     pub asked: &'a Asked,
     pub house: House,
+    /// [`profile::asks_as_usual`].
+    pub as_usual: bool,
     /// When it came.
     pub now: UnixMillis,
 }
 
 impl Saved {
-    /// `listener`: hears of every page that is kept, renewed or gone.
     ///
     /// # Errors
     /// When the folder cannot be used, or the system gives no thread.
@@ -124,7 +125,6 @@ impl Saved {
         folder: &Path,
         plan: &Plan,
         secret: &RandomState,
-        listener: Option<Listener>,
     ) -> Result<Self, OpenError> {
         let now = UnixMillis::now();
         let chance = |what: &str| {
@@ -155,7 +155,7 @@ impl Saved {
         let keep = (plan.saved_bytes_max > 0)
             .then(|| {
                 let plan = keep_plan(plan);
-                Keep::open(&folder.join("saved"), &plan, chance("saved"), listener)
+                Keep::open(&folder.join("saved"), &plan, chance("saved"))
             })
             .transpose()?;
         let disk = (plan.disk_cache_bytes_max > 0)
@@ -263,7 +263,14 @@ impl Saved {
             return;
         };
         let fields = said_of_this_page(stored);
-        let Ok(permitted) = Permitted::new(page, ground, &fields, &[header::COOKIE]) else {
+        // The newspaper has one version of a page that varies, the usual one; the cache's disk has none, since it answers for the origin.
+        let chosen_by = [header::COOKIE, header::USER_AGENT, header::ACCEPT_LANGUAGE];
+        let marked = if public.as_usual {
+            &chosen_by[..]
+        } else {
+            &chosen_by[..1]
+        };
+        let Ok(permitted) = Permitted::new(page, ground, &fields, marked) else {
             return;
         };
         let Some(response) = Response::of(stored, now) else {
@@ -272,7 +279,10 @@ impl Saved {
         if let Some(keep) = self.keep.as_ref().filter(|_| asked.site().saved) {
             keep.offer(&permitted, traits(stored), &response, now);
         }
-        if let Some(disk) = &self.disk {
+        let for_all = Permitted::new(page, ground, &fields, &chosen_by[..1]);
+        if let Some(disk) = &self.disk
+            && let Ok(permitted) = for_all
+        {
             let worth = if is_linked {
                 Worth::Known
             } else {

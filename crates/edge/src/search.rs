@@ -682,9 +682,9 @@ mod tests {
         let forms = forms();
         let question = Question::of(&forms, "/?s=word").unwrap();
         let table = [
-            ("a.kz", English, "href=\"/1\"", "Live search is busy"),
-            ("A.KZ", English, "href=\"/1\"", "Live search is busy"),
-            ("b.kz", Russian, "href=\"https://a.kz/1\"", "перегружен"),
+            ("a.kz", English, "href=\"/1\"", "search cannot answer now"),
+            ("A.KZ", English, "href=\"/1\"", "search cannot answer now"),
+            ("b.kz", Russian, "href=\"https://a.kz/1\"", "не отвечает"),
         ];
         for (host, language, link, words) in table {
             let page = search.answer(&question, host, language, NOW).unwrap();

@@ -4,9 +4,10 @@
 //! the copy at once and a link that waits for the site's own; where the origin is down, or has no time after all, results instead of an
 //! excuse. Staff, programs, and whoever sends a session or credentials are never answered so: theirs may be another site's worth of pages.
 //!
-//! What goes into the index is what the cache has just stored for everybody. That is less than what is public, on purpose: an address with a
-//! value of a reader's own in it would be shown to all others.
+//! What goes into the index is what the cache has just stored for everybody, and after a start what the saved copies hold. That is less than
+//! what is public, on purpose: an address with a value of a reader's own in it would be shown to all others.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
@@ -17,20 +18,22 @@ use crate::admission::Class;
 use crate::asked::Asked;
 use crate::body::Body;
 use crate::cache::freshness::is_origin_failure;
+use crate::cache::key;
 use crate::cache::purge::What;
 use crate::cache::stored::Stored;
 use crate::clock::UnixMillis;
 use crate::forward::Scheme;
 use crate::head::without_port;
+use crate::keep::Copy;
 use crate::pages::{Asker, Format, Prebuilt};
 use crate::pass::PassError;
-use crate::plan::SiteId;
+use crate::plan::{Site, SiteId};
 use crate::profile::{Profile, Reading, Standing, Use, names_of};
 use crate::read;
 use crate::reduced;
-use crate::search::{Question, Saved};
+use crate::search::{PutError, Question, Saved};
 use crate::serve::{self, Client, Failure, served};
-use crate::shard::{Running, SiteState};
+use crate::shard::{Running, Shared, SiteState};
 
 /// A page's number or a language's name; longer values may be a reader's own.
 const VALUE_BYTES_MAX: usize = 5;
@@ -184,6 +187,62 @@ fn index_page(asked: &Asked, stored: &Stored) {
     }
 }
 
+/// After a start: the saved copies, so that whoever searches finds what was published before. On a thread of its own, until `ended`.
+pub(crate) fn find_saved(shared: &Shared, ended: impl Fn() -> bool) {
+    let Some(keep) = shared.saved.keep() else {
+        return;
+    };
+    // What is on disk is known when its folder has been gone through.
+    keep.settle();
+    let running = shared.running.load_full();
+    for (site, state) in running.plan.sites.iter().zip(&running.sites) {
+        let Some(search) = &state.search else {
+            continue;
+        };
+        let found = keep.for_each_copy(site.name.as_bytes(), |copy| {
+            if let Some(page) = page_of(site, &copy) {
+                let url = page.url.clone();
+                while search.put(page.clone()) == Err(PutError::QueueFull) && !ended() {
+                    search.wait_until_read();
+                }
+                // Taken away while it was in hand.
+                if keep.seen(&copy.address.as_identity()).is_none() {
+                    search.forget(&url);
+                }
+            }
+            if ended() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        if found.is_break() {
+            return;
+        }
+    }
+}
+
+fn page_of(site: &Site, copy: &Copy<'_>) -> Option<Saved> {
+    let address = copy.address;
+    let target = std::str::from_utf8(&address.target).ok()?;
+    let host = std::str::from_utf8(&address.host).ok()?;
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let is_everybodys = address.mark.is_empty() && is_public_address(&site.profile, path, query);
+    is_everybodys.then(|| Saved {
+        url: url_at(
+            site,
+            without_port(host),
+            target,
+            scheme_name(address.scheme),
+        ),
+        html: copy.response.body.clone(),
+        at: copy.seen,
+    })
+}
+
 /// One that any link to the page may have, with nothing in it that was one reader's.
 fn is_public_address(profile: &Profile, path: &str, query: Option<&str>) -> bool {
     let value_is_public = |pair: &str| {
@@ -206,16 +265,26 @@ fn forget(search: &crate::search::Search, asked: &Asked) {
 
 /// A host the operator has not named is whatever a stranger sent, and no link of ours leads there.
 fn url(asked: &Asked, scheme: Scheme) -> String {
-    let host = asked.authority.host();
-    let target = asked.target.as_str();
-    if asked.site().hosts.iter().any(|own| own == host) {
-        let scheme = match scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        };
+    url_at(
+        asked.site(),
+        asked.authority.host(),
+        asked.target.as_str(),
+        scheme_name(read::scheme(scheme)),
+    )
+}
+
+fn url_at(site: &Site, host: &str, target: &str, scheme: &str) -> String {
+    if site.hosts.iter().any(|own| own == host) {
         format!("{scheme}://{host}{target}")
     } else {
         target.to_owned()
+    }
+}
+
+fn scheme_name(scheme: key::Scheme) -> &'static str {
+    match scheme {
+        key::Scheme::Http => "http",
+        key::Scheme::Https => "https",
     }
 }
 

@@ -386,6 +386,7 @@ bypass         off
                          now, a second   since the start
 requests                         9,812         1,234,567
   from the cache                99.4 %            81.1 %
+  from copies                       30             3,456
   waiting page                      52                12
   refused network                    0                 3
   origin failed                      0                 4

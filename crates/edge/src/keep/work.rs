@@ -10,8 +10,8 @@ use super::note::Note;
 use super::reading::Reading;
 use super::table::{Class, Entry, beside, name_of};
 use super::{
-    ASSETS_MAX, ENTRIES_MAX, Event, GONE_AFTER, GONE_TOGETHER, IMAGES_MAX, Job, NOTE_EVERY, OLDER,
-    Offer, ROOM_SHARE, SWEEP_EVERY, Shared, Site, count, kind_of, lock, read_page, version,
+    ASSETS_MAX, ENTRIES_MAX, GONE_AFTER, GONE_TOGETHER, IMAGES_MAX, Job, NOTE_EVERY, OLDER, Offer,
+    ROOM_SHARE, SWEEP_EVERY, Shared, Site, count, kind_of, lock, read_page,
 };
 use crate::clock::UnixMillis;
 use crate::disk::REST;
@@ -35,7 +35,6 @@ struct NewVersion {
     sum: u64,
     assets: Vec<Address>,
     response: Response,
-    reading: Reading,
 }
 
 impl Shared {
@@ -137,7 +136,6 @@ impl Shared {
                 assets: assets_of(class, &response, &address),
                 address,
                 response,
-                reading: Reading::default(),
             });
         }
         let reading = read_page(&response);
@@ -171,7 +169,6 @@ impl Shared {
             sum,
             assets,
             response,
-            reading,
         })
     }
 
@@ -349,8 +346,6 @@ impl Shared {
         for asset in unused {
             self.remove_from(site, asset);
         }
-        let reading = read_page(&older.response);
-        self.tell(Event::Kept(version(&older.address, &reading, seen)));
         true
     }
 
@@ -400,9 +395,6 @@ impl Shared {
         }
         self.enter(site, &page, bytes, names, older, now);
         count(&self.counts.kept);
-        if page.class == Class::Page {
-            self.tell(Event::Kept(version(&page.address, &page.reading, now)));
-        }
         Ok(())
     }
 
@@ -550,9 +542,6 @@ impl Shared {
             self.unlink(site, name ^ OLDER);
             removed += 1;
             count(&self.counts.removed);
-            if entry.class == Class::Page {
-                self.tell(Event::Gone(&entry.address));
-            }
         }
         removed
     }

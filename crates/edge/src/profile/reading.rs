@@ -245,6 +245,15 @@ impl Reading {
     }
 }
 
+/// Does a fetch for everybody ask as it does for a reader who says nothing of himself: no phone, and the site's first language? `sent`: from
+/// [`Reading::for_shared_fetch`].
+pub fn asks_as_usual(profile: &Profile, sent: &HeaderMap) -> bool {
+    let first = profile.own.languages.first();
+    let is_first =
+        |language: &HeaderValue| first.is_some_and(|first| language.as_bytes() == first.as_bytes());
+    !is_phone(sent) && sent.get(header::ACCEPT_LANGUAGE).is_none_or(is_first)
+}
+
 /// Values a request brings beside its key. Two that differ in them do not read along with each other, and a response that repeats one
 /// is not kept.
 pub fn unkeyed<'a>(

@@ -150,6 +150,12 @@ impl Index {
 
     pub(super) fn put(&mut self, stems: &Stems, url: &str, page: &PageText, saved: UnixMillis) {
         let key = stems.hash(url);
+        let at_hand = self.by_url.get(&key).map(|number| *number as usize);
+        let is_newer = |found: &Arc<Found>| found.saved > saved;
+        // A saved copy found on disk after a start, while a reader has just read the page.
+        if at_hand.is_some_and(|number| self.found[number].as_ref().is_some_and(is_newer)) {
+            return;
+        }
         self.forget(key);
         let Ok(number) = u32::try_from(self.slots.len()) else {
             return;

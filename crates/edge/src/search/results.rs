@@ -124,7 +124,12 @@ fn html(results: &Results<'_>) -> String {
         ),
     );
     if hits.total > 0 {
-        list(&mut page, results, shown(hits, results.question.page));
+        list(
+            &mut page,
+            "found",
+            results,
+            shown(hits, results.question.page),
+        );
     } else {
         if !asked.is_empty() {
             write(
@@ -137,7 +142,7 @@ fn html(results: &Results<'_>) -> String {
                 &mut page,
                 format_args!("<p class=\"more\">{}</p>\n", said.newest),
             );
-            list(&mut page, results, results.newest);
+            list(&mut page, "newest", results, results.newest);
         }
     }
     ways(&mut page, results, &said);
@@ -180,8 +185,8 @@ fn form(page: &mut String, question: &Question<'_>, said: &Said) {
     );
 }
 
-fn list(page: &mut String, results: &Results<'_>, found: &[Arc<Found>]) {
-    page.push_str("<ol>\n");
+fn list(page: &mut String, kind: &str, results: &Results<'_>, found: &[Arc<Found>]) {
+    write(page, format_args!("<ol class=\"{kind}\">\n"));
     for found in found {
         let lang = if found.language == results.language {
             String::new()

@@ -104,12 +104,12 @@ impl Judge {
     }
 }
 
-/// A whole page of the shield's own results, with a page in it whose title or first words have what was searched for.
+/// A whole page of the shield's own results, with something found on it.
 fn has_results(body: &[u8]) -> bool {
     let has = |part: &str| memchr::memmem::find(body, part.as_bytes()).is_some();
     has("role=\"search\"")
+        && has("<ol class=\"found\">")
         && has("<li")
-        && has("<mark>")
         && body.trim_ascii_end().ends_with(b"</html>")
 }
 
