@@ -37,7 +37,7 @@ impl Browser {
     pub(crate) fn start(to: SocketAddr) -> Result<Self, String> {
         let folder =
             Folder(std::env::temp_dir().join(format!("saqta-browser-{}", std::process::id())));
-        fs::create_dir(&folder.0).map_err(|error| error.to_string())?;
+        fs::create_dir(&folder.0).map_err(|error| format!("{}: {error}", folder.0.display()))?;
         let [questions, answers] = ["questions", "answers"].map(|name| folder.0.join(name));
         run(Command::new("mkfifo").args([&questions, &answers]));
         let child = Command::new("sh")

@@ -3,7 +3,7 @@
 //! stopped by its id.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,13 @@ pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _not_there = fs::remove_dir_all(&self.0);
+        // A browser's helpers outlive it for a moment, and write.
+        for _ in 0..LOOKS_MAX {
+            match fs::remove_dir_all(&self.0) {
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => sleep(LOOK_EVERY),
+                _gone_or_never_there => return,
+            }
+        }
     }
 }
 
