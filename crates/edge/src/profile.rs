@@ -537,16 +537,16 @@ fn is_among(patterns: &[impl AsRef<str>], name: &[u8]) -> bool {
 }
 
 fn matches(pattern: &str, name: &[u8]) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(prefix) => name.starts_with(prefix.as_bytes()),
-        None => name == pattern.as_bytes(),
+    match pattern.as_bytes() {
+        [prefix @ .., b'*'] => name.starts_with(prefix),
+        whole => name == whole,
     }
 }
 
 fn matches_folded(pattern: &str, name: &[u8]) -> bool {
-    let (pattern, is_prefix) = match pattern.strip_suffix('*') {
-        Some(prefix) => (prefix, true),
-        None => (pattern, false),
+    let (pattern, is_prefix) = match pattern.as_bytes() {
+        [prefix @ .., b'*'] => (prefix, true),
+        whole => (whole, false),
     };
     let fold = |byte: u8| match byte {
         b'.' => b'_',
@@ -554,9 +554,9 @@ fn matches_folded(pattern: &str, name: &[u8]) -> bool {
     };
     (name.len() == pattern.len() || is_prefix && name.len() > pattern.len())
         && pattern
-            .bytes()
+            .iter()
             .zip(name)
-            .all(|(one, other)| fold(one) == *other)
+            .all(|(one, other)| fold(*one) == *other)
 }
 
 #[cfg(test)]

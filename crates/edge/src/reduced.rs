@@ -136,7 +136,7 @@ struct StandIn {
     of_its_address: bool,
 }
 
-/// The copy that answers instead of what was asked for. `key`, `reading`, `fields`: of the request as it was asked.
+/// The copy that answers instead of what was asked for, for which there is none. `key`, `reading`, `fields`: of the request as it was asked.
 fn copy<F: Fields + ?Sized>(
     (cache, key): (&crate::cache::Cache, &KeyRef<'_>),
     (site, state): (&Site, &SiteState),
@@ -162,7 +162,10 @@ fn copy<F: Fields + ?Sized>(
         cache.sparing(&plain, &undecided.sent(&site.profile, fields), now)
     };
     let target = key.target();
-    if pressure.spares_unknown()
+    // Who is anybody and has chosen nothing has been looked for.
+    let takes_less = reading.standing == Standing::Unsure || !reading.keyed().is_empty();
+    if takes_less
+        && pressure.spares_unknown()
         && let Some(stored) = page(target)
     {
         return Some(StandIn {
@@ -179,7 +182,7 @@ fn copy<F: Fields + ?Sized>(
         let relevance = &state.learned.relevance;
         let relevance = relevance.read().unwrap_or_else(PoisonError::into_inner);
         relevance.decide(
-            state.shapes.shape(path.as_bytes()),
+            || state.shapes.shape(path.as_bytes()),
             target,
             pressure,
             now,
@@ -211,10 +214,10 @@ pub(crate) fn at_once<F: Fields + ?Sized>(
     of: (&Site, &SiteState),
     (method, reading, fields): (&Method, &Reading, &F),
     pressure: Pressure,
+    now: UnixMillis,
     connection: &[u8],
     out: &mut BytesMut,
 ) -> Option<Bytes> {
-    let now = UnixMillis::now();
     let stored = copy(at, of, (reading, fields), pressure, now)?.stored;
     let shape = at.0.shape(&stored, method, fields);
     stored.write_head_unkept(&shape, now, &status(&stored, now), connection, out)

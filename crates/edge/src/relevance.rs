@@ -22,8 +22,10 @@
 //! Tables are fixed in size. What they lose is *unknown* again; what is relevant is never lost: when there is no room for one more
 //! name, all names of its shape count as relevant, and then all names of the site.
 
+use std::cell::LazyCell;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Deref;
 use std::time::Duration;
 
 use saqta_detect::network::Group;
@@ -66,36 +68,29 @@ const PAIRS_MAX: usize = 64;
 const TOKEN_BYTES_MIN: usize = 16;
 const UNBROKEN_TOKEN_BYTES_MIN: usize = 20;
 
-const SECRET_NAMES: [&str; 28] = [
-    "token",
-    "nonce",
-    "key",
-    "code",
-    "confirm",
-    "verif",
-    "activat",
-    "reset",
-    "auth",
-    "session",
-    "secret",
-    "sign",
-    "hash",
-    "invit",
-    "ticket",
-    "unsubscribe",
-    "hmac",
-    "jwt",
-    "otp",
-    "state",
-    "login",
-    "pass",
-    "mail",
-    "preview",
-    "callback",
-    "order",
-    "payment",
-    "gift",
-];
+/// Parts of names whose values are one person's, by the letter they begin with: asked of every letter of every name a flood makes up.
+const fn secret_names(letter: u8) -> &'static [&'static str] {
+    match letter {
+        b'a' => &["activat", "auth"],
+        b'c' => &["callback", "code", "confirm"],
+        b'g' => &["gift"],
+        b'h' => &["hash", "hmac"],
+        b'i' => &["invit"],
+        b'j' => &["jwt"],
+        b'k' => &["key"],
+        b'l' => &["login"],
+        b'm' => &["mail"],
+        b'n' => &["nonce"],
+        b'o' => &["order", "otp"],
+        b'p' => &["pass", "payment", "preview"],
+        b'r' => &["reset"],
+        b's' => &["secret", "session", "sign", "state"],
+        b't' => &["ticket", "token"],
+        b'u' => &["unsubscribe"],
+        b'v' => &["verif"],
+        _ => &[],
+    }
+}
 
 /// What speaks for sparing the origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -283,11 +278,11 @@ impl Relevance {
         }
     }
 
-    /// `path_shape`: of the path alone, without its query. `kept`: is this name, decoded, one of the profile's? `is_known`: has this target been a
+    /// `path_shape`: of the path alone, without its query; asked for only where it matters. `kept`: is this name, decoded, one of the profile's? `is_known`: has this target been a
     /// 200 to an anonymous reader?
     pub fn decide(
         &self,
-        path_shape: Shape,
+        path_shape: impl Fn() -> Shape,
         target: &[u8],
         pressure: Pressure,
         now: UnixMillis,
@@ -300,20 +295,21 @@ impl Relevance {
         if query.pairs().count() > PAIRS_MAX {
             return Decision::AsAsked(AsAsked::TooManyPairs);
         }
-        let lasting_shape = Shape::of(query.path);
+        let lasting_shape = LazyCell::new(|| Shape::of(query.path));
         let mut left: Vec<&[u8]> = Vec::new();
         let mut dropped = false;
         for pair in query.pairs() {
             let name = pair.name();
-            if self.is_kept(lasting_shape, &name, &kept) {
+            if self.is_kept(&lasting_shape, &name, &kept) {
                 left.push(pair.raw);
                 continue;
             }
             if is_secret(pair.value()) || pair.is_bare() && is_secret(pair.raw) {
                 return Decision::AsAsked(AsAsked::Secret);
             }
-            let irrelevant = self.state(path_shape, &name, now) == State::Irrelevant;
-            let may_go = pressure.spares_unknown() || irrelevant && pressure.under_attack;
+            let may_go = pressure.spares_unknown()
+                || pressure.under_attack
+                    && self.state(path_shape(), &name, now) == State::Irrelevant;
             if !may_go {
                 return Decision::AsAsked(AsAsked::Unknown);
             }
@@ -400,12 +396,12 @@ impl Relevance {
         if query.pairs().count() > PAIRS_MAX {
             return None;
         }
-        let lasting_shape = Shape::of(query.path);
+        let lasting_shape = LazyCell::new(|| Shape::of(query.path));
         let mut left: Vec<&[u8]> = Vec::new();
         let mut open = None;
         for pair in query.pairs() {
             let name = pair.name();
-            if self.is_kept(lasting_shape, &name, &kept) {
+            if self.is_kept(&lasting_shape, &name, &kept) {
                 left.push(pair.raw);
             } else if open.is_none()
                 && likeness::is_plain_pair(pair.raw)
@@ -446,7 +442,7 @@ impl Relevance {
             without,
             pair: with,
             key,
-            lasting_shape,
+            lasting_shape: *lasting_shape,
             name,
             by,
         })
@@ -531,15 +527,20 @@ impl Relevance {
         }
     }
 
-    fn is_kept(&self, lasting_shape: Shape, name: &[u8], kept: &impl Fn(&[u8]) -> bool) -> bool {
+    fn is_kept(
+        &self,
+        lasting_shape: &impl Deref<Target = Shape>,
+        name: &[u8],
+        kept: &impl Fn(&[u8]) -> bool,
+    ) -> bool {
         self.all_relevant
             || self.all_linked
             || shape::has_role(name)
             || names_secret(name)
             || kept(name)
             || self.linked.contains(&self.secret.hash_one(name))
-            || self.closed_shapes.contains(&lasting_shape.bits())
-            || self.relevant.contains(&self.key(lasting_shape, name))
+            || !self.closed_shapes.is_empty() && self.closed_shapes.contains(&lasting_shape.bits())
+            || !self.relevant.is_empty() && self.relevant.contains(&self.key(**lasting_shape, name))
     }
 
     fn key(&self, path_shape: Shape, name: &[u8]) -> u64 {
@@ -743,9 +744,14 @@ fn percent_decode(raw: &[u8]) -> Vec<u8> {
 }
 
 fn names_secret(name: &[u8]) -> bool {
-    SECRET_NAMES.iter().any(|secret| {
-        name.windows(secret.len())
-            .any(|part| part.eq_ignore_ascii_case(secret.as_bytes()))
+    name.iter().enumerate().any(|(at, letter)| {
+        let rest = &name[at..];
+        secret_names(letter.to_ascii_lowercase())
+            .iter()
+            .any(|secret| {
+                rest.get(..secret.len())
+                    .is_some_and(|part| part.eq_ignore_ascii_case(secret.as_bytes()))
+            })
     })
 }
 

@@ -44,12 +44,9 @@ pub(crate) fn question<'a>(
     site: SiteId,
     target: &'a str,
     reading: &Reading,
-    asker: Asker,
 ) -> Option<Question<'a>> {
     let forms = &running.search_forms[site];
-    let may_be_shown = asker.format == Format::Html
-        && reading.standing <= Standing::Unsure
-        && reading.may_fetch_for_all();
+    let may_be_shown = reading.standing <= Standing::Unsure && reading.may_fetch_for_all();
     if forms.is_empty() || !may_be_shown {
         return None;
     }
@@ -83,8 +80,10 @@ pub(crate) fn before(
     let shared = &client.shard.shared;
     let question = of_reader(client, asked, target, asker).filter(|question| !question.live)?;
     let key = read::key(&shared.cache, asked);
-    let needs_origin = reduced::pressure(asked.state(), &asked.ask(), UnixMillis::now()).starved
-        && serve::needs_origin(&shared.cache, &key, fields, &asked.reading, asked.site());
+    let now = UnixMillis::now();
+    let of = (&asked.reading, asked.site());
+    let needs_origin = reduced::pressure(asked.state(), &asked.ask(), now).starved
+        && serve::needs_origin(&shared.cache, &key, fields, of, now);
     needs_origin.then(|| response(client, asked, &question, asker))?
 }
 
@@ -116,7 +115,10 @@ fn of_reader<'a>(
     target: &'a PathAndQuery,
     asker: Asker,
 ) -> Option<Question<'a>> {
-    if asked.class == Class::Staff || client.shard.shared.bypassed() {
+    let is_answered = asker.format == Format::Html
+        && asked.class != Class::Staff
+        && !client.shard.shared.bypassed();
+    if !is_answered {
         return None;
     }
     question(
@@ -124,7 +126,6 @@ fn of_reader<'a>(
         asked.site_id,
         target.as_str(),
         &asked.reading,
-        asker,
     )
 }
 

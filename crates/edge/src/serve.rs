@@ -28,7 +28,7 @@ use crate::fields::Fields;
 use crate::forward;
 use crate::head::{ClientFault, Framing, Head};
 use crate::origin::OriginError;
-use crate::pages::{Asker, Page, Prebuilt};
+use crate::pages::{Asker, Format, Page, Prebuilt};
 use crate::pass::{self, PassError};
 use crate::place::Place;
 use crate::plan::{Language, Site, SiteId};
@@ -36,6 +36,7 @@ use crate::profile::{AsSent, Reading, Standing, Target};
 use crate::purging;
 use crate::read;
 use crate::reduced;
+use crate::search::Question;
 use crate::searching;
 use crate::shard::{Running, Shard};
 use crate::upgrade::Upgrade;
@@ -310,9 +311,10 @@ fn spared_at_once(
         group: Group::of(address),
         deadline: READER_DEADLINE,
     };
-    let pressure = reduced::pressure(state, &ask, UnixMillis::now());
+    let now = UnixMillis::now();
+    let pressure = reduced::pressure(state, &ask, now);
     // In calm no more than this is asked.
-    if !pressure.under_attack || !needs_origin(&shared.cache, key, head, reading, plan) {
+    if !pressure.under_attack || !needs_origin(&shared.cache, key, head, (reading, plan), now) {
         return None;
     }
     let page = Identity {
@@ -326,12 +328,15 @@ fn spared_at_once(
     if shared.saved.has_copy(plan, &page) {
         return None;
     }
-    let asker = Asker::of(head, plan.language);
-    let question = searching::question(running, site, head.target, reading, asker);
-    let found = |question| searching::results(state, question, head.host, asker).map(Spared::Found);
+    let question = searching::question(running, site, head.target, reading)
+        .map(|question| (question, Asker::of(head, plan.language)))
+        .filter(|(_, asker)| asker.format == Format::Html);
+    let found = |(question, asker): &(Question<'_>, Asker)| {
+        searching::results(state, question, head.host, *asker).map(Spared::Found)
+    };
     if pressure.starved
-        && let Some(question) = question.as_ref().filter(|question| !question.live)
-        && let Some(found) = found(question)
+        && let Some(asked) = question.as_ref().filter(|(question, _)| !question.live)
+        && let Some(found) = found(asked)
     {
         return Some(found);
     }
@@ -340,6 +345,7 @@ fn spared_at_once(
         (plan, state),
         (method, reading, head),
         pressure,
+        now,
         connection_line(head, head.keep_alive),
         out,
     );
@@ -355,7 +361,7 @@ fn spared_at_once(
     Some(
         question
             .as_ref()
-            .filter(|question| question.live)
+            .filter(|(question, _)| question.live)
             .and_then(found)
             .unwrap_or(Spared::TurnedAway(ask.group)),
     )
@@ -366,15 +372,15 @@ pub(crate) fn needs_origin<F: Fields + ?Sized>(
     cache: &Cache,
     key: &KeyRef<'_>,
     head: &F,
-    reading: &Reading,
-    site: &Site,
+    (reading, site): (&Reading, &Site),
+    now: UnixMillis,
 ) -> bool {
     let shown = if reading.standing == Standing::Unsure {
         reading.as_anybody()
     } else {
         *reading
     };
-    cache.needs_origin(key, &shown.sent(&site.profile, head), UnixMillis::now())
+    cache.needs_origin(key, &shown.sent(&site.profile, head), now)
 }
 
 fn stored_at_once(

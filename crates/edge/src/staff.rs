@@ -205,12 +205,11 @@ impl StaffSessions {
 
     /// Does this `Cookie` line carry a session the origin gave to staff?
     pub fn is_staff(&self, cookie: &[u8], now: UnixMillis) -> bool {
-        let mut sessions = None;
+        let sessions = self.sessions.load();
+        if sessions.is_empty() {
+            return false;
+        }
         for (name, value) in session_cookies(cookie).take(LOOKUPS_MAX) {
-            let sessions = sessions.get_or_insert_with(|| self.sessions.load());
-            if sessions.is_empty() {
-                return false;
-            }
             let Some(session) = sessions.get(&self.mark(name, value)) else {
                 continue;
             };

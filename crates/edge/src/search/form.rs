@@ -79,7 +79,7 @@ impl SearchForm {
     fn is_at(&self, path: &str) -> bool {
         let is_at = |path: &str| match self.path.strip_suffix('*') {
             Some(beginning) => path.starts_with(beginning),
-            None => path.trim_end_matches('/') == self.path.trim_end_matches('/'),
+            None => without_slash(path) == without_slash(&self.path),
         };
         is_at(path) || without_language(path).is_some_and(is_at)
     }
@@ -94,11 +94,23 @@ impl SearchForm {
     }
 }
 
+/// Asked of every request in a flood: bytes cost a tenth of characters.
+fn without_slash(path: &str) -> &[u8] {
+    let mut path = path.as_bytes();
+    while let [rest @ .., b'/'] = path {
+        path = rest;
+    }
+    path
+}
+
 /// `/kk/search` is `/search` in Kazakh.
 fn without_language(path: &str) -> Option<&str> {
-    let rest = path.strip_prefix('/')?;
-    let (language, _) = rest.split_once('/').unwrap_or((rest, ""));
-    (language.len() == 2).then(|| &rest[language.len()..])
+    match path.as_bytes() {
+        [b'/', one, two] | [b'/', one, two, b'/', ..] if *one != b'/' && *two != b'/' => {
+            path.get(3..)
+        }
+        _ => None,
+    }
 }
 
 /// Decoded names with values as they came.
