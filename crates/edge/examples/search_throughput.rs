@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use saqta_edge::clock::UnixMillis;
+use saqta_edge::pages::{Asker, Format};
 use saqta_edge::plan::Language;
 use saqta_edge::search::{
     HITS_PER_PAGE, PutError, Question, Saved, Search, SearchForm, Share, Unanswered, page,
@@ -127,9 +128,14 @@ fn answers(search: &Search) {
     given("a page of results, no two alike", 200, |number| {
         answer(search, &forms, &format!("/?s=алматы+сөз{}", number % 5_000))
     });
-    given("a page of results asked for again", ROUNDS, |_| {
+    given("a page of results, the same words", ROUNDS, |_| {
         answer(search, &forms, "/?s=алматы+сөз1")
     });
+    given(
+        "a page of results, a made-up word beside",
+        ROUNDS,
+        |number| answer(search, &forms, &format!("/?s=алматы+zzz{number}")),
+    );
 }
 
 /// Beyond the share nothing is given: only what is given is timed.
@@ -183,8 +189,16 @@ fn forms() -> [SearchForm; 1] {
 
 fn answer(search: &Search, forms: &[SearchForm], target: &str) -> Result<usize, Unanswered> {
     let question = Question::of(forms, target).ok_or(Unanswered::NothingStored)?;
-    let page = search.answer(&question, "a.kz", Language::Kazakh, NOW)?;
+    let page = search.answer(&question, "a.kz", asker(Language::Kazakh, true), NOW)?;
     Ok(page.body().len())
+}
+
+fn asker(language: Language, packed: bool) -> Asker {
+    Asker {
+        language,
+        format: Format::Html,
+        packed,
+    }
 }
 
 fn write_pages(search: &Search, folder: &std::path::Path) -> std::io::Result<()> {
@@ -238,7 +252,7 @@ fn write_pages(search: &Search, folder: &std::path::Path) -> std::io::Result<()>
     ] {
         if let Some(question) = Question::of(&forms, target) {
             for _ in 0..1_000 {
-                if let Ok(page) = search.answer(&question, "a.kz", language, NOW) {
+                if let Ok(page) = search.answer(&question, "a.kz", asker(language, false), NOW) {
                     std::fs::write(folder.join(format!("{name}.html")), page.body())?;
                     println!(
                         "{name}: {} bytes, about {HITS_PER_PAGE} results",

@@ -47,6 +47,7 @@ mod searching;
 mod serve;
 mod shard;
 pub mod shareable;
+mod splice;
 pub mod staff;
 pub mod stats;
 mod tap;

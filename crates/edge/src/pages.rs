@@ -17,6 +17,7 @@
 mod words;
 
 use std::io::Write;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -189,14 +190,15 @@ impl Asker {
 #[derive(Debug)]
 pub struct Prebuilt {
     status: StatusCode,
-    fields: HeaderMap,
+    fields: Arc<HeaderMap>,
     head: Bytes,
     body: Bytes,
 }
 
 impl Prebuilt {
     /// `fields`: without `Content-Length`.
-    pub(crate) fn new(status: StatusCode, fields: HeaderMap, body: Bytes) -> Self {
+    pub(crate) fn new(status: StatusCode, fields: impl Into<Arc<HeaderMap>>, body: Bytes) -> Self {
+        let fields = fields.into();
         let mut head = format!(
             "HTTP/1.1 {} {}\r\n",
             status.as_u16(),
@@ -235,7 +237,7 @@ impl Prebuilt {
     pub fn response(&self) -> Response<Body> {
         let mut response = Response::new(Body::full(self.body.clone()));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.fields.clone();
+        *response.headers_mut() = HeaderMap::clone(&self.fields);
         response
     }
 }
@@ -730,7 +732,7 @@ mod tests {
             let response = pages.response(page, asker);
             assert_eq!(
                 (response.status(), response.headers()),
-                (page.status(), &built.fields)
+                (page.status(), &*built.fields)
             );
         }
     }

@@ -36,6 +36,8 @@ pub struct Plan {
     pub disk_cache_bytes_max: u64,
     /// Of the always-online copies, all sites together, each an equal part. 0: none are kept.
     pub saved_bytes_max: u64,
+    /// What the machine's line carries, in megabits a second. Searches answered from the copy may have half of it.
+    pub line_mbit: u32,
     /// Pass requests through the RFC cache only: no admission, no stale or reduced answers.
     pub bypass: bool,
 }

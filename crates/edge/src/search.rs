@@ -7,9 +7,9 @@
 //!
 //! Three rules. *Words are nobody's business*: what a reader looks for is never logged, counted or written; the index is of pages alone and
 //! lies in memory, so no file exists that a word could be in; it is filled again from the stored copies after a start. *Readers come
-//! first*: all searches together have a share of one core and of the line (`share`), beyond which the waiting page is given; an answer
-//! already made for the same words costs next to no time, and counts for the line alone. *A forgotten page is forgotten at once*, in the queue, in
-//! the index and in made answers.
+//! first*: all searches together have a share of one core and of the line (`share`), beyond which the waiting page is given; with a list
+//! already made for the same words an answer costs next to no time, and counts for the line alone. *A forgotten page is forgotten at once*, in
+//! the queue, in the index and in made lists.
 //!
 //! `form` recognises a search → `index` finds (`text`, `kazakh`: words and what they are found by) → `results` is the page. `page` reads
 //! what is put in. Pages are read and put in by a thread of its own, which rests longer than it works: an index that is a minute
@@ -39,16 +39,16 @@ use tokio::time::Instant;
 pub use form::{FORMS_MAX, Question, SearchForm, WORDS_CHARS_MAX};
 pub use index::{Found, HITS_MAX, Hits, INDEX_BYTES_MAX, PAGES_MAX, QUERY_WORDS_MAX};
 pub use results::HITS_PER_PAGE;
-pub use share::{BYTES_PER_S, PERCENT, Share};
+pub use share::{LINE_MBIT_DEFAULT, LINE_PERCENT, PERCENT, Share};
 pub use text::Passage;
 
 use crate::background::{self, Nice};
 use crate::clock::UnixMillis;
-use crate::pages::Prebuilt;
+use crate::pages::{Asker, Prebuilt};
 use crate::plan::Language;
 use index::{Index, Query, Rewrite};
 use page::HTML_BYTES_MAX;
-use results::Results;
+use results::{Listed, ToList};
 use text::Stems;
 
 /// Pages that wait to be read. A newsroom publishes a few an hour; after a start, whoever fills the index waits for room.
@@ -58,12 +58,12 @@ pub const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Longer URLs are not links a reader follows.
 const URL_BYTES_MAX: usize = 2_048;
 
-/// Answers kept for whoever asks the same.
-const ANSWERS_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// Of the 12 KB that a page with ten results has.
-const ANSWERS_EXPECTED: usize = 350;
+/// Lists of results kept for whoever asks for the same words.
+const LISTS_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Of the 10 KB that one of ten results has, packed and not.
+const LISTS_EXPECTED: usize = 800;
 /// An article published meanwhile is missed for no longer than that.
-const ANSWER_KEPT: Duration = Duration::from_secs(60);
+const LIST_KEPT: Duration = Duration::from_secs(60);
 
 /// The reading thread rests this many times as long as it worked: a quarter of one core at most.
 pub const REST: u32 = 3;
@@ -117,9 +117,9 @@ struct Inner {
     index: RwLock<Index>,
     queue: Mutex<Queue>,
     changed: Condvar,
-    answers: Cache<u64, Arc<Answer>, ByBytes>,
+    lists: Cache<u64, Arc<Listed>, ByBytes>,
     share: Arc<Share>,
-    /// How many pages were taken out so far; answers made before the last are not given any more.
+    /// How many pages were taken out so far; lists made before the last are not given any more.
     taken_out: AtomicU64,
     answered: AtomicU64,
     answered_again: AtomicU64,
@@ -145,23 +145,13 @@ impl Queue {
     }
 }
 
-struct Answer {
-    made: UnixMillis,
-    taken_out: u64,
-    page: Arc<Prebuilt>,
-}
-
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<u64, Arc<Answer>> for ByBytes {
-    fn weight(&self, _: &u64, answer: &Arc<Answer>) -> u64 {
-        bytes(&answer.page) as u64
+impl Weighter<u64, Arc<Listed>> for ByBytes {
+    fn weight(&self, _: &u64, listed: &Arc<Listed>) -> u64 {
+        listed.bytes() as u64
     }
-}
-
-fn bytes(page: &Prebuilt) -> usize {
-    page.head().len() + page.body().len()
 }
 
 impl Search {
@@ -213,7 +203,7 @@ impl Search {
         // Which page that is, is not known any more.
         queue.in_hand = None;
         if inner.index_mut().forget_where(is_gone) > 0 {
-            inner.answers_are_old();
+            inner.lists_are_old();
         }
         drop(queue);
         inner.changed.notify_all();
@@ -232,54 +222,28 @@ impl Search {
     }
 
     /// The page of results. `host`: as the reader asked for it, with its port.
+    ///
+    /// # Errors
+    /// When nothing is stored, and beyond the share.
     pub fn answer(
         &self,
         question: &Question<'_>,
         host: &str,
-        language: Language,
+        asker: Asker,
         now: UnixMillis,
-    ) -> Result<Arc<Prebuilt>, Unanswered> {
+    ) -> Result<Prebuilt, Unanswered> {
         let inner = &self.inner;
-        let host = host.to_ascii_lowercase();
-        let key = inner.stems.hash((
-            (&question.words, question.page),
-            (question.path, &question.form.parameter, &question.form.with),
-            (&host, language as u8),
-        ));
-        let taken_out = inner.taken_out.load(Ordering::Acquire);
-        let start = Instant::now();
-        if let Some(answer) = inner.answers.get(&key)
-            && answer.taken_out == taken_out
-            && now.since(answer.made) < ANSWER_KEPT
-            && inner.share.allows_to_send(start)
-        {
-            inner.answered_again.fetch_add(1, Ordering::Relaxed);
-            inner.share.sent(bytes(&answer.page));
-            return Ok(Arc::clone(&answer.page));
-        }
-        if !inner.share.allows(start) {
-            inner.share_spent.fetch_add(1, Ordering::Relaxed);
-            return Err(Unanswered::ShareSpent);
-        }
-        let made = inner.make(question, &host, language, now);
-        inner.share.charge(start.elapsed());
-        let (page, found) = made.inspect_err(|why| {
-            let spent = u64::from(*why == Unanswered::ShareSpent);
-            inner.share_spent.fetch_add(spent, Ordering::Relaxed);
-        })?;
-        inner.share.sent(bytes(&page));
-        inner.answered.fetch_add(1, Ordering::Relaxed);
-        // Random words find nothing; keeping that would push out what readers do ask for.
-        if found {
-            let page = Arc::clone(&page);
-            let answer = Answer {
-                made: now,
-                taken_out,
-                page,
-            };
-            inner.answers.insert(key, Arc::new(answer));
-        }
-        Ok(page)
+        let answered = inner.answer(question, host, asker, now);
+        let counter = match &answered {
+            Ok(page) => {
+                inner.share.sent(page.head().len() + page.body().len());
+                &inner.answered
+            }
+            Err(Unanswered::ShareSpent) => &inner.share_spent,
+            Err(Unanswered::NothingStored) => return answered,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        answered
     }
 
     /// What is found, without a page around it and outside the share.
@@ -322,7 +286,7 @@ impl Inner {
             index: RwLock::default(),
             queue: Mutex::default(),
             changed: Condvar::new(),
-            answers: Cache::with_weighter(ANSWERS_EXPECTED, ANSWERS_BYTES_MAX, ByBytes),
+            lists: Cache::with_weighter(LISTS_EXPECTED, LISTS_BYTES_MAX, ByBytes),
             share,
             taken_out: AtomicU64::new(0),
             answered: AtomicU64::new(0),
@@ -366,48 +330,74 @@ impl Inner {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn make(
+    fn answer(
         &self,
         question: &Question<'_>,
         host: &str,
-        language: Language,
+        asker: Asker,
         now: UnixMillis,
-    ) -> Result<(Arc<Prebuilt>, bool), Unanswered> {
-        let query = Query::of(&self.stems, &question.words);
-        let index = self.index();
-        let saved = index.saved().ok_or(Unanswered::NothingStored)?;
-        let hits = index.search(&query, language, now);
-        if hits.total == 0 && !self.share.allows_to_send_nothing(Instant::now()) {
+    ) -> Result<Prebuilt, Unanswered> {
+        let start = Instant::now();
+        if !self.share.allows_to_send(start) {
             return Err(Unanswered::ShareSpent);
         }
+        let host = host.to_ascii_lowercase();
+        let taken_out = self.taken_out.load(Ordering::Acquire);
+        let index = self.index();
+        let saved = index.saved().ok_or(Unanswered::NothingStored)?;
+        let query = index.known(Query::of(&self.stems, &question.words));
+        if query.words().is_empty() && !self.share.allows_to_send_nothing(start) {
+            return Err(Unanswered::ShareSpent);
+        }
+        let (page, language) = (question.page, asker.language);
+        let key = self
+            .stems
+            .hash((query.words(), page, &host, language as u8));
+        let at_hand = self
+            .lists
+            .get(&key)
+            .filter(|listed| listed.taken_out == taken_out && now.since(listed.made) < LIST_KEPT);
+        if let Some(listed) = at_hand {
+            drop(index);
+            self.answered_again.fetch_add(1, Ordering::Relaxed);
+            return Ok(results::prebuilt(question, asker, &listed));
+        }
+        if !self.share.allows(start) {
+            return Err(Unanswered::ShareSpent);
+        }
+        let hits = index.search(&query, language, now);
         let newest = if hits.total == 0 {
             index.newest(language).to_vec()
         } else {
             Vec::new()
         };
         drop(index);
-        let results = Results {
-            question,
-            host,
+        let listed = Arc::new(Listed::of(&ToList {
+            host: &host,
             language,
             query: &query,
+            page,
             hits: &hits,
             newest: &newest,
             saved,
-        };
-        let page = results::prebuilt(&results);
-        Ok((Arc::new(page), hits.total > 0))
+            taken_out,
+            now,
+        }));
+        self.lists.insert(key, Arc::clone(&listed));
+        let answer = results::prebuilt(question, asker, &listed);
+        self.share.charge(start.elapsed());
+        Ok(answer)
     }
 
     fn take_out(&self, key: u64) {
         if self.index_mut().forget(key) {
-            self.answers_are_old();
+            self.lists_are_old();
         }
     }
 
-    fn answers_are_old(&self) {
+    fn lists_are_old(&self) {
         self.taken_out.fetch_add(1, Ordering::Release);
-        self.answers.clear();
+        self.lists.clear();
     }
 
     fn read_pages(&self, rest: u32) {
@@ -504,6 +494,7 @@ fn is_followable(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pages::Format;
     use Language::{English, Russian};
 
     const NOW: UnixMillis = UnixMillis(1_795_564_800_000);
@@ -530,10 +521,18 @@ mod tests {
         }]
     }
 
+    fn asker(language: Language) -> Asker {
+        Asker {
+            language,
+            format: Format::Html,
+            packed: false,
+        }
+    }
+
     fn ask(search: &Search, target: &str, now: UnixMillis) -> Result<String, Unanswered> {
         let forms = forms();
         let question = Question::of(&forms, target).unwrap();
-        let page = search.answer(&question, "a.kz", Russian, now)?;
+        let page = search.answer(&question, "a.kz", asker(Russian), now)?;
         Ok(String::from_utf8(page.body().to_vec()).unwrap())
     }
 
@@ -566,7 +565,7 @@ mod tests {
         );
         // Whoever asked a moment ago gets the same; a minute later it is looked for again.
         assert_eq!(ask(&search, "/?s=суда", NOW), Ok(page.clone()));
-        let later = NOW.plus(ANSWER_KEPT);
+        let later = NOW.plus(LIST_KEPT);
         assert!(
             !ask(&search, "/?s=суда", later)
                 .unwrap()
@@ -624,10 +623,40 @@ mod tests {
         let stats = search.stats();
         assert_eq!(
             (stats.answered, stats.answered_again, stats.share_spent),
-            (1, 100, 100)
+            (101, 100, 100)
         );
         share.sent(1024 * 1024 * 1024);
         assert_eq!(ask(&search, "/?s=слово", NOW), Err(Unanswered::ShareSpent));
+    }
+
+    /// What floods are made of: a word of the news, and something nobody has ever written.
+    #[tokio::test(start_paused = true)]
+    async fn what_no_page_has_changes_the_question_and_not_the_list() {
+        let (search, share) = search();
+        search.put(saved("/1", "<h1>Первое слово</h1>")).unwrap();
+        search.put(saved("/2", "<h1>Второе</h1>")).unwrap();
+        search.wait_until_read();
+        let list =
+            |page: &str| page[page.find("<ol").unwrap()..page.find("</ol>").unwrap()].to_owned();
+        let known = ask(&search, "/?s=слово", NOW).unwrap();
+        share.charge(Duration::from_secs(3_600));
+        for n in 0..100 {
+            let page = ask(&search, &format!("/?s=слово+zzz{n}"), NOW).unwrap();
+            assert_eq!(list(&page), list(&known));
+            assert!(page.contains(&format!("«слово zzz{n}»")), "{page}");
+            assert!(page.contains(&format!("zzz{n}&amp;saqta-live=1")), "{page}");
+        }
+        assert_eq!(search.stats().answered_again, 100);
+        // Words that some page has are another question.
+        assert_eq!(
+            ask(&search, "/?s=слово+второе", NOW),
+            Err(Unanswered::ShareSpent)
+        );
+        search.forget("/1");
+        assert_eq!(
+            ask(&search, "/?s=слово+zzz", NOW),
+            Err(Unanswered::ShareSpent)
+        );
     }
 
     #[test]
@@ -687,7 +716,9 @@ mod tests {
             ("b.kz", Russian, "href=\"https://a.kz/1\"", "не отвечает"),
         ];
         for (host, language, link, words) in table {
-            let page = search.answer(&question, host, language, NOW).unwrap();
+            let page = search
+                .answer(&question, host, asker(language), NOW)
+                .unwrap();
             let page = String::from_utf8(page.body().to_vec()).unwrap();
             assert!(page.contains(link) && page.contains(words), "{page}");
         }

@@ -8,7 +8,6 @@
 //! what is public, on purpose: an address with a value of a reader's own in it would be shown to all others.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Response, StatusCode, header};
@@ -59,13 +58,13 @@ pub(crate) fn results(
     question: &Question<'_>,
     host: &str,
     asker: Asker,
-) -> Option<Arc<Prebuilt>> {
+) -> Option<Prebuilt> {
     let host = without_port(host);
     let host = host.strip_suffix('.').unwrap_or(host);
     state
         .search
         .as_ref()?
-        .answer(question, host, asker.language, UnixMillis::now())
+        .answer(question, host, asker, UnixMillis::now())
         .ok()
 }
 

@@ -280,7 +280,7 @@ enum Spared {
     /// The copy of the page it is most likely of.
     Reduced(Bytes),
     /// What the stored pages hold of what was searched for.
-    Found(Arc<Prebuilt>),
+    Found(Prebuilt),
     /// Admission turns it away now. Under a flood most requests end so, and at this price an attacker has to send ten times as many.
     TurnedAway(Group),
 }

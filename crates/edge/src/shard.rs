@@ -115,6 +115,7 @@ impl Running {
             || Arc::new(Share::new(Instant::now())),
             |before| Arc::clone(&before.search_share),
         );
+        search_share.set_line(plan.line_mbit);
         let search_forms: Vec<_> = plan
             .sites
             .iter()

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use saqta_edge::clock::UnixMillis;
+use saqta_edge::pages::{Asker, Format};
 use saqta_edge::plan::Language;
 use saqta_edge::search::{Question, Saved, Search, SearchForm, Share};
 use tokio::time::Instant;
@@ -44,12 +45,17 @@ fn no_file_is_opened_and_no_word_is_told() {
         parameter: "s".to_owned(),
         with: Vec::new(),
     }];
+    let asker = Asker {
+        language: Language::Kazakh,
+        format: Format::Html,
+        packed: true,
+    };
     let mut told = String::new();
     for round in 0..20 {
         for plant in PLANTS {
             let target = format!("/?s={plant}&saqta-page={round}");
             let question = Question::of(&forms, &target).unwrap();
-            if let Err(unanswered) = search.answer(&question, "a.kz", Language::Kazakh, NOW) {
+            if let Err(unanswered) = search.answer(&question, "a.kz", asker, NOW) {
                 told.push_str(&unanswered.to_string());
             }
             told.push_str(&format!("{:?}", search.stats()));

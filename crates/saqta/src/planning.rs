@@ -17,6 +17,7 @@ use saqta_edge::plan::{
 mod profile;
 
 use saqta_edge::profile::Profile;
+use saqta_edge::search::LINE_MBIT_DEFAULT;
 
 use crate::duration;
 use crate::host::{self, PlacedHost, shown, shown_plain};
@@ -53,6 +54,8 @@ const DISK_CACHE_GB_DEFAULT: u64 = 2;
 const SAVED_GB_DEFAULT: u64 = saqta_edge::keep::BYTES_MAX_DEFAULT / GIB;
 /// 64 TiB.
 const DISK_GB_MAX: i64 = 64 * 1024;
+/// Faster ones are not sold to one machine.
+const LINE_MBIT_MAX: i64 = 800_000;
 
 /// A lost SYN is sent again after 1 s and then after 2 more.
 const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(4);
@@ -101,6 +104,13 @@ pub(crate) fn plan(
         SAVED_GB_DEFAULT,
         0..=DISK_GB_MAX,
     );
+    let line_mbit = count(
+        problems_found,
+        "line_mbit",
+        settings.line_mbit,
+        LINE_MBIT_DEFAULT,
+        1..=LINE_MBIT_MAX,
+    );
     let limits = limits(settings.limits, problems_found);
     let mut listen: Vec<SocketAddr> = listen.into_iter().map(|(address, _)| address).collect();
     if let Some(running) = running {
@@ -139,6 +149,7 @@ pub(crate) fn plan(
         cache_bytes_max: cache_mb * MIB,
         disk_cache_bytes_max: disk_cache_gb * GIB,
         saved_bytes_max: saved_gb * GIB,
+        line_mbit,
         bypass: false,
     })
 }

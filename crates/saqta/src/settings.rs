@@ -55,6 +55,8 @@ pub struct Settings {
     pub disk_cache_gb: Option<Written<i64>>,
     /// Disk for the always-online copies, in GiB, all sites together.
     pub saved_gb: Option<Written<i64>>,
+    /// What the machine's line carries, in megabits a second.
+    pub line_mbit: Option<Written<i64>>,
     pub limits: LimitsSettings,
     pub sites: Vec<SiteSettings>,
 }
@@ -188,6 +190,7 @@ const TOP_KEYS: &[&str] = &[
     "cache_mb",
     "disk_cache_gb",
     "saved_gb",
+    "line_mbit",
     "limits",
     "site",
 ];
@@ -387,6 +390,7 @@ fn settings(mut top: Section<'_, '_>) -> Settings {
         cache_mb: top.whole_number("cache_mb"),
         disk_cache_gb: top.whole_number("disk_cache_gb"),
         saved_gb: top.whole_number("saved_gb"),
+        line_mbit: top.whole_number("line_mbit"),
         limits: top
             .table("limits", "[limits]", LIMITS_KEYS)
             .map(limits)

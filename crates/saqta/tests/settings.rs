@@ -56,6 +56,7 @@ shards = 3
 refuse = ["203.0.113.0/24", "2001:db8::1"]
 trust_forwarded = "10.0.0.1"
 cache_mb = 64
+line_mbit = 100
 [limits]
 connections_max = 100
 connections_per_address_max = 50
@@ -104,8 +105,13 @@ origin = "http://[::1]:9/"
         ["0.0.0.0:80".parse().unwrap(), "[::]:80".parse().unwrap()]
     );
     assert_eq!(
-        (plan.shards, plan.cache_bytes_max, plan.any_host),
-        (3, 64 << 20, Some(1))
+        (
+            plan.shards,
+            plan.cache_bytes_max,
+            plan.line_mbit,
+            plan.any_host,
+        ),
+        (3, 64 << 20, 100, Some(1))
     );
     assert_eq!(
         plan.refuse.0,
@@ -210,7 +216,7 @@ const ABOVE_THE_SITE: &[(&str, &str)] = &[
     ),
     (
         "zzzzzzzz = 1",
-        "f:1: `zzzzzzzz` is not a setting of the top of the file\n    take it out; the top of the file knows: listen, shards, refuse, trust_forwarded, cache_mb, disk_cache_gb, saved_gb, limits, site\n",
+        "f:1: `zzzzzzzz` is not a setting of the top of the file\n    take it out; the top of the file knows: listen, shards, refuse, trust_forwarded, cache_mb, disk_cache_gb, saved_gb, line_mbit, limits, site\n",
     ),
     (
         "limits = 3",
@@ -235,6 +241,10 @@ const ABOVE_THE_SITE: &[(&str, &str)] = &[
     (
         "cache_mb = 0",
         "f:1: `cache_mb` is 0; it goes from 1 to 1048576\n    write cache_mb = 1, or leave it out\n",
+    ),
+    (
+        "line_mbit = 0",
+        "f:1: `line_mbit` is 0; it goes from 1 to 800000\n    write line_mbit = 1, or leave it out\n",
     ),
     // Listening.
     (
@@ -674,7 +684,7 @@ const AGAIN: &[(&str, &str, &str)] = &[
         "f:1: `cache_mb` is 0; it goes from 1 to 1048576\n    write cache_mb = 1, or leave it out\n\
          f:2: \"80\" is not an address with a port\n    write 0.0.0.0:80 to be reachable from everywhere, 127.0.0.1:80 from this machine only\n\
          f:4: `shards` is now 3; what runs has 2\n    restart Saqta to change it, or write shards = 2 and reload\n\
-         f:5: `x` is not a setting of the top of the file\n    take it out; the top of the file knows: listen, shards, refuse, trust_forwarded, cache_mb, disk_cache_gb, saved_gb, limits, site\n",
+         f:5: `x` is not a setting of the top of the file\n    take it out; the top of the file knows: listen, shards, refuse, trust_forwarded, cache_mb, disk_cache_gb, saved_gb, line_mbit, limits, site\n",
     ),
 ];
 

@@ -47,6 +47,7 @@ fn shard() -> Rc<Shard> {
         cache_bytes_max: 1024 * 1024,
         disk_cache_bytes_max: 0,
         saved_bytes_max: 0,
+        line_mbit: 1_000,
         bypass: false,
     };
     let cache = Cache::new(1, plan.cache_bytes_max).unwrap();

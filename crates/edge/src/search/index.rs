@@ -279,6 +279,17 @@ impl Index {
         newest.into_iter().cloned().collect()
     }
 
+    /// The query without the words that no page has: they change nothing of what is found.
+    pub(super) fn known(&self, mut query: Query) -> Query {
+        query.words.retain(|terms| {
+            [Some(terms.first), terms.other]
+                .into_iter()
+                .flatten()
+                .any(|term| self.lists.get(&term).is_some_and(|list| list.entries > 0))
+        });
+        query
+    }
+
     pub(super) fn search(&self, query: &Query, language: Language, now: UnixMillis) -> Hits {
         let pages = self.pages();
         let mut words: Vec<(usize, u32, [Option<&List>; 2])> = query

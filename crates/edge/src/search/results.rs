@@ -3,14 +3,16 @@
 //! What a reader needs to know first is that this is not the site's own search, and of when the copy is; then what was found; and at the end
 //! a way on, whatever was found. It asks for nothing, as all our own pages; only the form may be sent, to the site itself. The words
 //! come from a stranger and the titles from a CMS: both are escaped in the one place where text enters the page.
+//!
+//! A flood asks for the same words with something made up beside each: what no page has changes the heading and the links, not the list, and
+//! the list is made and packed once ([`Listed`]).
 
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -20,8 +22,9 @@ use super::page::LOCAL_TIME;
 use super::text::Passage;
 use crate::cache::status::CacheStatus;
 use crate::clock::UnixMillis;
-use crate::pages::{self, Prebuilt};
+use crate::pages::{self, Asker, Prebuilt};
 use crate::plan::Language::{self, English, Kazakh, Russian};
+use crate::splice::{self, Packed, Piece};
 
 /// Two or three screens of a phone.
 pub const HITS_PER_PAGE: usize = 10;
@@ -33,21 +36,161 @@ const STYLE_HASH: &str = "ese3LnEqKv6RHkBBIibR8fXSYqkJsmSvs8nijzB6TTo=";
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// All that the page says.
-pub(super) struct Results<'a> {
-    pub(super) question: &'a Question<'a>,
+/// What many answers have in common: what the words found that any page has.
+pub(super) struct Listed {
+    pub(super) made: UnixMillis,
+    /// [`super::Inner::taken_out`] when it was made.
+    pub(super) taken_out: u64,
+    found: usize,
+    /// The page of results that this is, and the last.
+    at: usize,
+    last: usize,
+    /// What is said before the list.
+    note: Packed,
+    list: Packed,
+}
+
+pub(super) struct ToList<'a> {
     /// The host the reader asked: links to it need not name it.
     pub(super) host: &'a str,
     pub(super) language: Language,
     pub(super) query: &'a Query,
+    /// The first is 0.
+    pub(super) page: usize,
     pub(super) hits: &'a Hits,
     /// Instead, when there are no hits.
     pub(super) newest: &'a [Arc<Found>],
     /// When the newest copy was made.
     pub(super) saved: UnixMillis,
+    pub(super) taken_out: u64,
+    pub(super) now: UnixMillis,
 }
 
-pub(super) fn prebuilt(results: &Results<'_>) -> Prebuilt {
+impl Listed {
+    pub(super) fn of(to_list: &ToList<'_>) -> Self {
+        let (hits, said) = (to_list.hits, said(to_list.language));
+        // A page beyond the last is the last.
+        let last = hits.best.len().saturating_sub(1) / HITS_PER_PAGE;
+        let at = to_list.page.min(last);
+        let mut note = String::new();
+        if hits.total > 0 {
+            write(
+                &mut note,
+                format_args!("<p class=\"soft\">{} {}</p>\n", said.found, hits.total),
+            );
+        }
+        write(
+            &mut note,
+            format_args!(
+                "<p class=\"note\">{} {} {}.<br>",
+                said.busy,
+                if hits.total > 0 {
+                    said.copy
+                } else {
+                    said.searched
+                },
+                date(to_list.saved, to_list.language, true),
+            ),
+        );
+        let mut page = String::with_capacity(8 * 1024);
+        if hits.total > 0 {
+            let first = at * HITS_PER_PAGE;
+            let shown = &hits.best[first..hits.best.len().min(first + HITS_PER_PAGE)];
+            list(&mut page, "found", to_list, shown);
+        } else if !to_list.newest.is_empty() {
+            write(
+                &mut page,
+                format_args!("<p class=\"more\">{}</p>\n", said.newest),
+            );
+            list(&mut page, "newest", to_list, to_list.newest);
+        }
+        Self {
+            made: to_list.now,
+            taken_out: to_list.taken_out,
+            found: hits.total,
+            at,
+            last,
+            note: Packed::new(note),
+            list: Packed::new(page),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.note.bytes() + self.list.bytes()
+    }
+}
+
+pub(super) fn prebuilt(question: &Question<'_>, asker: Asker, listed: &Listed) -> Prebuilt {
+    let said = said(asker.language);
+    let asked = &question.words;
+    let heading = if asked.is_empty() {
+        said.empty.to_owned()
+    } else {
+        let (open, close) = said.quotes;
+        format!("{} {open}{}{close}", said.results, escaped(asked))
+    };
+    let again = again(question);
+    let mut top = format!("<title>{heading}</title>\n</head>\n<body>\n<main>\n");
+    form(&mut top, question, &said);
+    write(&mut top, format_args!("<h1>{heading}</h1>\n"));
+    let mut way_to_the_site = format!(
+        "<a href=\"{again}&amp;{LIVE_PARAMETER}=1\">{}</a></p>\n",
+        said.live
+    );
+    if listed.found == 0 && !asked.is_empty() {
+        write(
+            &mut way_to_the_site,
+            format_args!("<p>{} {}</p>\n", said.nothing, said.other_words),
+        );
+    }
+    let mut end = String::new();
+    ways(&mut end, &again, listed, &said);
+    end.push_str("</main>\n</body>\n</html>\n");
+    let shared = &SHARED[asker.language as usize];
+    let pieces = [
+        Piece::Shared(&shared.top),
+        Piece::Own(&top),
+        Piece::Shared(&listed.note),
+        Piece::Own(&way_to_the_site),
+        Piece::Shared(&listed.list),
+        Piece::Own(&end),
+    ];
+    let (fields, body) = if asker.packed {
+        (&shared.packed_fields, splice::gzip(&pieces))
+    } else {
+        (&shared.fields, splice::plain(&pieces))
+    };
+    Prebuilt::new(StatusCode::OK, Arc::clone(fields), body)
+}
+
+/// What all pages of results in one language have in common.
+struct Shared {
+    top: Packed,
+    fields: Arc<HeaderMap>,
+    packed_fields: Arc<HeaderMap>,
+}
+
+/// By language.
+static SHARED: LazyLock<[Shared; 3]> = LazyLock::new(|| {
+    [Kazakh, Russian, English].map(|language| {
+        let top = format!(
+            "<!doctype html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"referrer\" content=\"no-referrer\">\n<link rel=\"icon\" href=\"data:,\">\n<style>{STYLE}</style>\n",
+            pages::tag(language)
+        );
+        let fields = fields(language);
+        let mut packed_fields = fields.clone();
+        packed_fields.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        Shared {
+            top: Packed::new(top),
+            fields: Arc::new(fields),
+            packed_fields: Arc::new(packed_fields),
+        }
+    })
+});
+
+fn fields(language: Language) -> HeaderMap {
     let mut fields = HeaderMap::new();
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{STYLE_HASH}'; img-src data:; base-uri 'none'; form-action 'self'; \
@@ -55,7 +198,7 @@ pub(super) fn prebuilt(results: &Results<'_>) -> Prebuilt {
     );
     for (name, value) in [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CONTENT_LANGUAGE, pages::tag(results.language)),
+        (CONTENT_LANGUAGE, pages::tag(language)),
         (CACHE_CONTROL, "no-store"),
         (pages::ANSWER, "search"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -69,92 +212,7 @@ pub(super) fn prebuilt(results: &Results<'_>) -> Prebuilt {
     // Neither a stored response nor the origin's: the answer is made here.
     let status = CacheStatus::default().with_detail("search-copy");
     fields.insert(CACHE_STATUS, status.to_value());
-    Prebuilt::new(StatusCode::OK, fields, Bytes::from(html(results)))
-}
-
-fn html(results: &Results<'_>) -> String {
-    let said = said(results.language);
-    let asked = &results.question.words;
-    let heading = if asked.is_empty() {
-        said.empty.to_owned()
-    } else {
-        format!(
-            "{} {}{}{}",
-            said.results,
-            said.quotes.0,
-            escaped(asked),
-            said.quotes.1
-        )
-    };
-    let mut page = String::with_capacity(16 * 1024);
-    page.push_str("<!doctype html>\n<html lang=\"");
-    page.push_str(pages::tag(results.language));
-    page.push_str(
-        "\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"referrer\" content=\"no-referrer\">\n<title>",
-    );
-    page.push_str(&heading);
-    page.push_str("</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>");
-    page.push_str(STYLE);
-    page.push_str("</style>\n</head>\n<body>\n<main>\n");
-    form(&mut page, results.question, &said);
-    page.push_str("<h1>");
-    page.push_str(&heading);
-    page.push_str("</h1>\n");
-    let hits = results.hits;
-    if hits.total > 0 {
-        write(
-            &mut page,
-            format_args!("<p class=\"soft\">{} {}</p>\n", said.found, hits.total),
-        );
-    }
-    write(
-        &mut page,
-        format_args!(
-            "<p class=\"note\">{} {} {}.<br><a href=\"{}&amp;{LIVE_PARAMETER}=1\">{}</a></p>\n",
-            said.busy,
-            if hits.total > 0 {
-                said.copy
-            } else {
-                said.searched
-            },
-            date(results.saved, results.language, true),
-            again(results.question),
-            said.live
-        ),
-    );
-    if hits.total > 0 {
-        list(
-            &mut page,
-            "found",
-            results,
-            shown(hits, results.question.page),
-        );
-    } else {
-        if !asked.is_empty() {
-            write(
-                &mut page,
-                format_args!("<p>{} {}</p>\n", said.nothing, said.other_words),
-            );
-        }
-        if !results.newest.is_empty() {
-            write(
-                &mut page,
-                format_args!("<p class=\"more\">{}</p>\n", said.newest),
-            );
-            list(&mut page, "newest", results, results.newest);
-        }
-    }
-    ways(&mut page, results, &said);
-    page.push_str("</main>\n</body>\n</html>\n");
-    page
-}
-
-/// A page beyond the last is the last.
-fn shown(hits: &Hits, page: usize) -> &[Arc<Found>] {
-    let last = hits.best.len().saturating_sub(1) / HITS_PER_PAGE;
-    let first = page.min(last) * HITS_PER_PAGE;
-    &hits.best[first..hits.best.len().min(first + HITS_PER_PAGE)]
+    fields
 }
 
 fn form(page: &mut String, question: &Question<'_>, said: &Said) {
@@ -185,10 +243,10 @@ fn form(page: &mut String, question: &Question<'_>, said: &Said) {
     );
 }
 
-fn list(page: &mut String, kind: &str, results: &Results<'_>, found: &[Arc<Found>]) {
+fn list(page: &mut String, kind: &str, to_list: &ToList<'_>, found: &[Arc<Found>]) {
     write(page, format_args!("<ol class=\"{kind}\">\n"));
     for found in found {
-        let lang = if found.language == results.language {
+        let lang = if found.language == to_list.language {
             String::new()
         } else {
             format!(" lang=\"{}\"", pages::tag(found.language))
@@ -197,20 +255,20 @@ fn list(page: &mut String, kind: &str, results: &Results<'_>, found: &[Arc<Found
             page,
             format_args!(
                 "<li{lang}><h2><a href=\"{}\">",
-                escaped(link(&found.url, results.host))
+                escaped(link(&found.url, to_list.host))
             ),
         );
-        marked(page, results.query, &found.title);
+        marked(page, to_list.query, &found.title);
         page.push_str("</a></h2>");
         if !found.lead.as_str().is_empty() {
             page.push_str("<p>");
-            marked(page, results.query, &found.lead);
+            marked(page, to_list.query, &found.lead);
             page.push_str("</p>");
         }
         if let Some(published) = found.published {
             write(
                 page,
-                format_args!("<time>{}</time>", date(published, results.language, false)),
+                format_args!("<time>{}</time>", date(published, to_list.language, false)),
             );
         }
         page.push_str("</li>\n");
@@ -218,12 +276,8 @@ fn list(page: &mut String, kind: &str, results: &Results<'_>, found: &[Arc<Found
     page.push_str("</ol>\n");
 }
 
-fn ways(page: &mut String, results: &Results<'_>, said: &Said) {
-    let question = results.question;
-    let last = results.hits.best.len().saturating_sub(1) / HITS_PER_PAGE;
-    let at = question.page.min(last);
+fn ways(page: &mut String, again: &str, listed: &Listed, said: &Said) {
     page.push_str("<nav>\n");
-    let again = again(question);
     let mut way = |number: usize, words: &str| {
         write(
             page,
@@ -233,6 +287,7 @@ fn ways(page: &mut String, results: &Results<'_>, said: &Said) {
             ),
         );
     };
+    let (at, last) = (listed.at, listed.last);
     if at > 0 {
         way(at - 1, said.previous);
     }
@@ -243,7 +298,7 @@ fn ways(page: &mut String, results: &Results<'_>, said: &Said) {
         page,
         format_args!("<a href=\"/\">{}</a>\n</nav>\n", said.front),
     );
-    if at == last && results.hits.total > HITS_MAX {
+    if at == last && listed.found > HITS_MAX {
         write(page, format_args!("<p class=\"soft\">{}</p>\n", said.more));
     }
 }
@@ -504,6 +559,7 @@ mod tests {
     use super::super::form::SearchForm;
     use super::super::text::Stems;
     use super::*;
+    use crate::pages::Format;
 
     /// Terms of one are nothing to another.
     static STEMS: LazyLock<Stems> = LazyLock::new(Stems::default);
@@ -544,15 +600,25 @@ mod tests {
             page,
             live: false,
         };
-        let built = prebuilt(&Results {
-            question: &question,
+        let listed = Listed::of(&ToList {
             host: "a.kz",
             language,
             query: &Query::of(&STEMS, words),
+            page,
             hits,
             newest,
             saved: SAVED,
+            taken_out: 0,
+            now: SAVED,
         });
+        let asker = |packed| Asker {
+            language,
+            format: Format::Html,
+            packed,
+        };
+        let packed = prebuilt(&question, asker(true), &listed).response();
+        assert_eq!(packed.headers()["content-encoding"], "gzip");
+        let built = prebuilt(&question, asker(false), &listed);
         let response = built.response();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["cache-control"], "no-store");

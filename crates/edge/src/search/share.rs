@@ -13,8 +13,10 @@ use tokio::time::Instant;
 /// Of one core. Enough for 300 different searches a second in 20,000 pages (docs/decisions/0009), little enough to be missed by nobody.
 pub const PERCENT: u32 = 10;
 
-/// A fifteenth of the gigabit that a small newsroom rents, two thirds of the slowest line in use: 700 answers a second.
-pub const BYTES_PER_S: u32 = 8 * 1024 * 1024;
+/// Of the line: as much is left for readers. On a gigabit these are 13,000 answers a second.
+pub const LINE_PERCENT: u32 = 50;
+/// What a small newsroom rents.
+pub const LINE_MBIT_DEFAULT: u32 = 1_000;
 
 /// A few dozen readers at once, after a quiet while: this long a core, and this long the share of the line.
 const KEPT: Duration = Duration::from_millis(100);
@@ -41,12 +43,18 @@ impl Share {
     pub fn new(now: Instant) -> Self {
         let kept_nanos = i128::from(KEPT.as_nanos() as u64);
         let nanos_per_s = BILLION / 100 * i128::from(PERCENT);
-        let bytes_per_s = i128::from(BYTES_PER_S);
-        let bytes_kept = bytes_per_s * kept_nanos / BILLION;
+        let (bytes_per_s, bytes_kept) = of_line(LINE_MBIT_DEFAULT);
         Self {
             nanos: Mutex::new(Balance::new(nanos_per_s, kept_nanos, now)),
             bytes: Mutex::new(Balance::new(bytes_per_s, bytes_kept, now)),
         }
+    }
+
+    /// What the machine's line carries. What is owed stays owed.
+    pub fn set_line(&self, mbit_per_s: u32) {
+        let mut bytes = lock(&self.bytes);
+        (bytes.per_s, bytes.kept) = of_line(mbit_per_s);
+        bytes.kept *= BILLION;
     }
 
     /// Whether another search may begin.
@@ -73,6 +81,12 @@ impl Share {
     pub fn sent(&self, bytes: usize) {
         lock(&self.bytes).take(bytes as u128);
     }
+}
+
+/// Bytes a second, and of them what is kept.
+fn of_line(mbit_per_s: u32) -> (i128, i128) {
+    let per_s = i128::from(mbit_per_s) * 1_000_000 / 8 * i128::from(LINE_PERCENT) / 100;
+    (per_s, per_s * KEPT.as_nanos() as i128 / BILLION)
 }
 
 impl Balance {
@@ -128,17 +142,23 @@ mod tests {
     #[test]
     fn answers_of_a_flood_leave_most_of_the_line() {
         let start = Instant::now();
-        let share = Share::new(start);
-        let mut sent = 0;
-        for n in 0..100_000_u32 {
-            if share.allows_to_send(start + n * Duration::from_micros(100)) {
-                share.sent(12_000);
-                sent += 12_000_u64;
+        for mbit_per_s in [100, 500, LINE_MBIT_DEFAULT] {
+            let share = Share::new(start);
+            share.set_line(mbit_per_s);
+            let mut sent = 0;
+            for n in 0..1_000_000_u32 {
+                if share.allows_to_send(start + n * Duration::from_micros(10)) {
+                    share.sent(12_000);
+                    sent += 12_000_u64;
+                }
             }
+            // Half of it for ten seconds, and what is kept from before.
+            let most = u64::from(mbit_per_s) * 125_000 / 2 * 101 / 10 + 12_000;
+            let kept_of_the_default = u64::from(LINE_MBIT_DEFAULT - mbit_per_s) * 125_000 / 2 / 10;
+            assert!(sent <= most + kept_of_the_default, "{mbit_per_s}: {sent}");
+            assert!(sent >= most - 24_000, "{mbit_per_s}: {sent}");
+            assert!(!share.allows(start + Duration::from_secs(10)));
         }
-        let most = u64::from(BYTES_PER_S) * 101 / 10 + 12_000;
-        assert!(sent <= most && sent >= most - 24_000, "{sent}");
-        assert!(!share.allows(start + Duration::from_secs(10)));
     }
 
     #[test]

@@ -30,7 +30,7 @@ const LETTERS_MIN: usize = 60;
 pub(super) struct Term(pub(super) u64);
 
 /// What one word of a query may be found by: at most one of the two in any page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Terms {
     pub(super) first: Term,
     pub(super) other: Option<Term>,

@@ -186,6 +186,7 @@ pub fn plan(origin: SocketAddr) -> Plan {
         cache_bytes_max: 32 * 1024 * 1024,
         disk_cache_bytes_max: 0,
         saved_bytes_max: 0,
+        line_mbit: 1_000,
         bypass: false,
     }
 }

@@ -77,7 +77,9 @@ impl Judge {
 
     fn is_right(&mut self, answer: &Answer, page: &str, mark: &Mark) -> bool {
         if answer.own == OwnAnswer::Search {
-            return answer.encoding == Encoding::Identity && has_results(&answer.body);
+            self.unpacked.clear();
+            return unpack(&answer.body, answer.encoding, &mut self.unpacked)
+                && has_results(&self.unpacked);
         }
         if answer.encoding == Encoding::Identity {
             return mark.holds(&answer.body);
