@@ -265,7 +265,6 @@ pub fn judge(evidence: &Evidence<'_>) -> Outcome {
         readers: evidence.readers,
         over_capacity_ms: origin.over_capacity_ms,
         edge: evidence.edge.as_ref(),
-        attack_share: share(reached, attack.requests),
     };
     let expectations = expectations(evidence, &measures);
     let attackers_bytes_in = evidence.attackers.map_or(0, |books| books.bytes_in);
@@ -478,8 +477,6 @@ struct Measures<'a> {
     readers: &'a Books,
     over_capacity_ms: u64,
     edge: Option<&'a EdgeBook>,
-    /// Of the attack's requests, how many the origin was asked. What a server does not say counts as the attackers'.
-    attack_share: Option<f64>,
 }
 
 impl Measures<'_> {
@@ -502,14 +499,13 @@ impl Measures<'_> {
             return Some(leaked.sum::<u64>() as f64);
         }
         let book = group(self.readers, measure.of)?;
-        let served_share = share(book.attack.served, book.attack.requests);
         let sum = |stretches: &[&Tally], count: fn(&Tally) -> u64| {
             Some(stretches.iter().map(|tally| count(tally)).sum::<u64>() as f64)
         };
         let calm = [&book.warming, &book.calm];
         let whole = [&book.warming, &book.calm, &book.attack, &book.after];
         match measure.figure {
-            Figure::ServedShare => served_share,
+            Figure::ServedShare => share(book.attack.served, book.attack.requests),
             Figure::P99 => book.attack.p99_ms,
             Figure::P99Ratio => {
                 let calm = book.calm.p99_ms.filter(|calm| *calm > 0.0)?;
@@ -519,7 +515,6 @@ impl Measures<'_> {
             Figure::Refused => sum(&whole, |tally| tally.refused),
             Figure::Own => sum(&whole, |tally| tally.own),
             Figure::CalmUnserved => sum(&calm, |tally| tally.requests - tally.served),
-            Figure::FairRatio => Some(served_share? / self.attack_share.filter(|s| *s > 0.0)?),
             Figure::OverCapacity | Figure::Memory | Figure::Disk | Figure::Leaked => None,
         }
     }

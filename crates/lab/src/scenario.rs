@@ -416,8 +416,6 @@ pub enum Figure {
     Leaked,
     /// Answers of the whole drill with what is their reader's own: without any, nothing could have leaked.
     Own,
-    /// How many times likelier than an attacker's request one of these got its answer.
-    FairRatio,
     /// Of the origin, from onset on.
     OverCapacity,
     /// The most Saqta has held, in MB.
@@ -459,10 +457,6 @@ const MEASURES: &[(&str, Measure)] = &[
     (
         "search.calm_unserved_max",
         Measure::new("search", Figure::CalmUnserved),
-    ),
-    (
-        "search.fair_ratio_min",
-        Measure::new("search", Figure::FairRatio),
     ),
     (
         "origin.over_capacity_ms_max",
@@ -514,10 +508,7 @@ impl Measure {
     }
 
     pub fn holds(self, value: f64, bound: f64) -> bool {
-        if matches!(
-            self.figure,
-            Figure::ServedShare | Figure::FairRatio | Figure::Own
-        ) {
+        if matches!(self.figure, Figure::ServedShare | Figure::Own) {
             value >= bound
         } else {
             value <= bound
