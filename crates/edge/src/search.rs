@@ -64,6 +64,8 @@ const LISTS_BYTES_MAX: u64 = 8 * 1024 * 1024;
 const LISTS_EXPECTED: usize = 800;
 /// An article published meanwhile is missed for no longer than that.
 const LIST_KEPT: Duration = Duration::from_secs(60);
+/// Nor when the index has grown by this part since: after a start it has few pages, and a moment later all.
+const GROWTH_PART: usize = 8;
 
 /// The reading thread rests this many times as long as it worked: a quarter of one core at most.
 pub const REST: u32 = 3;
@@ -353,10 +355,12 @@ impl Inner {
         let key = self
             .stems
             .hash((query.words(), page, &host, language as u8));
-        let at_hand = self
-            .lists
-            .get(&key)
-            .filter(|listed| listed.taken_out == taken_out && now.since(listed.made) < LIST_KEPT);
+        let pages = index.pages();
+        let at_hand = self.lists.get(&key).filter(|listed| {
+            listed.taken_out == taken_out
+                && now.since(listed.made) < LIST_KEPT
+                && pages <= listed.pages + listed.pages / GROWTH_PART
+        });
         if let Some(listed) = at_hand {
             drop(index);
             self.answered_again.fetch_add(1, Ordering::Relaxed);
@@ -381,6 +385,7 @@ impl Inner {
             newest: &newest,
             saved,
             taken_out,
+            pages,
             now,
         }));
         self.lists.insert(key, Arc::clone(&listed));
@@ -657,6 +662,22 @@ mod tests {
             ask(&search, "/?s=слово+zzz", NOW),
             Err(Unanswered::ShareSpent)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_index_that_fills_is_asked_again() {
+        let (search, _) = search();
+        for number in 1..=3 {
+            search
+                .put(saved(&format!("/{number}"), "<h1>слово</h1>"))
+                .unwrap();
+            search.wait_until_read();
+            let page = ask(&search, "/?s=слово", NOW).unwrap();
+            assert!(
+                page.contains(&format!("Найдено страниц: {number}<")),
+                "{page}"
+            );
+        }
     }
 
     #[test]

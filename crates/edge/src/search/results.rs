@@ -41,6 +41,8 @@ pub(super) struct Listed {
     pub(super) made: UnixMillis,
     /// [`super::Inner::taken_out`] when it was made.
     pub(super) taken_out: u64,
+    /// That there were then.
+    pub(super) pages: usize,
     found: usize,
     /// The page of results that this is, and the last.
     at: usize,
@@ -63,6 +65,7 @@ pub(super) struct ToList<'a> {
     /// When the newest copy was made.
     pub(super) saved: UnixMillis,
     pub(super) taken_out: u64,
+    pub(super) pages: usize,
     pub(super) now: UnixMillis,
 }
 
@@ -107,6 +110,7 @@ impl Listed {
         Self {
             made: to_list.now,
             taken_out: to_list.taken_out,
+            pages: to_list.pages,
             found: hits.total,
             at,
             last,
@@ -609,6 +613,7 @@ mod tests {
             newest,
             saved: SAVED,
             taken_out: 0,
+            pages: 1,
             now: SAVED,
         });
         let asker = |packed| Asker {
