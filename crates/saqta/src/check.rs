@@ -309,7 +309,11 @@ fn ask_origin(address: SocketAddr, host: &str, path: &str) -> io::Result<u16> {
 }
 
 pub(crate) fn counted(count: usize, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
+    let plural = match count {
+        1 => "",
+        _ if what.ends_with('s') => "es",
+        _ => "s",
+    };
     format!("{count} {what}{plural}")
 }
 
@@ -318,6 +322,18 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
     use std::path::PathBuf;
+
+    #[test]
+    fn one_is_one_and_more_are_more() {
+        for (count, what, said) in [
+            (1, "site", "1 site"),
+            (0, "site", "0 sites"),
+            (1, "address", "1 address"),
+            (2, "address", "2 addresses"),
+        ] {
+            assert_eq!(counted(count, what), said);
+        }
+    }
 
     #[test]
     fn what_the_machine_grants_is_compared() {
