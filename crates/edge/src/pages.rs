@@ -16,12 +16,9 @@
 
 mod words;
 
-use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE,
     CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
@@ -33,6 +30,7 @@ use self::words::{Words, words};
 use crate::body::Body;
 use crate::fields::Fields;
 use crate::plan::Language;
+use crate::splice::{self, Packed, Piece};
 
 /// Sooner than 5 s a screen reader has not read the page out; a reader left longer than 20 s between two tries believes it
 /// broken. The bar fills in the same time: it is the wait made visible, and moves for nothing else (WCAG 2.2.2, essential).
@@ -350,21 +348,12 @@ fn build(page: Page, asker: Asker) -> Prebuilt {
             fields.insert(CONTENT_SECURITY_POLICY, policy);
         }
     }
-    let body = Bytes::from(body);
-    match packed(&body).filter(|_| asker.packed && asker.format == Format::Html) {
-        Some(packed) => {
-            fields.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            Prebuilt::new(status, fields, packed)
-        }
-        None => Prebuilt::new(status, fields, body),
+    if asker.packed && asker.format == Format::Html {
+        fields.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        let packed = Packed::new(body);
+        return Prebuilt::new(status, fields, splice::gzip(&[Piece::Shared(&packed)]));
     }
-}
-
-/// `None` cannot happen: memory takes what is written to it.
-fn packed(body: &[u8]) -> Option<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(body).ok()?;
-    Some(Bytes::from(encoder.finish().ok()?))
+    Prebuilt::new(status, fields, Bytes::from(body))
 }
 
 fn html(page: Page, language: Language, words: &Words) -> String {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// Of one core. Enough for 300 different searches a second in 20,000 pages (docs/decisions/0009), little enough to be missed by nobody.
 pub const PERCENT: u32 = 10;
 
-/// Of the line: as much is left for readers. On a gigabit these are 13,000 answers a second.
+/// Of the line: as much is left for readers. On a gigabit that is 15,000 answers of 4 KB a second.
 pub const LINE_PERCENT: u32 = 50;
 /// What a small newsroom rents.
 pub const LINE_MBIT_DEFAULT: u32 = 1_000;
