@@ -15,12 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use kit::{Answer, Asked, Client, Origin, PATIENCE, page, plan};
+use kit::{Answer, Asked, Client, Origin, page, plan, until};
 use saqta_edge::Edge;
 use saqta_edge::cache::purge::What;
 use saqta_edge::plan::{Networks, Plan};
 use saqta_edge::profile::{Profile, System};
-use tokio::time::Instant;
 
 struct Folder(PathBuf);
 
@@ -111,15 +110,6 @@ fn get_with(edge: &Edge, target: &str, fields: &str) -> Answer {
         ))
         .answer()
         .expect("an answer")
-}
-
-/// What is learned and kept, other threads do.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::yield_now();
-    }
 }
 
 /// Addresses known once the front page is read: itself, the four it links to, and the path of the one with a query.

@@ -21,6 +21,7 @@ use saqta_edge::plan::{
     ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, PurgePlan, Site,
 };
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::time::Instant;
 
 /// Longer than anything here takes; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -333,5 +334,14 @@ impl Client {
     pub fn bytes(&mut self, at_least: usize) -> Vec<u8> {
         while self.buffer.len() < at_least && more(&mut self.stream, &mut self.buffer) {}
         std::mem::take(&mut self.buffer)
+    }
+}
+
+/// What is counted, learned and kept, other threads do.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::yield_now();
     }
 }
