@@ -56,6 +56,9 @@ const DOUBT_RATIO: f64 = 1.25;
 /// If a round takes no longer: readers who wait for pages of a second have no time for our doubts.
 const DOUBT_MAX: Duration = Duration::from_millis(300);
 
+/// What a slow origin's answers are over their baselines when no doubt about these explains it.
+const FAR_RATIO: f64 = 3.0;
+
 /// In a level already proven, this ratio is worth a cut.
 const HELD_RATIO_MAX: f64 = 1.10;
 
@@ -98,8 +101,12 @@ const VERY_SURE: f64 = 3.0;
 const SAMPLES_MIN: u32 = 8;
 /// ...and this age: scheduling on a busy machine delays a whole batch of responses at once.
 const WINDOW_MIN: Duration = Duration::from_millis(50);
-/// What fills the limit now and then in calm must not add up to a verdict over minutes.
+/// At this age half of them are enough: an origin so slow answers a handful a second, and each is seconds of readers waiting inside it.
+const WINDOW_LONG: Duration = Duration::from_secs(1);
+/// What fills the limit now and then in calm must not add up to a verdict over minutes...
 const WINDOW_MAX: Duration = Duration::from_secs(5);
+/// ...but where an answer takes seconds, a window is as long as so many of them take: fewer never come together in it.
+const WINDOW_LATENCIES: f64 = 3.0;
 /// A step up needs no proof, only that a round of answers has come and does not forbid it: so many, and half as many as the level.
 const ROUND_SAMPLES_MIN: u32 = 4;
 /// After a look from above, what started there has ended within this many usual latencies: twice its share of the queue.
@@ -339,7 +346,7 @@ impl Limit {
 
     pub(super) fn observe(&mut self, now: Micros, sample: Sample) -> Lesson {
         let asking = !matches!(self.phase, Phase::Climb | Phase::Hold { .. });
-        if now.since(self.seen.opened) > WINDOW_MAX && !asking {
+        if now.since(self.seen.opened) > self.seen.age_max() && !asking {
             self.seen = Window::default();
         }
         // Of a level many quick answers have ended before the first slow one: they must not be compared with what the slow ones took.
@@ -351,7 +358,7 @@ impl Limit {
         let hears_quick = self.held.mostly_quick();
         self.seen.hears_quick = hears_quick;
         self.above.seen.hears_quick = hears_quick;
-        self.seen.count(now, baseline);
+        self.seen.count(now, sample.latency_ms, baseline);
         if sample.window == self.above.window && sample.concurrency > self.above.raised_from {
             self.above.seen.add(now, sample, baseline);
         }
@@ -397,7 +404,8 @@ impl Limit {
         // A level just raised is suspect. One that has been there for long is judged again and again, and chance has as many chances.
         let just_raised = now.since(self.set_at) < round * 4;
         let sure = if just_raised { SURE } else { VERY_SURE };
-        if ratio.is_above(EASE_RATIO_MAX, sure) && self.seen.is_pressed() {
+        let far_above = self.seen.is_long(now) && ratio.is_far_above();
+        if (ratio.is_above(EASE_RATIO_MAX, sure) || far_above) && self.seen.is_pressed() {
             if self.seen.is_ripe(now) {
                 return self.cut(now, ratio);
             }
@@ -412,7 +420,7 @@ impl Limit {
         }
         let at_ease = self.seen.samples() >= SAMPLES_MIN && ratio.is_below(EASE_RATIO_MAX, SURE);
         let rounds = if round > DOUBT_MAX {
-            0
+            u32::from(ratio.value > DOUBT_RATIO)
         } else if ratio.value > EASE_RATIO_MAX {
             2
         } else {
@@ -473,7 +481,8 @@ impl Limit {
         let Some(ratio) = self.seen.ratio() else {
             return Lesson::Nothing;
         };
-        if ratio.is_above(HELD_RATIO_MAX, VERY_SURE) && self.seen.is_pressed() {
+        let far_above = self.seen.is_long(now) && ratio.is_far_above();
+        if (ratio.is_above(HELD_RATIO_MAX, VERY_SURE) || far_above) && self.seen.is_pressed() {
             return self.cut(now, ratio);
         }
         if now >= until && self.seen.is_pressed() && self.level < self.ceiling {
@@ -815,10 +824,11 @@ impl Held {
 /// What was seen of one level.
 #[derive(Debug, Clone, Copy, Default)]
 struct Window {
-    /// When the first request of any level ended in it, and what those after that one ended in it had as baselines, and lacked of
+    /// When the first request of any level ended in it, and what those after that one took, had as baselines, and lacked of
     /// [`HARMLESS_MS`].
     opened: Micros,
     ended: u32,
+    ended_ms: f64,
     ended_unknown: u32,
     ended_baseline_ms: f64,
     ended_lacked_ms: f64,
@@ -864,6 +874,12 @@ struct Ratio {
 impl Ratio {
     fn is_above(self, threshold: f64, errors: f64) -> bool {
         self.value - errors * self.error > threshold
+    }
+
+    /// What is uncertain of a ratio like this is mostly what the baselines are, below the line: it is a factor, and not a distance.
+    fn is_far_above(self) -> bool {
+        self.value > FAR_RATIO
+            && self.value > EASE_RATIO_MAX * (1.0 + VERY_SURE * self.error / self.value)
     }
 
     fn is_below(self, threshold: f64, errors: f64) -> bool {
@@ -919,12 +935,20 @@ impl Sums {
 }
 
 impl Window {
-    fn count(&mut self, now: Micros, baseline: Option<Baseline>) {
+    fn age_max(&self) -> Duration {
+        let latency_ms = self.ended_ms / f64::from(self.ended.max(1));
+        WINDOW_MAX.max(Duration::from_secs_f64(
+            WINDOW_LATENCIES * latency_ms / 1000.0,
+        ))
+    }
+
+    fn count(&mut self, now: Micros, latency_ms: f64, baseline: Option<Baseline>) {
         if self.opened == Micros::default() {
             self.opened = now;
             return;
         }
         self.ended += 1;
+        self.ended_ms += latency_ms;
         match baseline {
             Some(baseline) => {
                 self.ended_baseline_ms += baseline.ms;
@@ -1016,7 +1040,16 @@ impl Window {
     }
 
     fn is_ripe(&self, now: Micros) -> bool {
-        self.answers() >= SAMPLES_MIN && now.since(self.since) >= WINDOW_MIN
+        let least = if self.is_long(now) {
+            SAMPLES_MIN / 2
+        } else {
+            SAMPLES_MIN
+        };
+        self.answers() >= least && now.since(self.since) >= WINDOW_MIN
+    }
+
+    fn is_long(&self, now: Micros) -> bool {
+        now.since(self.since) >= WINDOW_LONG
     }
 
     fn is_mostly_unknown(&self) -> bool {

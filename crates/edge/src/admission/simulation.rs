@@ -120,6 +120,9 @@ struct Seen {
     asked: Vec<u64>,
     granted: Vec<u64>,
     starved: Vec<u64>,
+    /// Mean time inside the origin.
+    inside_ms: f64,
+    answered: u64,
     /// Most requests in flight beyond the limit, at the moment one started.
     peak_over_limit: usize,
 }
@@ -232,6 +235,7 @@ impl Simulation {
         }
         self.seen.over_capacity_ms = self.over_us / 1000.0;
         self.seen.used = self.busy_us / self.capacity_us;
+        self.seen.inside_ms /= self.seen.answered.max(1) as f64;
         for waits in &mut self.seen.waits_ms {
             waits.sort_by(f64::total_cmp);
         }
@@ -302,6 +306,10 @@ impl Simulation {
             Event::Answered { request } => {
                 let grant = self.requests[request].grant.take().unwrap();
                 let latency_ms = (self.now - self.requests[request].started) as f64 / 1000.0;
+                if self.now as f64 >= self.scenario.measured_from_s * SECOND as f64 {
+                    self.seen.answered += 1;
+                    self.seen.inside_ms += latency_ms;
+                }
                 let mut wakes = Wakes::new();
                 self.gate.finish(
                     Micros(self.now),
@@ -599,6 +607,39 @@ fn files_do_not_hide_that_pages_queue() {
             (600.0, 1500.0),
             (55.0, 45.0),
         );
+    }
+}
+
+/// An origin that was quick until the flood came: its pages are known as such, searches by an answer or ten, and now each takes a worker
+/// half a second. So few answers come that a verdict takes seconds, and a place too many is half a second that each reader waits.
+#[test]
+fn an_origin_that_slows_under_a_flood_is_not_given_more_places() {
+    const PAGE_MS: f64 = 500.0;
+    for workers in [1, 2, 4] {
+        for (searches_per_s, sigma) in [(0.05, 0.0), (0.05, 0.3), (0.5, 0.0), (0.5, 0.3)] {
+            let scenario = |seed| Scenario {
+                sources: vec![
+                    Source::flood("/?s=x", 500.0, PAGE_MS),
+                    Source::reader("/news/x", 10.0, PAGE_MS),
+                    Source::reader("/?s=x", searches_per_s, PAGE_MS),
+                ],
+                slowness: |at_s| if at_s < CALM_S { 0.004 } else { 1.0 },
+                measured_from_s: CALM_S + 15.0,
+                ..searches(workers, sigma, seed)
+            };
+            let mut pages = (1..=RUNS)
+                .map(|seed| simulate(&scenario(seed)).inside_ms / PAGE_MS)
+                .collect::<Vec<_>>();
+            pages.sort_by(f64::total_cmp);
+            println!(
+                "| {workers} workers, slow from the flood on, {searches_per_s} searches/s in calm, deviation {sigma} | {:.1} | {:.1} |",
+                pages[MEDIAN], pages[LAST]
+            );
+            assert!(
+                pages[MEDIAN] <= 5.0 && pages[LAST] <= 12.0,
+                "{workers} workers, {searches_per_s}/s, {sigma}: inside for so many pages {pages:.1?}"
+            );
+        }
     }
 }
 
