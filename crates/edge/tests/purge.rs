@@ -198,6 +198,23 @@ fn what_staff_save_shows_at_once() {
     }
 }
 
+/// The origin's word that nothing changed is as fine as its clock: WordPress's feed is tagged with a second.
+#[test]
+fn what_is_purged_is_asked_for_in_full() {
+    let origin = Origin::start(|_, _| {
+        let fields = "Cache-Control: max-age=60\r\nETag: \"this second\"\r\n";
+        page("200 OK", fields, "feed")
+    });
+    let edge = Edge::start(of_staff(plan(origin.address))).unwrap();
+    let mut client = Client::connect(&edge);
+    client.get("/feed/");
+    edge.purge(None, &What::Target(b"/feed/".to_vec()));
+    client.get("/feed/");
+    let asked = origin.asked();
+    assert_eq!(lines(&asked, "/feed/"), 2);
+    assert_eq!(asked[1].field("if-none-match"), None);
+}
+
 #[test]
 fn the_operator_purges_and_forgets() {
     let origin = newsroom();

@@ -359,9 +359,14 @@ impl Stored {
         self.shared_with_authorized
     }
 
-    /// `If-None-Match` and `If-Modified-Since` for the origin: its own tag, its own date. Empty: there is nothing to validate by.
+    /// `If-None-Match` and `If-Modified-Since` for the origin: its own tag, its own date. Empty: there is nothing to validate by, or the
+    /// copy is known to be wrong. WordPress makes both of a feed's from the second in which a post was last changed, so the
+    /// second change within a second would be told apart by neither.
     pub fn validation_fields(&self) -> HeaderMap {
         let mut fields = HeaderMap::new();
+        if self.doubt() == Doubt::Invalid {
+            return fields;
+        }
         if let Some(etag) = self.headers.get(header::ETAG) {
             fields.insert(header::IF_NONE_MATCH, etag.clone());
         }

@@ -39,9 +39,10 @@ impl Answer {
     /// What was wrong, in a line.
     pub(crate) fn told(&self) -> String {
         format!(
-            "{} ({}) {:.60}",
+            "{} ({}; of {}) {:.60}",
             self.status,
             self.field("cache-status"),
+            self.field("date"),
             self.text().trim().replace('\n', " ")
         )
     }

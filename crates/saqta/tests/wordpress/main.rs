@@ -186,7 +186,11 @@ impl World {
             }
             sleep(LOOK_EVERY);
         }
-        Err(format!("{target} stays as it was: {}", last.told()))
+        Err(format!(
+            "{target} stays as it was: {}; the origin now: {}",
+            last.told(),
+            self.origin().get(target).told()
+        ))
     }
 }
 
