@@ -146,9 +146,9 @@ Examples:
     Bypass { switch: Switch },
     /// Have stored pages fetched anew, or forgotten
     #[command(
-        after_help = "Purged copies are fetched anew when next asked for; until then they only stand in
-for an origin that fails. An address without a query stands for all its queries,
-one without a host for all sites.
+        after_help = "Purged copies are fetched anew when next asked for; until then they only stand
+in for an origin that fails. An address without a query stands for all its
+queries, one without a host for all sites.
 
 Examples:
   saqta purge https://news.example/2026/06/title/

@@ -25,6 +25,11 @@ const ORIGIN_WITHIN: Duration = Duration::from_secs(5);
 const GUESSED_FROM_BYTES_MAX: usize = 64 * 1024;
 /// Whoever mistypes this often wants to look something up.
 const TRIES_MAX: usize = 5;
+/// What Saqta's own pages are written in.
+const LANGUAGES: [&str; 3] = ["kk", "ru", "en"];
+/// One answer is judged in a file whose others are right.
+const STAND_IN_HOST: &str = "a.example";
+const STAND_IN_ORIGIN: &str = "http://127.0.0.1:1";
 
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
@@ -92,16 +97,24 @@ fn compose(
             hosts = person.words(
                 "Which names do readers type? (news.example www.news.example)",
                 "",
-                |words| {
-                    let file = document(words, "http://127.0.0.1:1", System::Generic, &[], "en");
-                    !words.is_empty() && settings::read(&file, Path::new("")).is_ok()
+                |words| match words {
+                    [] => Err(
+                        "Your site has at least one name; readers type it into their browser."
+                            .into(),
+                    ),
+                    names => would_do(names, STAND_IN_ORIGIN, &[]),
                 },
             )?;
         }
         if origin.is_none() {
-            let words = person.words("Where does your own server listen?", "http://127.0.0.1:8081", |words| {
-                matches!(words, [one] if settings::read(&document(&["a.example".into()], one, System::Generic, &[], "en"), Path::new("")).is_ok())
-            })?;
+            let words = person.words(
+                "Where does your own server listen?",
+                "http://127.0.0.1:8081",
+                |words| match words {
+                    [one] => would_do(&[STAND_IN_HOST.into()], one, &[]),
+                    _ => Err(one_word_of(&["http://127.0.0.1:8081"])),
+                },
+            )?;
             origin = words.into_iter().next();
         }
     }
@@ -122,7 +135,10 @@ fn compose(
             let words = person.words(
                 "What makes its pages? (wordpress, drupal, joomla, generic)",
                 default,
-                |words| matches!(words, [one] if system_of(one).is_some()),
+                |words| match words {
+                    [one] if system_of(one).is_some() => Ok(()),
+                    _ => Err(one_word_of(&System::ALL.map(System::name))),
+                },
             )?;
             words
                 .first()
@@ -142,20 +158,7 @@ fn compose(
         (None, Some(person)) => person.words(
             "From which networks does your staff work? (none, or 203.0.113.0/24)",
             "none",
-            |words| {
-                let staff = networks(words);
-                settings::read(
-                    &document(
-                        &["a.example".into()],
-                        "http://127.0.0.1:1",
-                        System::Generic,
-                        &staff,
-                        "en",
-                    ),
-                    Path::new(""),
-                )
-                .is_ok()
-            },
+            |words| would_do(&[STAND_IN_HOST.into()], STAND_IN_ORIGIN, &networks(words)),
         )?,
         (None, None) => Vec::new(),
     };
@@ -165,7 +168,10 @@ fn compose(
             .words(
                 "Which language shall Saqta's own pages speak? (kk, ru, en)",
                 "en",
-                |words| matches!(words, [one] if matches!(one.as_str(), "kk" | "ru" | "en")),
+                |words| match words {
+                    [one] if LANGUAGES.contains(&one.as_str()) => Ok(()),
+                    _ => Err(one_word_of(&LANGUAGES)),
+                },
             )?
             .concat(),
         (None, None) => "en".into(),
@@ -186,7 +192,7 @@ impl Person<'_> {
         &mut self,
         question: &str,
         default: &str,
-        is_right: impl Fn(&[String]) -> bool,
+        judge: impl Fn(&[String]) -> Result<(), String>,
     ) -> Result<Vec<String>, Failure> {
         for _ in 0..TRIES_MAX {
             if default.is_empty() {
@@ -195,10 +201,12 @@ impl Person<'_> {
                 write!(self.output, "{question} [{default}]\n> ")?;
             }
             self.output.flush()?;
-            let mut line = String::new();
-            if self.input.read_line(&mut line)? == 0 {
+            let mut line = Vec::new();
+            if self.input.read_until(b'\n', &mut line)? == 0 {
                 break;
             }
+            // A terminal of another encoding is no reason to end: what could not be read shows in the fault found in it.
+            let line = String::from_utf8_lossy(&line);
             let answer = if line.trim().is_empty() {
                 default
             } else {
@@ -209,13 +217,29 @@ impl Person<'_> {
                 .filter(|word| !word.is_empty())
                 .map(str::to_owned)
                 .collect();
-            if is_right(&words) {
-                return Ok(words);
+            match judge(&words) {
+                Ok(()) => return Ok(words),
+                Err(why) => writeln!(self.output, "{why}")?,
             }
-            writeln!(self.output, "That cannot be read.")?;
         }
         Err(anyhow::anyhow!("no answer that could be used; nothing was written").into())
     }
+}
+
+/// Whether a file with these answers would be taken, and if not, what is said about the first that would not.
+fn would_do(hosts: &[String], origin: &str, staff: &[String]) -> Result<(), String> {
+    let file = document(hosts, origin, System::Generic, staff, "en");
+    settings::read(&file, Path::new(""))
+        .map(drop)
+        .map_err(|problems| {
+            problems.first().map_or_else(String::new, |problem| {
+                format!("{}\n    {}", problem.what, problem.remedy)
+            })
+        })
+}
+
+fn one_word_of(words: &[&str]) -> String {
+    format!("Answer with one word: {}.", words.join(", "))
 }
 
 fn networks(words: &[String]) -> Vec<String> {
@@ -394,7 +418,7 @@ mod tests {
 
     #[test]
     fn questions_are_asked_until_they_are_answered() {
-        let mut input = "\nnews.example, www.news.example\n127.0.0.1\nhttp://127.0.0.1:1\nphp\njoomla\nnone\nkk\n".as_bytes();
+        let mut input = b"\nnews.example, www.news.example\n127.0.0.1\n\xffhttp://a\nhttp://127.0.0.1:1\nphp\njoomla\n300.0.0.0/8\nnone\nkazakh\nkk\n".as_slice();
         let mut output = Vec::new();
         let person = Person {
             input: &mut input,
@@ -407,7 +431,16 @@ mod tests {
         assert_eq!(plan.sites[0].hosts, ["news.example", "www.news.example"]);
         assert_eq!(plan.sites[0].profile.system, System::Joomla);
         let said = String::from_utf8(output).unwrap();
-        assert_eq!(said.matches("That cannot be read.").count(), 3, "{said}");
+        for why in [
+            "> Your site has at least one name; readers type it into their browser.\n",
+            "> the origin does not begin with http://\n    write http://127.0.0.1\n",
+            "> the origin begins with \u{fffd}http://, not with http://\n",
+            "> Answer with one word: generic, wordpress, drupal, joomla.\n",
+            "> \"300.0.0.0/8\" in `staff` is not a network\n    write an address",
+            "> Answer with one word: kk, ru, en.\n",
+        ] {
+            assert!(said.contains(why), "{why:?} in {said}");
+        }
         assert!(said.contains("does not answer"), "{said}");
     }
 

@@ -812,10 +812,15 @@ fn authority(origin: &Written<String>, problems: &mut Problems) -> Option<Author
         }
     }
     if !matches!(path, "" | "/") {
+        let (what, part) = match path.as_bytes()[0] {
+            b'/' => ("has a path", "path"),
+            b'?' => ("has a query", "query"),
+            _ => ("has a fragment", "fragment"),
+        };
         return wrong(
-            "has a path",
+            what,
             format!(
-                "write http://{} alone: the path is what the reader asks for",
+                "write http://{} alone: the {part} is what the reader asks for",
                 shown_plain(authority)
             ),
         );

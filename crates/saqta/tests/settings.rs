@@ -200,11 +200,11 @@ const ABOVE_THE_SITE: &[(&str, &str)] = &[
     ),
     (
         "listen = 8080",
-        "f:1: `listen` cannot be a whole number\n    write listen = [\"8080\"]\n",
+        "f:1: `listen` cannot be a whole number\n    write listen = [\"…\"]; `saqta settings` has an example\n",
     ),
     (
         "refuse = [1]",
-        "f:1: `refuse` cannot be a whole number\n    write \"1\"\n",
+        "f:1: `refuse` cannot be a whole number\n    write \"…\"; `saqta settings` has an example\n",
     ),
     (
         "lsiten = \"0.0.0.0:80\"",
@@ -462,6 +462,10 @@ const UNDER_THE_SITE: &[(&str, &str)] = &[
     (
         "any_host = true\norigin = \"http://user:secret@a/\"",
         "f:3: the origin has a user name or password in it\n    write it without: whoever may use the origin is the origin's own affair\n",
+    ),
+    (
+        "any_host = true\norigin = \"http://a?x\"",
+        "f:3: the origin has a query\n    write http://a alone: the query is what the reader asks for\n",
     ),
     (
         "any_host = true\norigin = \"http://a/blog\"",

@@ -91,19 +91,14 @@ impl<'a, 'i> Section<'a, 'i> {
                             texts.push(self.written(text.into_owned(), item_span))
                         }
                         other => {
-                            let remedy = format!("\"{}\"", plain(&other).unwrap_or("…"));
+                            let remedy = format!("\"…\"{SEE_EXAMPLE}");
                             self.wrong_kind::<()>(key, &item_span, &other, remedy);
                         }
                     }
                 }
                 Some(self.written(texts, span))
             }
-            other => self.wrong_kind(
-                key,
-                &span,
-                &other,
-                format!("{key} = [\"{}\"]", plain(&other).unwrap_or("…")),
-            ),
+            other => self.wrong_kind(key, &span, &other, format!("{key} = [\"…\"]{SEE_EXAMPLE}")),
         }
     }
 
@@ -317,6 +312,9 @@ impl<'a, 'i> Section<'a, 'i> {
         None
     }
 }
+
+/// The lists are of addresses, networks and names: a number would be none of them in quotes either.
+const SEE_EXAMPLE: &str = "; `saqta settings` has an example";
 
 /// The value as it would stand between quotes, when that is short and safe to show.
 fn plain<'v>(value: &'v DeValue<'_>) -> Option<&'v str> {
