@@ -38,7 +38,7 @@ use crate::pass::{self, PassError};
 use crate::place::Place;
 use crate::profile::{self, House, Profile, Standing};
 use crate::reduced;
-use crate::saved::{self, Public};
+use crate::saved::Public;
 use crate::searching;
 use crate::serve::{self, Client, Failure};
 use crate::shard::Shard;
@@ -129,9 +129,7 @@ fn has_saved(client: &Client, asked: &Asked) -> bool {
         && asked.reading.standing != Standing::Credentials
         && asked.reading.asks_for_the_page()
         && !shared.bypassed()
-        && shared
-            .saved
-            .has_copy_of_any(asked.site(), &saved::page(asked))
+        && shared.saved.has_stand_in(asked)
 }
 
 /// Nothing in memory answers, and the origin would keep this reader waiting in vain.

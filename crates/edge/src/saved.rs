@@ -28,7 +28,7 @@ use crate::cache::purge::{Tags, What};
 use crate::cache::stored::Stored;
 use crate::clock::UnixMillis;
 use crate::disk::permitted::{Ground, NETWORKS_MIN, Permitted};
-use crate::disk::record::{Identity, Response};
+use crate::disk::record::{Address, Identity, Response};
 use crate::disk::shelf::ShelfError;
 use crate::disk::{Disk, DiskPlan, Share, Worth};
 use crate::keep::{AGE_MAX_DEFAULT, Keep, KeepPlan, KeepSite, Traits};
@@ -201,14 +201,49 @@ impl Saved {
         self.has_copy(site, page) || self.has_copy(site, &page.without_choice())
     }
 
+    /// May a saved copy stand in for what is asked? The page's own, or that of another name it is known by.
+    pub(crate) fn has_stand_in(&self, asked: &Asked) -> bool {
+        let page = page(asked);
+        self.has_copy_of_any(asked.site(), &page)
+            || self.of_other_name(asked.site(), &page).is_some()
+    }
+
     pub(crate) async fn copy(&self, asked: &Asked) -> Option<Arc<Stored>> {
         let keep = self.keep.as_ref().filter(|_| asked.site().saved)?;
         let page = page(asked);
-        match keep.copy(&page).await {
-            Some(copy) => Some(copy),
-            None if page.mark.is_empty() => None,
-            None => keep.copy(&page.without_choice()).await,
+        let mut copy = keep.copy(&page).await;
+        if copy.is_none() && !page.mark.is_empty() {
+            copy = keep.copy(&page.without_choice()).await;
         }
+        if copy.is_none()
+            && let Some(other) = self.of_other_name(asked.site(), &page)
+        {
+            copy = keep.copy(&other.as_identity()).await;
+        }
+        copy
+    }
+
+    /// Readers type an outlet's name with `www.` and without, over `http` too and with a port; its server sends them on to the one it likes,
+    /// and only that one's pages are kept. When it cannot send them on any more, they get the page they would have been sent to.
+    fn of_other_name(&self, site: &Site, page: &Identity<'_>) -> Option<Address> {
+        let name = name_without_port(page.host);
+        let other_name = match name.strip_prefix(b"www.") {
+            Some(bare) => bare.to_vec(),
+            None => [b"www.", name].concat(),
+        };
+        // A name that the operator has not given to this site may be anybody's.
+        let is_ours = site.hosts.iter().any(|host| host.as_bytes() == other_name);
+        let names = [name, &other_name];
+        names[..1 + usize::from(is_ours)]
+            .iter()
+            .flat_map(|host| [Scheme::Https, Scheme::Http].map(|scheme| (*host, scheme)))
+            .map(|(host, scheme)| Identity {
+                scheme,
+                host,
+                ..page.without_choice()
+            })
+            .find(|other| self.has_copy(site, other))
+            .map(|other| other.to_address())
     }
 
     /// What the cache's disk has of it. No shard waits while this is awaited, and next to nothing when there is nothing.
@@ -433,6 +468,14 @@ pub(crate) fn page(asked: &Asked) -> Identity<'_> {
         host: asked.authority.as_str().as_bytes(),
         target: asked.target.as_str().as_bytes(),
         mark: asked.reading.keyed(),
+    }
+}
+
+fn name_without_port(host: &[u8]) -> &[u8] {
+    match host.iter().rposition(|byte| *byte == b':') {
+        // The colons of an IPv6 address lie between brackets.
+        Some(at) if !host[at..].contains(&b']') => &host[..at],
+        _ => host,
     }
 }
 

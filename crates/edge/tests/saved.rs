@@ -245,6 +245,52 @@ fn a_restart_with_a_dead_origin_serves_the_newspaper() {
     assert!(edge.stats().totals.saved_shown >= 6);
 }
 
+/// A dead server cannot send `http://www.…:8080` on to the name it likes; the page is there all the same. Another name of the operator's is
+/// another newspaper until he says otherwise.
+#[test]
+fn a_page_is_found_by_the_names_that_readers_type() {
+    let folder = Folder::new();
+    let state = Arc::new(Newsroom::default());
+    let origin = newsroom(Arc::clone(&state));
+    let mut plan = plan_with_disk(origin.address);
+    for name in ["www.a.kz", "kk.a.kz", "www.kk.a.kz"] {
+        plan.sites[0].hosts.push(name.into());
+    }
+    let edge = Edge::start_in(plan.clone(), &folder.0).unwrap();
+    read_everything(&edge);
+    state.dead.store(true, Ordering::Relaxed);
+    edge.stop(Duration::ZERO);
+    plan.trust_forwarded = Networks(vec!["127.0.0.0/8".parse().unwrap()]);
+
+    let edge = Edge::start_in(plan, &folder.0).unwrap();
+    edge.settle();
+    let ask = |host: &str, target: &str, fields: &str| {
+        Client::connect(&edge)
+            .send(format!(
+                "GET {target} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"
+            ))
+            .answer()
+            .expect("an answer")
+    };
+    for (host, fields) in [
+        ("a.kz", ""),
+        ("A.KZ:8080", ""),
+        ("www.a.kz", ""),
+        ("www.a.kz:8080", ""),
+        ("a.kz", "X-Forwarded-Proto: https\r\n"),
+        ("www.a.kz", "X-Forwarded-Proto: https\r\n"),
+        ("www.a.kz", "Cookie: pll_language=en\r\n"),
+    ] {
+        assert_is_saved(&ask(host, "/story", fields), "Вода поднялась");
+        let style = ask(host, "/style.css", fields);
+        assert_eq!(style.text(), "body{color:#111}", "{host} {fields}");
+        assert_eq!(ask(host, "/planted-path", fields).status, 502, "{host}");
+    }
+    for host in ["kk.a.kz", "www.kk.a.kz", "kk.a.kz:8080"] {
+        assert_eq!(ask(host, "/story", "").status, 502, "{host}");
+    }
+}
+
 /// Whoever searches after a restart finds what was published before it.
 #[test]
 fn saved_pages_are_found_by_the_search_after_a_restart() {
