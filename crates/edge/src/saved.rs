@@ -31,6 +31,7 @@ use crate::disk::permitted::{Ground, NETWORKS_MIN, Permitted};
 use crate::disk::record::{Address, Identity, Response};
 use crate::disk::shelf::ShelfError;
 use crate::disk::{Disk, DiskPlan, Share, Worth};
+use crate::head::without_port;
 use crate::keep::{AGE_MAX_DEFAULT, Keep, KeepPlan, KeepSite, Traits};
 use crate::known::links::{Base, Kind};
 use crate::known::{Known, Source};
@@ -204,8 +205,7 @@ impl Saved {
     /// May a saved copy stand in for what is asked? The page's own, or that of another name it is known by.
     pub(crate) fn has_stand_in(&self, asked: &Asked) -> bool {
         let page = page(asked);
-        self.has_copy_of_any(asked.site(), &page)
-            || self.of_other_name(asked.site(), &page).is_some()
+        self.has_copy_of_any(asked.site(), &page) || self.of_other_name(asked).is_some()
     }
 
     pub(crate) async fn copy(&self, asked: &Asked) -> Option<Arc<Stored>> {
@@ -216,7 +216,7 @@ impl Saved {
             copy = keep.copy(&page.without_choice()).await;
         }
         if copy.is_none()
-            && let Some(other) = self.of_other_name(asked.site(), &page)
+            && let Some(other) = self.of_other_name(asked)
         {
             copy = keep.copy(&other.as_identity()).await;
         }
@@ -225,21 +225,22 @@ impl Saved {
 
     /// Readers type an outlet's name with `www.` and without, over `http` too and with a port; its server sends them on to the one it likes,
     /// and only that one's pages are kept. When it cannot send them on any more, they get the page they would have been sent to.
-    fn of_other_name(&self, site: &Site, page: &Identity<'_>) -> Option<Address> {
-        let name = name_without_port(page.host);
-        let other_name = match name.strip_prefix(b"www.") {
-            Some(bare) => bare.to_vec(),
-            None => [b"www.", name].concat(),
+    fn of_other_name(&self, asked: &Asked) -> Option<Address> {
+        let (site, page) = (asked.site(), page(asked));
+        let name = without_port(asked.authority.as_str());
+        let other_name = match name.strip_prefix("www.") {
+            Some(bare) => bare.to_owned(),
+            None => format!("www.{name}"),
         };
         // A name that the operator has not given to this site may be anybody's.
-        let is_ours = site.hosts.iter().any(|host| host.as_bytes() == other_name);
-        let names = [name, &other_name];
+        let is_ours = site.hosts.contains(&other_name);
+        let names = [name, other_name.as_str()];
         names[..1 + usize::from(is_ours)]
             .iter()
             .flat_map(|host| [Scheme::Https, Scheme::Http].map(|scheme| (*host, scheme)))
             .map(|(host, scheme)| Identity {
                 scheme,
-                host,
+                host: host.as_bytes(),
                 ..page.without_choice()
             })
             .find(|other| self.has_copy(site, other))
@@ -468,14 +469,6 @@ pub(crate) fn page(asked: &Asked) -> Identity<'_> {
         host: asked.authority.as_str().as_bytes(),
         target: asked.target.as_str().as_bytes(),
         mark: asked.reading.keyed(),
-    }
-}
-
-fn name_without_port(host: &[u8]) -> &[u8] {
-    match host.iter().rposition(|byte| *byte == b':') {
-        // The colons of an IPv6 address lie between brackets.
-        Some(at) if !host[at..].contains(&b']') => &host[..at],
-        _ => host,
     }
 }
 

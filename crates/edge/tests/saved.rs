@@ -140,12 +140,20 @@ fn read_everything(edge: &Edge) {
 
 /// An edge whose newspaper has been read once, and all of it kept.
 fn read_once() -> (Folder, Arc<Newsroom>, Origin, Edge) {
+    let (folder, state, origin, edge, _) = read_once_with(|_| ());
+    (folder, state, origin, edge)
+}
+
+/// The same with other settings.
+fn read_once_with(change: impl FnOnce(&mut Plan)) -> (Folder, Arc<Newsroom>, Origin, Edge, Plan) {
     let folder = Folder::new();
     let state = Arc::new(Newsroom::default());
     let origin = newsroom(Arc::clone(&state));
-    let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
+    let mut plan = plan_with_disk(origin.address);
+    change(&mut plan);
+    let edge = Edge::start_in(plan.clone(), &folder.0).unwrap();
     read_everything(&edge);
-    (folder, state, origin, edge)
+    (folder, state, origin, edge, plan)
 }
 
 fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
@@ -249,15 +257,11 @@ fn a_restart_with_a_dead_origin_serves_the_newspaper() {
 /// another newspaper until he says otherwise.
 #[test]
 fn a_page_is_found_by_the_names_that_readers_type() {
-    let folder = Folder::new();
-    let state = Arc::new(Newsroom::default());
-    let origin = newsroom(Arc::clone(&state));
-    let mut plan = plan_with_disk(origin.address);
-    for name in ["www.a.kz", "kk.a.kz", "www.kk.a.kz"] {
-        plan.sites[0].hosts.push(name.into());
-    }
-    let edge = Edge::start_in(plan.clone(), &folder.0).unwrap();
-    read_everything(&edge);
+    let (folder, state, _origin, edge, mut plan) = read_once_with(|plan| {
+        for name in ["www.a.kz", "kk.a.kz", "www.kk.a.kz"] {
+            plan.sites[0].hosts.push(name.into());
+        }
+    });
     state.dead.store(true, Ordering::Relaxed);
     edge.stop(Duration::ZERO);
     plan.trust_forwarded = Networks(vec!["127.0.0.0/8".parse().unwrap()]);
@@ -420,13 +424,7 @@ fn copies_are_made_and_renewed_before_any_reader_asks() {
 
 #[test]
 fn a_site_that_wants_no_copies_has_none() {
-    let folder = Folder::new();
-    let state = Arc::new(Newsroom::default());
-    let origin = newsroom(Arc::clone(&state));
-    let mut plan = plan_with_disk(origin.address);
-    plan.shards = 1;
-    let edge = Edge::start_in(plan.clone(), &folder.0).unwrap();
-    read_everything(&edge);
+    let (folder, state, _origin, edge, mut plan) = read_once_with(|plan| plan.shards = 1);
     plan.sites[0].saved = false;
     edge.reload(plan.clone()).unwrap();
     state.dead.store(true, Ordering::Relaxed);
