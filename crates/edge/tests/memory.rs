@@ -366,8 +366,10 @@ fn bodies_that_never_end_share_one_budget() {
 const STREAM_CONNECTIONS: u32 = 100;
 const STREAMS_EACH: u32 = 100;
 
-/// Rounds differ by less once the allocator has what it keeps, which takes two or three: a leak of 800 bytes a stream would be more.
-const STREAMS_LEFT_BYTES_MAX: u64 = 8 * MIB;
+/// The allocator keeps more than it did after some rounds, by up to 25 MB, and less after others; what leaks is there after every one. The
+/// median of what a round adds was 1.3 MB at most in sixteen runs; a leak of 420 bytes a stream would make it this.
+const STREAMS_LEFT_BYTES_MAX: i64 = 4 * MIB as i64;
+const STREAM_ROUNDS: usize = 12;
 
 /// A request with a cookie of the usual length and the first bytes of its body, a hundred times on each connection.
 fn hold_streams(edge: &Edge) -> Vec<Http2> {
@@ -429,7 +431,7 @@ fn held_streams_cost_what_is_counted_and_it_comes_back() {
     wait_until_http2_holds_nothing(&edge);
     let empty = resident_bytes();
     let mut left = Vec::new();
-    for round in 0..6 {
+    for round in 0..STREAM_ROUNDS {
         let held = hold_streams(&edge);
         let full = resident_bytes();
         let counted = edge.stats().http2_bytes;
@@ -459,15 +461,15 @@ fn held_streams_cost_what_is_counted_and_it_comes_back() {
         left.push(resident_bytes());
     }
     println!("left after each round: {left:?}");
-    // Pages the allocator has not given back yet come and go; what leaks is in every round after.
-    let (first, last) = left.split_at(3);
+    let mut added: Vec<i64> = left
+        .windows(2)
+        .map(|rounds| rounds[1].cast_signed() - rounds[0].cast_signed())
+        .collect();
+    added.sort_unstable();
+    let usual = added[added.len() / 2];
+    println!("added by a round: {added:?}");
     assert!(
-        last.iter().min()
-            < first
-                .iter()
-                .max()
-                .map(|most| most + STREAMS_LEFT_BYTES_MAX)
-                .as_ref(),
+        usual < STREAMS_LEFT_BYTES_MAX,
         "it grows by the round: {left:?}"
     );
     let stream = connect_from(address_of(1), edge.addresses()[0]);
