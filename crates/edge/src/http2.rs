@@ -49,6 +49,10 @@ const SEND_BUFFER_BYTES: usize = 32 * 1024;
 
 /// Streams reset by the client before we looked, streams we reset for its errors (MadeYouReset) before we hang up, and streams
 /// we refused of which late frames are still known.
+///
+/// The frame library counts with the second a stream that we refuse because too many are open. A client may open as many as it
+/// likes until it has read our settings, so that as many again as we take are no reason to hang up: they are refused, which
+/// costs nothing, and asked for again.
 const RESETS_MAX: usize = 20;
 
 /// 19 KB measured while it is idle; in use its buffers for reading and writing grow to a frame each, 16 KB, and HPACK's two tables
@@ -87,6 +91,7 @@ where
         flows: Rc::clone(&flows),
         shard: Rc::clone(&shard),
     };
+    let refused_max = usize::try_from(limits.h2_streams_max).unwrap_or(usize::MAX);
     let handshake = Builder::new()
         .max_concurrent_streams(limits.h2_streams_max)
         .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
@@ -95,7 +100,7 @@ where
         .max_send_buffer_size(SEND_BUFFER_BYTES)
         .max_concurrent_reset_streams(RESETS_MAX)
         .max_pending_accept_reset_streams(RESETS_MAX)
-        .max_local_error_reset_streams(Some(RESETS_MAX))
+        .max_local_error_reset_streams(Some(RESETS_MAX.saturating_add(refused_max)))
         .handshake(frames);
     if let Ok(Ok(mut connection)) = timeout(shard.patience().header, handshake).await {
         let opening = Opening {

@@ -12,6 +12,9 @@ use kit::{Client, Origin, PATIENCE, page, plan, until};
 use saqta_edge::Edge;
 use saqta_edge::budget::HTTP2_BYTES_PER_ADDRESS_MAX;
 
+/// What a reset says that lets a client send the request again.
+const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
+
 const GET: &[(&str, &str)] = &[
     (":method", "GET"),
     (":scheme", "http"),
@@ -568,6 +571,21 @@ fn a_client_that_expects_100_hears_it_before_it_sends() {
 
 #[test]
 fn a_browser_may_ask_for_a_hundred_things_at_once() {
+    assert_eq!(asked_at_once(100), (100, 0));
+}
+
+/// Until it has read our settings, a client may open as many streams as it likes. What is refused it asks for again.
+#[test]
+fn a_client_that_asks_for_more_before_it_knows_our_bound_keeps_its_connection() {
+    let (answered, refused) = asked_at_once(200);
+    assert!(
+        answered >= 100 && refused > 0,
+        "{answered} answered, {refused} refused"
+    );
+}
+
+/// Opens that many streams in one go: (answered in full, refused).
+fn asked_at_once(streams: u32) -> (usize, usize) {
     let origin = Origin::start(|asked, _| {
         page(
             "200 OK",
@@ -577,25 +595,31 @@ fn a_browser_may_ask_for_a_hundred_things_at_once() {
     });
     let edge = Edge::start(plan(origin.address)).unwrap();
     let mut client = Http2::connect(&edge);
-    client.send(&frame(WINDOW_UPDATE, 0, 0, &[0, 0x40, 0, 0]));
-    let mut ends = 0;
-    for stream in 0..100 {
+    let mut opening = frame(WINDOW_UPDATE, 0, 0, &[0, 0x40, 0, 0]);
+    for stream in 0..streams {
         let fields = [GET[0], GET[1], GET[2], (":path", "/many")];
         let flags = END_HEADERS | END_STREAM;
-        client.send(&frame(HEADERS, flags, 2 * stream + 1, &block(&fields)));
+        opening.extend(frame(HEADERS, flags, 2 * stream + 1, &block(&fields)));
     }
-    let mut bytes = 0;
-    while ends < 100 {
+    client.send(&opening);
+    let (mut answered, mut refused, mut bytes) = (0, 0, 0);
+    while answered + refused < streams as usize {
         let frame = client.next().expect("the connection stays");
-        assert!(!matches!(frame.kind, RST_STREAM | GOAWAY), "{frame:?}");
-        if matches!(frame.kind, HEADERS | DATA) && frame.flags & END_STREAM != 0 {
-            ends += 1;
+        match frame.kind {
+            GOAWAY => panic!("{frame:?}"),
+            RST_STREAM => {
+                assert_eq!(frame.payload, REFUSED_STREAM, "{frame:?}");
+                refused += 1;
+            }
+            HEADERS | DATA if frame.flags & END_STREAM != 0 => answered += 1,
+            _ => {}
         }
         if frame.kind == DATA {
             bytes += frame.payload.len();
         }
     }
-    assert_eq!(bytes, 100 * 2000 * "GET /many HTTP/1.1".len());
+    assert_eq!(bytes, answered * 2000 * "GET /many HTTP/1.1".len());
+    (answered, refused)
 }
 
 #[test]
