@@ -158,6 +158,11 @@ pub fn parse<'b, 'h>(
     let too_long = ClientFault::HeadTooLong {
         bytes_max: limits.header_bytes_max,
     };
+    // A browser that was told https sends the greeting of TLS, which has no end that we would know: it need not wait for us to
+    // lose patience.
+    if buffer.first().is_some_and(|first| !begins_head(*first)) {
+        return Err(ClientFault::Malformed);
+    }
     let Some(len) = end_of_head(buffer, scanned)? else {
         return if buffer.len() > limits.header_bytes_max {
             Err(too_long)
@@ -216,6 +221,11 @@ fn end_of_head(buffer: &[u8], scanned: &mut usize) -> Result<Option<usize>, Clie
     // The last byte may be an LF whose next byte decides; look at it again next time.
     *scanned = buffer.len().saturating_sub(1);
     Ok(None)
+}
+
+/// A method does, and half of an empty line before it.
+fn begins_head(byte: u8) -> bool {
+    is_token(byte) || matches!(byte, b'\r' | b'\n')
 }
 
 fn has_bare_cr(head: &[u8]) -> bool {
@@ -735,6 +745,23 @@ mod tests {
                 (*target, *host, *framing, *keep_alive)
             );
             assert_eq!(head.len, request.len());
+        }
+    }
+
+    #[test]
+    fn what_cannot_become_a_head_is_not_waited_for() {
+        use ClientFault::Malformed;
+        const TABLE: &[(&str, Option<ClientFault>)] = &[
+            ("\x16\x03\x01\x02\0\x01", Some(Malformed)), // TLS
+            ("\0", Some(Malformed)),
+            (" GET", Some(Malformed)),
+            ("", None),
+            ("\r", None),
+            ("G", None),
+            ("!odd", None),
+        ];
+        for (begun, expected) in TABLE {
+            assert_eq!(fault(begun), *expected, "{begun:?}");
         }
     }
 

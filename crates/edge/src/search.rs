@@ -26,7 +26,7 @@ mod text;
 use std::collections::VecDeque;
 use std::io;
 use std::panic::catch_unwind;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -95,6 +95,8 @@ pub enum Unanswered {
     ShareSpent,
     #[error("no page is stored yet")]
     NothingStored,
+    #[error("nothing was found, and not all saved pages have been read yet")]
+    NotAllRead,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -121,6 +123,8 @@ struct Inner {
     changed: Condvar,
     lists: Cache<u64, Arc<Listed>, ByBytes>,
     share: Arc<Share>,
+    /// There are saved pages that are not in it yet.
+    is_filling: AtomicBool,
     /// How many pages were taken out so far; lists made before the last are not given any more.
     taken_out: AtomicU64,
     answered: AtomicU64,
@@ -175,6 +179,15 @@ impl Search {
         self.inner.put(saved)
     }
 
+    /// From now on until [`Search::filled`], that nothing is found may only mean that a page has not been read yet, so nobody is told so.
+    pub fn filling(&self) {
+        self.inner.is_filling.store(true, Ordering::Release);
+    }
+
+    pub fn filled(&self) {
+        self.inner.is_filling.store(false, Ordering::Release);
+    }
+
     /// Takes a page out, wherever it is, before this returns.
     pub fn forget(&self, url: &str) {
         let inner = &self.inner;
@@ -226,7 +239,7 @@ impl Search {
     /// The page of results. `host`: as the reader asked for it, with its port.
     ///
     /// # Errors
-    /// When nothing is stored, and beyond the share.
+    /// When nothing is stored, beyond the share, and while nothing is found of pages that are still being read.
     pub fn answer(
         &self,
         question: &Question<'_>,
@@ -242,7 +255,7 @@ impl Search {
                 &inner.answered
             }
             Err(Unanswered::ShareSpent) => &inner.share_spent,
-            Err(Unanswered::NothingStored) => return answered,
+            Err(Unanswered::NothingStored | Unanswered::NotAllRead) => return answered,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         answered
@@ -290,6 +303,7 @@ impl Inner {
             changed: Condvar::new(),
             lists: Cache::with_weighter(LISTS_EXPECTED, LISTS_BYTES_MAX, ByBytes),
             share,
+            is_filling: AtomicBool::new(false),
             taken_out: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             answered_again: AtomicU64::new(0),
@@ -370,6 +384,10 @@ impl Inner {
             return Err(Unanswered::ShareSpent);
         }
         let hits = index.search(&query, language, now);
+        if hits.total == 0 && self.is_filling.load(Ordering::Acquire) {
+            self.share.charge(start.elapsed());
+            return Err(Unanswered::NotAllRead);
+        }
         let newest = if hits.total == 0 {
             index.newest(language).to_vec()
         } else {
@@ -539,6 +557,26 @@ mod tests {
         let question = Question::of(&forms, target).unwrap();
         let page = search.answer(&question, "a.kz", asker(Russian), now)?;
         Ok(String::from_utf8(page.body().to_vec()).unwrap())
+    }
+
+    /// After a start, "nothing was found" would be said of every article that comes later in the folder.
+    #[tokio::test(start_paused = true)]
+    async fn that_nothing_is_found_is_said_when_all_pages_have_been_read() {
+        let (search, _) = search();
+        search.filling();
+        search
+            .put(saved("https://a.kz/1", "<h1>Первый суд</h1>"))
+            .unwrap();
+        search.wait_until_read();
+        assert!(ask(&search, "/?s=суд", NOW).unwrap().contains("Первый"));
+        assert_eq!(ask(&search, "/?s=выборы", NOW), Err(Unanswered::NotAllRead));
+        search
+            .put(saved("https://a.kz/2", "<h1>Выборы</h1>"))
+            .unwrap();
+        search.wait_until_read();
+        search.filled();
+        assert!(ask(&search, "/?s=выборы", NOW).unwrap().contains("Выборы"));
+        assert!(ask(&search, "/?s=бюджет", NOW).is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -30,7 +30,7 @@ use crate::plan::{Site, SiteId};
 use crate::profile::{Profile, Reading, Standing, Use, names_of};
 use crate::read;
 use crate::reduced;
-use crate::search::{PutError, Question, Saved};
+use crate::search::{PutError, Question, Saved, Search};
 use crate::serve::{self, Client, Failure, served};
 use crate::shard::{Running, Shared, SiteState};
 
@@ -52,7 +52,7 @@ pub(crate) fn question<'a>(
     Question::of(forms, target)
 }
 
-/// `None`: nothing is stored yet, or searches have had their share of the processor.
+/// `None`: nothing is stored or read yet, or searches have had their share of the processor.
 pub(crate) fn results(
     state: &SiteState,
     question: &Question<'_>,
@@ -187,6 +187,18 @@ fn index_page(asked: &Asked, stored: &Stored) {
     }
 }
 
+/// Before the first search is answered, where [`find_saved`] comes after.
+pub(crate) fn will_find_saved(shared: &Shared) {
+    if shared.saved.keep().is_some() {
+        let running = shared.running.load();
+        let searches = running
+            .sites
+            .iter()
+            .filter_map(|state| state.search.as_ref());
+        searches.for_each(Search::filling);
+    }
+}
+
 /// After a start: the saved copies, so that whoever searches finds what was published before. On a thread of its own, until `ended`.
 pub(crate) fn find_saved(shared: &Shared, ended: impl Fn() -> bool) {
     let Some(keep) = shared.saved.keep() else {
@@ -219,6 +231,14 @@ pub(crate) fn find_saved(shared: &Shared, ended: impl Fn() -> bool) {
         if found.is_break() {
             return;
         }
+    }
+    for search in running
+        .sites
+        .iter()
+        .filter_map(|state| state.search.as_ref())
+    {
+        search.wait_until_read();
+        search.filled();
     }
 }
 
