@@ -271,7 +271,8 @@ fn normal(authority: Authority, scheme: Scheme) -> Authority {
     Authority::try_from(text).unwrap_or(authority)
 }
 
-/// Fields only HTTP/1.1 has, in an HTTP/2 request (RFC 9113 §8.2.2): a downgrade to the origin's HTTP/1.1 is where they bite.
+/// What the frame library lets pass and the origin's HTTP/1.1 could read otherwise: fields that only HTTP/1.1 has (RFC 9113 §8.2.2), two
+/// lengths.
 pub(crate) fn http2_fault(method: &Method, fields: &HeaderMap) -> Option<ClientFault> {
     if matches!(*method, Method::CONNECT | Method::TRACE) {
         return Some(ClientFault::Method);
@@ -286,6 +287,15 @@ pub(crate) fn http2_fault(method: &Method, fields: &HeaderMap) -> Option<ClientF
     ];
     if connection.iter().any(|name| fields.contains_key(*name)) {
         return Some(ClientFault::ConnectionField);
+    }
+    // Over HTTP/1.1 both lines would go on to the origin, alike or not.
+    if fields
+        .get_all(header::CONTENT_LENGTH)
+        .iter()
+        .nth(1)
+        .is_some()
+    {
+        return Some(ClientFault::Length);
     }
     let odd_te = fields.get_all(header::TE).iter().any(|te| te != "trailers");
     odd_te.then_some(ClientFault::ConnectionField)

@@ -106,6 +106,11 @@ fn corpus() -> Vec<Smuggled> {
             Some("x"),
         ),
         (
+            "H2.CL: two lengths alike",
+            post(&[("content-length", "1"), ("content-length", "1")]),
+            Some("x"),
+        ),
+        (
             "H2.TE",
             post(&[("transfer-encoding", "chunked")]),
             Some("0\r\n\r\nGET /admin HTTP/1.1\r\n\r\n"),
