@@ -1090,12 +1090,14 @@ impl<'r, 's, 't> Fields<'r, 's, 't> {
     }
 
     fn take(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'t>>> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.table.get(key)
     }
 
-    fn has(&self, key: &str) -> bool {
-        self.table.get(key).is_some()
+    fn has(&mut self, key: &'static str) -> bool {
+        self.take(key).is_some()
     }
 
     fn missing(&mut self, key: &str, remedy: String) {
@@ -1475,6 +1477,21 @@ mod tests {
     }
 
     /// Written, and what is said about it.
+    #[test]
+    fn who_expects_what_cannot_be_measured_is_told_all_that_can() {
+        let text = "name = 'x'\n[expect]\n'readers.nope' = 1\n'readers.p99_ms_max' = 100";
+        let problems = parse(text).unwrap_err();
+        let names: Vec<_> = MEASURES.iter().map(|(name, _)| *name).collect();
+        let said = format!(
+            "line 3: [expect]: `readers.nope` is not known; known are {}",
+            names.join(", ")
+        );
+        assert!(
+            problems.iter().any(|problem| problem.to_string() == said),
+            "{problems:?}"
+        );
+    }
+
     #[test]
     fn problems_have_a_line_and_a_remedy() {
         for (text, said) in [
