@@ -277,7 +277,7 @@ fn is_public_address(profile: &Profile, path: &str, query: Option<&str>) -> bool
         })
 }
 
-fn forget(search: &crate::search::Search, asked: &Asked) {
+fn forget(search: &Search, asked: &Asked) {
     for scheme in [Scheme::Http, Scheme::Https] {
         search.forget(&url(asked, scheme));
     }
