@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, StatusCode, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -30,6 +30,7 @@ use crate::frames::PREFACE;
 use crate::head::{self, ClientFault, Framing, Storage};
 use crate::http2;
 use crate::occupancy::Seat;
+use crate::pages::ANSWER;
 use crate::serve::{self, AtOnce, Client};
 use crate::shard::Shard;
 use crate::tap::{Exchange, Tap};
@@ -267,7 +268,7 @@ impl Connection {
                     serve::respond(&client, request.map(Incoming::Http1), &upgrade).await;
                 // Of the rest of a body that nobody reads we would take the next head for a guess; and an HTTP/1.0 client knows the
                 // end of an answer of unknown length by the end of the connection.
-                let unread = !exchange.is_request_read();
+                let unread = !exchange.is_request_read() || is_misread(framing, &response);
                 let endless =
                     version == Version::HTTP_10 && response.body().size_hint().exact().is_none();
                 let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -331,6 +332,14 @@ impl Connection {
         wire.write_both(&self.out, &[]).await?;
         linger(wire).await
     }
+}
+
+/// Was it a body that we answered as not understood? hyper is stricter than the tap about what stands in a trailer, and says so by no
+/// other way; after what two parsers read differently nothing is read.
+fn is_misread(framing: Framing, response: &Response<Body>) -> bool {
+    framing != Framing::None
+        && response.status() == StatusCode::BAD_REQUEST
+        && response.headers().contains_key(ANSWER)
 }
 
 /// After the last answer. A client that has sent all it announced and nothing else has nothing unread here, and the kernel

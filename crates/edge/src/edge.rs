@@ -159,8 +159,9 @@ impl Edge {
         };
         let shared = Arc::clone(&edge.shared);
         let ended = stopped.clone();
-        searching::will_find_saved(&shared);
-        let finds_saved = move || searching::find_saved(&shared, || *ended.borrow() != Stop::Run);
+        let filling = searching::filling(&shared);
+        let finds_saved =
+            move || searching::find_saved(&shared, filling, || *ended.borrow() != Stop::Run);
         edge.threads.push(
             background::spawn("find-saved", Nice::Whenever, finds_saved)
                 .map_err(StartError::Thread)?,

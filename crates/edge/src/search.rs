@@ -115,6 +115,15 @@ pub struct Search {
     reader: Option<JoinHandle<()>>,
 }
 
+/// Saved pages are being put in.
+pub struct Filling(Arc<Inner>);
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        self.0.is_filling.store(false, Ordering::Release);
+    }
+}
+
 struct Inner {
     stems: Stems,
     /// Locked after `queue` where both are.
@@ -134,20 +143,35 @@ struct Inner {
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<(u64, Saved)>,
+    waiting: VecDeque<Waiting>,
     bytes: usize,
+    /// Of all pages that ever came, the number of the last.
+    arrivals: u64,
     /// The page being read; `None` again when it was forgotten meanwhile.
     in_hand: Option<u64>,
-    reading: bool,
+    /// Its arrival, forgotten or not.
+    reading: Option<u64>,
     closing: bool,
+}
+
+struct Waiting {
+    key: u64,
+    arrival: u64,
+    saved: Saved,
 }
 
 impl Queue {
     fn drop_waiting(&mut self, key: u64) {
-        let at = self.waiting.iter().position(|(other, _)| *other == key);
-        if let Some((_, old)) = at.and_then(|at| self.waiting.remove(at)) {
-            self.bytes -= old.html.len();
+        let at = self.waiting.iter().position(|other| other.key == key);
+        if let Some(old) = at.and_then(|at| self.waiting.remove(at)) {
+            self.bytes -= old.saved.html.len();
         }
+    }
+
+    /// Of what is not read yet.
+    fn oldest(&self) -> Option<u64> {
+        self.reading
+            .or_else(|| self.waiting.front().map(|oldest| oldest.arrival))
     }
 }
 
@@ -179,13 +203,10 @@ impl Search {
         self.inner.put(saved)
     }
 
-    /// From now on until [`Search::filled`], that nothing is found may only mean that a page has not been read yet, so nobody is told so.
-    pub fn filling(&self) {
+    /// Until this is dropped, that nothing is found may only mean that a page has not been read yet, and nobody is told so.
+    pub fn filling(&self) -> Filling {
         self.inner.is_filling.store(true, Ordering::Release);
-    }
-
-    pub fn filled(&self) {
-        self.inner.is_filling.store(false, Ordering::Release);
+        Filling(Arc::clone(&self.inner))
     }
 
     /// Takes a page out, wherever it is, before this returns.
@@ -208,7 +229,7 @@ impl Search {
         let is_gone = |url: &str| is_gone(target_of(url));
         let mut queue = inner.queue();
         let Queue { waiting, bytes, .. } = &mut *queue;
-        waiting.retain(|(_, saved)| {
+        waiting.retain(|Waiting { saved, .. }| {
             let gone = is_gone(&saved.url);
             if gone {
                 *bytes -= saved.html.len();
@@ -224,10 +245,12 @@ impl Search {
         inner.changed.notify_all();
     }
 
-    /// Blocks until nothing waits to be read: for whoever fills the index from many pages, on a thread of its own.
+    /// Blocks until all that waits now has been read, whatever comes meanwhile: for whoever fills the index from many pages, on a thread
+    /// of its own.
     pub fn wait_until_read(&self) {
         let mut queue = self.inner.queue();
-        while queue.reading || !queue.waiting.is_empty() {
+        let last = queue.arrivals;
+        while queue.oldest().is_some_and(|arrival| arrival <= last) {
             queue = self
                 .inner
                 .changed
@@ -328,7 +351,13 @@ impl Inner {
             return Err(PutError::QueueFull);
         }
         queue.bytes += saved.html.len();
-        queue.waiting.push_back((key, saved));
+        queue.arrivals += 1;
+        let arrival = queue.arrivals;
+        queue.waiting.push_back(Waiting {
+            key,
+            arrival,
+            saved,
+        });
         drop(queue);
         self.changed.notify_all();
         Ok(())
@@ -442,7 +471,7 @@ impl Inner {
                     None => self.take_out(key),
                 }
             }
-            queue.reading = false;
+            queue.reading = None;
             self.changed.notify_all();
             self.rest(queue, start.elapsed() * rest);
         }
@@ -454,10 +483,15 @@ impl Inner {
             if queue.closing {
                 return None;
             }
-            if let Some((key, saved)) = queue.waiting.pop_front() {
+            if let Some(Waiting {
+                key,
+                arrival,
+                saved,
+            }) = queue.waiting.pop_front()
+            {
                 queue.bytes -= saved.html.len();
                 queue.in_hand = Some(key);
-                queue.reading = true;
+                queue.reading = Some(arrival);
                 return Some((key, saved));
             }
             queue = self
@@ -563,7 +597,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn that_nothing_is_found_is_said_when_all_pages_have_been_read() {
         let (search, _) = search();
-        search.filling();
+        let filling = search.filling();
         search
             .put(saved("https://a.kz/1", "<h1>Первый суд</h1>"))
             .unwrap();
@@ -574,7 +608,7 @@ mod tests {
             .put(saved("https://a.kz/2", "<h1>Выборы</h1>"))
             .unwrap();
         search.wait_until_read();
-        search.filled();
+        drop(filling);
         assert!(ask(&search, "/?s=выборы", NOW).unwrap().contains("Выборы"));
         assert!(ask(&search, "/?s=бюджет", NOW).is_ok());
     }

@@ -30,7 +30,7 @@ use crate::plan::{Site, SiteId};
 use crate::profile::{Profile, Reading, Standing, Use, names_of};
 use crate::read;
 use crate::reduced;
-use crate::search::{PutError, Question, Saved, Search};
+use crate::search::{Filling, PutError, Question, Saved, Search};
 use crate::serve::{self, Client, Failure, served};
 use crate::shard::{Running, Shared, SiteState};
 
@@ -187,20 +187,15 @@ fn index_page(asked: &Asked, stored: &Stored) {
     }
 }
 
-/// Before the first search is answered, where [`find_saved`] comes after.
-pub(crate) fn will_find_saved(shared: &Shared) {
-    if shared.saved.keep().is_some() {
-        let running = shared.running.load();
-        let searches = running
-            .sites
-            .iter()
-            .filter_map(|state| state.search.as_ref());
-        searches.for_each(Search::filling);
-    }
+/// Before the first search is answered: every index is to be filled by [`find_saved`].
+pub(crate) fn filling(shared: &Shared) -> Vec<Filling> {
+    let running = shared.running.load();
+    let searches = running.sites.iter().filter_map(|site| site.search.as_ref());
+    searches.map(Search::filling).collect()
 }
 
 /// After a start: the saved copies, so that whoever searches finds what was published before. On a thread of its own, until `ended`.
-pub(crate) fn find_saved(shared: &Shared, ended: impl Fn() -> bool) {
+pub(crate) fn find_saved(shared: &Shared, filling: Vec<Filling>, ended: impl Fn() -> bool) {
     let Some(keep) = shared.saved.keep() else {
         return;
     };
@@ -232,14 +227,9 @@ pub(crate) fn find_saved(shared: &Shared, ended: impl Fn() -> bool) {
             return;
         }
     }
-    for search in running
-        .sites
-        .iter()
-        .filter_map(|state| state.search.as_ref())
-    {
-        search.wait_until_read();
-        search.filled();
-    }
+    let searches = running.sites.iter().filter_map(|site| site.search.as_ref());
+    searches.for_each(Search::wait_until_read);
+    drop(filling);
 }
 
 fn page_of(site: &Site, copy: &Copy<'_>) -> Option<Saved> {

@@ -311,6 +311,10 @@ fn saved_pages_are_found_by_the_search_after_a_restart() {
     );
     assert_eq!(found.status, 200, "{}", found.head);
     assert!(found.text().contains("href=\"/story\""), "{}", found.text());
+    // Who looks for what no page has is told so once all have been read.
+    until("it is known that nothing is found", || {
+        get_with(&edge, "/?s=zhoq", "Accept: text/html\r\n").status == 200
+    });
     let gone = edge.forget(None, &What::Path(b"/story".to_vec())).unwrap();
     assert!(gone.on_disk >= 1, "{gone:?}");
     assert_eq!(pages(), SEARCHED - 1);

@@ -7,6 +7,7 @@ use saqta_edge::Edge;
 
 /// (what, bytes as sent, status or 0 for a close without an answer)
 const CORPUS: &[(&str, &str, u16)] = &[
+    ("the greeting of TLS", "\x16\x03\x01\x02\0\x01\0\x01", 400),
     (
         "CL then TE",
         "POST /x HTTP/1.1\r\nHost: a.kz\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
@@ -150,6 +151,13 @@ fn a_body_broken_in_the_middle_never_becomes_a_second_request() {
         "5;x\r0\r\n\r\nGET /admin HTTP/1.1\r\n\r\n",
         "0;\r\n\r\nGET /admin HTTP/1.1\r\n\r\n",
         "zz\r\n",
+        "0\r\nno colon\r\n\r\nGET /admin HTTP/1.1\r\nHost: a.kz\r\n\r\n",
+        "0\r\nx: \x01\r\n\r\nGET /admin HTTP/1.1\r\nHost: a.kz\r\n\r\n",
+        format!(
+            "0\r\n{}\r\nGET /admin HTTP/1.1\r\nHost: a.kz\r\n\r\n",
+            "X: y\r\n".repeat(101)
+        )
+        .as_str(),
     ] {
         let mut client = Client::connect(&edge);
         client.send(format!(

@@ -1476,7 +1476,6 @@ mod tests {
         assert_eq!(scenario.attack_rate_at(Duration::from_secs(6)), 0.0);
     }
 
-    /// Written, and what is said about it.
     #[test]
     fn who_expects_what_cannot_be_measured_is_told_all_that_can() {
         let text = "name = 'x'\n[expect]\n'readers.nope' = 1\n'readers.p99_ms_max' = 100";
@@ -1492,6 +1491,7 @@ mod tests {
         );
     }
 
+    /// Written, and what is said about it.
     #[test]
     fn problems_have_a_line_and_a_remedy() {
         for (text, said) in [

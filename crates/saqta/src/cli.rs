@@ -161,8 +161,9 @@ Examples:
     #[command(
         after_help = "Origin, edge, readers and attackers run as processes of their own, on loopback
 only, for two minutes at most. Progress goes to standard error, the result to
-standard output. Exit code 0: all expectations hold. 1: not all. 3: this machine
-could not offer the load, so nothing was shown.
+standard output. Exit code 0: all expectations hold. 1: not all. 2: what was
+typed or written is wrong. 3: this machine could not offer the load, so nothing
+was shown.
 
 Examples:
   saqta drill --list
