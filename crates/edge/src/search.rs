@@ -409,12 +409,9 @@ impl Inner {
             self.answered_again.fetch_add(1, Ordering::Relaxed);
             return Ok(results::prebuilt(question, asker, &listed));
         }
-        if !self.share.allows(start) {
-            return Err(Unanswered::ShareSpent);
-        }
+        let _charged = self.share.begin(start).ok_or(Unanswered::ShareSpent)?;
         let hits = index.search(&query, language, now);
         if hits.total == 0 && self.is_filling.load(Ordering::Acquire) {
-            self.share.charge(start.elapsed());
             return Err(Unanswered::NotAllRead);
         }
         let newest = if hits.total == 0 {
@@ -436,9 +433,7 @@ impl Inner {
             now,
         }));
         self.lists.insert(key, Arc::clone(&listed));
-        let answer = results::prebuilt(question, asker, &listed);
-        self.share.charge(start.elapsed());
-        Ok(answer)
+        Ok(results::prebuilt(question, asker, &listed))
     }
 
     fn take_out(&self, key: u64) {

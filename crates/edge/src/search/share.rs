@@ -1,13 +1,16 @@
 //! How much of the machine and of its line searches may have.
 //!
 //! A search costs hundreds of microseconds, and its answer is several times as long as a page that says wait: a flood of searches is a
-//! way to take the edge, or its line, from its readers. All sites' searches together get a share of one core, counted in time spent,
-//! and one of the line, counted in bytes. What was not used is kept for a short while, and what was used beyond it is paid back
-//! before the next.
+//! way to take the edge, or its line, from its readers. All sites' searches together get a share of one core, counted in the
+//! processor's time, and one of the line, counted in bytes. What was not used is kept for a short while, and what was used beyond it is
+//! paid back before the next. Time by the clock would charge searches for the index being written and for other programs' turns: on a
+//! machine that stood still for half a second, one search would have cost the next five seconds' readers theirs.
 
+use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
 /// Of one core. Enough for 300 different searches a second in 20,000 pages (docs/decisions/0009), little enough to be missed by nobody.
@@ -62,6 +65,15 @@ impl Share {
         self.allows_to_send(now) && lock(&self.nanos).has_any(now)
     }
 
+    /// Another search, if one may begin; it is charged when the guard goes.
+    pub fn begin(&self, now: Instant) -> Option<Work<'_>> {
+        self.allows(now).then(|| Work {
+            share: self,
+            began: of_this_thread(),
+            one_thread: PhantomData,
+        })
+    }
+
     /// Whether an answer that is made already may be given.
     pub fn allows_to_send(&self, now: Instant) -> bool {
         lock(&self.bytes).has_any(now)
@@ -81,6 +93,26 @@ impl Share {
     pub fn sent(&self, bytes: usize) {
         lock(&self.bytes).take(bytes as u128);
     }
+}
+
+/// A search that is being made, on the thread that began it.
+#[must_use = "it is charged when it goes"]
+#[derive(Debug)]
+pub struct Work<'a> {
+    share: &'a Share,
+    began: Duration,
+    one_thread: PhantomData<*const ()>,
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        self.share
+            .charge(of_this_thread().saturating_sub(self.began));
+    }
+}
+
+fn of_this_thread() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 /// Bytes a second, and of them what is kept.
@@ -176,6 +208,25 @@ mod tests {
             }
         }
         assert!(!share.allows_to_send_nothing(start + Duration::from_secs(10)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_is_charged_and_waiting_is_not() {
+        let share = Share::new(Instant::now());
+        let work = share.begin(Instant::now()).unwrap();
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        drop(work);
+        let now = Instant::now();
+        assert!(share.allows(now));
+        let work = share.begin(now).unwrap();
+        let began = work.began;
+        while of_this_thread() < began + 2 * KEPT {
+            std::hint::spin_loop();
+        }
+        assert!(share.allows(now), "before it is charged");
+        drop(work);
+        assert!(!share.allows(now));
+        assert!(share.begin(now).is_none());
     }
 
     #[test]
