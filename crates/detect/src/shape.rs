@@ -393,19 +393,25 @@ impl Parts {
 
 /// Spelt as no link on a site is.
 fn is_odd(path: &[u8]) -> bool {
-    let dots = |segment: &[u8]| matches!(segment, b"." | b"..");
-    path.contains(&b';')
-        || path.windows(2).any(|two| two == b"//")
-        || path.split(|byte| *byte == b'/').any(dots)
-        || path.windows(3).any(|three| match three {
-            [b'%', high, low] => {
-                let digit = |byte: u8| char::from(byte).to_digit(16);
+    // No link has a segment of one or two dots.
+    let begins_with_dots = |rest: &[u8]| {
+        matches!(
+            rest,
+            [b'.'] | [b'.', b'.'] | [b'.', b'/', ..] | [b'.', b'.', b'/', ..]
+        )
+    };
+    begins_with_dots(path)
+        || path.iter().enumerate().any(|(at, byte)| match byte {
+            b';' => true,
+            b'/' => path.get(at + 1) == Some(&b'/') || begins_with_dots(&path[at + 1..]),
+            b'%' => match path[at + 1..] {
                 // Letters, digits and `-._~` have no reason to be escaped (RFC 3986 §2.3); Cyrillic ones have.
-                digit(*high)
-                    .zip(digit(*low))
-                    .and_then(|(high, low)| u8::try_from(high * 16 + low).ok())
-                    .is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-._~;/".contains(&byte))
-            }
+                [high, low, ..] => hex(high)
+                    .zip(hex(low))
+                    .map(|(high, low)| high << 4 | low)
+                    .is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-._~;/".contains(&byte)),
+                _ => false,
+            },
             _ => false,
         })
 }
@@ -457,6 +463,14 @@ impl Default for Segment {
 impl Segment {
     fn decode(raw: &[u8]) -> Self {
         let mut segment = Self::default();
+        if raw.len() <= SECTION_BYTES_MAX
+            && !raw.iter().any(|byte| matches!(byte, b'%' | b';' | b'.'))
+        {
+            // As nearly every link is written.
+            segment.bytes[..raw.len()].copy_from_slice(raw);
+            segment.len = raw.len();
+            return segment;
+        }
         let mut in_extension = false;
         for byte in Decoded(raw) {
             if byte == b';' {

@@ -590,17 +590,16 @@ impl Shared {
 
     fn find(&self, page: &Identity<'_>) -> Option<(u64, UnixMillis)> {
         let (_, site) = self.site(page.site)?;
-        let names = [name_of(&self.shelf, page), self.asset_name(page)];
+        let own = name_of(&self.shelf, page);
+        // Another variant is not this reader's page; an asset is.
+        let of_asset = (!page.mark.is_empty()).then(|| self.asset_name(page));
         let state = lock(&site.state);
-        let found = state
-            .entries
-            .get(&names[0])
-            .map(|entry| (names[0], entry.seen));
-        found.or_else(|| {
-            // Another variant is not this reader's page; an asset is.
-            let entry = state.entries.get(&names[1])?;
-            (entry.class == Class::Asset).then_some((names[1], entry.seen))
-        })
+        if let Some(entry) = state.entries.get(&own) {
+            return Some((own, entry.seen));
+        }
+        let name = of_asset?;
+        let entry = state.entries.get(&name)?;
+        (entry.class == Class::Asset).then_some((name, entry.seen))
     }
 }
 

@@ -22,6 +22,7 @@
 //! Tables are fixed in size. What they lose is *unknown* again; what is relevant is never lost: when there is no room for one more
 //! name, all names of its shape count as relevant, and then all names of the site.
 
+use std::borrow::Cow;
 use std::cell::LazyCell;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -90,6 +91,28 @@ const fn secret_names(letter: u8) -> &'static [&'static str] {
         b'v' => &["verif"],
         _ => &[],
     }
+}
+
+/// By the letter they begin with, which letters come next: of ten letters of a name nine are not the beginning of any.
+const SECOND_LETTERS: [u32; LETTERS] = {
+    let mut second_letters = [0; LETTERS];
+    let mut first = 0;
+    while first < LETTERS {
+        let names = secret_names(b'a' + first as u8);
+        let mut at = 0;
+        while at < names.len() {
+            second_letters[first] |= 1 << (names[at].as_bytes()[1] - b'a');
+            at += 1;
+        }
+        first += 1;
+    }
+    second_letters
+};
+const LETTERS: usize = 26;
+
+fn letter(byte: u8) -> Option<usize> {
+    byte.is_ascii_alphabetic()
+        .then(|| usize::from(byte.to_ascii_lowercase() - b'a'))
 }
 
 /// What speaks for sparing the origin.
@@ -292,7 +315,7 @@ impl Relevance {
         let Some(query) = Query::of(target) else {
             return Decision::AsAsked(AsAsked::NoQuery);
         };
-        if query.pairs().count() > PAIRS_MAX {
+        if query.pairs().nth(PAIRS_MAX).is_some() {
             return Decision::AsAsked(AsAsked::TooManyPairs);
         }
         let lasting_shape = LazyCell::new(|| Shape::of(query.path));
@@ -352,7 +375,7 @@ impl Relevance {
         let Some(query) = Query::of(target) else {
             return;
         };
-        let own: Vec<Vec<u8>> = Query::of(on)
+        let own: Vec<Cow<'_, [u8]>> = Query::of(on)
             .map(|query| {
                 query
                     .pairs()
@@ -366,7 +389,7 @@ impl Relevance {
             if own.contains(&name) {
                 continue;
             }
-            let hash = self.secret.hash_one(&name);
+            let hash = self.secret.hash_one(&*name);
             if self.linked.contains(&hash) {
                 continue;
             }
@@ -393,7 +416,7 @@ impl Relevance {
             now,
         } = *sighting;
         let query = Query::of(target)?;
-        if query.pairs().count() > PAIRS_MAX {
+        if query.pairs().nth(PAIRS_MAX).is_some() {
             return None;
         }
         let lasting_shape = LazyCell::new(|| Shape::of(query.path));
@@ -443,7 +466,7 @@ impl Relevance {
             pair: with,
             key,
             lasting_shape: *lasting_shape,
-            name,
+            name: name.into_owned(),
             by,
         })
     }
@@ -538,7 +561,7 @@ impl Relevance {
             || shape::has_role(name)
             || names_secret(name)
             || kept(name)
-            || self.linked.contains(&self.secret.hash_one(name))
+            || !self.linked.is_empty() && self.linked.contains(&self.secret.hash_one(name))
             || !self.closed_shapes.is_empty() && self.closed_shapes.contains(&lasting_shape.bits())
             || !self.relevant.is_empty() && self.relevant.contains(&self.key(**lasting_shape, name))
     }
@@ -658,8 +681,9 @@ struct Pair<'a> {
 
 impl<'a> Query<'a> {
     fn of(target: &'a [u8]) -> Option<Self> {
-        let target = target.split(|byte| *byte == b'#').next()?;
-        let mark = target.iter().position(|byte| *byte == b'?')?;
+        let end = memchr::memchr(b'#', target).unwrap_or(target.len());
+        let target = &target[..end];
+        let mark = memchr::memchr(b'?', target)?;
         Some(Self {
             path: &target[..mark],
             query: &target[mark + 1..],
@@ -693,12 +717,16 @@ impl<'a> Pair<'a> {
 
     /// As PHP reads it: `%70age`, ` page` and `page[]` are `page`, `a.b` is `a_b`. Case is folded: two names for one are better than one for two.
     /// A bare word that plays a role by itself is that word.
-    fn name(&self) -> Vec<u8> {
+    fn name(&self) -> Cow<'a, [u8]> {
         let raw = match self.equals {
             Some(at) => &self.raw[..at],
             None if shape::has_role(self.raw) || names_secret(self.raw) => self.raw,
-            None => return Vec::new(),
+            None => return Cow::Borrowed(b""),
         };
+        let is_plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+        if raw.iter().all(is_plain) {
+            return Cow::Borrowed(raw);
+        }
         let decoded = percent_decode(raw);
         let name = decoded.trim_ascii_start();
         let end = name
@@ -706,18 +734,21 @@ impl<'a> Pair<'a> {
             .skip(1)
             .position(|byte| *byte == b'[')
             .map_or(name.len(), |at| at + 1);
-        name[..end]
+        let folded = name[..end]
             .iter()
             .take_while(|byte| **byte != 0)
             .map(|byte| match byte {
                 b'.' | b' ' => b'_',
                 byte => byte.to_ascii_lowercase(),
-            })
-            .collect()
+            });
+        Cow::Owned(folded.collect())
     }
 }
 
-fn percent_decode(raw: &[u8]) -> Vec<u8> {
+fn percent_decode(raw: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr2(b'%', b'+', raw).is_none() {
+        return Cow::Borrowed(raw);
+    }
     let digit = |byte: u8| {
         char::from(byte)
             .to_digit(16)
@@ -740,18 +771,22 @@ fn percent_decode(raw: &[u8]) -> Vec<u8> {
             (None, byte) => *byte,
         });
     }
-    decoded
+    Cow::Owned(decoded)
 }
 
 fn names_secret(name: &[u8]) -> bool {
-    name.iter().enumerate().any(|(at, letter)| {
-        let rest = &name[at..];
-        secret_names(letter.to_ascii_lowercase())
-            .iter()
-            .any(|secret| {
-                rest.get(..secret.len())
-                    .is_some_and(|part| part.eq_ignore_ascii_case(secret.as_bytes()))
-            })
+    name.windows(2).enumerate().any(|(at, two)| {
+        let (Some(first), Some(second)) = (letter(two[0]), letter(two[1])) else {
+            return false;
+        };
+        SECOND_LETTERS[first] >> second & 1 == 1
+            && secret_names(two[0].to_ascii_lowercase())
+                .iter()
+                .any(|secret| {
+                    name[at..]
+                        .get(..secret.len())
+                        .is_some_and(|part| part.eq_ignore_ascii_case(secret.as_bytes()))
+                })
     })
 }
 

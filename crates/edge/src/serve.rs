@@ -14,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, Version};
 use saqta_detect::facts::{self, Facts, Outcome, Served};
 use saqta_detect::network::Group;
+use saqta_detect::shape::Shape;
 
 use crate::admission::{Ask, Class, READER_DEADLINE, Starved};
 use crate::asked::{self, Asked, Unasked};
@@ -123,7 +124,7 @@ pub(crate) fn at_once(
         note(
             client,
             running,
-            site,
+            (site, shape(running, site, head)),
             head,
             Served::Refused,
             403,
@@ -147,10 +148,11 @@ pub(crate) fn at_once(
     let key = key_at_once(client, running, site, head, &target, &reading);
     let is_whole = target.taken.is_empty();
     let sent = (&reading.sent(profile, head), is_whole);
+    let asked = (site, shape(running, site, head));
     if let Some(body) = stored_at_once(client, running, (site, &key), &method, head, sent, out) {
         counters.requests.add(1);
         counters.hits.add(1);
-        note(client, running, site, head, Served::Hit, 200, body.len());
+        note(client, running, asked, head, Served::Hit, 200, body.len());
         let body = if method == Method::HEAD {
             Bytes::new()
         } else {
@@ -164,7 +166,7 @@ pub(crate) fn at_once(
     match spared_at_once(
         client,
         running,
-        (site, &key),
+        (asked, &key),
         (&method, head),
         &target,
         &reading,
@@ -174,7 +176,7 @@ pub(crate) fn at_once(
         Some(Spared::Reduced(body)) => {
             counters.requests.add(1);
             counters.reduced.add(1);
-            note(client, running, site, head, Served::Stale, 200, body.len());
+            note(client, running, asked, head, Served::Stale, 200, body.len());
             AtOnce::Answered {
                 body: if method == Method::HEAD {
                     Bytes::new()
@@ -188,7 +190,7 @@ pub(crate) fn at_once(
             counters.requests.add(1);
             counters.searched.add(1);
             let bytes = page.body().len();
-            note(client, running, site, head, Served::Searched, 200, bytes);
+            note(client, running, asked, head, Served::Searched, 200, bytes);
             own_page_at_once(&page, head, head.keep_alive, out)
         }
         Some(Spared::TurnedAway(group)) => {
@@ -197,7 +199,7 @@ pub(crate) fn at_once(
             let asker = Asker::of(head, running.plan.sites[site].language);
             let page = client.shard.shared.pages.page(waiting(group), asker);
             let bytes = page.body().len();
-            note(client, running, site, head, Served::Waiting, 503, bytes);
+            note(client, running, asked, head, Served::Waiting, 503, bytes);
             own_page_at_once(page, head, head.keep_alive, out)
         }
     }
@@ -220,11 +222,15 @@ fn own_page_at_once(
     AtOnce::Answered { body, keep_alive }
 }
 
+fn shape(running: &Running, site: SiteId, head: &Head<'_, '_>) -> Shape {
+    running.sites[site].shapes.shape(head.target.as_bytes())
+}
+
 /// Counts a request that was answered at once.
 fn note(
     client: &Client,
     running: &Running,
-    site: SiteId,
+    (site, shape): (SiteId, Shape),
     head: &Head<'_, '_>,
     served: Served,
     status: u16,
@@ -233,7 +239,7 @@ fn note(
     let facts = Facts {
         site,
         method: facts::Method::Read,
-        shape: running.sites[site].shapes.shape(head.target.as_bytes()),
+        shape,
         source: client.address(running, head),
         class: Class::Unknown,
         is_navigation: asked::is_navigation(head),
@@ -288,7 +294,7 @@ enum Spared {
 fn spared_at_once(
     client: &Client,
     running: &Running,
-    (site, key): (SiteId, &KeyRef<'_>),
+    ((site, shape), key): ((SiteId, Shape), &KeyRef<'_>),
     (method, head): (&Method, &Head<'_, '_>),
     target: &Target<'_>,
     reading: &Reading,
@@ -307,7 +313,7 @@ fn spared_at_once(
     let is_strange = asked::is_strange(&shared.saved, plan, &target.kept);
     let ask = Ask {
         class: asked::place_in_line(class, is_strange),
-        shape: state.shapes.shape(head.target.as_bytes()),
+        shape,
         group: Group::of(address),
         deadline: READER_DEADLINE,
     };

@@ -87,7 +87,8 @@ pub(crate) fn plan(
     );
     let refuse = networks(settings.refuse, &REFUSE, problems_found);
     let trust_forwarded = networks(settings.trust_forwarded, &TRUST_FORWARDED, problems_found);
-    let sites = sites(settings.sites, &refuse, problems_found);
+    let is_missing = !settings.misread.contains(&"site");
+    let sites = sites(settings.sites, is_missing, &refuse, problems_found);
     loops(&sites, &listen, problems_found);
     let cache_mb = cache_mb(settings.cache_mb, sites.len(), problems_found);
     let disk_cache_gb = count(
@@ -471,6 +472,8 @@ fn plain(networks: Vec<(IpNet, Place)>) -> Networks {
 /// A site with the places needed to compare it to others. Its origin may have been unreadable.
 struct PlacedSite {
     name: String,
+    /// By its settings, or by its first host. What is not has a problem with its hosts already.
+    is_named: bool,
     place: Place,
     hosts: Vec<PlacedHost>,
     any_host: Option<Place>,
@@ -505,10 +508,11 @@ impl PlacedSite {
 
 fn sites(
     written: Vec<SiteSettings>,
+    is_missing: bool,
     refuse: &[(IpNet, Place)],
     problems: &mut Problems,
 ) -> Vec<PlacedSite> {
-    if written.is_empty() {
+    if written.is_empty() && is_missing {
         problems.add(
             Place::Whole,
             "there is no site to protect",
@@ -544,7 +548,9 @@ fn sites(
                 );
             }
         }
-        if let Some(other) = sites.iter().find(|other| other.name == site.name) {
+        let is_same =
+            |other: &&PlacedSite| other.is_named && site.is_named && other.name == site.name;
+        if let Some(other) = sites.iter().find(is_same) {
             problems.add(
                 site.place,
                 format!(
@@ -574,7 +580,8 @@ fn site(written: SiteSettings, refuse: &[(IpNet, Place)], problems: &mut Problem
         .any_host
         .filter(|any| any.value)
         .map(|any| any.place);
-    let hosts = hosts(written.hosts, any_host.is_some(), written.place, problems);
+    let needs_hosts = any_host.is_none() && !written.misread.contains(&"hosts");
+    let hosts = hosts(written.hosts, needs_hosts, written.place, problems);
     let staff = networks(written.staff, &STAFF, problems);
     for (network, place) in &staff {
         if let Some((refused, first)) = refuse.iter().find(|(refused, _)| overlap(refused, network))
@@ -592,6 +599,7 @@ fn site(written: SiteSettings, refuse: &[(IpNet, Place)], problems: &mut Problem
     let origin_place = written.origin.as_ref().map(|origin| origin.place);
     let authority = match written.origin {
         Some(origin) => authority(&origin, problems),
+        None if written.misread.contains(&"origin") => None,
         None => {
             problems.add(
                 written.place,
@@ -601,6 +609,7 @@ fn site(written: SiteSettings, refuse: &[(IpNet, Place)], problems: &mut Problem
             None
         }
     };
+    let is_named = written.name.is_some() || !hosts.is_empty() || any_host.is_some();
     let name = name(written.name, hosts.first(), problems);
     let connect_timeout = span(
         problems,
@@ -652,6 +661,7 @@ fn site(written: SiteSettings, refuse: &[(IpNet, Place)], problems: &mut Problem
     };
     PlacedSite {
         name,
+        is_named,
         place: written.place,
         hosts,
         any_host,
@@ -702,13 +712,13 @@ fn site(written: SiteSettings, refuse: &[(IpNet, Place)], problems: &mut Problem
 
 fn hosts(
     written: Option<Texts>,
-    any_host: bool,
+    is_needed: bool,
     site: Place,
     problems: &mut Problems,
 ) -> Vec<PlacedHost> {
     let place = written.as_ref().map_or(site, |texts| texts.place);
     if written.as_ref().is_none_or(|texts| texts.value.is_empty()) {
-        if !any_host {
+        if is_needed {
             problems.add(
                 place,
                 "this site has no hosts",

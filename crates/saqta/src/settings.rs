@@ -59,6 +59,8 @@ pub struct Settings {
     pub line_mbit: Option<Written<i64>>,
     pub limits: LimitsSettings,
     pub sites: Vec<SiteSettings>,
+    /// As in [`SiteSettings`].
+    pub(crate) misread: Vec<&'static str>,
 }
 
 /// `[limits]`: bounds on what a client may take.
@@ -144,6 +146,8 @@ pub struct SiteSettings {
     pub purge_token: Option<Written<String>>,
     /// Copies of its public pages are kept for when its origin is out of reach.
     pub saved: Option<Written<bool>>,
+    /// Keys written in a way nobody understands: each is a problem already, and none is missing.
+    pub(crate) misread: Vec<&'static str>,
 }
 
 impl SiteSettings {
@@ -178,6 +182,7 @@ impl SiteSettings {
             purge_from: None,
             purge_token: None,
             saved: None,
+            misread: Vec::new(),
         }
     }
 }
@@ -382,7 +387,7 @@ fn how_to_mend(line: &str, said: &str) -> String {
 }
 
 fn settings(mut top: Section<'_, '_>) -> Settings {
-    let settings = Settings {
+    let mut settings = Settings {
         listen: top.texts("listen"),
         shards: top.whole_number("shards"),
         refuse: top.texts("refuse"),
@@ -396,8 +401,9 @@ fn settings(mut top: Section<'_, '_>) -> Settings {
             .map(limits)
             .unwrap_or_default(),
         sites: top.tables("site", "[[site]]", SITE_KEYS, site),
+        misread: Vec::new(),
     };
-    top.finish(SECTIONS);
+    settings.misread = top.finish(SECTIONS);
     settings
 }
 
@@ -419,7 +425,7 @@ fn limits((_, mut section): (Place, Section<'_, '_>)) -> LimitsSettings {
 }
 
 fn site(place: Place, mut section: Section<'_, '_>) -> SiteSettings {
-    let site = SiteSettings {
+    let mut site = SiteSettings {
         place,
         name: section.text("name"),
         hosts: section.texts("hosts"),
@@ -448,7 +454,8 @@ fn site(place: Place, mut section: Section<'_, '_>) -> SiteSettings {
         purge_from: section.texts("purge_from"),
         purge_token: section.text("purge_token"),
         saved: section.switch("saved"),
+        misread: Vec::new(),
     };
-    section.finish(SECTIONS);
+    site.misread = section.finish(SECTIONS);
     site
 }

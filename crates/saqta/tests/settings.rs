@@ -366,6 +366,17 @@ const UNDER_THE_SITE: &[(&str, &str)] = &[
         "f:1: this site has no hosts\n    write the names readers type: hosts = [\"news.example\", \"www.news.example\"]; or any_host = true for all\n\
          f:1: this site has no origin\n    write where the newsroom's own server listens: origin = \"http://127.0.0.1:8081\"\n",
     ),
+    // What was written and not understood is not missing besides.
+    (
+        "hosts = 3\norigin = [\"http://a\"]",
+        "f:2: `hosts` cannot be a whole number\n    write hosts = [\"…\"]; `saqta settings` has an example\n\
+         f:3: `origin` cannot be a list\n    write origin = \"…\"\n",
+    ),
+    (
+        "hots = \"news.example\"\norign = \"http://a\"",
+        "f:2: `hots` is not a setting of [[site]]\n    did you mean `hosts`?\n\
+         f:3: `orign` is not a setting of [[site]]\n    did you mean `origin`?\n",
+    ),
     (
         "hots = \"news.example\"\norigin = \"http://a\"\nany_host = true",
         "f:2: `hots` is not a setting of [[site]]\n    did you mean `hosts`?\n",
@@ -543,6 +554,16 @@ const FILES: &[(&str, &str)] = &[
         "f:6: two sites are called \"one\" (the other: line 1)\n    write a name = \"…\" of its own under each [[site]]\n\
          f:8: the host b.example already belongs to the site \"one\" (line 3)\n    take it out of one of the two\n\
          f:10: two sites have any_host = true (the other: line 5)\n    leave it with one of them\n",
+    ),
+    // Who has no host that can be read has no name to share.
+    (
+        "[[site]]\nhosts = \"a b\"\norigin = \"http://a\"\n[[site]]\nhosts = 4\norigin = \"http://b\"\n",
+        "f:2: the host \"a b\" has a space in it\n    write each name as a text of its own: [\"a.example\", \"b.example\"]\n\
+         f:5: `hosts` cannot be a whole number\n    write hosts = [\"…\"]; `saqta settings` has an example\n",
+    ),
+    (
+        "site = 3\n",
+        "f:1: `site` cannot be a whole number\n    write a section: [[site]] on a line of its own\n",
     ),
     (
         "refuse = [\"203.0.113.0/24\"]\n[[site]]\nhosts = \"a.example\"\norigin = \"http://a\"\nstaff = \"203.0.113.9\"\n",

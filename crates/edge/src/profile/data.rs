@@ -3,6 +3,7 @@
 //! Sessions of staff and their paths are not here but in [`crate::staff::PROFILES`], which this module's readers ask first: one list
 //! of login cookies. A name that ends in `*` stands for every name that begins so.
 
+use super::names::{Names, names};
 use super::{CookieKind, Habit, Lifetimes, System};
 
 pub(super) struct Entry {
@@ -113,7 +114,7 @@ pub(super) fn cookie(name: &[u8]) -> CookieKind {
 }
 
 /// Where a reader came from; never what the page is.
-pub(super) const TRACKING_PARAMETERS: &[&str] = &[
+pub(super) static TRACKING_PARAMETERS: Names = names![
     "utm_*",
     "fbclid",
     "gclid",
@@ -158,7 +159,7 @@ pub(super) const TRACKING_PARAMETERS: &[&str] = &[
 ];
 
 /// What the page is, so that no copy under another value ever stands in.
-pub(super) const CONTENT_PARAMETERS: &[&str] = &[
+pub(super) static CONTENT_PARAMETERS: Names = names![
     "p",
     "page_id",
     "page",
@@ -193,7 +194,7 @@ pub(super) const CONTENT_PARAMETERS: &[&str] = &[
 ];
 
 /// One person's, or good once: a link out of a letter, the way back from a sign-in, an unpublished article.
-pub(super) const PRIVATE_PARAMETERS: &[&str] = &[
+pub(super) static PRIVATE_PARAMETERS: Names = names![
     "preview",
     "preview_id",
     "preview_nonce",

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use super::index::HITS_MAX;
 use super::page::windows_1251;
 use super::results::HITS_PER_PAGE;
+use crate::profile::pieces;
 
 /// A site has one search, now and then a second.
 pub const FORMS_MAX: usize = 16;
@@ -50,9 +51,13 @@ impl<'a> Question<'a> {
     /// `target`: path and query of a GET. `None`: it is no search.
     pub fn of(forms: &'a [SearchForm], target: &'a str) -> Option<Self> {
         let (path, query) = target.split_once('?')?;
+        let forms = &forms[..forms.len().min(FORMS_MAX)];
+        // Of a flood that is none of searches, nearly every request ends here.
+        if !parameters(query).any(|(name, _)| forms.iter().any(|form| name == form.parameter)) {
+            return None;
+        }
         let form = forms
             .iter()
-            .take(FORMS_MAX)
             .find(|form| form.is_at(path) && form.is_asked(query))?;
         let words = parameters(query)
             .filter(|(name, _)| *name == form.parameter)
@@ -115,7 +120,7 @@ fn without_language(path: &str) -> Option<&str> {
 
 /// Decoded names with values as they came.
 fn parameters(query: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
-    query.split('&').take(PARAMETERS_MAX).map(|pair| {
+    pieces(query, b'&').take(PARAMETERS_MAX).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decoded(name), value)
     })
@@ -137,7 +142,7 @@ fn words(value: &str) -> String {
 /// `application/x-www-form-urlencoded`. Links of before 2010 still come in windows-1251, which is not valid UTF-8 by chance.
 fn decoded(value: &str) -> Cow<'_, str> {
     let value = &value[..value.floor_char_boundary(VALUE_BYTES_MAX)];
-    if !value.contains(['%', '+']) {
+    if memchr::memchr2(b'%', b'+', value.as_bytes()).is_none() {
         return Cow::Borrowed(value);
     }
     let mut bytes = Vec::with_capacity(value.len());

@@ -43,6 +43,8 @@ pub(super) struct Section<'a, 'i> {
     table: DeTable<'i>,
     lines: &'a Lines,
     problems: &'a mut Problems,
+    /// Keys that were written and not understood: a problem each, so that nobody need be told that they are missing.
+    misread: Vec<&'static str>,
 }
 
 impl<'a, 'i> Section<'a, 'i> {
@@ -59,6 +61,7 @@ impl<'a, 'i> Section<'a, 'i> {
             table,
             lines,
             problems,
+            misread: Vec::new(),
         }
     }
 
@@ -236,15 +239,20 @@ impl<'a, 'i> Section<'a, 'i> {
         read_tables
     }
 
-    /// Whatever was not taken is unknown. `sections`: all of them with their keys.
-    pub(super) fn finish(self, sections: &[(&'static str, &'static [&'static str])]) {
+    /// Whatever was not taken is unknown. `sections`: all of them with their keys. Gives the keys that are meant by what is a problem.
+    pub(super) fn finish(
+        mut self,
+        sections: &[(&'static str, &'static [&'static str])],
+    ) -> Vec<&'static str> {
         for key in self.table.keys() {
             let place = self.lines.place(key.span().start);
             let key = key.get_ref().as_ref();
             let elsewhere = sections
                 .iter()
                 .find(|(name, keys)| *name != self.name && keys.contains(&key));
-            let remedy = match (nearest(key, self.known), elsewhere, elsewhere_called(key)) {
+            let meant = nearest(key, self.known);
+            self.misread.extend(meant);
+            let remedy = match (meant, elsewhere, elsewhere_called(key)) {
                 (_, Some((section, _)), _) => {
                     format!("`{key}` belongs to {section}; move it there")
                 }
@@ -262,6 +270,7 @@ impl<'a, 'i> Section<'a, 'i> {
                 remedy,
             );
         }
+        self.misread
     }
 
     fn take(&mut self, key: &'static str) -> Option<(DeValue<'i>, Range<usize>)> {
@@ -284,7 +293,7 @@ impl<'a, 'i> Section<'a, 'i> {
 
     fn wrong_kind<T>(
         &mut self,
-        key: &str,
+        key: &'static str,
         span: &Range<usize>,
         value: &DeValue<'_>,
         right: impl Display,
@@ -298,6 +307,7 @@ impl<'a, 'i> Section<'a, 'i> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a section",
         };
+        self.misread.push(key);
         self.fault(
             span,
             format!("`{key}` cannot be {kind}"),
