@@ -242,7 +242,7 @@ fn what_is_wrong_is_said_on_standard_error_with_code_2() {
     let folder = Folder::new();
     folder.write(
         "bad.toml",
-        "listen = \"80\"\n[[site]]\nhots = \"a.example\"\norigin = \"http://a\"\n",
+        "listen = \"80\"\n[[site]]\norigin = \"http://a\"\nmod = \"observe\"\n",
     );
     folder.write("latin1.toml", "");
     fs::write(folder.0.join("latin1.toml"), b"# caf\xe9\n").unwrap();
@@ -258,8 +258,8 @@ bad.toml:2: this site has no hosts
     write the names readers type: hosts = [\"news.example\", \"www.news.example\"];
     or any_host = true for all
 
-bad.toml:3: `hots` is not a setting of [[site]]
-    did you mean `hosts`?
+bad.toml:4: `mod` is not a setting of [[site]]
+    did you mean `mode`?
 
 3 problems
 ";
