@@ -93,7 +93,7 @@ const fn secret_names(letter: u8) -> &'static [&'static str] {
     }
 }
 
-/// By the letter they begin with, which letters come next: of ten letters of a name nine are not the beginning of any.
+/// By the letter they begin with, which letters come next: most pairs of letters in a name begin none of them.
 const SECOND_LETTERS: [u32; LETTERS] = {
     let mut second_letters = [0; LETTERS];
     let mut first = 0;

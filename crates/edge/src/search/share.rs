@@ -4,7 +4,7 @@
 //! way to take the edge, or its line, from its readers. All sites' searches together get a share of one core, counted in the
 //! processor's time, and one of the line, counted in bytes. What was not used is kept for a short while, and what was used beyond it is
 //! paid back before the next. Time by the clock would charge searches for the index being written and for other programs' turns: on a
-//! machine that stood still for half a second, one search would have cost the next five seconds' readers theirs.
+//! machine that stood still for half a second, one search would cost readers the next four seconds of theirs.
 
 use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};

@@ -251,7 +251,9 @@ impl<'a, 'i> Section<'a, 'i> {
                 .iter()
                 .find(|(name, keys)| *name != self.name && keys.contains(&key));
             let meant = nearest(key, self.known);
-            self.misread.extend(meant);
+            if elsewhere.is_none() {
+                self.misread.extend(meant);
+            }
             let remedy = match (meant, elsewhere, elsewhere_called(key)) {
                 (_, Some((section, _)), _) => {
                     format!("`{key}` belongs to {section}; move it there")
