@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, Method, Request, Version, header};
+use http::{HeaderMap, HeaderName, Method, Request, Version, header};
 use saqta_detect::facts::{self, Facts};
 use saqta_detect::network::Group;
 use saqta_detect::shape::Shape;
@@ -16,7 +16,7 @@ use crate::fields::Fields;
 use crate::forward::{self, Inbound, Outbound, Scheme};
 use crate::head::{self, ClientFault};
 use crate::plan::{Site, SiteId};
-use crate::profile::{Profile, Reading, Target};
+use crate::profile::{Profile, Reading, System, Target, Use};
 use crate::saved::Saved;
 use crate::serve::Client;
 use crate::shard::{Running, SiteState};
@@ -32,6 +32,7 @@ pub(crate) struct Asked {
     pub target: PathAndQuery,
     /// That; empty most of the time.
     pub taken: Arc<str>,
+    pub usage: Use,
     /// Its cookies and fields, as the site's profile reads them.
     pub reading: Reading,
     pub client: IpAddr,
@@ -74,19 +75,22 @@ impl Asked {
         let state = &running.sites[site_id];
         let class = class_of(&running.plan.sites[site_id], state, address, fields);
         let shape = state.shapes.shape(target.as_str().as_bytes());
+        let usage = profile.use_of(target.path(), target.query());
         let is_strange = matches!(*request.method(), Method::GET | Method::HEAD)
             && is_strange(
                 &client.shard.shared.saved,
                 &running.plan.sites[site_id],
                 target.as_str(),
+                usage,
             );
-        let reading = Reading::of(profile, fields)
-            .at_most(profile.standing_of_target(target.path(), target.query()));
+        let reading =
+            Reading::of(profile, fields).at_most(profile.standing_of_use(usage, target.query()));
         Ok(Self {
             site_id,
             authority,
             target,
             taken,
+            usage,
             reading,
             client: address,
             scheme,
@@ -141,6 +145,15 @@ impl Asked {
         }
     }
 
+    /// Does a fetch for everybody tell the origin this field, of which nothing is known? A content system's pages differ by what their
+    /// `Vary` names, and with another field a stranger could only make them differ for everybody. Of a system nobody knows all is told,
+    /// for it may not have said yet what it differs by.
+    pub(crate) fn tells(&self, name: &HeaderName) -> bool {
+        self.site().profile.system == System::Generic
+            || *name == header::ORIGIN
+            || self.state().varied.has(name)
+    }
+
     pub(crate) fn facts(&self, method: &Method, fields: &HeaderMap) -> Facts {
         Facts {
             site: self.site_id,
@@ -192,6 +205,9 @@ pub(crate) fn class_of(
     if site.staff.contains(address) {
         return Class::Staff;
     }
+    if state.staff.is_empty() {
+        return Class::Unknown;
+    }
     let mut staff = false;
     fields.each_line("cookie", &mut |line| {
         staff = staff || state.staff.is_staff(line, UnixMillis::now())
@@ -209,12 +225,8 @@ pub(crate) fn place_in_line(class: Class, is_strange: bool) -> Class {
     }
 }
 
-pub(crate) fn is_strange(saved: &Saved, site: &Site, target: &str) -> bool {
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (target, None),
-    };
-    saved.is_strange(&site.name, target.as_bytes()) && site.profile.use_of(path, query).is_public()
+pub(crate) fn is_strange(saved: &Saved, site: &Site, target: &str, usage: Use) -> bool {
+    usage.is_public() && saved.is_strange(&site.name, target.as_bytes())
 }
 
 /// The Host field, which HTTP/2 calls `:authority`; when both are there they must agree.

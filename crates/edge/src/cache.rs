@@ -348,7 +348,12 @@ impl Cache {
         request: &F,
         now: UnixMillis,
     ) -> bool {
-        match self.find(key, request, None, now) {
+        self.leaves_to_origin(key, &self.find(key, request, None, now))
+    }
+
+    /// The same of what [`Cache::fresh`] found instead of a fresh copy.
+    pub fn leaves_to_origin(&self, key: &KeyRef<'_>, found: &Lookup) -> bool {
+        match found {
             Lookup::Miss(miss) => !self.flights.is_flying(key, miss.flight),
             // A copy that may not be sent unasked is no answer.
             Lookup::Stale(stale) if !stale.while_revalidating && !stale.on_error => {
@@ -359,14 +364,14 @@ impl Cache {
         }
     }
 
-    /// Only a fresh copy; what else there is, [`Cache::lookup`] says and counts.
+    /// A fresh copy, or what there is instead. Counts the first only; the other, [`Cache::lookup`] does.
     pub fn fresh<F: Fields + ?Sized>(
         &self,
         key: &KeyRef<'_>,
         request: &F,
         directives: RequestDirectives,
         now: UnixMillis,
-    ) -> Option<Arc<Stored>> {
+    ) -> Result<Arc<Stored>, Lookup> {
         let wishes = match directives {
             RequestDirectives::Ignore => None,
             RequestDirectives::Honour => Some(wishes_of(request)),
@@ -374,9 +379,9 @@ impl Cache {
         match self.find(key, request, wishes.as_ref(), now) {
             Lookup::Fresh(stored) => {
                 self.counts.hits.add();
-                Some(stored)
+                Ok(stored)
             }
-            _ => None,
+            other => Err(other),
         }
     }
 

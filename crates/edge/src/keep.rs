@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, StatusCode};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 pub use self::good::NotGood;
 use self::reading::Reading;
@@ -157,6 +157,7 @@ struct Shared {
     at_hand: quick_cache::sync::Cache<(u64, u64), Arc<Stored>, Weights>,
     waiting_bytes: AtomicU64,
     resting: AtomicBool,
+    listed: watch::Sender<bool>,
     counts: Counts,
 }
 
@@ -221,6 +222,7 @@ struct Offer {
     site: usize,
     address: Address,
     response: Response,
+    is_expected: bool,
     now: UnixMillis,
 }
 
@@ -253,6 +255,7 @@ impl Keep {
             at_hand: quick_cache::sync::Cache::with_weighter(256, AT_HAND_BYTES, Weights),
             waiting_bytes: AtomicU64::new(0),
             resting: AtomicBool::new(false),
+            listed: watch::Sender::new(false),
             counts: Counts::default(),
         });
         let failed = |source| ShelfError::Folder {
@@ -304,13 +307,14 @@ impl Keep {
         })
     }
 
-    /// Offers what the origin answered to an anonymous request. Returns at once; false: it is not to be kept, or there is no room in
+    /// Offers what the origin answered to an anonymous request. `is_expected`: its staff have just changed it. Returns at once; false: it is not to be kept, or there is no room in
     /// the queue. A page that may no longer be kept is removed.
     pub fn offer(
         &self,
         permitted: &Permitted<'_>,
         traits: Traits,
         response: &Response,
+        is_expected: bool,
         now: UnixMillis,
     ) -> bool {
         let page = permitted.page();
@@ -342,6 +346,7 @@ impl Keep {
             site: at,
             address: page.to_address(),
             response: response.clone(),
+            is_expected,
             now,
         })));
         if !sent {
@@ -389,6 +394,31 @@ impl Keep {
             count(&self.shared.counts.dropped);
         }
         sent
+    }
+
+    /// There is a copy of this page, and what the origin showed last was not good.
+    pub fn is_better(&self, page: &Identity<'_>) -> bool {
+        self.shared
+            .site(page.site)
+            .zip(self.shared.find(page))
+            .is_some_and(|((_, site), (name, _))| {
+                let state = lock(&site.state);
+                state
+                    .entries
+                    .get(&name)
+                    .is_some_and(|entry| entry.is_better)
+            })
+    }
+
+    /// Waits until what the folder held at the start is known.
+    pub async fn listed(&self) {
+        let mut listed = self.shared.listed.subscribe();
+        // The keeping thread may have died: then no more is coming.
+        drop(listed.wait_for(|listed| *listed).await);
+    }
+
+    pub fn is_listed(&self) -> bool {
+        *self.shared.listed.borrow()
     }
 
     /// When the copy of this page was last found good. `None`: there is none.

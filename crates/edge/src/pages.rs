@@ -78,13 +78,15 @@ pub enum Page {
     Loop,
     /// 502
     OriginDown,
+    /// 502 to a request that a reload would not repeat.
+    NotSent,
     /// 504
     OriginSlow,
 }
 
 impl Page {
     /// All but the waiting page, which exists once for each of [`RELOAD_SECS`].
-    const STILL: [Self; 11] = [
+    const STILL: [Self; 12] = [
         Self::NotTaken,
         Self::NotUnderstood,
         Self::Refused,
@@ -95,6 +97,7 @@ impl Page {
         Self::FieldsTooLarge,
         Self::Loop,
         Self::OriginDown,
+        Self::NotSent,
         Self::OriginSlow,
     ];
 
@@ -109,7 +112,7 @@ impl Page {
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::FieldsTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Loop => StatusCode::LOOP_DETECTED,
-            Self::OriginDown => StatusCode::BAD_GATEWAY,
+            Self::OriginDown | Self::NotSent => StatusCode::BAD_GATEWAY,
             Self::OriginSlow => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -118,7 +121,7 @@ impl Page {
     fn answer(self) -> &'static str {
         match self {
             Self::Waiting { .. } | Self::NotTaken => "waiting",
-            Self::OriginDown | Self::OriginSlow | Self::Loop => "origin-failed",
+            Self::OriginDown | Self::NotSent | Self::OriginSlow | Self::Loop => "origin-failed",
             _ => "refused",
         }
     }
@@ -127,9 +130,12 @@ impl Page {
         match self {
             Self::Waiting { reload_secs } => Some(reload_secs),
             // "In a minute" is what these pages say.
-            Self::NotTaken | Self::TooMany | Self::Loop | Self::OriginDown | Self::OriginSlow => {
-                Some(60)
-            }
+            Self::NotTaken
+            | Self::NotSent
+            | Self::TooMany
+            | Self::Loop
+            | Self::OriginDown
+            | Self::OriginSlow => Some(60),
             _ => None,
         }
     }
@@ -139,7 +145,7 @@ impl Page {
         match self {
             Self::Waiting { .. } | Self::TooMany | Self::TooSlow => &[Way::Again],
             Self::OriginDown | Self::OriginSlow => &[Way::Again, Way::Front],
-            Self::NotUnderstood | Self::TooLarge | Self::NotTaken => &[Way::Front],
+            Self::NotUnderstood | Self::TooLarge | Self::NotTaken | Self::NotSent => &[Way::Front],
             // A reload would be refused again, and the front page as well.
             Self::FieldsTooLarge | Self::Loop => &[Way::Again],
             Self::Refused | Self::UnknownHost => &[],

@@ -9,11 +9,11 @@ use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
-use crate::admission::{Class, Outcome, StreamsFull};
+use crate::admission::{Outcome, StreamsFull};
 use crate::asked::Asked;
 use crate::body::Body;
 use crate::brief::{Look, Watch};
-use crate::cache::Author;
+
 use crate::clock::UnixMillis;
 use crate::forward;
 use crate::origin::{self, OriginError};
@@ -59,19 +59,10 @@ pub(crate) async fn pass(
                     response.status(),
                     response.headers(),
                 );
-                cache.invalidate_after(
-                    &read::key(cache, &asked),
-                    &method,
-                    response.status(),
-                    response.headers(),
-                    if asked.class == Class::Staff {
-                        Author::Staff
-                    } else {
-                        Author::Stranger
-                    },
-                );
                 let (status, fields) = (response.status(), response.headers());
-                purging::after_write(&shard, &asked, &method, status, fields);
+                let author = purging::after_write(&shard, &asked, &method, status, fields);
+                let key = read::key(cache, &asked);
+                cache.invalidate_after(&key, &method, status, fields, author);
                 let look =
                     watch.and_then(|watch| watch.look(&asked, status, fields)?.afforded(&asked));
                 relay_response(&asked, response, look, place, head).await;
@@ -136,6 +127,7 @@ pub(crate) fn learn<B>(
     response: &Response<B>,
 ) {
     let state = asked.state();
+    state.varied.note(response.headers());
     if method == Method::GET {
         state
             .shapes

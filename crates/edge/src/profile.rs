@@ -27,7 +27,7 @@ use self::names::{matches, matches_folded};
 use crate::search::SearchForm;
 use crate::staff;
 
-pub use reading::{AsSent, Reading, asks_as_usual, has_too_many_unkeyed, unkeyed};
+pub use reading::{AsSent, Reading, asks_as_usual, brought, has_too_many_unkeyed, unkeyed};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum System {
@@ -450,9 +450,14 @@ impl Profile {
 
     /// At most what a path and its parameters allow, whoever asks.
     pub fn standing_of_target(&self, path: &str, query: Option<&str>) -> Standing {
+        self.standing_of_use(self.use_of(path, query), query)
+    }
+
+    /// The same where it is known what the path is for.
+    pub fn standing_of_use(&self, usage: Use, query: Option<&str>) -> Standing {
         let one_persons =
             query.is_some_and(|query| names_of(query).any(|name| self.is_private_parameter(name)));
-        if one_persons || !self.use_of(path, query).is_public() {
+        if one_persons || !usage.is_public() {
             Standing::Unsure
         } else {
             Standing::Anonymous
@@ -508,6 +513,14 @@ pub fn holds_form_token(body: &[u8]) -> bool {
         let rest = &body[at + b"name=\"".len()..];
         rest.get(DIGITS) == Some(&b'"') && rest[..DIGITS].iter().all(u8::is_ascii_hexdigit)
     })
+}
+
+/// A target in its two parts.
+pub(crate) fn path_and_query(target: &str) -> (&str, Option<&str>) {
+    match memchr::memchr(b'?', target.as_bytes()) {
+        Some(at) => (&target[..at], Some(&target[at + 1..])),
+        None => (target, None),
+    }
 }
 
 /// Names of parameters, as they stand.
@@ -593,10 +606,7 @@ mod tests {
         let mut profile = Profile::of(System::Joomla);
         profile.own.private_paths = vec!["/members/*".into()];
         for (target, expected) in table {
-            let (path, query) = match target.split_once('?') {
-                Some((path, query)) => (path, Some(query)),
-                None => (target, None),
-            };
+            let (path, query) = path_and_query(target);
             assert_eq!(profile.use_of(path, query), expected, "{target}");
         }
     }

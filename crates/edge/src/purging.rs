@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use crate::admission::Class;
 use crate::asked::Asked;
 use crate::body::Body;
+use crate::cache::Author;
 use crate::cache::purge::{self, NotAnOrder, Orderer, PurgeOrder, PurgePolicy, Write};
 use crate::fields::Fields;
 use crate::serve::Client;
@@ -81,27 +82,29 @@ fn said(status: StatusCode, text: String) -> Response<Body> {
 }
 
 /// After an answer of the origin: what staff have saved shows at once. Strangers' forms purge only what RFC 9111 says, because front page and
-/// sections are what a flood asks for.
+/// sections are what a flood asks for. Whose write it was.
 pub(crate) fn after_write(
     shard: &Shard,
     asked: &Asked,
     method: &Method,
     status: StatusCode,
     fields: &HeaderMap,
-) {
-    if asked.class != Class::Staff {
-        return;
-    }
+) -> Author {
     let write = Write {
         method,
         target: asked.target.as_str().as_bytes(),
         status,
         location: fields.field("location"),
     };
+    let system = asked.site().profile.system;
+    if asked.class != Class::Staff && !purge::proves_its_author(&write, system) {
+        return Author::Stranger;
+    }
     for what in purge::touched_by(&write) {
         shard.shared.saved.purge(&asked.site().name, &what);
         shard.shared.cache.purge(asked.site_id, what);
     }
+    Author::Staff
 }
 
 /// The lurker.

@@ -28,7 +28,7 @@ use crate::cache::flight::{Alone, Arrival, FetchFault, Streaming};
 use crate::cache::freshness::{self, Times, Unstorable};
 use crate::cache::key::{KeyRef, Scheme};
 use crate::cache::status::{CacheStatus, Forward};
-use crate::cache::stored::Stored;
+use crate::cache::stored::{Doubt, Stored};
 use crate::cache::{Cache, Join, Lookup, RequestDirectives, Stale, vary};
 use crate::clock::UnixMillis;
 use crate::compress::passing::{self, Wish};
@@ -36,7 +36,8 @@ use crate::forward;
 use crate::origin::OriginError;
 use crate::pass::{self, PassError};
 use crate::place::Place;
-use crate::profile::{self, House, Profile, Standing};
+use crate::plan::ForwardClientAddress;
+use crate::profile::{self, House, Standing};
 use crate::reduced;
 use crate::saved::Public;
 use crate::searching;
@@ -57,6 +58,9 @@ const STALE_PATIENCE_TRUSTED: Duration = Duration::from_millis(200);
 /// How long a reader waits for a page of which there is a saved copy, until its head is here. Longer than a healthy origin takes for its heaviest
 /// page, and not long enough for a reader to give up.
 pub(crate) const SAVED_PATIENCE: Duration = Duration::from_secs(3);
+
+/// A page that has been out of date for longer says so, even while its origin is only full: readers take what says nothing for today's news.
+const UNMARKED_SECS_MAX: i64 = 600;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -94,7 +98,20 @@ pub(crate) async fn read(
 ) -> Result<Response<Body>, Failure> {
     let (parts, ()) = request.into_parts();
     if !has_saved(client, asked) {
-        return live(client, asked, parts).await;
+        if client.shard.shared.saved.is_listed() {
+            return live(client, asked, parts, First::Memory).await;
+        }
+        // Just started: what is not known to be saved may be.
+        let live = live(client, asked, parts.clone(), First::Memory).await;
+        let listed = client.shard.shared.saved.listed();
+        if is_poor(&live)
+            && timeout(SAVED_PATIENCE, listed).await.is_ok()
+            && has_saved(client, asked)
+            && let Some(copy) = saved_copy(client, asked, &parts).await
+        {
+            return Ok(copy);
+        }
+        return live;
     }
     if is_without_room(client, asked, &parts) {
         let key = key(&client.shard.shared.cache, asked);
@@ -105,20 +122,53 @@ pub(crate) async fn read(
             return Ok(copy);
         }
     }
-    let live = timeout(SAVED_PATIENCE, live(client, asked, parts.clone())).await;
-    let is_poor = match &live {
-        Ok(Ok(response)) => freshness::is_origin_failure(response.status()),
-        Ok(Err(failure)) => fault_of_failure(failure).is_some(),
-        Err(_) => true,
+    let live = live(client, asked, parts.clone(), First::Saved);
+    match timeout(SAVED_PATIENCE, live).await {
+        Ok(live) if !is_poor(&live) => live,
+        _ => match saved_copy(client, asked, &parts).await {
+            Some(copy) => Ok(copy),
+            // Removed meanwhile, or not to be read after all.
+            None => self::live(client, asked, parts, First::Memory).await,
+        },
+    }
+}
+
+fn is_poor(answered: &Result<Response<Body>, Failure>) -> bool {
+    match answered {
+        Ok(response) => freshness::is_origin_failure(response.status()),
+        Err(failure) => fault_of_failure(failure).is_some(),
+    }
+}
+
+/// Which of two copies stands in for an origin that does not answer, where there are two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum First {
+    Memory,
+    /// The saved one, if that is better: see [`saved_is_better`].
+    Saved,
+}
+
+/// What memory has was shown by the origin, whatever it was, and nothing in it says how old it is. The saved copy was found good, has its date on
+/// it and forms that say that they cannot be sent. So memory is for an origin that is only slow or full: its copy is minutes old, and the same
+/// but for that.
+fn saved_is_better(
+    client: &Client,
+    asked: &Asked,
+    first: First,
+    stale: &Stale,
+    fault: FetchFault,
+    now: UnixMillis,
+) -> bool {
+    let is_down = match fault {
+        FetchFault::Unreachable
+        | FetchFault::BrokeOff
+        | FetchFault::Abandoned
+        | FetchFault::Failed(_) => true,
+        FetchFault::Shed | FetchFault::TimedOut => false,
     };
-    if is_poor && let Some(copy) = saved_copy(client, asked, &parts).await {
-        return Ok(copy);
-    }
-    match live {
-        Ok(live) => live,
-        // Removed meanwhile, or not to be read after all.
-        Err(_) => self::live(client, asked, parts).await,
-    }
+    let staleness = stale.stored.freshness().ttl_secs(now).saturating_neg();
+    first == First::Saved
+        && (is_down || staleness > UNMARKED_SECS_MAX || client.shard.shared.saved.is_better(asked))
 }
 
 /// Is there a saved copy that may stand in for this page? Staff see what is there, whoever brings credentials asks for his own, and a
@@ -147,7 +197,7 @@ fn ask_behind(client: &Client, asked: &Asked, key: &KeyRef<'_>, parts: &request:
     let is_alike = parts.method == Method::GET
         && asked.reading.may_fetch_for_all()
         && !parts.headers.contains_key(header::RANGE)
-        && beside_the_key(cache, &asked.site().profile, &parts.headers) == 0;
+        && beside_the_key(cache, asked, &parts.headers) == 0;
     let found = cache.lookup(key, &fields, RequestDirectives::Ignore, UnixMillis::now());
     let fetch = match found {
         Lookup::Miss(miss) if is_alike => cache.begin(key, miss.flight, None),
@@ -201,6 +251,7 @@ pub(crate) async fn live(
     client: &Client,
     asked: &Asked,
     parts: request::Parts,
+    first: First,
 ) -> Result<Response<Body>, Failure> {
     let counters = &client.shard.counters;
     let cache = &client.shard.shared.cache;
@@ -244,8 +295,11 @@ pub(crate) async fn live(
                 && !client.shard.shared.bypassed()
                 && asked.state().admission.is_starved(&asked.ask());
             if starved {
-                counters.stale.add(1);
                 revalidate(client, asked, &key, &parts, &stale);
+                if saved_is_better(client, asked, first, &stale, FetchFault::Shed, now) {
+                    return Err(failure(FetchFault::Shed));
+                }
+                counters.stale.add(1);
                 return Ok(answer(
                     cache,
                     &stale.stored,
@@ -258,10 +312,11 @@ pub(crate) async fn live(
             if !asked.reading.may_fetch_for_all() {
                 let status = CacheStatus::forward(stale.why);
                 let answered = alone(client, asked, parts.clone(), status).await;
-                return or_stale(client, &parts, answered, Some(&stale));
+                return or_stale(client, asked, &parts, answered, Some(&stale), first);
             }
             let (why, flight) = (stale.why, stale.flight);
-            shared(client, asked, &key, flight, &parts, why, Some(stale)).await
+            let stale = Some((stale, first));
+            shared(client, asked, &key, flight, &parts, why, stale).await
         }
         // A part of something we do not have is the origin's to cut: it may be a film.
         Lookup::Miss(_)
@@ -407,13 +462,15 @@ async fn shared(
     mut flight: u64,
     parts: &request::Parts,
     why: Forward,
-    mut stale: Option<Stale>,
+    stale: Option<(Stale, First)>,
 ) -> Result<Response<Body>, Failure> {
+    let (mut stale, first) =
+        stale.map_or((None, First::Memory), |(stale, first)| (Some(stale), first));
     let counters = &client.shard.counters;
     let cache = &client.shard.shared.cache;
     let profile = &asked.site().profile;
     let fields = asked.reading.sent(profile, &parts.headers);
-    let beside = beside_the_key(cache, profile, &parts.headers);
+    let beside = beside_the_key(cache, asked, &parts.headers);
     for join in 1..=JOINS_MAX {
         let copy = stale.as_ref().map(|stale| Arc::clone(&stale.stored));
         // Staff do not wait behind the stranger who happened to ask first, what is known not to be shared is not waited for, and
@@ -528,8 +585,11 @@ async fn shared(
         let Some(stale) = copy else {
             return Err(failure(fault));
         };
-        counters.stale.add(1);
         let now = UnixMillis::now();
+        if saved_is_better(client, asked, first, stale, fault, now) {
+            return Err(failure(fault));
+        }
+        counters.stale.add(1);
         return Ok(answer(
             cache,
             &stale.stored,
@@ -540,15 +600,17 @@ async fn shared(
         ));
     }
     let answered = alone(client, asked, parts.clone(), CacheStatus::forward(why)).await;
-    or_stale(client, parts, answered, stale.as_ref())
+    or_stale(client, asked, parts, answered, stale.as_ref(), first)
 }
 
 /// The origin's answer to a reader who asked it alone, or the copy there is when it gave none.
 fn or_stale(
     client: &Client,
+    asked: &Asked,
     parts: &request::Parts,
     answered: Result<Response<Body>, Failure>,
     stale: Option<&Stale>,
+    first: First,
 ) -> Result<Response<Body>, Failure> {
     let shared = &client.shard.shared;
     let Some(stale) = stale.filter(|stale| stale.on_error && !shared.bypassed()) else {
@@ -562,8 +624,11 @@ fn or_stale(
         Err(failure) => fault_of_failure(failure),
     };
     let Some(fault) = fault else { return answered };
-    client.shard.counters.stale.add(1);
     let now = UnixMillis::now();
+    if saved_is_better(client, asked, first, stale, fault, now) {
+        return answered;
+    }
+    client.shard.counters.stale.add(1);
     Ok(answer(
         &shared.cache,
         &stale.stored,
@@ -576,11 +641,13 @@ fn or_stale(
 
 /// Requests that bring the same beside their key, and only those, may read along with each other: what one of them brings may be
 /// repeated to all. 0 for nothing, which is what browsers bring.
-fn beside_the_key(cache: &Cache, profile: &Profile, fields: &HeaderMap) -> u64 {
+fn beside_the_key(cache: &Cache, asked: &Asked, fields: &HeaderMap) -> u64 {
     let mut brought: Vec<&[u8]> = Vec::new();
-    for (name, value) in profile::unkeyed(profile, fields) {
-        brought.push(name.as_str().as_bytes());
-        brought.push(value.as_bytes());
+    for (name, value) in profile::brought(&asked.site().profile, fields) {
+        if asked.tells(name) {
+            brought.push(name.as_str().as_bytes());
+            brought.push(value.as_bytes());
+        }
     }
     if brought.is_empty() {
         return 0;
@@ -693,21 +760,32 @@ pub(crate) async fn run_fetch(
     let profile = &asked.site().profile;
     let bare = profile::has_too_many_unkeyed(profile, &headers)
         || cache.is_bare(&key(cache, asked), UnixMillis::now());
-    asked.reading.for_shared_fetch(profile, &mut headers, bare);
-    if forward::request(
-        &Method::GET,
-        &mut headers,
-        &asked.inbound(),
-        &asked.outbound(),
-    )
-    .is_err()
-    {
+    let mut left_out = Vec::new();
+    asked
+        .reading
+        .for_shared_fetch(profile, &mut headers, |name| {
+            let tells = !bare && asked.tells(name);
+            if !tells {
+                left_out.push(name.clone());
+            }
+            tells
+        });
+    let briefly = brief::lasts(&shard.shared, asked, &headers);
+    let mut outbound = asked.outbound();
+    if bare || briefly.is_some() {
+        // What its origin lets nobody keep may be made for one address, and what repeats an address must not repeat anybody's.
+        outbound.client_address = ForwardClientAddress::None;
+    }
+    if forward::request(&Method::GET, &mut headers, &asked.inbound(), &outbound).is_err() {
         place.finish(Outcome::FAILED);
         return fetch.fail(FetchFault::Abandoned);
     }
     forward::for_cache_fetch(&mut headers);
     let asked_headers = headers.clone();
     let unkeyed = unkeyed(asked, &headers);
+    let is_expected = fetch
+        .stale()
+        .is_some_and(|stale| stale.doubt() == Doubt::Invalid);
     if let Some(stale) = fetch.stale() {
         headers.extend(stale.validation_fields());
     }
@@ -733,14 +811,8 @@ pub(crate) async fn run_fetch(
     };
     pass::learn(asked, &Method::GET, &asked_headers, &response);
     let (mut head, body) = response.into_parts();
-    forward::response(
-        head.status,
-        &mut head.headers,
-        &asked.inbound(),
-        &asked.outbound(),
-    );
+    forward::response(head.status, &mut head.headers, &asked.inbound(), &outbound);
     let house = house(asked, &head.headers);
-    let briefly = brief::lasts(&shard.shared, asked, &asked_headers);
     // What is kept for seconds only is nothing to save.
     let public = house
         .filter(|_| briefly.is_none() && !asked_headers.contains_key(header::AUTHORIZATION))
@@ -748,11 +820,13 @@ pub(crate) async fn run_fetch(
             asked,
             house,
             as_usual: profile::asks_as_usual(profile, &asked_headers),
+            is_expected,
             now: times.response,
         });
     let fetch = fetch.on_terms(Terms {
         house,
         unkeyed,
+        left_out,
         briefly,
     });
     let saved = &shard.shared.saved;
@@ -768,10 +842,9 @@ pub(crate) async fn run_fetch(
 /// What the site's profile says of the answer to anybody who asks for this. `None`: not anybody does.
 pub(crate) fn house(asked: &Asked, answer: &HeaderMap) -> Option<House> {
     let profile = &asked.site().profile;
-    let (path, query) = (asked.target.path(), asked.target.query());
     let as_anonymous = asked.reading.standing < Standing::Credentials
-        && profile.standing_of_target(path, query) == Standing::Anonymous;
-    as_anonymous.then(|| profile.house(profile.use_of(path, query), answer))
+        && profile.standing_of_use(asked.usage, asked.target.query()) == Standing::Anonymous;
+    as_anonymous.then(|| profile.house(asked.usage, answer))
 }
 
 /// What the origin hears of the one reader who caused this fetch.
@@ -915,8 +988,8 @@ pub(crate) fn is_of_the_flood(asked: &Asked) -> bool {
     asked.is_strange && asked.state().learned.is_under_attack(UnixMillis::now())
 }
 
-/// The body of a fresh stored response, its whole head in `out`; nothing in `out` when it is not to be had without waiting.
-/// `is_whole`: nothing was taken from the target, which a redirect would have to give back.
+/// The body of a fresh stored response, its whole head in `out`; what there is instead, and nothing in `out`, when it is not to be had
+/// without waiting. `is_whole`: nothing was taken from the target, which a redirect would have to give back.
 pub(crate) fn at_once<F: crate::fields::Fields>(
     cache: &Cache,
     key: &KeyRef<'_>,
@@ -925,13 +998,15 @@ pub(crate) fn at_once<F: crate::fields::Fields>(
     directives: RequestDirectives,
     connection: &[u8],
     out: &mut bytes::BytesMut,
-) -> Option<Bytes> {
+) -> Result<Bytes, Lookup> {
     let now = UnixMillis::now();
     let stored = cache.fresh(key, fields, directives, now)?;
     if !is_whole && stored.status().is_redirection() {
-        return None;
+        return Err(Lookup::Fresh(stored));
     }
     let shape = cache.shape(&stored, method, fields);
     let status = CacheStatus::hit(stored.freshness().ttl_secs(now));
-    stored.write_head(&shape, now, &status, connection, out)
+    stored
+        .write_head(&shape, now, &status, connection, out)
+        .ok_or(Lookup::Fresh(stored))
 }

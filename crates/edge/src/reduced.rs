@@ -43,8 +43,8 @@ use crate::likeness::{self, Likeness};
 use crate::pass;
 use crate::place::Place;
 use crate::plan::{ForwardClientAddress, Site};
-use crate::profile::{Reading, Standing};
-use crate::read::{self, SAVED_PATIENCE};
+use crate::profile::{Reading, Standing, Use};
+use crate::read::{self, First, SAVED_PATIENCE};
 use crate::relevance::{Decision, Pressure, Probe, Relevance, Sighting, With};
 use crate::saved;
 use crate::serve::{Client, Failure};
@@ -140,6 +140,7 @@ struct StandIn {
 fn copy<F: Fields + ?Sized>(
     (cache, key): (&crate::cache::Cache, &KeyRef<'_>),
     (site, state): (&Site, &SiteState),
+    (usage, query): (Use, Option<&str>),
     (reading, fields): (&Reading, &F),
     pressure: Pressure,
     now: UnixMillis,
@@ -173,8 +174,8 @@ fn copy<F: Fields + ?Sized>(
             of_its_address: true,
         });
     }
-    let (path, query) = std::str::from_utf8(target).ok()?.split_once('?')?;
-    if site.profile.standing_of_target(path, Some(query)) != Standing::Anonymous {
+    let path = &target[..memchr::memchr(b'?', target)?];
+    if site.profile.standing_of_use(usage, query) != Standing::Anonymous {
         return None;
     }
     let found = Cell::new(None);
@@ -182,7 +183,7 @@ fn copy<F: Fields + ?Sized>(
         let relevance = &state.learned.relevance;
         let relevance = relevance.read().unwrap_or_else(PoisonError::into_inner);
         relevance.decide(
-            || state.shapes.shape(path.as_bytes()),
+            || state.shapes.shape(path),
             target,
             pressure,
             now,
@@ -212,13 +213,14 @@ fn status(stored: &Stored, now: UnixMillis) -> CacheStatus {
 pub(crate) fn at_once<F: Fields + ?Sized>(
     at: (&crate::cache::Cache, &KeyRef<'_>),
     of: (&Site, &SiteState),
+    asks_for: (Use, Option<&str>),
     (method, reading, fields): (&Method, &Reading, &F),
     pressure: Pressure,
     now: UnixMillis,
     connection: &[u8],
     out: &mut BytesMut,
 ) -> Option<Bytes> {
-    let stored = copy(at, of, (reading, fields), pressure, now)?.stored;
+    let stored = copy(at, of, asks_for, (reading, fields), pressure, now)?.stored;
     let shape = at.0.shape(&stored, method, fields);
     stored.write_head_unkept(&shape, now, &status(&stored, now), connection, out)
 }
@@ -252,9 +254,10 @@ pub(crate) async fn read(
         (&*shared.cache, &key),
         (asked.site(), asked.state().as_ref()),
     );
+    let asks_for = (asked.usage, asked.target.query());
     let said = (reading, request.headers());
     let pressure = pressure(asked.state(), &asked.ask(), now);
-    if let Some(stand_in) = copy(at, of, said, pressure, now) {
+    if let Some(stand_in) = copy(at, of, asks_for, said, pressure, now) {
         return Ok(answer(
             client,
             &stand_in.stored,
@@ -269,14 +272,14 @@ pub(crate) async fn read(
         starved: true,
         ..pressure
     };
-    let stand_in = copy(at, of, said, forsaken, now);
+    let stand_in = copy(at, of, asks_for, said, forsaken, now);
     let (parts, ()) = request.into_parts();
     let Some(stand_in) = stand_in else {
         return read::read(client, asked, Request::from_parts(parts, ())).await;
     };
     let answered = if stand_in.of_its_address {
         // Newer than any saved copy of it.
-        let live = read::live(client, asked, parts.clone());
+        let live = read::live(client, asked, parts.clone(), First::Memory);
         timeout(SAVED_PATIENCE, live).await.ok()
     } else {
         // What the page is without a parameter nobody knows, its reader is told only when there is no other answer.
@@ -384,7 +387,7 @@ async fn fetch(
     let profile = &asked.site().profile;
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static("text/html"));
-    Reading::of(profile, &headers).for_shared_fetch(profile, &mut headers, true);
+    Reading::of(profile, &headers).for_shared_fetch(profile, &mut headers, |_| false);
     let outbound = Outbound {
         client_address: ForwardClientAddress::None,
         ..asked.outbound()

@@ -97,6 +97,7 @@ async fn fetch(shard: &Rc<Shard>, asked: &Asked) {
                     asked,
                     house,
                     as_usual: true,
+                    is_expected: false,
                     now,
                 };
                 shard.shared.saved.offer(&public, &stored);
@@ -121,8 +122,9 @@ fn asked(running: &Arc<Running>, site: SiteId, address: &Address) -> Option<Aske
     let authority = Authority::try_from(&*address.host).ok()?;
     let target = PathAndQuery::try_from(&*address.target).ok()?;
     let profile = &plan.profile;
+    let usage = profile.use_of(target.path(), target.query());
     let reading = Reading::of(profile, &HeaderMap::new())
-        .at_most(profile.standing_of_target(target.path(), target.query()));
+        .at_most(profile.standing_of_use(usage, target.query()));
     let scheme = match address.scheme {
         Scheme::Http => forward::Scheme::Http,
         Scheme::Https => forward::Scheme::Https,
@@ -134,6 +136,7 @@ fn asked(running: &Arc<Running>, site: SiteId, address: &Address) -> Option<Aske
         authority,
         target,
         taken: Arc::default(),
+        usage,
         reading,
         client: OURSELVES,
         scheme,

@@ -114,6 +114,8 @@ pub(crate) struct Public<'a> {
     pub house: House,
     /// [`profile::asks_as_usual`].
     pub as_usual: bool,
+    /// Its staff, or whoever may purge, had the page asked for anew.
+    pub is_expected: bool,
     /// When it came.
     pub now: UnixMillis,
 }
@@ -206,6 +208,24 @@ impl Saved {
     pub(crate) fn has_stand_in(&self, asked: &Asked) -> bool {
         let page = page(asked);
         self.has_copy_of_any(asked.site(), &page) || self.of_other_name(asked).is_some()
+    }
+
+    /// Is the saved copy better than a newer one in memory?
+    pub(crate) fn is_better(&self, asked: &Asked) -> bool {
+        self.keep
+            .as_ref()
+            .is_some_and(|keep| keep.is_better(&page(asked)))
+    }
+
+    /// After a start it takes a while until it is known what is saved.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.keep.as_ref().is_none_or(Keep::is_listed)
+    }
+
+    pub(crate) async fn listed(&self) {
+        if let Some(keep) = &self.keep {
+            keep.listed().await;
+        }
     }
 
     pub(crate) async fn copy(&self, asked: &Asked) -> Option<Arc<Stored>> {
@@ -313,7 +333,8 @@ impl Saved {
             return;
         };
         if let Some(keep) = self.keep.as_ref().filter(|_| asked.site().saved) {
-            keep.offer(&permitted, traits(stored), &response, now);
+            let is_expected = public.is_expected;
+            keep.offer(&permitted, traits(stored), &response, is_expected, now);
         }
         let for_all = Permitted::new(page, ground, &fields, &chosen_by[..1]);
         if let Some(disk) = &self.disk

@@ -27,7 +27,7 @@ use crate::keep::Copy;
 use crate::pages::{Asker, Format, Prebuilt};
 use crate::pass::PassError;
 use crate::plan::{Site, SiteId};
-use crate::profile::{Profile, Reading, Standing, Use, names_of};
+use crate::profile::{Profile, Reading, Standing, Use, names_of, path_and_query};
 use crate::read;
 use crate::reduced;
 use crate::search::{Filling, PutError, Question, Saved, Search};
@@ -236,10 +236,7 @@ fn page_of(site: &Site, copy: &Copy<'_>) -> Option<Saved> {
     let address = copy.address;
     let target = std::str::from_utf8(&address.target).ok()?;
     let host = std::str::from_utf8(&address.host).ok()?;
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (target, None),
-    };
+    let (path, query) = path_and_query(target);
     let is_everybodys = address.mark.is_empty() && is_public_address(&site.profile, path, query);
     is_everybodys.then(|| Saved {
         url: url_at(
@@ -259,8 +256,9 @@ fn is_public_address(profile: &Profile, path: &str, query: Option<&str>) -> bool
         let value = pair.split_once('=').map_or("", |(_, value)| value);
         value.len() <= VALUE_BYTES_MAX || value.bytes().all(|byte| byte.is_ascii_digit())
     };
-    matches!(profile.use_of(path, query), Use::Page | Use::Front)
-        && profile.standing_of_target(path, query) == Standing::Anonymous
+    let usage = profile.use_of(path, query);
+    matches!(usage, Use::Page | Use::Front)
+        && profile.standing_of_use(usage, query) == Standing::Anonymous
         && query.is_none_or(|query| {
             names_of(query).all(|name| profile.selects_content(name))
                 && query.split('&').all(value_is_public)

@@ -19,9 +19,9 @@ use saqta_detect::shape::Shape;
 use crate::admission::{Ask, Class, READER_DEADLINE, Starved};
 use crate::asked::{self, Asked, Unasked};
 use crate::body::{Body, BodyError};
-use crate::cache::Cache;
 use crate::cache::key::KeyRef;
 use crate::cache::purge::is_purge_method;
+use crate::cache::{Cache, Lookup};
 use crate::clock::UnixMillis;
 use crate::compress::passing::{self, Wish};
 use crate::disk::record::Identity;
@@ -33,7 +33,7 @@ use crate::pages::{Asker, Format, Page, Prebuilt};
 use crate::pass::{self, PassError};
 use crate::place::Place;
 use crate::plan::{Language, Site, SiteId};
-use crate::profile::{AsSent, Reading, Standing, Target};
+use crate::profile::{AsSent, Reading, Standing, Target, path_and_query};
 use crate::purging;
 use crate::read;
 use crate::reduced;
@@ -149,24 +149,27 @@ pub(crate) fn at_once(
     let is_whole = target.taken.is_empty();
     let sent = (&reading.sent(profile, head), is_whole);
     let asked = (site, shape(running, site, head));
-    if let Some(body) = stored_at_once(client, running, (site, &key), &method, head, sent, out) {
-        counters.requests.add(1);
-        counters.hits.add(1);
-        note(client, running, asked, head, Served::Hit, 200, body.len());
-        let body = if method == Method::HEAD {
-            Bytes::new()
-        } else {
-            body
-        };
-        return AtOnce::Answered {
-            body,
-            keep_alive: head.keep_alive,
-        };
-    }
+    let found = match stored_at_once(client, running, (site, &key), &method, head, sent, out) {
+        Ok(body) => {
+            counters.requests.add(1);
+            counters.hits.add(1);
+            note(client, running, asked, head, Served::Hit, 200, body.len());
+            let body = if method == Method::HEAD {
+                Bytes::new()
+            } else {
+                body
+            };
+            return AtOnce::Answered {
+                body,
+                keep_alive: head.keep_alive,
+            };
+        }
+        Err(found) => found,
+    };
     match spared_at_once(
         client,
         running,
-        (asked, &key),
+        (asked, &key, &found),
         (&method, head),
         &target,
         &reading,
@@ -294,7 +297,7 @@ enum Spared {
 fn spared_at_once(
     client: &Client,
     running: &Running,
-    ((site, shape), key): ((SiteId, Shape), &KeyRef<'_>),
+    ((site, shape), key, found): ((SiteId, Shape), &KeyRef<'_>, &Lookup),
     (method, head): (&Method, &Head<'_, '_>),
     target: &Target<'_>,
     reading: &Reading,
@@ -310,7 +313,9 @@ fn spared_at_once(
     if class == Class::Staff {
         return None;
     }
-    let is_strange = asked::is_strange(&shared.saved, plan, &target.kept);
+    let (path, query) = path_and_query(&target.kept);
+    let usage = plan.profile.use_of(path, query);
+    let is_strange = asked::is_strange(&shared.saved, plan, &target.kept, usage);
     let ask = Ask {
         class: asked::place_in_line(class, is_strange),
         shape,
@@ -320,7 +325,15 @@ fn spared_at_once(
     let now = UnixMillis::now();
     let pressure = reduced::pressure(state, &ask, now);
     // In calm no more than this is asked.
-    if !pressure.under_attack || !needs_origin(&shared.cache, key, head, (reading, plan), now) {
+    if !pressure.under_attack {
+        return None;
+    }
+    let leaves_to_origin = if reading.standing == Standing::Unsure {
+        needs_origin(&shared.cache, key, head, (reading, plan), now)
+    } else {
+        shared.cache.leaves_to_origin(key, found)
+    };
+    if !leaves_to_origin {
         return None;
     }
     let page = Identity {
@@ -349,6 +362,7 @@ fn spared_at_once(
     let body = reduced::at_once(
         (&shared.cache, key),
         (plan, state),
+        (usage, query),
         (method, reading, head),
         pressure,
         now,
@@ -397,7 +411,7 @@ fn stored_at_once(
     head: &Head<'_, '_>,
     sent: (&AsSent<'_, Head<'_, '_>>, bool),
     out: &mut BytesMut,
-) -> Option<Bytes> {
+) -> Result<Bytes, Lookup> {
     let cache = &client.shard.shared.cache;
     // Only staff may ask for more than the stored copy, and only this field or its old twin asks.
     let may_ask = head.field("cache-control").is_some() || head.field("pragma").is_some();
@@ -649,7 +663,11 @@ fn own_page(
             }
             _ => {
                 counters.origin_failures.add(1);
-                Page::OriginDown
+                if is_read {
+                    Page::OriginDown
+                } else {
+                    Page::NotSent
+                }
             }
         },
         Failure::Upload(body) => page_of_body(body),

@@ -19,6 +19,7 @@ use crate::admission::{Admission, Config};
 use crate::brief::Proofs;
 use crate::budget::{Budget, CODERS_BYTES_MAX, RELAYED_BYTES_MAX, UPLOADS_BYTES_MAX};
 use crate::cache::Cache;
+use crate::cache::vary::Varied;
 use crate::clock::UnixMillis;
 use crate::forward;
 use crate::head::{self, ClientFault};
@@ -57,6 +58,8 @@ pub(crate) struct SiteState {
     pub learned: Learned,
     /// What everybody is shown alike.
     pub proofs: Proofs,
+    /// What its pages differ by.
+    pub varied: Varied,
     /// A request to its origin has come back to us. Said in the log once.
     pub leads_back: AtomicBool,
     /// A reader with a stale copy at hand waited for its origin in vain, and no page has come in time since.
@@ -149,6 +152,7 @@ impl Running {
                         shapes: ShapeBook::default(),
                         learned: Learned::new(secret.clone()),
                         proofs: Proofs::new(secret.clone()),
+                        varied: Varied::default(),
                         leads_back: AtomicBool::new(false),
                         kept_waiting: AtomicBool::new(false),
                         search: search(&search_share),

@@ -121,7 +121,7 @@ impl Kept {
     ) -> bool {
         let page = page(target);
         let permitted = Permitted::new(page, Ground::PublicLink, &response.headers, &[]).unwrap();
-        let offered = self.keep().offer(&permitted, traits, response, now);
+        let offered = self.keep().offer(&permitted, traits, response, false, now);
         self.keep().settle();
         offered
     }

@@ -9,9 +9,11 @@
 
 mod kit;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
-use kit::{Answer, Asked, Client, Origin, page, plan};
+use kit::{Answer, Asked, Client, Origin, connect_from, page, plan, until};
 use proptest::prelude::*;
 use saqta_edge::Edge;
 use saqta_edge::plan::ForwardClientAddress;
@@ -433,6 +435,92 @@ fn what_somebody_says_is_not_repeated_to_others() {
         assert_eq!(other.text(), "nothing");
         // Fetched once more, with nothing that could be repeated.
         assert!(is_hit(&ask(&edge, target, "X-Strange: marker-2\r\n")));
+    }
+}
+
+/// An origin that obeys fields nobody lists, and says so for one of them.
+fn obeys(asked: &Asked, says: &str) -> Vec<u8> {
+    let heard = |name: &str| asked.field(name).unwrap_or("nothing").to_owned();
+    let body = format!("{} {}", heard("x-debug"), heard("x-app"));
+    page(
+        "200 OK",
+        &format!("Content-Type: text/html\r\n{says}"),
+        &body,
+    )
+}
+
+#[test]
+fn a_field_that_no_page_differs_by_makes_none_differ() {
+    let origin =
+        Origin::start(|asked, _| obeys(asked, "Cache-Control: max-age=60\r\nVary: X-App\r\n"));
+    let edge = edge(&origin, System::WordPress);
+    let table = [
+        ("X-Debug: 1\r\nX-App: 2\r\n", "nothing 2"),
+        ("X-Debug: 1\r\n", "nothing nothing"),
+        ("", "nothing nothing"),
+        ("X-App: 2\r\n", "nothing 2"),
+        ("X-App: 3\r\n", "nothing 3"),
+    ];
+    for target in ["/a", "/b"] {
+        for (fields, expected) in table {
+            assert_eq!(
+                ask(&edge, target, fields).text(),
+                expected,
+                "{target} {fields}"
+            );
+        }
+    }
+    // Each version once: what came without the field was the one for everybody else.
+    assert_eq!(origin.asked().len(), 2 * 3);
+}
+
+/// Six readers ask at once for a page that says who asks. Whoever reads along with the first must not read his address.
+#[test]
+fn nobody_reads_the_address_of_who_asked_first() {
+    const READERS: u8 = 6;
+    for system in System::ALL {
+        let waiting = Arc::new(Barrier::new(2));
+        let origin = Origin::start({
+            let (waiting, first) = (Arc::clone(&waiting), AtomicBool::new(true));
+            move |asked, _| {
+                if first.swap(false, Ordering::Relaxed) {
+                    waiting.wait();
+                }
+                let address = asked.field("x-forwarded-for").unwrap_or("nobody");
+                let fields = "Content-Type: text/html\r\nCache-Control: max-age=60\r\n";
+                page("200 OK", fields, &format!("<p>You are {address}.</p>"))
+            }
+        });
+        let mut plan = plan(origin.address);
+        plan.shards = 1;
+        plan.sites[0].profile = Profile::of(system);
+        let edge = Edge::start(plan).unwrap();
+        let address = |reader: u8| Ipv4Addr::new(127, 7, reader, 1);
+        let mut readers: Vec<Client> = (0..READERS)
+            .map(|reader| {
+                let mut client = Client::of(connect_from(address(reader), edge.addresses()[0]));
+                client.send("GET /who HTTP/1.1\r\nHost: a.kz\r\n\r\n");
+                client
+            })
+            .collect();
+        until("all but one read along", || {
+            edge.stats().totals.collapsed == u64::from(READERS) - 1
+        });
+        waiting.wait();
+        for (reader, client) in (0..READERS).zip(&mut readers) {
+            let text = client.answer().unwrap().text();
+            let others = (0..READERS).filter(|other| *other != reader);
+            for other in others {
+                assert!(
+                    !text.contains(&address(other).to_string()),
+                    "{system:?} {reader}: {text}"
+                );
+            }
+        }
+        // What repeats an address is fetched without one from now on, and kept.
+        let later = ask(&edge, "/who", "");
+        assert_eq!(later.text(), "<p>You are nobody.</p>");
+        assert!(is_hit(&ask(&edge, "/who", "")));
     }
 }
 

@@ -22,6 +22,7 @@ use saqta_edge::cache::purge::{TARGETS_MAX, What};
 use saqta_edge::cache::{Cache, Join, Lookup, RequestDirectives};
 use saqta_edge::clock::UnixMillis;
 use saqta_edge::plan::{Networks, Plan};
+use saqta_edge::profile::{Profile, System};
 
 const TOKEN: &str = "a word of sixteen";
 const NOW: UnixMillis = UnixMillis(1_750_000_000_000);
@@ -168,9 +169,16 @@ fn networks_named_for_it_give_orders_unless_somebody_else_speaks_through_them() 
 
 #[test]
 fn what_staff_save_shows_at_once() {
-    for (staff, again) in [(true, 2), (false, 1)] {
+    // Where it is known how WordPress turns strangers away, its answer shows that none wrote.
+    let table = [
+        (true, System::Generic, 2),
+        (false, System::Generic, 1),
+        (false, System::WordPress, 2),
+    ];
+    for (staff, system, again) in table {
         let origin = newsroom();
-        let plan = plan(origin.address);
+        let mut plan = plan(origin.address);
+        plan.sites[0].profile = Profile::of(system);
         let edge = Edge::start(if staff { of_staff(plan) } else { plan }).unwrap();
         let mut client = Client::connect(&edge);
         let targets = [

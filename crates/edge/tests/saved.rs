@@ -11,8 +11,8 @@ mod kit;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kit::{Answer, Asked, Client, Origin, page, plan, until};
@@ -44,10 +44,14 @@ impl Drop for Folder {
 struct Newsroom {
     dead: AtomicBool,
     withdrawn: AtomicBool,
+    /// What it shows at the story's address instead, with status 200.
+    wreck: Mutex<Option<&'static str>>,
 }
 
 const STORY: &str = "<!doctype html><html lang=ru><head><title>Паводок в Атырау</title><link rel=stylesheet href=/style.css></head>\
-     <body><h1>Паводок</h1><p>Вода поднялась на метр.</p><form method=post action=/comment><button>Send</button></form></body></html>";
+     <body><h1>Паводок</h1><p>Вода поднялась на метр.</p><p>Жителей двух улиц у реки вывезли ночью в школу на холме, где для них поставили кровати и \
+     полевую кухню. К утру дождь кончился, но до вечера вода, по словам спасателей, ещё прибудет: выше по течению открыли шлюзы. Занятия в трёх \
+     школах города отменены до понедельника, поезда идут в объезд, мост закрыт.</p><form method=post action=/comment><button>Send</button></form></body></html>";
 
 fn newsroom(state: Arc<Newsroom>) -> Origin {
     Origin::start(move |asked: &Asked, stream| {
@@ -73,7 +77,8 @@ fn newsroom(state: Arc<Newsroom>) -> Origin {
                  <body><a href=/story>Паводок</a> <a href='/?p=7'>7</a> <a href=/feed>RSS</a><p>Бүгінгі жаңалықтар осында.</p></body></html>",
             ),
             "/story" if state.withdrawn.load(Ordering::Relaxed) => page("410 Gone", html, "gone"),
-            "/story" | "/?p=7" => ok(html, STORY),
+            "/story" => ok(html, state.wreck.lock().unwrap().unwrap_or(STORY)),
+            "/?p=7" => ok(html, STORY),
             "/style.css" => ok(
                 "Content-Type: text/css\r\nCache-Control: max-age=60\r\n",
                 "body{color:#111}",
@@ -250,6 +255,7 @@ fn a_restart_with_a_dead_origin_serves_the_newspaper() {
         .answer()
         .unwrap();
     assert_eq!(posted.status, 502);
+    assert!(posted.text().contains("Sending is not possible now"));
     assert!(edge.stats().totals.saved_shown >= 6);
 }
 
@@ -318,6 +324,47 @@ fn saved_pages_are_found_by_the_search_after_a_restart() {
     let gone = edge.forget(None, &What::Path(b"/story".to_vec())).unwrap();
     assert!(gone.on_disk >= 1, "{gone:?}");
     assert_eq!(pages(), SEARCHED - 1);
+}
+
+/// A server that breaks shows its breakage first, with status 200, to whoever asks; and then nothing. What memory has learned of it is not the
+/// newspaper.
+#[test]
+fn what_a_breaking_server_showed_last_is_not_what_its_readers_get() {
+    let table = [
+        "<html><title>Database Error</title><body>Error establishing a database connection</body></html>",
+        "<html><title>HACKED</title><body>by somebody</body></html>",
+        "",
+    ];
+    for wreck in table {
+        let (_folder, state, _origin, edge) = read_once();
+        *state.wreck.lock().unwrap() = Some(wreck);
+        until("the story has been asked for again", || {
+            let answer = get(&edge, "/story");
+            answer.text() == wreck || answer.cache() == "saqta; hit; detail=saved"
+        });
+        edge.settle();
+        state.dead.store(true, Ordering::Relaxed);
+        until("its lifetime of a second is over", || {
+            get(&edge, "/story").cache() == "saqta; hit; detail=saved"
+        });
+        assert_is_saved(&get(&edge, "/story"), "Вода поднялась");
+    }
+}
+
+/// An article that is cut to a line because a court said so has lost most of its text on purpose.
+#[test]
+fn what_staff_cut_is_cut() {
+    let (_folder, state, _origin, edge) = read_once();
+    *state.wreck.lock().unwrap() =
+        Some("<html><title>Паводок в Атырау</title><body>Удалено.</body></html>");
+    edge.purge(None, &What::Target(b"/story".to_vec()));
+    assert!(get(&edge, "/story").text().contains("Удалено."));
+    edge.settle();
+    state.dead.store(true, Ordering::Relaxed);
+    until("its lifetime of a second is over", || {
+        get(&edge, "/story").cache() == "saqta; hit; detail=saved"
+    });
+    assert_is_saved(&get(&edge, "/story"), "Удалено.");
 }
 
 #[test]

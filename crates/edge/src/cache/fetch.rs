@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 
 use super::Cache;
@@ -24,6 +24,8 @@ use super::stored::{
 };
 use super::vary::{self, Selection};
 use crate::clock::UnixMillis;
+use crate::compress;
+use crate::keep::good;
 use crate::profile::{self, House};
 
 pub struct Fetch {
@@ -43,6 +45,8 @@ pub struct Terms {
     pub house: Option<House>,
     /// Values it brings that are not in the key: a response that repeats one is not stored.
     pub unkeyed: Vec<HeaderValue>,
+    /// Fields of whoever caused it that it does not bring.
+    pub left_out: Vec<HeaderName>,
     /// How long its 200 is kept whatever its origin says; a script's of one site is not another's.
     pub briefly: Option<std::time::Duration>,
 }
@@ -185,8 +189,17 @@ impl Fetch {
                 HeaderValue::from(freshness.age_secs(response_time)),
             );
         }
+        let is_of_another = vary::names(&headers)
+            .is_some_and(|names| self.terms.left_out.iter().any(|name| names.contains(name)));
+        let is_text = headers
+            .get(header::CONTENT_TYPE)
+            .is_none_or(|kind| compress::is_text(kind.as_bytes()));
+        let is_looked_through = is_text
+            && verdict.is_ok_and(|freshness| !unkeyed.is_empty() || freshness.overrules_a_habit());
         self.writer.head(Head {
             status,
+            is_of_another,
+            is_looked_through,
             leader,
             shared: followers,
             length,
@@ -357,8 +370,16 @@ impl Receiving {
             writer.fail(FetchFault::BrokeOff);
             return None;
         }
-        let stored = draft
-            .zip(writer.whole())
+        let whole = draft.zip(writer.whole());
+        if let Some(((status, headers, ..), body)) = &whole
+            && is_page(*status, headers)
+            && good::is_error_page(body)
+        {
+            // Whoever waits for all of it, and may have something better, takes it for the error it is.
+            writer.done_in_vain(FetchFault::Failed(StatusCode::INTERNAL_SERVER_ERROR));
+            return None;
+        }
+        let stored = whole
             .filter(|((_, _, _, freshness), body)| {
                 if repeats(body, &unkeyed) {
                     cache.fetch_bare(&key, response_time);
@@ -395,6 +416,13 @@ impl Receiving {
     pub fn fail(self, fault: FetchFault) {
         self.writer.fail(fault);
     }
+}
+
+fn is_page(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::OK
+        && headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
 }
 
 /// Those of them that the response does not vary by.

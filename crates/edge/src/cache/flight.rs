@@ -69,6 +69,8 @@ pub enum Alone {
     Unstorable(Unstorable),
     /// Stored, but already stale: good for one.
     NotFresh,
+    /// What it holds may be the leader's own.
+    NotLookedThrough,
     /// The response was chosen by field values that are not this request's. Join again with this number.
     OtherVariant {
         flight: u64,
@@ -110,6 +112,10 @@ pub(super) struct Head {
     pub(super) stored: Result<(), Unstorable>,
     /// What followers are compared with.
     pub(super) selection: Selection,
+    /// The leader is compared too: a field of his was left out, and the origin says now that it matters.
+    pub(super) is_of_another: bool,
+    /// Until all of it is stored nobody knows whether it repeats what the origin heard of the leader: followers wait so long.
+    pub(super) is_looked_through: bool,
     /// Followers of an origin's failure get no copy of its page.
     pub(super) fault: Option<FetchFault>,
 }
@@ -363,8 +369,11 @@ impl Flights {
 
     /// Could a request for this key read along now?
     pub(super) fn is_flying(&self, key: &KeyRef<'_>, variant: u64) -> bool {
-        let listed = (key.to_key(), variant);
         let mut table = self.table(key.hash());
+        if table.is_empty() {
+            return false;
+        }
+        let listed = (key.to_key(), variant);
         self.drop_overdue(&mut table, &listed);
         table.contains_key(&listed)
     }
@@ -634,6 +643,12 @@ impl FlightWriter {
         self.flight.flights.release(freed);
     }
 
+    /// The message is complete, and says in a way of its own that the origin has failed.
+    pub(super) fn done_in_vain(self, fault: FetchFault) {
+        self.flight.lock().fault = Some(fault);
+        self.done(None, Ok(()));
+    }
+
     pub(super) fn fail(mut self, fault: FetchFault) {
         self.break_off(fault);
     }
@@ -681,6 +696,7 @@ impl FlightReader {
     /// Waits for the head.
     pub async fn arrival<F: Fields + ?Sized>(self, request: &F) -> Arrival {
         match self.head(request).await {
+            Ok(head) if self.must_wait(&head) => self.all_of(&head).await,
             Ok(head) => self.streaming(&head),
             Err(arrival) => arrival,
         }
@@ -689,15 +705,23 @@ impl FlightReader {
     /// Waits for all of a response that is being kept; of any other, for the head. For who has a copy to fall back on: what breaks off
     /// must not take its place.
     pub async fn whole<F: Fields + ?Sized>(self, request: &F) -> Arrival {
-        let head = match self.head(request).await {
-            Ok(head) => head,
-            Err(arrival) => return arrival,
-        };
+        match self.head(request).await {
+            Ok(head) => self.all_of(&head).await,
+            Err(arrival) => arrival,
+        }
+    }
+
+    async fn all_of(self, head: &Head) -> Arrival {
         match std::future::poll_fn(|cx| self.poll_whole(cx)).await {
             Some(Ok(stored)) => Arrival::Stored(stored),
             Some(Err(fault)) => Arrival::Failed(fault),
-            None => self.streaming(&head),
+            None if self.must_wait(head) => Arrival::Alone(Alone::NotLookedThrough),
+            None => self.streaming(head),
         }
+    }
+
+    fn must_wait(&self, head: &Head) -> bool {
+        head.is_looked_through && !self.is_leader
     }
 
     /// The head, when this reader may have what follows it and it is not stored yet.
@@ -710,10 +734,12 @@ impl FlightReader {
             if let Err(alone) = head.share {
                 return Err(Arrival::Alone(alone));
             }
-            if !head.selection.matches(request) {
-                let flight = head.selection.flight(&self.flight.flights.keyring, request);
-                return Err(Arrival::Alone(Alone::OtherVariant { flight }));
-            }
+        }
+        if (!self.is_leader || head.is_of_another) && !head.selection.matches(request) {
+            let flight = head.selection.flight(&self.flight.flights.keyring, request);
+            return Err(Arrival::Alone(Alone::OtherVariant { flight }));
+        }
+        if !self.is_leader {
             // Complete by now: ranges, conditions and codings work as for any hit.
             if let Some(stored) = self.flight.lock().stored.clone() {
                 return Err(Arrival::Stored(stored));
@@ -766,7 +792,10 @@ impl FlightReader {
     fn poll_whole(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Arc<Stored>, FetchFault>>> {
         let mut state = self.flight.lock();
         match state.stage {
-            Stage::Done => Poll::Ready(state.stored.clone().map(Ok)),
+            Stage::Done => Poll::Ready(match &state.stored {
+                Some(stored) => Some(Ok(Arc::clone(stored))),
+                None => state.fault.map(Err),
+            }),
             Stage::BrokeOff => Poll::Ready(Some(Err(state.fault.unwrap_or(FetchFault::Abandoned)))),
             Stage::Waiting | Stage::Streaming if state.keeps_all => {
                 state.wait(self.place, cx);

@@ -26,6 +26,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::stored::{Doubt, Stored};
 use crate::fields::Fields;
 use crate::plan::Networks;
+use crate::profile::System;
 
 /// How often the lurker walks, when there is something to do: soon enough for nobody to wait for it, seldom enough that a flood of orders
 /// costs four walks a second.
@@ -595,6 +596,33 @@ pub fn touched_by(write: &Write<'_>) -> Vec<What> {
     }
     touched.dedup();
     touched
+}
+
+/// Does the answer itself say that an editor wrote? These two turn everybody else away: the one leads from the editor back into it, or answers a program's
+/// write with 200 or 201; the other leads from its form to the text. Edge and editor may not have met since the edge was last started, and
+/// programs log in with every request. A reader's comment is no such write, and of Joomla's form a stranger gets a 200 too.
+pub fn proves_its_author(write: &Write<'_>, system: System) -> bool {
+    let path = path_of(write.target);
+    let holds = |part: &[u8]| path.windows(part.len()).any(|window| window == part);
+    let leads_to = |part: &[u8]| {
+        write.location.is_some_and(|location| {
+            write.status.is_redirection()
+                && location.windows(part.len()).any(|window| window == part)
+        })
+    };
+    let by_program = write.status.is_success() && !holds(b"/comments");
+    match system {
+        _ if touched_by(write).is_empty() => false,
+        System::WordPress if path.ends_with(b"/wp-admin/post.php") => {
+            leads_to(b"/wp-admin/post.php?post=") || leads_to(b"/wp-admin/edit.php?")
+        }
+        System::WordPress => holds(b"/wp-json/wp/v2/") && by_program,
+        System::Drupal => {
+            holds(b"/jsonapi/node/") && by_program
+                || path.ends_with(b"/edit") && write.status == StatusCode::SEE_OTHER
+        }
+        System::Joomla | System::Generic => false,
+    }
 }
 
 fn is_publishing(path: &[u8], target: &[u8]) -> bool {

@@ -40,14 +40,21 @@ const CODED_HEAD_EXTRA_BYTES: u64 = 48;
 /// One representation: identity or a coding of it.
 #[derive(Debug)]
 pub struct Form {
-    /// `HTTP/1.1 200 OK` and every field, up to where `age` follows; no blank line.
-    head: Bytes,
+    head: Head,
     body: Bytes,
+}
+
+/// `HTTP/1.1 200 OK` and every field, up to where `age` follows; no blank line.
+#[derive(Debug)]
+struct Head {
+    bytes: Bytes,
+    /// Where [`KEEPING_FIELDS`] begin: they come last, so that an answer nobody may keep is a part of this one.
+    unkept: usize,
 }
 
 impl Form {
     pub fn head(&self) -> &Bytes {
-        &self.head
+        &self.head.bytes
     }
 
     pub fn body(&self) -> &Bytes {
@@ -80,7 +87,7 @@ pub struct Stored {
     tags: Tags,
     /// Of the newest purge it has been compared with.
     purge_number: AtomicU64,
-    not_modified: Bytes,
+    not_modified: Head,
     validators: Validators,
     selection: Selection,
     freshness: Freshness,
@@ -175,7 +182,6 @@ impl http_body::Body for Slices {
 }
 
 const NO_STORE_LINE: &[u8] = b"cache-control: no-store\r\n";
-const EMPTY_LINE: &[u8] = b"\r\n";
 
 /// Fields that say how long a response may be kept, by us or by whoever stands between us and its reader.
 pub const KEEPING_FIELDS: [&str; 4] = [
@@ -185,11 +191,8 @@ pub const KEEPING_FIELDS: [&str; 4] = [
     "expires",
 ];
 
-fn says_how_long(line: &[u8]) -> bool {
-    KEEPING_FIELDS.iter().any(|name| {
-        line.strip_prefix(name.as_bytes())
-            .is_some_and(|rest| rest.first() == Some(&b':'))
-    })
+fn says_how_long(name: &HeaderName) -> bool {
+    KEEPING_FIELDS.contains(&name.as_str())
 }
 
 impl Stored {
@@ -218,9 +221,9 @@ impl Stored {
             headers.remove(header::CONTENT_LENGTH);
         }
         let (head, headers) = serialise(status, &headers);
-        let not_modified = head_bytes(
+        let not_modified = Head::new(
             StatusCode::NOT_MODIFIED,
-            headers.iter().filter(|(name, _)| !is_about_content(name)),
+            ordered(&headers).filter(|(name, _)| !is_about_content(name)),
         );
         let validators = Validators {
             etag: headers
@@ -231,9 +234,10 @@ impl Stored {
             coded,
         };
         let fields = headers.len() as u64 * FIELD_OVERHEAD_BYTES;
-        let heads = head.len() as u64 + not_modified.len() as u64;
+        let head_bytes = head.bytes.len() as u64;
+        let heads = head_bytes + not_modified.bytes.len() as u64;
         let room_for_codings = if coded {
-            body.len() as u64 + CODINGS.len() as u64 * (head.len() as u64 + CODED_HEAD_EXTRA_BYTES)
+            body.len() as u64 + CODINGS.len() as u64 * (head_bytes + CODED_HEAD_EXTRA_BYTES)
         } else {
             0
         };
@@ -433,16 +437,44 @@ impl Stored {
         more: &[u8],
         out: &mut BytesMut,
     ) -> Option<Bytes> {
+        self.write(shape, now, status, |head| &head.bytes, [more, b""], out)
+    }
+
+    /// As [`Stored::write_head`], for an answer to another address than its own, which nobody may keep.
+    pub fn write_head_unkept<'a>(
+        &'a self,
+        shape: &Shape,
+        now: UnixMillis,
+        status: &CacheStatus,
+        more: &[u8],
+        out: &mut BytesMut,
+    ) -> Option<Bytes> {
+        let unkept = |head: &'a Head| &head.bytes[..head.unkept];
+        self.write(shape, now, status, unkept, [more, NO_STORE_LINE], out)
+    }
+
+    fn write<'a>(
+        &'a self,
+        shape: &Shape,
+        now: UnixMillis,
+        status: &CacheStatus,
+        part: impl Fn(&'a Head) -> &'a [u8],
+        more: [&[u8]; 2],
+        out: &mut BytesMut,
+    ) -> Option<Bytes> {
+        let lines: usize = more.iter().map(|lines| lines.len()).sum();
         let body = match shape {
             Shape::Whole(coding) => {
                 let form = self.form(*coding)?;
-                out.reserve(form.head.len() + more.len() + 128);
-                out.put_slice(&form.head);
+                let head = part(&form.head);
+                out.reserve(head.len() + lines + 128);
+                out.put_slice(head);
                 form.body.clone()
             }
             Shape::NotModified(coding) => {
-                out.reserve(self.not_modified.len() + more.len() + 192);
-                out.put_slice(&self.not_modified);
+                let head = part(&self.not_modified);
+                out.reserve(head.len() + lines + 192);
+                out.put_slice(head);
                 if let Some(etag) = &self.validators.etag {
                     out.put_slice(b"etag: ");
                     out.put_slice(&etag.of_coding(*coding));
@@ -461,36 +493,8 @@ impl Stored {
         out.put_slice(b"\r\ncache-status: ");
         status.write(out);
         out.put_slice(b"\r\n");
-        out.put_slice(more);
+        more.iter().for_each(|lines| out.put_slice(lines));
         out.put_slice(b"\r\n");
-        Some(body)
-    }
-
-    /// As [`Stored::write_head`], for an answer to another address than its own, which nobody may keep.
-    pub fn write_head_unkept(
-        &self,
-        shape: &Shape,
-        now: UnixMillis,
-        status: &CacheStatus,
-        more: &[u8],
-        out: &mut BytesMut,
-    ) -> Option<Bytes> {
-        let start = out.len();
-        let body = self.write_head(shape, now, status, more, out)?;
-        // In place: most answers in a flood are this one.
-        let head = &mut out[start..];
-        let (mut line, mut kept) = (0, 0);
-        while let Some(length) = memchr::memchr(b'\n', &head[line..]).map(|at| at + 1) {
-            let next = line + length;
-            if !says_how_long(&head[line..next]) {
-                head.copy_within(line..next, kept);
-                kept += length;
-            }
-            line = next;
-        }
-        out.truncate(start + kept - EMPTY_LINE.len());
-        out.put_slice(NO_STORE_LINE);
-        out.put_slice(EMPTY_LINE);
         Some(body)
     }
 
@@ -640,7 +644,7 @@ impl Stored {
                 body.len(),
             );
             Form {
-                head: head_bytes(self.status, headers.iter()),
+                head: Head::new(self.status, ordered(&headers)),
                 body,
             }
         });
@@ -759,32 +763,50 @@ fn put_status_line(out: &mut BytesMut, status: StatusCode) {
     out.put_slice(b"\r\n");
 }
 
-fn head_bytes<'a>(
-    status: StatusCode,
-    fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>,
-) -> Bytes {
-    let mut out = BytesMut::with_capacity(1024);
-    put_status_line(&mut out, status);
-    for (name, value) in fields {
-        out.put_slice(name.as_str().as_bytes());
-        out.put_slice(b": ");
-        out.put_slice(value.as_bytes());
-        out.put_slice(b"\r\n");
+type Line<'a> = (&'a HeaderName, &'a HeaderValue);
+
+/// In the order they have in a [`Head`].
+fn ordered(headers: &HeaderMap) -> impl Iterator<Item = Line<'_>> {
+    let of_kind = |keeps: bool| {
+        headers
+            .iter()
+            .filter(move |(name, _)| says_how_long(name) == keeps)
+    };
+    of_kind(false).chain(of_kind(true))
+}
+
+impl Head {
+    fn new<'a>(status: StatusCode, fields: impl Iterator<Item = Line<'a>>) -> Self {
+        let mut out = BytesMut::with_capacity(1024);
+        put_status_line(&mut out, status);
+        let mut unkept = out.len();
+        for (name, value) in fields {
+            out.put_slice(name.as_str().as_bytes());
+            out.put_slice(b": ");
+            out.put_slice(value.as_bytes());
+            out.put_slice(b"\r\n");
+            if !says_how_long(name) {
+                unkept = out.len();
+            }
+        }
+        Self {
+            bytes: Bytes::copy_from_slice(&out),
+            unkept,
+        }
     }
-    Bytes::copy_from_slice(&out)
 }
 
 /// The head, and the same fields as a map whose values lie in it.
-fn serialise(status: StatusCode, headers: &HeaderMap) -> (Bytes, HeaderMap) {
-    let head = head_bytes(status, headers.iter());
+fn serialise(status: StatusCode, headers: &HeaderMap) -> (Head, HeaderMap) {
+    let head = Head::new(status, ordered(headers));
     let mut map = HeaderMap::with_capacity(headers.len());
     // Past the status line, then from field to field.
-    let mut at = memchr::memchr(b'\n', &head).map_or(head.len(), |end| end + 1);
-    for (name, value) in headers {
+    let mut at = memchr::memchr(b'\n', &head.bytes).map_or(head.bytes.len(), |end| end + 1);
+    for (name, value) in ordered(headers) {
         let from = at + name.as_str().len() + 2;
         let to = from + value.len();
-        let shared =
-            HeaderValue::from_maybe_shared(head.slice(from..to)).unwrap_or_else(|_| value.clone());
+        let shared = HeaderValue::from_maybe_shared(head.bytes.slice(from..to))
+            .unwrap_or_else(|_| value.clone());
         map.append(name, shared);
         at = to + 2;
     }

@@ -8,6 +8,8 @@
 //! ourselves; `X-Forwarded-Proto` is ours and in the key. Such a field is the same in all requests for one key, so it selects nothing:
 //! compared with the client's own words, a page that varies by one would never be found again.
 
+use std::sync::{PoisonError, RwLock};
+
 use http::{HeaderMap, HeaderName};
 
 use super::key::Keyring;
@@ -16,6 +18,9 @@ use crate::forward;
 
 /// A response that varies on more is not worth storing: hardly two clients agree on so many fields.
 const NAMES_MAX: usize = 16;
+
+/// Of one site. A content system names two or three, an application of its own a few more.
+const VARIED_MAX: usize = 32;
 
 /// Languages a client is taken to ask for; browsers send two to six.
 const LANGUAGES_MAX: usize = 16;
@@ -44,6 +49,30 @@ const ALWAYS_ALIKE: [&str; 14] = [
 /// The same in every fetch for one key, whatever the client sent.
 pub fn is_always_alike(name: &HeaderName) -> bool {
     ALWAYS_ALIKE.contains(&name.as_str()) || forward::is_dropped(name.as_str())
+}
+
+/// Fields by which the pages of one site differ, as its origin has said of any of them; outlives reloads.
+#[derive(Debug, Default)]
+pub struct Varied(RwLock<Vec<HeaderName>>);
+
+impl Varied {
+    pub fn note(&self, response: &HeaderMap) {
+        let names = names(response).unwrap_or_default();
+        for name in names {
+            if self.has(&name) || is_always_alike(&name) {
+                continue;
+            }
+            let mut varied = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            if varied.len() < VARIED_MAX && !varied.contains(&name) {
+                varied.push(name);
+            }
+        }
+    }
+
+    pub fn has(&self, name: &HeaderName) -> bool {
+        let varied = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        varied.contains(name)
+    }
 }
 
 /// The names in `Vary`, sorted, each once. `None`: `*`, or nothing one could ever match.

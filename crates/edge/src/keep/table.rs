@@ -58,6 +58,8 @@ pub(super) struct Entry {
     pub(super) asked: UnixMillis,
     pub(super) not_found_since: Option<UnixMillis>,
     pub(super) held_since: Option<UnixMillis>,
+    /// What the origin shows instead, for now, is not good.
+    pub(super) is_better: bool,
 }
 
 impl State {
@@ -137,6 +139,7 @@ impl State {
             asked: UnixMillis::default(),
             not_found_since: None,
             held_since: None,
+            is_better: false,
         });
         self.bytes += seen.bytes;
         let assets: Vec<(u64, Address)> = note

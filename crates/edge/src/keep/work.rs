@@ -40,6 +40,7 @@ struct NewVersion {
 impl Shared {
     pub(super) fn work(&self, jobs: &mpsc::Receiver<Job>) {
         self.list();
+        self.listed.send_replace(true);
         let mut rested_since: Option<UnixMillis> = None;
         let mut swept: Option<UnixMillis> = None;
         for job in jobs {
@@ -100,6 +101,7 @@ impl Shared {
         let Offer {
             mut address,
             response,
+            is_expected,
             now,
             ..
         } = offer;
@@ -154,6 +156,7 @@ impl Shared {
             &response.body,
             &sketch,
             before.as_ref(),
+            is_expected,
             now,
         );
         if verdict.is_err() {
@@ -196,6 +199,7 @@ impl Shared {
             return LookedUp::Changed(entry.sketch);
         }
         entry.held_since = None;
+        entry.is_better = false;
         let noted = entry.seen;
         let note = now.since(noted) >= NOTE_EVERY;
         if note {
@@ -223,9 +227,10 @@ impl Shared {
         body: &[u8],
         sketch: &Sketch,
         before: Option<&Sketch>,
+        is_expected: bool,
         now: UnixMillis,
     ) -> Result<(), NotGood> {
-        let mut verdict = good::judge(reading, body, sketch, before);
+        let mut verdict = good::judge(reading, body, sketch, before, is_expected);
         let mut state = lock(&site.state);
         state.looks.add(name, before, sketch, now);
         let together = state.looks.together(sketch.title, now);
@@ -238,6 +243,7 @@ impl Shared {
             let meant = entry
                 .held_since
                 .is_some_and(|since| now.since(since) >= MEANT_AFTER);
+            entry.is_better = verdict.is_err() && !meant;
             match verdict {
                 Ok(()) => entry.held_since = None,
                 Err(NotGood::ErrorText) => {}
@@ -340,6 +346,7 @@ impl Shared {
             entry.seen = seen;
             entry.since = seen;
             entry.held_since = held;
+            entry.is_better = held.is_some();
             state.bytes -= gone;
             state.release(&before)
         };
@@ -458,6 +465,7 @@ impl Shared {
                 asked: now,
                 not_found_since: None,
                 held_since: None,
+                is_better: false,
             },
         );
         let unused = before.map(|before| state.release(&before.assets));

@@ -65,6 +65,21 @@ fn said(page: Page, language: Language) -> (&'static str, &'static str) {
             "What you sent has not been received",
             "This site is receiving a great many requests right now. Please go back one page and send it again in a minute.",
         ),
+        (Page::NotSent, Kazakh) => (
+            "Қазір жіберу мүмкін емес",
+            "Редакцияның сервері жауап бермей тұр, сондықтан жібергеніңіз қабылданбаған болар. Алдыңғы бетке оралып, мәтініңізді \
+             сақтап қойыңыз да, кейінірек қайта жіберіңіз.",
+        ),
+        (Page::NotSent, Russian) => (
+            "Сейчас отправить нельзя",
+            "Сервер редакции не отвечает, и то, что вы отправили, скорее всего, не принято. Вернитесь на предыдущую страницу, \
+             сохраните текст и отправьте ещё раз позже.",
+        ),
+        (Page::NotSent, English) => (
+            "Sending is not possible now",
+            "The newsroom’s server is not answering, so what you sent has most likely not been received. Please go back one page, \
+             keep your text, and send it again later.",
+        ),
         (Page::NotUnderstood, Kazakh) => (
             "Сұранысты түсіне алмадық",
             "Браузеріңізден немесе аралықтағы бағдарламадан түсініксіз дерек келді. Басты беттен бастап көріңіз.",

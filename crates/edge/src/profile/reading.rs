@@ -214,7 +214,14 @@ impl Reading {
 
     /// Makes of a request's fields those of a fetch for everybody. `bare`: nothing is forwarded that is not in the key, because a
     /// response has repeated such a field.
-    pub fn for_shared_fetch(&self, profile: &Profile, fields: &mut HeaderMap, bare: bool) {
+    ///
+    /// `hears`: does the origin get a field of which nothing is known?
+    pub fn for_shared_fetch(
+        &self,
+        profile: &Profile,
+        fields: &mut HeaderMap,
+        mut hears: impl FnMut(&HeaderName) -> bool,
+    ) {
         let phone = is_phone(fields);
         let takes = accept(fields.field("accept")).unwrap_or(TAKES_ANYTHING);
         let language = language(profile, fields);
@@ -223,10 +230,10 @@ impl Reading {
             .filter(|name| {
                 is_left_out(name.as_str())
                     || *name == header::VIA
-                    || bare
-                        && is_unkeyed(profile, name)
+                    || is_unkeyed(profile, name)
                         && *name != CDN_LOOP
                         && *name != header::AUTHORIZATION
+                        && !hears(name)
             })
             .cloned()
             .collect();
@@ -254,15 +261,20 @@ pub fn asks_as_usual(profile: &Profile, sent: &HeaderMap) -> bool {
     !is_phone(sent) && sent.get(header::ACCEPT_LANGUAGE).is_none_or(is_first)
 }
 
-/// Values a request brings beside its key. Two that differ in them do not read along with each other, and a response that repeats one
-/// is not kept.
+/// What a request brings beside its key. Two that differ in it do not read along with each other.
+pub fn brought<'a>(
+    profile: &'a Profile,
+    fields: &'a HeaderMap,
+) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
+    fields.iter().filter(|(name, _)| is_unkeyed(profile, name))
+}
+
+/// Those whose value stands in no page by chance: a response that repeats one is not kept.
 pub fn unkeyed<'a>(
     profile: &'a Profile,
     fields: &'a HeaderMap,
 ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
-    fields
-        .iter()
-        .filter(|(name, value)| value.len() >= ECHO_BYTES_MIN && is_unkeyed(profile, name))
+    brought(profile, fields).filter(|(_, value)| value.len() >= ECHO_BYTES_MIN)
 }
 
 /// So many that searching a response for each would cost more than the response.

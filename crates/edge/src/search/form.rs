@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::index::HITS_MAX;
 use super::page::windows_1251;
 use super::results::HITS_PER_PAGE;
-use crate::profile::pieces;
+use crate::profile::{path_and_query, pieces};
 
 /// A site has one search, now and then a second.
 pub const FORMS_MAX: usize = 16;
@@ -50,7 +50,8 @@ pub struct Question<'a> {
 impl<'a> Question<'a> {
     /// `target`: path and query of a GET. `None`: it is no search.
     pub fn of(forms: &'a [SearchForm], target: &'a str) -> Option<Self> {
-        let (path, query) = target.split_once('?')?;
+        let (path, query) = path_and_query(target);
+        let query = query?;
         let forms = &forms[..forms.len().min(FORMS_MAX)];
         // Of a flood that is none of searches, nearly every request ends here.
         if !parameters(query).any(|(name, _)| forms.iter().any(|form| name == form.parameter)) {
@@ -121,7 +122,8 @@ fn without_language(path: &str) -> Option<&str> {
 /// Decoded names with values as they came.
 fn parameters(query: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
     pieces(query, b'&').take(PARAMETERS_MAX).map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let equals = memchr::memchr(b'=', pair.as_bytes());
+        let (name, value) = equals.map_or((pair, ""), |at| (&pair[..at], &pair[at + 1..]));
         (decoded(name), value)
     })
 }
