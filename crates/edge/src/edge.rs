@@ -273,12 +273,17 @@ impl Edge {
         let running = self.shared.running.load();
         (!sites.is_empty()).then(|| {
             sites.fold(Forgotten::default(), |sum, site| {
-                searching::forget_all(&running.sites[site], what);
-                let in_memory = self.shared.cache.forget(site, what);
+                let from_memory = || {
+                    let gone = self.shared.cache.forget(site, what);
+                    searching::forget_all(&running.sites[site], what);
+                    gone
+                };
+                // First memory: from then on fetches under way bring nothing to the disk.
+                let in_memory = from_memory();
                 let name = &running.plan.sites[site].name;
                 let on_disk = self.shared.saved.forget(name, what);
                 // And what has been read from there meanwhile.
-                searching::forget_all(&running.sites[site], what);
+                let in_memory = in_memory + from_memory();
                 Forgotten {
                     in_memory: sum.in_memory + in_memory,
                     on_disk: sum.on_disk + on_disk,

@@ -13,12 +13,17 @@
 //! Four times a second at most the lurker goes through the store, applies the list and clears it ([`Purges::swept`]). A response whose fetch
 //! began before the list was cleared and ends after it can no longer be compared, and is stored as stale: that it was changed is
 //! possible, and asking again costs one fetch. When the list is full the site's copies are all made stale, which is what it comes to anyway.
+//!
+//! **Forgotten is forgotten**, by fetches under way as well. Their requests were sent before the order, so what they bring may be the page as it
+//! was. Whoever puts something away, in memory, on disk or in the search, asks for leave with the number of its fetch ([`Purges::may_store`]) and
+//! holds it until that is done; the order waits for these, refuses the rest of its elders, and then goes through everything. It does not ask what a
+//! fetch was for: such orders are rare, and each page not stored costs one fetch more.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
@@ -358,6 +363,14 @@ pub struct Purges {
     /// Is there anything on the list?
     pending: AtomicBool,
     list: RwLock<List>,
+    /// The last order to forget. What began before it is not to be stored at all.
+    forgotten: RwLock<u64>,
+}
+
+/// Leave to put away what a fetch has brought, until this is dropped. To be held briefly: [`Purges::forget_on_its_way`] waits.
+#[must_use = "what is stored without it may have been forgotten"]
+pub struct MayStore<'a> {
+    _forgotten: RwLockReadGuard<'a, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -367,8 +380,6 @@ struct List {
     patterns: Vec<(u64, What)>,
     /// Everything older is stale: the list was full, or has been cleared.
     stale_before: u64,
-    /// Everything older is not to be stored at all.
-    gone_before: u64,
 }
 
 /// What a response is after an order.
@@ -376,7 +387,6 @@ struct List {
 pub enum Fate {
     Stays,
     Stale,
-    Gone,
 }
 
 impl Purges {
@@ -412,22 +422,37 @@ impl Purges {
         self.pending.store(true, Ordering::Release);
     }
 
-    /// Copies are being taken away: what is on its way is not stored, whatever it is.
+    /// Copies are about to be taken away: what is on its way is not stored, whatever it is. What had leave to be stored has been when this
+    /// returns.
     pub fn forget_on_its_way(&self) {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
         list.newest += 1;
-        list.gone_before = list.newest;
-        self.newest.store(list.newest, Ordering::Release);
+        let number = list.newest;
+        // Whatever begins from here on asks an origin that has withdrawn the page.
+        self.newest.store(number, Ordering::Release);
+        drop(list);
+        let mut forgotten = self
+            .forgotten
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *forgotten = number.max(*forgotten);
     }
 
-    /// `number`: of the newest order the response has been compared with, or that was the newest when its fetch began. `arrives`: it comes
-    /// into the store only now.
-    pub fn fate(&self, target: &[u8], tags: &Tags, number: u64, arrives: bool) -> (Fate, u64) {
+    /// For what a fetch has brought that began when this was [`Purges::newest`]. `None`: something has been forgotten since.
+    pub fn may_store(&self, number: u64) -> Option<MayStore<'_>> {
+        let forgotten = self
+            .forgotten
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        (number >= *forgotten).then_some(MayStore {
+            _forgotten: forgotten,
+        })
+    }
+
+    /// `number`: of the newest order the response has been compared with, or that was the newest when its fetch began.
+    pub fn fate(&self, target: &[u8], tags: &Tags, number: u64) -> (Fate, u64) {
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
         let newest = list.newest;
-        if arrives && number < list.gone_before {
-            return (Fate::Gone, newest);
-        }
         let is_newer = |mark: u64| list.targets.get(&mark).is_some_and(|order| *order > number);
         let stale = number < list.stale_before
             || is_newer(tag_mark(target))
@@ -456,13 +481,12 @@ impl Purges {
     }
 
     /// Whatever orders have come since.
-    pub(super) fn apply(&self, target: &[u8], stored: &Stored, arrives: bool) -> Fate {
-        let (fate, newest) = self.fate(target, stored.tags(), stored.purge_number(), arrives);
+    pub(super) fn apply(&self, target: &[u8], stored: &Stored) {
+        let (fate, newest) = self.fate(target, stored.tags(), stored.purge_number());
         if fate == Fate::Stale {
             stored.cast_doubt(Doubt::Invalid);
         }
         stored.compared_with(newest);
-        fate
     }
 }
 
@@ -858,7 +882,7 @@ mod tests {
             ("/", &none, 5, Fate::Stays),
         ] {
             assert_eq!(
-                purges.fate(target.as_bytes(), tags, number, false),
+                purges.fate(target.as_bytes(), tags, number),
                 (fate, 5),
                 "{target} {number}"
             );
@@ -867,8 +891,8 @@ mod tests {
         purges.swept(5);
         assert!(!purges.is_pending());
         // What is on its way since before cannot be compared any more.
-        assert_eq!(purges.fate(b"/q/r/s", &none, 4, true).0, Fate::Stale);
-        assert_eq!(purges.fate(b"/q/r/s", &none, 5, true).0, Fate::Stays);
+        assert_eq!(purges.fate(b"/q/r/s", &none, 4).0, Fate::Stale);
+        assert_eq!(purges.fate(b"/q/r/s", &none, 5).0, Fate::Stays);
     }
 
     #[test]
@@ -880,11 +904,11 @@ mod tests {
         purges.swept(number);
         assert!(purges.is_pending());
         assert_eq!(
-            purges.fate(b"/d/e/f", &Tags::default(), number, false).0,
+            purges.fate(b"/d/e/f", &Tags::default(), number).0,
             Fate::Stale
         );
         assert_eq!(
-            purges.fate(b"/g/h/i", &Tags::default(), number, false).0,
+            purges.fate(b"/g/h/i", &Tags::default(), number).0,
             Fate::Stays
         );
     }
@@ -893,22 +917,29 @@ mod tests {
     fn what_is_forgotten_is_not_stored_by_a_fetch_under_way() {
         let purges = Purges::default();
         let before = purges.newest();
+        assert!(purges.may_store(before).is_some());
         purges.forget_on_its_way();
         assert!(!purges.is_pending());
-        assert_eq!(
-            purges.fate(b"/a", &Tags::default(), before, true).0,
-            Fate::Gone
-        );
-        assert_eq!(
-            purges.fate(b"/a", &Tags::default(), before, false).0,
-            Fate::Stays
-        );
-        assert_eq!(
-            purges
-                .fate(b"/a", &Tags::default(), purges.newest(), true)
-                .0,
-            Fate::Stays
-        );
+        assert!(purges.may_store(before).is_none());
+        assert!(purges.may_store(purges.newest()).is_some());
+        // What lies in the store already is taken from there or stays.
+        assert_eq!(purges.fate(b"/a", &Tags::default(), before).0, Fate::Stays);
+    }
+
+    #[test]
+    fn forgetting_waits_for_what_is_being_stored() {
+        let purges = Purges::default();
+        let leave = purges.may_store(purges.newest());
+        std::thread::scope(|scope| {
+            let forgets = scope.spawn(|| purges.forget_on_its_way());
+            // Younger than this one is only what began after the order has come.
+            while purges.newest() == 0 {
+                std::thread::yield_now();
+            }
+            assert!(!forgets.is_finished());
+            drop(leave);
+        });
+        assert!(purges.may_store(0).is_none());
     }
 
     #[test]
@@ -924,14 +955,12 @@ mod tests {
                 assert!(list.targets.len() <= TARGETS_MAX && list.patterns.len() <= PATTERNS_MAX);
             }
             assert_eq!(
-                purges.fate(b"/other/one/x", &Tags::default(), 0, false).0,
+                purges.fate(b"/other/one/x", &Tags::default(), 0).0,
                 Fate::Stale
             );
             let newest = purges.newest();
             assert_eq!(
-                purges
-                    .fate(b"/other/one/x", &Tags::default(), newest, false)
-                    .0,
+                purges.fate(b"/other/one/x", &Tags::default(), newest).0,
                 Fate::Stays
             );
         }
@@ -1167,7 +1196,7 @@ mod tests {
             ] {
                 let purges = Purges::default();
                 purges.order(what);
-                prop_assert_eq!(purges.fate(target.as_bytes(), &Tags::default(), 0, false).0, Fate::Stale);
+                prop_assert_eq!(purges.fate(target.as_bytes(), &Tags::default(), 0).0, Fate::Stale);
             }
         }
     }
