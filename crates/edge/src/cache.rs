@@ -23,6 +23,7 @@ pub mod key;
 pub mod memory;
 pub mod purge;
 pub mod range;
+pub mod spelling;
 pub mod status;
 pub mod stored;
 pub mod vary;

@@ -187,7 +187,7 @@ fn what_was_asked_for_before_a_page_was_forgotten_is_put_nowhere() {
             edge.stats().saved.known_addresses >= 3
         });
         assert_eq!(status(&edge, "/other"), 200);
-        let what = What::Path(target.as_bytes().to_vec());
+        let what = What::path(target.as_bytes());
         if fetch != Fetch::First {
             assert_eq!(status(&edge, target), 200);
             until("it is kept", || {
@@ -204,7 +204,10 @@ fn what_was_asked_for_before_a_page_was_forgotten_is_put_nowhere() {
             reader.send(format!("GET {target} HTTP/1.1\r\nHost: a.kz\r\n\r\n"));
         }
         arrives.recv_timeout(PATIENCE).unwrap();
-        edge.forget(None, &what).unwrap();
+        // As it was pasted: in another spelling, with what a messenger has added.
+        let pasted = format!("/%73{}?utm_source=x", &target[2..]);
+        edge.forget(None, &What::address(pasted.as_bytes()))
+            .unwrap();
         assert!(!folder.holds(SECRET), "{case}");
         newsroom.dead.store(true, Ordering::Relaxed);
         say.send(answer).unwrap();

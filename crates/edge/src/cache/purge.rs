@@ -28,9 +28,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 
+use super::spelling::{Spelled, spelled};
 use super::stored::{Doubt, Stored};
 use crate::fields::Fields;
 use crate::plan::Networks;
+use crate::profile::Profile;
 
 /// How often the lurker walks, when there is something to do: soon enough for nobody to wait for it, seldom enough that a flood of orders
 /// costs four walks a second.
@@ -70,15 +72,15 @@ const ORDERED_TAG_FIELDS: [&str; 9] = [
     "x-xkey-purge",
 ];
 
-/// Which copies. Hosts, schemes and ports do not count: a site is one, however it is reached.
+/// Which copies. Hosts, schemes and ports do not count: a site is one, however it is reached. Nor does it count how an address is spelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     /// This target with this query, all variants.
-    Target(Vec<u8>),
+    Target(Spelled),
     /// This path with any query.
-    Path(Vec<u8>),
+    Path(Spelled),
     /// All targets that begin so.
-    Prefix(Vec<u8>),
+    Prefix(Spelled),
     /// Everything that carries one of these.
     Tags(Vec<u64>),
     /// Front pages, sections, feeds and sitemaps: where a new article shows.
@@ -86,6 +88,42 @@ pub enum What {
 }
 
 impl What {
+    pub fn target(target: &[u8]) -> Self {
+        Self::Target(Spelled::of(target))
+    }
+
+    pub fn path(path: &[u8]) -> Self {
+        Self::Path(Spelled::of(path))
+    }
+
+    pub fn prefix(prefix: &[u8]) -> Self {
+        Self::Prefix(Spelled::beginning(prefix))
+    }
+
+    /// Without a query it stands for all of its queries: whoever has a page purged means the page.
+    pub fn address(target: &[u8]) -> Self {
+        if target.contains(&b'?') {
+            Self::target(target)
+        } else {
+            Self::path(target)
+        }
+    }
+
+    /// As a site's requests have it: what only tells where a reader came from is in no key.
+    pub(crate) fn without_tracking(self, profile: &Profile) -> Self {
+        let (Self::Target(target) | Self::Prefix(target)) = &self else {
+            return self;
+        };
+        let kept = match std::str::from_utf8(target).map(|target| profile.target(target)) {
+            Ok(read) if !read.taken.is_empty() => read.kept.into_owned(),
+            _ => return self,
+        };
+        match self {
+            Self::Prefix(_) => Self::prefix(kept.as_bytes()),
+            _ => Self::address(kept.as_bytes()),
+        }
+    }
+
     pub fn tag(tag: &[u8]) -> Self {
         Self::Tags(vec![tag_mark(tag)])
     }
@@ -95,10 +133,15 @@ impl What {
         matches!(self, Self::Tags(_)) || self.concerns(target, &Tags::default())
     }
 
+    /// `target`: as it lies there.
     pub fn concerns(&self, target: &[u8], tags: &Tags) -> bool {
+        self.concerns_spelled(&spelled(target), tags)
+    }
+
+    fn concerns_spelled(&self, target: &[u8], tags: &Tags) -> bool {
         match self {
-            Self::Target(wanted) => target == wanted,
-            Self::Path(path) => path_of(target) == path,
+            Self::Target(wanted) => *target == **wanted,
+            Self::Path(path) => *path_of(target) == **path,
             Self::Prefix(prefix) => target.starts_with(prefix),
             Self::Tags(wanted) => wanted.iter().any(|tag| tags.has(*tag)),
             Self::Listings => is_listing(target),
@@ -150,7 +193,7 @@ impl PurgeOrder {
             .find_map(|name| fields.field(name));
         if let Some(expression) = expression {
             return Ok(Self {
-                what: What::Prefix(literal_beginning(expression)),
+                what: What::prefix(&literal_beginning(expression)),
             });
         }
         let said = ["x-purge-method", "x-vc-purge-method"]
@@ -159,11 +202,11 @@ impl PurgeOrder {
             .unwrap_or_default();
         let ends_open = target.ends_with(b".*") || target.ends_with(b"/*");
         let what = if said.eq_ignore_ascii_case(b"regex") || ends_open {
-            What::Prefix(literal_beginning(target))
-        } else if said.eq_ignore_ascii_case(b"exact") || target.contains(&b'?') {
-            What::Target(target.to_vec())
+            What::prefix(&literal_beginning(target))
+        } else if said.eq_ignore_ascii_case(b"exact") {
+            What::target(target)
         } else {
-            What::Path(target.to_vec())
+            What::address(target)
         };
         Ok(Self { what })
     }
@@ -453,6 +496,7 @@ impl Purges {
     pub fn fate(&self, target: &[u8], tags: &Tags, number: u64) -> (Fate, u64) {
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
         let newest = list.newest;
+        let target = &*spelled(target);
         let is_newer = |mark: u64| list.targets.get(&mark).is_some_and(|order| *order > number);
         let stale = number < list.stale_before
             || is_newer(tag_mark(target))
@@ -460,7 +504,7 @@ impl Purges {
             || list
                 .patterns
                 .iter()
-                .any(|(order, what)| *order > number && what.concerns(target, tags));
+                .any(|(order, what)| *order > number && what.concerns_spelled(target, tags));
         let fate = if stale { Fate::Stale } else { Fate::Stays };
         (fate, newest)
     }
@@ -614,7 +658,7 @@ pub fn touched_by(write: &Write<'_>) -> Vec<What> {
         location.map(path_of).unwrap_or_default(),
     ] {
         if target.starts_with(b"/") && !is_of_the_office(target) {
-            touched.push(What::Path(target.to_vec()));
+            touched.push(What::path(target));
         }
     }
     touched.dedup();
@@ -689,15 +733,15 @@ mod tests {
     }
 
     fn path(path: &str) -> What {
-        What::Path(path.into())
+        What::path(path.as_bytes())
     }
 
     fn prefix(prefix: &str) -> What {
-        What::Prefix(prefix.into())
+        What::prefix(prefix.as_bytes())
     }
 
     fn exact(target: &str) -> What {
-        What::Target(target.into())
+        What::target(target.as_bytes())
     }
 
     #[test]
@@ -855,6 +899,54 @@ mod tests {
             tags.has(tag_mark(b"any")),
             "it may be one of those that are not kept"
         );
+    }
+
+    #[test]
+    fn an_order_means_its_address_however_it_is_spelled() {
+        let unicode = "/\u{43d}\u{430}-\u{43d}\u{430}/~a/";
+        let spellings = [
+            unicode,
+            "/%d0%bd%d0%b0-%d0%bd%d0%b0/%7ea/",
+            "/%D0%BD%D0%B0%2d%D0%BD%D0%B0/%7Ea/",
+        ];
+        for order in spellings {
+            for there in spellings {
+                let with_query = format!("{there}?b=%7e");
+                for (what, target) in [
+                    (path(order), there),
+                    (path(order), &with_query),
+                    (exact(order), there),
+                    (exact(&format!("{order}?b=~")), &with_query),
+                    (prefix(order), there),
+                    (prefix(&order[..order.len() - 2]), there),
+                    (prefix(&order[..order.len() - 2]), &with_query),
+                ] {
+                    let purges = Purges::default();
+                    purges.order(what.clone());
+                    let (fate, _) = purges.fate(target.as_bytes(), &Tags::default(), 0);
+                    assert_eq!(fate, Fate::Stale, "{what:?} {target}");
+                    assert!(what.concerns(target.as_bytes(), &Tags::default()));
+                }
+            }
+        }
+        let other = exact(spellings[1]);
+        assert!(!other.concerns(b"/%d0%bd%d0%b1-%d0%bd%d0%b0/%7ea/", &Tags::default()));
+    }
+
+    #[test]
+    fn where_a_reader_came_from_is_no_part_of_an_order() {
+        let profile = Profile::default();
+        for (said, meant) in [
+            (exact("/a?utm_source=x"), path("/a")),
+            (exact("/a?utm_source=x&b=1"), exact("/a?b=1")),
+            (exact("/a?b=1"), exact("/a?b=1")),
+            (exact("/a"), exact("/a")),
+            (path("/a"), path("/a")),
+            (prefix("/a?b=1&fbclid=x"), prefix("/a?b=1")),
+            (What::Listings, What::Listings),
+        ] {
+            assert_eq!(said.clone().without_tracking(&profile), meant, "{said:?}");
+        }
     }
 
     #[test]
