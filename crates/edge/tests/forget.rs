@@ -51,7 +51,7 @@ impl Drop for Folder {
 struct Newsroom {
     dead: AtomicBool,
     held: Mutex<Option<&'static str>>,
-    arrived: mpsc::Sender<()>,
+    arrived: mpsc::SyncSender<()>,
     said: Mutex<mpsc::Receiver<Vec<u8>>>,
 }
 
@@ -168,8 +168,8 @@ fn what_was_asked_for_before_a_page_was_forgotten_is_put_nowhere() {
     ] {
         let case = format!("{target} {fetch:?}");
         let folder = Folder::new();
-        let (arrived, arrives) = mpsc::channel();
-        let (say, said) = mpsc::channel();
+        let (arrived, arrives) = mpsc::sync_channel(1);
+        let (say, said) = mpsc::sync_channel(1);
         let newsroom = Arc::new(Newsroom {
             dead: AtomicBool::new(false),
             held: Mutex::new((fetch == Fetch::First).then_some(target)),
