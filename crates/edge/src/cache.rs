@@ -23,6 +23,7 @@ pub mod key;
 pub mod memory;
 pub mod purge;
 pub mod range;
+pub mod spelling;
 pub mod status;
 pub mod stored;
 pub mod vary;
@@ -39,8 +40,8 @@ use self::fetch::Fetch;
 use self::flight::{FlightReader, FlightWriter, Flights, Joined, NotKept};
 use self::freshness::{Freshness, Reach, Unstorable};
 use self::key::{BuildHashed, Key, KeyRef, Keyring, Scheme};
-use self::memory::{Found, Store};
-use self::purge::What;
+use self::memory::{Found, NotTaken, Store};
+use self::purge::{MayStore, What};
 use self::status::Forward;
 use self::stored::{Doubt, Shape, Stored};
 use crate::clock::UnixMillis;
@@ -616,10 +617,23 @@ impl Cache {
         self.store_at(site).purges().order(what);
     }
 
-    /// Takes copies of a site away, and says how many addresses they had. Walks the whole store.
+    /// Takes copies of a site away, and says how many addresses they had. Walks the whole store. Of its fetches that have begun none is stored.
     pub fn forget(&self, site: SiteId, what: &What) -> u64 {
         count(&self.counts.purges);
-        self.store_at(site).forget(what)
+        let gone = self.store_at(site).forget(what);
+        self.flights
+            .close(|key| key.site() == site && what.may_concern(key.target()));
+        gone
+    }
+
+    /// The newest order to a site, for whoever is about to read what he will store.
+    pub fn purge_number(&self, site: SiteId) -> u64 {
+        self.store_at(site).purges().newest()
+    }
+
+    /// Asked before anything of a fetch is put away outside of this cache. `None`: something of the site has been forgotten since it began.
+    pub fn may_store(&self, site: SiteId, purge_number: u64) -> Option<MayStore<'_>> {
+        self.store_at(site).purges().may_store(purge_number)
     }
 
     /// Carries out what was ordered since the last time; to be called [`purge::SWEEP_EVERY`].
@@ -671,15 +685,17 @@ impl Cache {
         self.store(&key.as_ref())
     }
 
-    /// False: too heavy.
+    /// False: too heavy, or forgotten.
     fn insert(&self, key: &Key, stored: &Arc<Stored>) -> bool {
-        let taken = self.store_of(key).insert(&key.as_ref(), Arc::clone(stored));
-        count(if taken {
-            &self.counts.stored
-        } else {
-            &self.counts.too_heavy
-        });
-        taken
+        match self.store_of(key).insert(&key.as_ref(), Arc::clone(stored)) {
+            Ok(()) => count(&self.counts.stored),
+            Err(NotTaken::TooHeavy) => {
+                count(&self.counts.too_heavy);
+                return false;
+            }
+            Err(NotTaken::Forgotten) => return false,
+        }
+        true
     }
 
     /// `fresh` takes the place of `stale`, whatever each was chosen by.
@@ -688,8 +704,9 @@ impl Cache {
         if fresh.selection() != stale.selection() {
             store.remove_variant(&key.as_ref(), stale);
         }
-        store.insert(&key.as_ref(), Arc::clone(fresh));
-        count(&self.counts.freshened);
+        if store.insert(&key.as_ref(), Arc::clone(fresh)).is_ok() {
+            count(&self.counts.freshened);
+        }
     }
 
     fn remember(&self, key: &Key, verdict: &Result<Freshness, Unstorable>, now: UnixMillis) {
@@ -719,19 +736,21 @@ impl Cache {
         }
     }
 
-    /// Takes in what the disk has of a key. Its fields are judged again, under today's rules. `None`: they no longer allow it.
+    /// Takes in what the disk has of a key. Its fields are judged again, under today's rules. `None`: they no longer allow it, or it has been
+    /// forgotten meanwhile. `purge_number`: from before it was read.
     pub fn restore<F: Fields + ?Sized>(
         &self,
         key: &KeyRef<'_>,
         request: &F,
         house: Option<&House>,
         response: Response,
+        purge_number: u64,
     ) -> Option<Arc<Stored>> {
         let stored = response
             .into_stored(house, request, self.serial())
             .ok()
             .map(Arc::new)?;
-        stored.compared_with(self.store(key).purges().newest());
+        stored.compared_with(purge_number);
         self.insert(&key.to_key(), &stored).then_some(stored)
     }
 

@@ -360,25 +360,17 @@ impl Disk {
         }
     }
 
-    /// Removes what matches: not served from now on, gone when the folder has been gone through. `done` is told how many.
+    /// Removes what matches: not served from now on, gone when the folder has been gone through.
     ///
     /// # Errors
     /// When [`PURGES_MAX`] are under way, or the queue is full.
-    pub fn purge(
-        &self,
-        matches: Matches,
-        done: Option<mpsc::SyncSender<u64>>,
-    ) -> Result<(), PurgeFault> {
-        let id = {
-            let mut purges = lock(&self.shared.purges);
-            if purges.len() >= PURGES_MAX {
-                return Err(PurgeFault::TooMany);
-            }
-            let id = self.shared.cancel_all();
-            purges.push((id, Arc::clone(&matches)));
-            id
+    pub fn purge(&self, matches: Matches) -> Result<(), PurgeFault> {
+        let id = self.shared.begin_purge(&matches, PURGES_MAX)?;
+        let job = Job::Purge {
+            id,
+            matches,
+            done: None,
         };
-        let job = Job::Purge { id, matches, done };
         let writes = self.writes.as_ref().ok_or(PurgeFault::Ended)?;
         writes.try_send(job).map_err(|error| {
             self.shared.purged(id);
@@ -389,18 +381,22 @@ impl Disk {
         })
     }
 
-    /// Every variant of an address, under both schemes and whatever host of the site. Blocks until the files are gone; returns how many
-    /// there were.
+    /// The same, and what waits to be written. Blocks until the files are gone, and first for its place in the queue: this order is not to be
+    /// lost in a flood of the others. Returns how many there were.
     ///
     /// # Errors
-    /// As [`Disk::purge`].
-    pub fn forget(&self, site: &[u8], target: &[u8]) -> Result<u64, PurgeFault> {
-        let (site, target) = (Box::<[u8]>::from(site), Box::<[u8]>::from(target));
+    /// When the disk's thread has ended.
+    pub fn forget(&self, matches: Matches) -> Result<u64, PurgeFault> {
         let (done, told) = mpsc::sync_channel(1);
-        self.purge(
-            Arc::new(move |address, _| address.site == site && address.target == target),
-            Some(done),
-        )?;
+        // Whoever orders this waits for it, so there are as many more as such callers.
+        let id = self.shared.begin_purge(&matches, usize::MAX)?;
+        let job = Job::Purge {
+            id,
+            matches,
+            done: Some(done),
+        };
+        let writes = self.writes.as_ref().ok_or(PurgeFault::Ended)?;
+        writes.send(job).map_err(|_| PurgeFault::Ended)?;
         told.recv().map_err(|_| PurgeFault::Ended)
     }
 
@@ -485,6 +481,16 @@ impl Shared {
 
     fn is_cancelled(&self, write: &Write) -> bool {
         self.removed_at[write.name as usize % REMOVALS].load(Ordering::SeqCst) > write.after
+    }
+
+    fn begin_purge(&self, matches: &Matches, purges_max: usize) -> Result<u64, PurgeFault> {
+        let mut purges = lock(&self.purges);
+        if purges.len() >= purges_max {
+            return Err(PurgeFault::TooMany);
+        }
+        let id = self.cancel_all();
+        purges.push((id, Arc::clone(matches)));
+        Ok(id)
     }
 
     fn purged(&self, id: u64) {

@@ -79,10 +79,12 @@ pub struct Edge {
 }
 
 /// What [`Edge::forget`] took away.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Forgotten {
     pub in_memory: u64,
     pub on_disk: u64,
+    /// Where it was looked for, by name.
+    pub sites: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -258,10 +260,10 @@ impl Edge {
         let sites = self.sites_of(host);
         let running = self.shared.running.load();
         for site in sites.clone() {
-            self.shared.cache.purge(site, what.clone());
-            self.shared
-                .saved
-                .purge(&running.plan.sites[site].name, what);
+            let plan = &running.plan.sites[site];
+            let what = what.clone().without_tracking(&plan.profile);
+            self.shared.saved.purge(&plan.name, &what);
+            self.shared.cache.purge(site, what);
         }
         sites.len()
     }
@@ -272,17 +274,22 @@ impl Edge {
         let sites = self.sites_of(host);
         let running = self.shared.running.load();
         (!sites.is_empty()).then(|| {
-            sites.fold(Forgotten::default(), |sum, site| {
-                searching::forget_all(&running.sites[site], what);
-                let in_memory = self.shared.cache.forget(site, what);
-                let name = &running.plan.sites[site].name;
-                let on_disk = self.shared.saved.forget(name, what);
+            sites.fold(Forgotten::default(), |mut sum, site| {
+                let plan = &running.plan.sites[site];
+                let what = &what.clone().without_tracking(&plan.profile);
+                let from_memory = || {
+                    let gone = self.shared.cache.forget(site, what);
+                    searching::forget_all(&running.sites[site], what);
+                    gone
+                };
+                // First memory: from then on fetches under way bring nothing to the disk.
+                let in_memory = from_memory();
+                let on_disk = self.shared.saved.forget(&plan.name, what);
                 // And what has been read from there meanwhile.
-                searching::forget_all(&running.sites[site], what);
-                Forgotten {
-                    in_memory: sum.in_memory + in_memory,
-                    on_disk: sum.on_disk + on_disk,
-                }
+                sum.in_memory += in_memory + from_memory();
+                sum.on_disk += on_disk;
+                sum.sites.push(plan.name.clone());
+                sum
             })
         })
     }

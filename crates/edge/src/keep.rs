@@ -193,6 +193,9 @@ struct Counts {
     served: AtomicU64,
 }
 
+/// Of a target: is it to be forgotten?
+pub type IsGone = Box<dyn Fn(&[u8]) -> bool + Send>;
+
 enum Job {
     Offer(Box<Offer>),
     /// Of one variant.
@@ -212,7 +215,7 @@ enum Job {
     },
     Forget {
         site: usize,
-        target: Box<[u8]>,
+        is_gone: IsGone,
         done: mpsc::SyncSender<u64>,
     },
     Settle(mpsc::SyncSender<()>),
@@ -477,16 +480,16 @@ impl Keep {
         }
     }
 
-    /// Removes every trace of an address: each variant and version, what only they needed, and what lies in memory. Blocks until the files
-    /// are gone; returns how many pages and assets there were.
-    pub fn forget(&self, site: &[u8], target: &[u8]) -> u64 {
+    /// Removes every trace of some addresses: each variant and version, what only they needed, what lies in memory, and what was offered
+    /// before and waits to be looked at. Blocks until the files are gone; returns how many pages and assets there were.
+    pub fn forget(&self, site: &[u8], is_gone: IsGone) -> u64 {
         let Some((site, _)) = self.shared.site(site) else {
             return 0;
         };
         let (done, told) = mpsc::sync_channel(1);
         let job = Job::Forget {
             site,
-            target: target.into(),
+            is_gone,
             done,
         };
         let sent = self
@@ -494,24 +497,6 @@ impl Keep {
             .as_ref()
             .is_some_and(|jobs| jobs.send(job).is_ok());
         if sent { told.recv().unwrap_or(0) } else { 0 }
-    }
-
-    /// Addresses of a site that match, of what is kept or wanted. Looks at every one.
-    pub fn targets(&self, site: &[u8], matches: &dyn Fn(&[u8]) -> bool) -> Vec<Box<[u8]>> {
-        let Some((_, site)) = self.shared.site(site) else {
-            return Vec::new();
-        };
-        let state = lock(&site.state);
-        let kept = state.entries.values().map(|entry| &entry.address);
-        let wanted = state.wanted.values().map(|wanted| &wanted.address);
-        let mut targets: Vec<_> = kept
-            .chain(wanted)
-            .filter(|address| matches(&address.target))
-            .map(|address| address.target.clone())
-            .collect();
-        targets.sort_unstable();
-        targets.dedup();
-        targets
     }
 
     /// What matches has changed: it is due before everything else.

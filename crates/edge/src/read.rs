@@ -235,6 +235,7 @@ async fn from_disk(
     parts: &request::Parts,
 ) -> bool {
     let shared = &client.shard.shared;
+    let purge_number = shared.cache.purge_number(asked.site_id);
     let Some(response) = shared.saved.stored(asked).await else {
         return false;
     };
@@ -242,7 +243,7 @@ async fn from_disk(
     let fields = asked.reading.sent(&asked.site().profile, &parts.headers);
     shared
         .cache
-        .restore(key, &fields, house.as_ref(), response)
+        .restore(key, &fields, house.as_ref(), response, purge_number)
         .is_some()
 }
 
@@ -786,6 +787,7 @@ pub(crate) async fn run_fetch(
     let is_expected = fetch
         .stale()
         .is_some_and(|stale| stale.doubt() == Doubt::Invalid);
+    let purge_number = fetch.purge_number();
     if let Some(stale) = fetch.stale() {
         headers.extend(stale.validation_fields());
     }
@@ -834,8 +836,10 @@ pub(crate) async fn run_fetch(
         saved.answered(public, head.status);
     }
     let stored = receive(asked, &asked_headers, fetch, (head, body), place, times).await;
-    if let (Some(public), Some(stored)) = (&public, stored) {
-        saved.offer(public, &stored);
+    if let (Some(public), Some(stored)) = (&public, stored)
+        && let Some(leave) = cache.may_store(asked.site_id, purge_number)
+    {
+        saved.offer(&leave, public, &stored);
     }
 }
 
@@ -911,13 +915,14 @@ async fn receive(
             }
         };
     }
+    let (shared, purge_number) = (Arc::clone(&place.shard().shared), fetch.purge_number());
     let length = body.size_hint().exact();
     let question = freshness::Asked {
         method: &Method::GET,
         headers: asked_headers,
         no_store: false,
     };
-    let mut look = Watch::of(&place.shard().shared, asked, &Method::GET, asked_headers)
+    let mut look = Watch::of(&shared, asked, &Method::GET, asked_headers)
         .and_then(|watch| watch.look(asked, head.status, &head.headers));
     let mut receiving = match fetch.head(&question, head.status, head.headers, length, times) {
         Reception::Freshened(stored) => {
@@ -975,7 +980,9 @@ async fn receive(
                 if let Some(stored) = stored.as_ref().filter(|_| !is_of_the_flood(asked)) {
                     reduced::note_links(asked, stored);
                 }
-                searching::fetched(asked, asked_headers, status, stored.as_deref());
+                let leave = shared.cache.may_store(asked.site_id, purge_number);
+                let to_find = stored.as_deref().zip(leave.as_ref());
+                searching::fetched(asked, asked_headers, status, to_find);
                 return stored;
             }
         }

@@ -84,6 +84,7 @@ async fn fetch(shard: &Rc<Shard>, asked: &Asked) {
     let cache = &shard.shared.cache;
     let key = read::key(cache, asked);
     let now = UnixMillis::now();
+    let purge_number = cache.purge_number(asked.site_id);
     let mut headers = HeaderMap::new();
     if let Ok(host) = HeaderValue::from_str(asked.authority.as_str()) {
         headers.insert(header::HOST, host);
@@ -92,7 +93,9 @@ async fn fetch(shard: &Rc<Shard>, asked: &Asked) {
     let (stale, flight) = match cache.lookup(&key, &fields, RequestDirectives::Ignore, now) {
         // As good as asked for; the copy only has to hear of it.
         Lookup::Fresh(stored) => {
-            if let Some(house) = read::house(asked, stored.headers()) {
+            if let Some(house) = read::house(asked, stored.headers())
+                && let Some(leave) = cache.may_store(asked.site_id, purge_number)
+            {
                 let public = Public {
                     asked,
                     house,
@@ -100,7 +103,7 @@ async fn fetch(shard: &Rc<Shard>, asked: &Asked) {
                     is_expected: false,
                     now,
                 };
-                shard.shared.saved.offer(&public, &stored);
+                shard.shared.saved.offer(&leave, &public, &stored);
             }
             return;
         }

@@ -24,7 +24,7 @@ use serde::Serialize;
 use crate::asked::Asked;
 use crate::background::{self, Nice};
 use crate::cache::key::Scheme;
-use crate::cache::purge::{Tags, What};
+use crate::cache::purge::{MayStore, Tags, What};
 use crate::cache::stored::Stored;
 use crate::clock::UnixMillis;
 use crate::disk::permitted::{Ground, NETWORKS_MIN, Permitted};
@@ -292,7 +292,7 @@ impl Saved {
     }
 
     /// A whole response has been stored, or found unchanged.
-    pub(crate) fn offer(&self, public: &Public<'_>, stored: &Stored) {
+    pub(crate) fn offer(&self, _leave: &MayStore<'_>, public: &Public<'_>, stored: &Stored) {
         let asked = public.asked;
         let Some(site) = self.site(&asked.site().name) else {
             return;
@@ -389,7 +389,7 @@ impl Saved {
     /// Makes copies on the cache's disk unusable, and has saved ones looked at anew. Returns at once.
     pub(crate) fn purge(&self, site: &str, what: &What) {
         if let Some(disk) = &self.disk
-            && let Err(fault) = disk.purge(matching(site, what), None)
+            && let Err(fault) = disk.purge(matching(site, what))
         {
             tracing::error!("copies on disk were not purged: {fault}; give the order again");
         }
@@ -400,30 +400,24 @@ impl Saved {
         }
     }
 
-    /// Removes every trace of what is concerned from the disk, and says how many addresses that were. Blocks until it is gone.
+    /// Removes every trace of what is concerned from the disk and from all that waits for it, and says how many addresses that were. Blocks until
+    /// it is gone. What is handed over meanwhile is none of this: [`Saved::offer`] has no leave for it.
     pub(crate) fn forget(&self, site: &str, what: &What) -> u64 {
-        let mut gone = 0;
-        if let Some(disk) = &self.disk {
-            let (done, told) = mpsc::sync_channel(1);
-            match disk.purge(matching(site, what), Some(done)) {
-                Ok(()) => gone += told.recv().unwrap_or(0),
-                Err(fault) => {
-                    tracing::error!(
-                        "copies on disk were not forgotten: {fault}; give the order again"
-                    );
-                }
-            }
-        }
-        if let Some(keep) = &self.keep {
-            let targets = keep.targets(site.as_bytes(), &|target| {
-                what.concerns(target, &Tags::default())
-            });
-            gone += targets
-                .iter()
-                .map(|target| keep.forget(site.as_bytes(), target))
-                .sum::<u64>();
-        }
-        gone
+        self.settle_lessons();
+        let disk = self.disk.as_ref().map(|disk| {
+            disk.forget(matching(site, what)).unwrap_or_else(|fault| {
+                tracing::error!("copies on disk were not forgotten: {fault}");
+                0
+            })
+        });
+        let keep = self.keep.as_ref().map(|keep| {
+            let what = what.clone();
+            keep.forget(
+                site.as_bytes(),
+                Box::new(move |target| what.concerns(target, &Tags::default())),
+            )
+        });
+        disk.unwrap_or(0) + keep.unwrap_or(0)
     }
 
     /// Writes down what is known of addresses, behind whoever asks.
@@ -434,14 +428,19 @@ impl Saved {
         }
     }
 
-    /// Blocks until everything handed over so far is on disk or not.
-    pub(crate) fn settle(&self) {
+    /// Blocks until the links of all pages that wait have been looked at.
+    fn settle_lessons(&self) {
         let (done, told) = mpsc::sync_channel(1);
         if let Some(lessons) = &self.lessons
             && lessons.send(Lesson::Settle(done)).is_ok()
         {
             _ = told.recv();
         }
+    }
+
+    /// Blocks until everything handed over so far is on disk or not.
+    pub(crate) fn settle(&self) {
+        self.settle_lessons();
         if let Some(keep) = &self.keep {
             keep.settle();
         }

@@ -18,7 +18,7 @@ use crate::asked::Asked;
 use crate::body::Body;
 use crate::cache::freshness::is_origin_failure;
 use crate::cache::key;
-use crate::cache::purge::What;
+use crate::cache::purge::{MayStore, What};
 use crate::cache::stored::Stored;
 use crate::clock::UnixMillis;
 use crate::forward::Scheme;
@@ -144,7 +144,7 @@ pub(crate) fn fetched(
     asked: &Asked,
     asked_headers: &HeaderMap,
     status: StatusCode,
-    stored: Option<&Stored>,
+    stored: Option<(&Stored, &MayStore<'_>)>,
 ) {
     let Some(search) = &asked.state().search else {
         return;
@@ -157,13 +157,13 @@ pub(crate) fn fetched(
         // What was everybody's and is not stored any more may be somebody's now.
         None if status == StatusCode::OK => forget(search, asked),
         Some(_) if asked_headers.contains_key(header::AUTHORIZATION) => {}
-        Some(stored) if status == StatusCode::OK => index_page(asked, stored),
+        Some((stored, leave)) if status == StatusCode::OK => index_page(asked, stored, leave),
         _ if withdrawn => forget(search, asked),
         _ => {}
     }
 }
 
-fn index_page(asked: &Asked, stored: &Stored) {
+fn index_page(asked: &Asked, stored: &Stored, _leave: &MayStore<'_>) {
     let (path, query) = (asked.target.path(), asked.target.query());
     let fields = stored.headers();
     let is_html = fields.get(header::CONTENT_TYPE).is_some_and(|kind| {

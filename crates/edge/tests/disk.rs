@@ -22,7 +22,7 @@ use saqta_edge::cache::key::Scheme;
 use saqta_edge::clock::UnixMillis;
 use saqta_edge::disk::permitted::{Ground, Permitted};
 use saqta_edge::disk::record::{Identity, Response};
-use saqta_edge::disk::{Disk, DiskPlan, Put, REST, Share, Worth};
+use saqta_edge::disk::{Disk, DiskPlan, Matches, Put, REST, Share, Worth};
 
 const NOW: UnixMillis = UnixMillis(1_750_000_000_000);
 const MIB: u64 = 1024 * 1024;
@@ -277,15 +277,13 @@ fn a_purge_takes_what_matches_and_forgetting_takes_every_trace() {
         ..page("kaztag", "/b/1")
     };
     put(&disk, &kk, Worth::Known, &article);
-    disk.purge(
-        Arc::new(|address, _| address.target.starts_with(b"/a/")),
-        None,
-    )
-    .unwrap();
+    disk.purge(Arc::new(|address, _| address.target.starts_with(b"/a/")))
+        .unwrap();
     disk.settle();
     assert!(!disk.has(&page("kaztag", "/a/1")) && disk.has(&page("kaztag", "/b/1")));
     assert!(folder.holds(b"SECRET-OF-THIS-PAGE") && folder.holds(b"/b/1"));
-    assert_eq!(disk.forget(b"kaztag", b"/b/1"), Ok(2));
+    let is_gone: Matches = Arc::new(|address, _| address.target.as_ref() == b"/b/1");
+    assert_eq!(disk.forget(is_gone), Ok(2));
     assert!(!folder.holds(b"SECRET-OF-THIS-PAGE") && !folder.holds(b"/b/1"));
     assert_eq!(disk.stats().files, 0);
     put(&disk, &page("kaztag", "/c"), Worth::Known, &article);

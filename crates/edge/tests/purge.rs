@@ -216,7 +216,7 @@ fn what_is_purged_is_asked_for_in_full() {
     let edge = Edge::start(of_staff(plan(origin.address))).unwrap();
     let mut client = Client::connect(&edge);
     client.get("/feed/");
-    edge.purge(None, &What::Target(b"/feed/".to_vec()));
+    edge.purge(None, &What::target(b"/feed/"));
     client.get("/feed/");
     let asked = origin.asked();
     assert_eq!(lines(&asked, "/feed/"), 2);
@@ -228,7 +228,7 @@ fn the_operator_purges_and_forgets() {
     let origin = newsroom();
     let edge = Edge::start(of_staff(plan(origin.address))).unwrap();
     let mut client = Client::connect(&edge);
-    let path = What::Path(b"/section/".to_vec());
+    let path = What::path(b"/section/");
     client.get("/section/");
     assert_eq!(edge.purge(Some("other.kz"), &path), 0);
     assert_eq!(edge.purge(Some("A.kz"), &path), 1);
@@ -239,6 +239,44 @@ fn the_operator_purges_and_forgets() {
     assert_eq!(edge.forget(None, &path).map(|gone| gone.in_memory), Some(0));
     client.get("/section/");
     assert_eq!(lines(&origin.asked(), "/section/"), 3);
+}
+
+/// The copy lies under the spelling that its reader sent; whoever has it purged pastes another.
+#[test]
+fn an_address_is_one_however_it_is_spelled() {
+    let there = "/%d0%b6%d0%b0/~a/";
+    let tracked = format!("{there}?utm_source=x");
+    for spelling in [
+        there,
+        "/\u{436}\u{430}/%7Ea/",
+        "/%D0%B6%D0%B0/%7ea/",
+        tracked.as_str(),
+    ] {
+        let origin = newsroom();
+        let edge = Edge::start(of_staff(with_token(&origin))).unwrap();
+        let mut client = Client::connect(&edge);
+        let asked = || lines(&origin.asked(), there);
+        client.get(there);
+        assert_eq!(edge.purge(None, &What::address(spelling.as_bytes())), 1);
+        client.get(there);
+        assert_eq!(asked(), 2, "{spelling}");
+        edge.purge(None, &What::prefix(spelling.as_bytes()));
+        client.get(there);
+        assert_eq!(asked(), 3, "{spelling}");
+        if spelling.is_ascii() {
+            let said = client
+                .send(format!(
+                    "PURGE {spelling} HTTP/1.1\r\nHost: a.kz\r\nX-VC-Purge-Key: {TOKEN}\r\n\r\n"
+                ))
+                .answer()
+                .unwrap();
+            assert_eq!(said.status, 200);
+            client.get(there);
+            assert_eq!(asked(), 4, "{spelling}");
+        }
+        let gone = edge.forget(None, &What::address(spelling.as_bytes()));
+        assert_eq!(gone.map(|gone| gone.in_memory), Some(1), "{spelling}");
+    }
 }
 
 fn key<'a>(cache: &Cache, target: &'a str) -> KeyRef<'a> {
@@ -298,7 +336,7 @@ fn orders_hold_before_and_after_the_sweep() {
         for (target, tag) in [("/a/b/c", "x"), ("/a/b/d?e=1", "y"), ("/f/g/h", "z")] {
             end(begin(&cache, target), tag);
         }
-        for what in [What::tag(b"x"), What::Path(b"/a/b/d".to_vec())] {
+        for what in [What::tag(b"x"), What::path(b"/a/b/d")] {
             cache.purge(0, what);
         }
         if sweep {
@@ -332,7 +370,7 @@ fn a_fetch_under_way_brings_nothing_older_than_the_order() {
         );
 
         let on_its_way = begin(&cache, "/g/h/i");
-        assert_eq!(cache.forget(0, &What::Path(b"/g/h/i".to_vec())), 0);
+        assert_eq!(cache.forget(0, &What::path(b"/g/h/i")), 0);
         end(on_its_way, "z");
         assert_eq!(state(&cache, "/g/h/i"), "gone");
     }
@@ -348,7 +386,7 @@ fn a_flood_of_orders_makes_all_stale_and_ends() {
     };
     end(fetch, "x");
     for number in 0..=TARGETS_MAX {
-        cache.purge(0, What::Target(format!("/other/one/{number}").into_bytes()));
+        cache.purge(0, What::target(format!("/other/one/{number}").as_bytes()));
     }
     assert_eq!(state(&cache, "/a/b/c"), "stale");
     let found = cache.lookup(

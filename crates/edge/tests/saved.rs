@@ -321,7 +321,7 @@ fn saved_pages_are_found_by_the_search_after_a_restart() {
     until("it is known that nothing is found", || {
         get_with(&edge, "/?s=zhoq", "Accept: text/html\r\n").status == 200
     });
-    let gone = edge.forget(None, &What::Path(b"/story".to_vec())).unwrap();
+    let gone = edge.forget(None, &What::path(b"/story")).unwrap();
     assert!(gone.on_disk >= 1, "{gone:?}");
     assert_eq!(pages(), SEARCHED - 1);
 }
@@ -378,8 +378,8 @@ fn staff_see_what_is_there_and_not_a_copy() {
     read_everything(&edge);
     state.dead.store(true, Ordering::Relaxed);
     // Past its second in memory, which may stand in for staff too.
-    edge.forget(None, &What::Path(b"/nothing".to_vec()));
-    edge.purge(None, &What::Path(b"/style.css".to_vec()));
+    edge.forget(None, &What::path(b"/nothing"));
+    edge.purge(None, &What::path(b"/style.css"));
     let editor = |target: &str| {
         let mut client = Client::connect(&edge);
         client.stream = kit::connect_from(Ipv4Addr::new(127, 66, 0, 9), edge.addresses()[0]);
@@ -398,13 +398,9 @@ fn what_is_withdrawn_or_forgotten_leaves_no_trace() {
     let edge = Edge::start_in(plan, &folder.0).unwrap();
     read_everything(&edge);
     assert!(holds(&folder.0, "Вода поднялась"));
-    let gone = edge
-        .forget(Some("a.kz"), &What::Path(b"/story".to_vec()))
-        .unwrap();
+    let gone = edge.forget(Some("a.kz"), &What::path(b"/story")).unwrap();
     assert!(gone.on_disk >= 1, "{gone:?}");
-    let gone = edge
-        .forget(Some("a.kz"), &What::Target(b"/?p=7".to_vec()))
-        .unwrap();
+    let gone = edge.forget(Some("a.kz"), &What::target(b"/?p=7")).unwrap();
     assert!(gone.on_disk >= 1, "{gone:?}");
     assert!(!holds(&folder.0, "Вода поднялась"));
     // Read once more it is kept once more; withdrawn by the newsroom it goes by itself.
@@ -414,7 +410,7 @@ fn what_is_withdrawn_or_forgotten_leaves_no_trace() {
         holds(&folder.0, "Вода поднялась")
     });
     state.withdrawn.store(true, Ordering::Relaxed);
-    edge.purge(Some("a.kz"), &What::Path(b"/story".to_vec()));
+    edge.purge(Some("a.kz"), &What::path(b"/story"));
     until("the withdrawal is seen", || {
         get(&edge, "/story").status == 410
     });

@@ -311,16 +311,16 @@ fn what_was_withdrawn_is_not_found_any_more() {
             stats.sites[0].pages_to_search == ARTICLES.len() + 1
         });
         *gone.lock().unwrap() = status;
-        edge.purge(None, &What::Target(target.clone().into_bytes()));
+        edge.purge(None, &What::target(target.as_bytes()));
         assert_eq!(
             ask(&edge, &target, HTML).head.split(' ').nth(1),
             Some(&status[..3])
         );
         assert_eq!(pages(&edge), ARTICLES.len(), "{status}");
     }
-    edge.forget(Some("a.kz"), &What::Target(b"/en/1".to_vec()));
+    edge.forget(Some("a.kz"), &What::target(b"/en/1"));
     assert_eq!(pages(&edge), ARTICLES.len() - 1);
-    edge.forget(None, &What::Prefix(b"/".to_vec()));
+    edge.forget(None, &What::prefix(b"/"));
     assert_eq!(pages(&edge), 0);
     // Nothing to find anything in: the waiting page.
     let _crowd = starve(&edge);

@@ -35,6 +35,8 @@ pub(crate) const DATA_DEFAULT: &str = "./saqta-data";
 
 /// Bad input, or no Saqta to give an order to.
 const EXIT_BAD_INPUT: u8 = 2;
+/// What was to be forgotten is not here, or not under this address: whoever withdraws a page has to know.
+const EXIT_NOTHING_FOUND: u8 = 1;
 
 /// What a shell reports of a program that Ctrl-C ended; the drill it interrupted has shown nothing.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -148,7 +150,11 @@ Examples:
     #[command(
         after_help = "Purged copies are fetched anew when next asked for; until then they only stand
 in for an origin that fails. An address without a query stands for all its
-queries, one without a host for all sites.
+queries, one without a host for all sites; how it is spelled (%D0 or %d0, ~ or
+%7E) and where a reader came from (utm_source) do not count.
+
+--forget also takes away what is being fetched. Exit code 1: nothing was found
+under that address.
 
 Examples:
   saqta purge https://news.example/2026/06/title/
@@ -455,6 +461,10 @@ fn check(file: &Path, data: &Path) -> Result<ExitCode, Failure> {
 fn order(data: &Path, order: Order) -> Result<ExitCode, Failure> {
     match control::ask(data, order)? {
         Answer::Done { said } => say(&format!("{said}\n")),
+        Answer::Nothing { said } => {
+            say(&format!("{said}\n"))?;
+            Ok(ExitCode::from(EXIT_NOTHING_FOUND))
+        }
         Answer::Refused { problems } => Err(Failure::Refused(problems)),
         Answer::Status { .. } => {
             Err(anyhow::anyhow!("the running Saqta answered something else than was asked").into())
@@ -469,7 +479,7 @@ fn status(data: &Path, json: bool) -> Result<ExitCode, Failure> {
         }
         Answer::Status { status } => say(&status.screen()),
         Answer::Refused { problems } => Err(Failure::Refused(problems)),
-        Answer::Done { .. } => {
+        Answer::Done { .. } | Answer::Nothing { .. } => {
             Err(anyhow::anyhow!("the running Saqta answered something else than was asked").into())
         }
     }

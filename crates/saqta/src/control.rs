@@ -71,6 +71,10 @@ pub enum Answer {
     Done {
         said: String,
     },
+    /// There was nothing to do it to; what to check.
+    Nothing {
+        said: String,
+    },
     /// Nothing changed; each problem with its remedy.
     Refused {
         problems: Vec<String>,

@@ -33,6 +33,11 @@ pub(crate) fn purge(edge: &Edge, which: Which, text: &str) -> Answer {
     let said = if which == Which::Forget {
         match edge.forget(host, &what) {
             None => return no_site(),
+            Some(gone) if gone.in_memory + gone.on_disk == 0 => {
+                let said = not_found(&gone.sites);
+                tracing::info!("{said}");
+                return Answer::Nothing { said };
+            }
             Some(gone) => format!(
                 "forgotten: {} in memory, {} on disk",
                 counted(count(gone.in_memory), "address"),
@@ -50,6 +55,14 @@ pub(crate) fn purge(edge: &Edge, which: Which, text: &str) -> Answer {
     };
     tracing::info!("{said}");
     Answer::Done { said }
+}
+
+/// Hosts and schemes are no part of what was compared, so nobody has to try them.
+fn not_found(sites: &[String]) -> String {
+    format!(
+        "nothing was found under this address; looked in {}\n    check the path against a browser's address bar: capitals and the last slash count, and the query if one was given\n    http or https, www. and other hosts of a site make no difference; `saqta status` shows the sites, should another be meant",
+        sites.join(", ")
+    )
 }
 
 fn count(number: u64) -> usize {
@@ -73,9 +86,8 @@ fn what_of(which: Which, text: &str) -> Result<(Option<String>, What), String> {
     }
     let Address { host, target } = address(text)?;
     let what = match which {
-        Which::Prefix => What::Prefix(target),
-        _ if target.contains(&b'?') => What::Target(target),
-        _ => What::Path(target),
+        Which::Prefix => What::prefix(&target),
+        Which::Url | Which::Forget | Which::Tag => What::address(&target),
     };
     Ok((host, what))
 }
@@ -128,8 +140,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_not_found_says_where_it_was_looked_for() {
+        let said = not_found(&["newsroom".to_owned(), "magazine".to_owned()]);
+        assert!(
+            said.starts_with(
+                "nothing was found under this address; looked in newsroom, magazine\n"
+            ),
+            "{said}"
+        );
+        for check in [
+            "last slash",
+            "www.",
+            "http or https",
+            "hosts",
+            "`saqta status`",
+        ] {
+            assert!(said.contains(check), "{check}: {said}");
+        }
+    }
+
+    #[test]
     fn addresses_as_people_write_them() {
-        let path = |path: &str| What::Path(path.into());
+        let path = |path: &str| What::path(path.as_bytes());
         for (which, text, host, what) in [
             (
                 Which::Url,
@@ -149,12 +181,12 @@ mod tests {
                 Some("news.example"),
                 path("/a"),
             ),
-            (Which::Url, "/a?b=1", None, What::Target(b"/a?b=1".to_vec())),
+            (Which::Url, "/a?b=1", None, What::target(b"/a?b=1")),
             (
                 Which::Url,
                 "news.example?p=1",
                 Some("news.example"),
-                What::Target(b"/?p=1".to_vec()),
+                What::target(b"/?p=1"),
             ),
             (
                 Which::Url,
@@ -168,7 +200,7 @@ mod tests {
                 Which::Prefix,
                 "news.example",
                 Some("news.example"),
-                What::Prefix(b"/".to_vec()),
+                What::prefix(b"/"),
             ),
             (Which::Tag, "node:12", None, What::tag(b"node:12")),
         ] {

@@ -293,7 +293,7 @@ impl Running {
                 }
             }
             Answer::Done { said } => tracing::info!("{said}"),
-            Answer::Status { .. } => {}
+            Answer::Nothing { .. } | Answer::Status { .. } => {}
         }
     }
 

@@ -154,13 +154,20 @@ impl Drop for Running {
 }
 
 fn said(folder: &Folder, arguments: &[&str]) -> String {
+    told(folder, arguments).1
+}
+
+/// With the exit code.
+fn told(folder: &Folder, arguments: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_saqta"))
         .args(arguments)
         .arg("--data")
         .arg(&folder.0)
         .output()
         .unwrap();
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), text)
 }
 
 /// Copies are made behind readers' backs.
@@ -204,12 +211,23 @@ fn a_newspaper_outlives_its_server_and_a_restart() {
     assert!(running.get("/?s=word").starts_with("HTTP/1.1 50"));
     assert!(said(&folder, &["status"]).contains("shown "));
 
-    // Withdrawn by the newsroom, with its server dead: every trace goes.
-    let forgotten = said(
-        &folder,
-        &["purge", "--forget", "http://news.example/story/"],
-    );
-    assert!(forgotten.contains("on disk"), "{forgotten}");
+    // Withdrawn by the newsroom, with its server dead: every trace goes, and whoever has mistyped it is told.
+    for (address, code, words) in [
+        ("http://news.example/story", 1, "nothing was found"),
+        ("http://news.example/sto%72y/?utm_source=x", 0, "on disk"),
+        ("http://news.example/story/", 1, "nothing was found"),
+        (
+            "http://other.example/story/",
+            2,
+            "no site here has the host",
+        ),
+    ] {
+        let (exited, forgotten) = told(&folder, &["purge", "--forget", address]);
+        assert_eq!(exited, Some(code), "{address}: {forgotten}");
+        assert!(forgotten.contains(words), "{address}: {forgotten}");
+    }
+    let (exited, _) = told(&folder, &["purge", "http://news.example/nothing"]);
+    assert_eq!(exited, Some(0));
     assert!(running.get("/story/").starts_with("HTTP/1.1 50"));
     running.stop();
     let running = Running::start(&folder, newsroom.address);

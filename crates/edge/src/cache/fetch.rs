@@ -105,6 +105,11 @@ impl Fetch {
         self.stale.as_ref()
     }
 
+    /// For [`Cache::may_store`].
+    pub fn purge_number(&self) -> u64 {
+        self.purge_number
+    }
+
     /// No response came.
     pub fn fail(self, fault: FetchFault) {
         self.writer.fail(fault);

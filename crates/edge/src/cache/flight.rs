@@ -447,6 +447,17 @@ impl Flights {
         }
     }
 
+    /// Who reads along in one of these goes on; who comes from now on begins a fetch of his own.
+    pub(super) fn close(&self, is_closed: impl Fn(&KeyRef<'_>) -> bool) {
+        for table in &self.tables {
+            let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = table.len();
+            table.retain(|(key, _), _| !is_closed(&key.as_ref()));
+            self.flying
+                .fetch_sub(before - table.len(), Ordering::Relaxed);
+        }
+    }
+
     pub fn flying(&self) -> usize {
         self.flying.load(Ordering::Relaxed)
     }

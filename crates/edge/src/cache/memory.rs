@@ -13,7 +13,7 @@ use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
 use super::key::{BuildHashed, Key, KeyRef};
-use super::purge::{Fate, Purges, What};
+use super::purge::{Purges, What};
 use super::stored::{Doubt, Stored};
 use crate::fields::Fields;
 
@@ -87,6 +87,14 @@ impl Lifecycle<Key, Slot> for Evictions {
     }
 }
 
+/// Why the store has not taken a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotTaken {
+    TooHeavy,
+    /// Its fetch began before an order to forget.
+    Forgotten,
+}
+
 #[derive(Debug)]
 pub enum Found {
     Stored(Arc<Stored>),
@@ -145,7 +153,7 @@ impl Store {
             && self.purges.is_pending()
             && stored.purge_number() < self.purges.newest()
         {
-            self.purges.apply(key.target(), stored, false);
+            self.purges.apply(key.target(), stored);
         }
         found
     }
@@ -169,12 +177,17 @@ impl Store {
         }
     }
 
-    /// Replaces what answers the same requests. False: too heavy.
-    pub fn insert(&self, key: &KeyRef<'_>, stored: Arc<Stored>) -> bool {
+    /// Replaces what answers the same requests.
+    ///
+    /// # Errors
+    /// When it is not stored.
+    pub fn insert(&self, key: &KeyRef<'_>, stored: Arc<Stored>) -> Result<(), NotTaken> {
         if key.to_key().weight() + stored.weight() > self.object_bytes_max {
-            return false;
+            return Err(NotTaken::TooHeavy);
         }
         let writing = self.writing.of(key.hash());
+        let leave = self.purges.may_store(stored.purge_number());
+        let leave = leave.ok_or(NotTaken::Forgotten)?;
         let mut variants = vec![Arc::clone(&stored)];
         if !stored.selection().is_empty()
             && let Some(slot) = self.entries.peek(key)
@@ -197,14 +210,12 @@ impl Store {
         if let Some(slot) = Slot::of(variants) {
             self.entries.insert(key.to_key(), slot);
         }
-        drop(writing);
+        drop((leave, writing));
         // Only now: an order that comes between comparing and inserting would find nothing to change.
-        if stored.purge_number() < self.purges.newest()
-            && self.purges.apply(key.target(), &stored, true) == Fate::Gone
-        {
-            self.remove_variant(key, &stored);
+        if stored.purge_number() < self.purges.newest() {
+            self.purges.apply(key.target(), &stored);
         }
-        true
+        Ok(())
     }
 
     pub fn purges(&self) -> &Purges {
@@ -219,7 +230,7 @@ impl Store {
         self.entries.retain(|key, slot| {
             for stored in slot.variants() {
                 if stored.purge_number() < number {
-                    self.purges.apply(key.as_ref().target(), stored, false);
+                    self.purges.apply(key.as_ref().target(), stored);
                 }
             }
             true
@@ -230,6 +241,8 @@ impl Store {
     /// Takes away what is concerned, at once, and says how many addresses that were.
     pub fn forget(&self, what: &What) -> u64 {
         self.purges.forget_on_its_way();
+        // Who changes a slot has looked at it before, and would bring back what he has seen there.
+        let _writing = self.writing.all();
         let gone = AtomicU64::new(0);
         self.entries.retain(|key, slot| {
             let concerned = slot
@@ -238,6 +251,10 @@ impl Store {
                 .any(|stored| what.concerns(key.as_ref().target(), stored.tags()));
             if concerned {
                 gone.fetch_add(1, Ordering::Relaxed);
+                // Whoever has it in hand to have it validated asks for a whole page instead.
+                for stored in slot.variants() {
+                    stored.cast_doubt(Doubt::Invalid);
+                }
             }
             !concerned
         });
@@ -302,6 +319,12 @@ mod parking {
             self.0[(hash >> 60) as usize]
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub(super) fn all(&self) -> [MutexGuard<'_, ()>; 16] {
+            self.0
+                .each_ref()
+                .map(|stripe| stripe.lock().unwrap_or_else(PoisonError::into_inner))
         }
     }
 }

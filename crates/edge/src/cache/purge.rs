@@ -13,20 +13,26 @@
 //! Four times a second at most the lurker goes through the store, applies the list and clears it ([`Purges::swept`]). A response whose fetch
 //! began before the list was cleared and ends after it can no longer be compared, and is stored as stale: that it was changed is
 //! possible, and asking again costs one fetch. When the list is full the site's copies are all made stale, which is what it comes to anyway.
+//!
+//! **Forgotten is forgotten**, by fetches under way as well. Their requests were sent before the order, so what they bring may be the page as it
+//! was. Whoever puts something away, in memory, on disk or in the search, asks for leave with the number of its fetch ([`Purges::may_store`]) and
+//! holds it until that is done; the order waits for these, refuses the rest of its elders, and then goes through everything. It does not ask what a
+//! fetch was for: such orders are rare, and each page not stored costs one fetch more.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 
+use super::spelling::{Spelled, spelled};
 use super::stored::{Doubt, Stored};
 use crate::fields::Fields;
 use crate::plan::Networks;
-use crate::profile::System;
+use crate::profile::{Profile, System};
 
 /// How often the lurker walks, when there is something to do: soon enough for nobody to wait for it, seldom enough that a flood of orders
 /// costs four walks a second.
@@ -66,15 +72,15 @@ const ORDERED_TAG_FIELDS: [&str; 9] = [
     "x-xkey-purge",
 ];
 
-/// Which copies. Hosts, schemes and ports do not count: a site is one, however it is reached.
+/// Which copies. Hosts, schemes and ports do not count: a site is one, however it is reached. Nor does it count how an address is spelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     /// This target with this query, all variants.
-    Target(Vec<u8>),
+    Target(Spelled),
     /// This path with any query.
-    Path(Vec<u8>),
+    Path(Spelled),
     /// All targets that begin so.
-    Prefix(Vec<u8>),
+    Prefix(Spelled),
     /// Everything that carries one of these.
     Tags(Vec<u64>),
     /// Front pages, sections, feeds and sitemaps: where a new article shows.
@@ -82,6 +88,42 @@ pub enum What {
 }
 
 impl What {
+    pub fn target(target: &[u8]) -> Self {
+        Self::Target(Spelled::of(target))
+    }
+
+    pub fn path(path: &[u8]) -> Self {
+        Self::Path(Spelled::of(path))
+    }
+
+    pub fn prefix(prefix: &[u8]) -> Self {
+        Self::Prefix(Spelled::beginning(prefix))
+    }
+
+    /// Without a query it stands for all of its queries: whoever has a page purged means the page.
+    pub fn address(target: &[u8]) -> Self {
+        if target.contains(&b'?') {
+            Self::target(target)
+        } else {
+            Self::path(target)
+        }
+    }
+
+    /// As a site's requests have it: what only tells where a reader came from is in no key.
+    pub(crate) fn without_tracking(self, profile: &Profile) -> Self {
+        let (Self::Target(target) | Self::Prefix(target)) = &self else {
+            return self;
+        };
+        let kept = match std::str::from_utf8(target).map(|target| profile.target(target)) {
+            Ok(read) if !read.taken.is_empty() => read.kept.into_owned(),
+            _ => return self,
+        };
+        match self {
+            Self::Prefix(_) => Self::prefix(kept.as_bytes()),
+            _ => Self::address(kept.as_bytes()),
+        }
+    }
+
     pub fn tag(tag: &[u8]) -> Self {
         Self::Tags(vec![tag_mark(tag)])
     }
@@ -91,10 +133,15 @@ impl What {
         matches!(self, Self::Tags(_)) || self.concerns(target, &Tags::default())
     }
 
+    /// `target`: as it lies there.
     pub fn concerns(&self, target: &[u8], tags: &Tags) -> bool {
+        self.concerns_spelled(&spelled(target), tags)
+    }
+
+    fn concerns_spelled(&self, target: &[u8], tags: &Tags) -> bool {
         match self {
-            Self::Target(wanted) => target == wanted,
-            Self::Path(path) => path_of(target) == path,
+            Self::Target(wanted) => *target == **wanted,
+            Self::Path(path) => *path_of(target) == **path,
             Self::Prefix(prefix) => target.starts_with(prefix),
             Self::Tags(wanted) => wanted.iter().any(|tag| tags.has(*tag)),
             Self::Listings => is_listing(target),
@@ -146,7 +193,7 @@ impl PurgeOrder {
             .find_map(|name| fields.field(name));
         if let Some(expression) = expression {
             return Ok(Self {
-                what: What::Prefix(literal_beginning(expression)),
+                what: What::prefix(&literal_beginning(expression)),
             });
         }
         let said = ["x-purge-method", "x-vc-purge-method"]
@@ -155,11 +202,11 @@ impl PurgeOrder {
             .unwrap_or_default();
         let ends_open = target.ends_with(b".*") || target.ends_with(b"/*");
         let what = if said.eq_ignore_ascii_case(b"regex") || ends_open {
-            What::Prefix(literal_beginning(target))
-        } else if said.eq_ignore_ascii_case(b"exact") || target.contains(&b'?') {
-            What::Target(target.to_vec())
+            What::prefix(&literal_beginning(target))
+        } else if said.eq_ignore_ascii_case(b"exact") {
+            What::target(target)
         } else {
-            What::Path(target.to_vec())
+            What::address(target)
         };
         Ok(Self { what })
     }
@@ -359,6 +406,14 @@ pub struct Purges {
     /// Is there anything on the list?
     pending: AtomicBool,
     list: RwLock<List>,
+    /// The last order to forget. What began before it is not to be stored at all.
+    forgotten: RwLock<u64>,
+}
+
+/// Leave to put away what a fetch has brought, until this is dropped. To be held briefly: [`Purges::forget_on_its_way`] waits.
+#[must_use = "what is stored without it may have been forgotten"]
+pub struct MayStore<'a> {
+    _forgotten: RwLockReadGuard<'a, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -368,8 +423,6 @@ struct List {
     patterns: Vec<(u64, What)>,
     /// Everything older is stale: the list was full, or has been cleared.
     stale_before: u64,
-    /// Everything older is not to be stored at all.
-    gone_before: u64,
 }
 
 /// What a response is after an order.
@@ -377,7 +430,6 @@ struct List {
 pub enum Fate {
     Stays,
     Stale,
-    Gone,
 }
 
 impl Purges {
@@ -413,22 +465,38 @@ impl Purges {
         self.pending.store(true, Ordering::Release);
     }
 
-    /// Copies are being taken away: what is on its way is not stored, whatever it is.
+    /// Copies are about to be taken away: what is on its way is not stored, whatever it is. What had leave to be stored has been when this
+    /// returns.
     pub fn forget_on_its_way(&self) {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
         list.newest += 1;
-        list.gone_before = list.newest;
-        self.newest.store(list.newest, Ordering::Release);
+        let number = list.newest;
+        // Whatever begins from here on asks an origin that has withdrawn the page.
+        self.newest.store(number, Ordering::Release);
+        drop(list);
+        let mut forgotten = self
+            .forgotten
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *forgotten = number.max(*forgotten);
     }
 
-    /// `number`: of the newest order the response has been compared with, or that was the newest when its fetch began. `arrives`: it comes
-    /// into the store only now.
-    pub fn fate(&self, target: &[u8], tags: &Tags, number: u64, arrives: bool) -> (Fate, u64) {
+    /// For what a fetch has brought that began when this was [`Purges::newest`]. `None`: something has been forgotten since.
+    pub fn may_store(&self, number: u64) -> Option<MayStore<'_>> {
+        let forgotten = self
+            .forgotten
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        (number >= *forgotten).then_some(MayStore {
+            _forgotten: forgotten,
+        })
+    }
+
+    /// `number`: of the newest order the response has been compared with, or that was the newest when its fetch began.
+    pub fn fate(&self, target: &[u8], tags: &Tags, number: u64) -> (Fate, u64) {
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
         let newest = list.newest;
-        if arrives && number < list.gone_before {
-            return (Fate::Gone, newest);
-        }
+        let target = &*spelled(target);
         let is_newer = |mark: u64| list.targets.get(&mark).is_some_and(|order| *order > number);
         let stale = number < list.stale_before
             || is_newer(tag_mark(target))
@@ -436,7 +504,7 @@ impl Purges {
             || list
                 .patterns
                 .iter()
-                .any(|(order, what)| *order > number && what.concerns(target, tags));
+                .any(|(order, what)| *order > number && what.concerns_spelled(target, tags));
         let fate = if stale { Fate::Stale } else { Fate::Stays };
         (fate, newest)
     }
@@ -457,13 +525,12 @@ impl Purges {
     }
 
     /// Whatever orders have come since.
-    pub(super) fn apply(&self, target: &[u8], stored: &Stored, arrives: bool) -> Fate {
-        let (fate, newest) = self.fate(target, stored.tags(), stored.purge_number(), arrives);
+    pub(super) fn apply(&self, target: &[u8], stored: &Stored) {
+        let (fate, newest) = self.fate(target, stored.tags(), stored.purge_number());
         if fate == Fate::Stale {
             stored.cast_doubt(Doubt::Invalid);
         }
         stored.compared_with(newest);
-        fate
     }
 }
 
@@ -591,7 +658,7 @@ pub fn touched_by(write: &Write<'_>) -> Vec<What> {
         location.map(path_of).unwrap_or_default(),
     ] {
         if target.starts_with(b"/") && !is_of_the_office(target) {
-            touched.push(What::Path(target.to_vec()));
+            touched.push(What::path(target));
         }
     }
     touched.dedup();
@@ -693,15 +760,15 @@ mod tests {
     }
 
     fn path(path: &str) -> What {
-        What::Path(path.into())
+        What::path(path.as_bytes())
     }
 
     fn prefix(prefix: &str) -> What {
-        What::Prefix(prefix.into())
+        What::prefix(prefix.as_bytes())
     }
 
     fn exact(target: &str) -> What {
-        What::Target(target.into())
+        What::target(target.as_bytes())
     }
 
     #[test]
@@ -862,6 +929,54 @@ mod tests {
     }
 
     #[test]
+    fn an_order_means_its_address_however_it_is_spelled() {
+        let unicode = "/\u{43d}\u{430}-\u{43d}\u{430}/~a/";
+        let spellings = [
+            unicode,
+            "/%d0%bd%d0%b0-%d0%bd%d0%b0/%7ea/",
+            "/%D0%BD%D0%B0%2d%D0%BD%D0%B0/%7Ea/",
+        ];
+        for order in spellings {
+            for there in spellings {
+                let with_query = format!("{there}?b=%7e");
+                for (what, target) in [
+                    (path(order), there),
+                    (path(order), &with_query),
+                    (exact(order), there),
+                    (exact(&format!("{order}?b=~")), &with_query),
+                    (prefix(order), there),
+                    (prefix(&order[..order.len() - 2]), there),
+                    (prefix(&order[..order.len() - 2]), &with_query),
+                ] {
+                    let purges = Purges::default();
+                    purges.order(what.clone());
+                    let (fate, _) = purges.fate(target.as_bytes(), &Tags::default(), 0);
+                    assert_eq!(fate, Fate::Stale, "{what:?} {target}");
+                    assert!(what.concerns(target.as_bytes(), &Tags::default()));
+                }
+            }
+        }
+        let other = exact(spellings[1]);
+        assert!(!other.concerns(b"/%d0%bd%d0%b1-%d0%bd%d0%b0/%7ea/", &Tags::default()));
+    }
+
+    #[test]
+    fn where_a_reader_came_from_is_no_part_of_an_order() {
+        let profile = Profile::default();
+        for (said, meant) in [
+            (exact("/a?utm_source=x"), path("/a")),
+            (exact("/a?utm_source=x&b=1"), exact("/a?b=1")),
+            (exact("/a?b=1"), exact("/a?b=1")),
+            (exact("/a"), exact("/a")),
+            (path("/a"), path("/a")),
+            (prefix("/a?b=1&fbclid=x"), prefix("/a?b=1")),
+            (What::Listings, What::Listings),
+        ] {
+            assert_eq!(said.clone().without_tracking(&profile), meant, "{said:?}");
+        }
+    }
+
+    #[test]
     fn orders_are_for_what_is_older() {
         let none = Tags::default();
         let purges = Purges::default();
@@ -886,7 +1001,7 @@ mod tests {
             ("/", &none, 5, Fate::Stays),
         ] {
             assert_eq!(
-                purges.fate(target.as_bytes(), tags, number, false),
+                purges.fate(target.as_bytes(), tags, number),
                 (fate, 5),
                 "{target} {number}"
             );
@@ -895,8 +1010,8 @@ mod tests {
         purges.swept(5);
         assert!(!purges.is_pending());
         // What is on its way since before cannot be compared any more.
-        assert_eq!(purges.fate(b"/q/r/s", &none, 4, true).0, Fate::Stale);
-        assert_eq!(purges.fate(b"/q/r/s", &none, 5, true).0, Fate::Stays);
+        assert_eq!(purges.fate(b"/q/r/s", &none, 4).0, Fate::Stale);
+        assert_eq!(purges.fate(b"/q/r/s", &none, 5).0, Fate::Stays);
     }
 
     #[test]
@@ -908,11 +1023,11 @@ mod tests {
         purges.swept(number);
         assert!(purges.is_pending());
         assert_eq!(
-            purges.fate(b"/d/e/f", &Tags::default(), number, false).0,
+            purges.fate(b"/d/e/f", &Tags::default(), number).0,
             Fate::Stale
         );
         assert_eq!(
-            purges.fate(b"/g/h/i", &Tags::default(), number, false).0,
+            purges.fate(b"/g/h/i", &Tags::default(), number).0,
             Fate::Stays
         );
     }
@@ -921,22 +1036,29 @@ mod tests {
     fn what_is_forgotten_is_not_stored_by_a_fetch_under_way() {
         let purges = Purges::default();
         let before = purges.newest();
+        assert!(purges.may_store(before).is_some());
         purges.forget_on_its_way();
         assert!(!purges.is_pending());
-        assert_eq!(
-            purges.fate(b"/a", &Tags::default(), before, true).0,
-            Fate::Gone
-        );
-        assert_eq!(
-            purges.fate(b"/a", &Tags::default(), before, false).0,
-            Fate::Stays
-        );
-        assert_eq!(
-            purges
-                .fate(b"/a", &Tags::default(), purges.newest(), true)
-                .0,
-            Fate::Stays
-        );
+        assert!(purges.may_store(before).is_none());
+        assert!(purges.may_store(purges.newest()).is_some());
+        // What lies in the store already is taken from there or stays.
+        assert_eq!(purges.fate(b"/a", &Tags::default(), before).0, Fate::Stays);
+    }
+
+    #[test]
+    fn forgetting_waits_for_what_is_being_stored() {
+        let purges = Purges::default();
+        let leave = purges.may_store(purges.newest());
+        std::thread::scope(|scope| {
+            let forgets = scope.spawn(|| purges.forget_on_its_way());
+            // Younger than this one is only what began after the order has come.
+            while purges.newest() == 0 {
+                std::thread::yield_now();
+            }
+            assert!(!forgets.is_finished());
+            drop(leave);
+        });
+        assert!(purges.may_store(0).is_none());
     }
 
     #[test]
@@ -952,14 +1074,12 @@ mod tests {
                 assert!(list.targets.len() <= TARGETS_MAX && list.patterns.len() <= PATTERNS_MAX);
             }
             assert_eq!(
-                purges.fate(b"/other/one/x", &Tags::default(), 0, false).0,
+                purges.fate(b"/other/one/x", &Tags::default(), 0).0,
                 Fate::Stale
             );
             let newest = purges.newest();
             assert_eq!(
-                purges
-                    .fate(b"/other/one/x", &Tags::default(), newest, false)
-                    .0,
+                purges.fate(b"/other/one/x", &Tags::default(), newest).0,
                 Fate::Stays
             );
         }
@@ -1195,7 +1315,7 @@ mod tests {
             ] {
                 let purges = Purges::default();
                 purges.order(what);
-                prop_assert_eq!(purges.fate(target.as_bytes(), &Tags::default(), 0, false).0, Fate::Stale);
+                prop_assert_eq!(purges.fate(target.as_bytes(), &Tags::default(), 0).0, Fate::Stale);
             }
         }
     }

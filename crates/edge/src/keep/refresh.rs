@@ -43,8 +43,8 @@ impl Refresh {
         self.next = now.plus(GAP);
     }
 
-    pub(super) fn forget(&mut self, target: &[u8]) {
-        self.due.retain(|address| address.target.as_ref() != target);
+    pub(super) fn forget(&mut self, is_gone: &dyn Fn(&[u8]) -> bool) {
+        self.due.retain(|address| !is_gone(&address.target));
     }
 }
 

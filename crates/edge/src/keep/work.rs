@@ -65,8 +65,12 @@ impl Shared {
                 }
                 Job::NotFound { site, name, now } => self.not_found(site, name, now),
                 Job::Mend { site, name } => self.mend(&self.sites[site], name),
-                Job::Forget { site, target, done } => {
-                    _ = done.try_send(self.forget(site, &target));
+                Job::Forget {
+                    site,
+                    is_gone,
+                    done,
+                } => {
+                    _ = done.try_send(self.forget(site, &*is_gone));
                 }
                 Job::Settle(done) => _ = done.try_send(()),
             }
@@ -581,17 +585,17 @@ impl Shared {
         }
     }
 
-    fn forget(&self, site: usize, target: &[u8]) -> u64 {
+    fn forget(&self, site: usize, is_gone: &dyn Fn(&[u8]) -> bool) -> u64 {
         let site = &self.sites[site];
         let mut state = lock(&site.state);
         state
             .wanted
-            .retain(|_, wanted| wanted.address.target.as_ref() != target);
-        state.refresh.forget(target);
+            .retain(|_, wanted| !is_gone(&wanted.address.target));
+        state.refresh.forget(is_gone);
         let names: Vec<u64> = state
             .entries
             .iter()
-            .filter(|(_, entry)| entry.address.target.as_ref() == target)
+            .filter(|(_, entry)| is_gone(&entry.address.target))
             .map(|(name, _)| *name)
             .collect();
         drop(state);
