@@ -2,7 +2,8 @@
 //!
 //! Yesterday's news presented as today's misleads, so a copy carries the time it is from at the top of the page, in the page's own
 //! language, without a script and without asking anybody for anything. What cannot work on a copy is switched off where it stands: a form
-//! that would be posted says so and its buttons rest. Of several sizes of an image only the one that is kept is left.
+//! that would be posted says so and its buttons rest. Of several sizes of an image only one is left, and images that are not kept are not asked for:
+//! their words stand in their place.
 //!
 //! The page is rewritten by `lol_html`, which changes what it was told to and passes every other byte through. A page it cannot read is
 //! served as it is: a copy without a mark is worth more to a reader than none, and its fields still say what it is. AMP pages are not
@@ -18,12 +19,13 @@ use crate::clock::UnixMillis;
 use crate::known::links;
 use crate::plan::Language;
 
-/// Of an HTML page. `None`: not to be marked, or not to be read.
+/// Of an HTML page. `is_kept`: may an image with this address be asked for? `None`: not to be marked, or not to be read.
 pub fn mark(
     body: &[u8],
     content_type: &[u8],
     saved: UnixMillis,
     site: Language,
+    is_kept: &dyn Fn(&str) -> bool,
 ) -> Option<Vec<u8>> {
     let language = Cell::new(site);
     let leave_alone = Cell::new(false);
@@ -56,6 +58,20 @@ pub fn mark(
     };
     let sizes = |tag: &mut Element<'_, '_>| {
         tag.remove_attribute("srcset");
+        tag.remove_attribute("imagesrcset");
+        Ok(())
+    };
+    // Addresses start somewhere else then, and it is not known what they are.
+    let is_moved = Cell::new(false);
+    let moves = |_: &mut Element<'_, '_>| {
+        is_moved.set(true);
+        Ok(())
+    };
+    let image = |tag: &mut Element<'_, '_>| {
+        let src = tag.get_attribute("src").unwrap_or_default();
+        if !is_moved.get() && !is_kept(&links::decoded(&src)) {
+            tag.remove_attribute("src");
+        }
         Ok(())
     };
     let settings = Settings::new()
@@ -66,7 +82,12 @@ pub fn mark(
             "form[method=post i] button, form[method=post i] input[type=submit i], form[method=post i] input[type=image i]",
             button
         ))
-        .append_element_content_handler(element!("img[srcset], source[srcset]", sizes))
+        .append_element_content_handler(element!(
+            "img[srcset], source[srcset], link[imagesrcset]",
+            sizes
+        ))
+        .append_element_content_handler(element!("base[href]", moves))
+        .append_element_content_handler(element!("img[src]", image))
         // A page may leave `<body>` to the browser; then its end is the one place that surely is inside.
         .append_document_content_handler(end!(|end| {
             if !marked.get() {
@@ -183,10 +204,17 @@ mod tests {
 
     /// 15 June 2025, 15:06:40.
     const SAVED: UnixMillis = UnixMillis(1_750_000_000_000);
+    const ALL: fn(&str) -> bool = |_| true;
 
     fn marked(page: &str) -> Option<String> {
-        mark(page.as_bytes(), b"text/html; charset=utf-8", SAVED, Kazakh)
-            .map(|body| String::from_utf8(body).unwrap())
+        mark(
+            page.as_bytes(),
+            b"text/html; charset=utf-8",
+            SAVED,
+            Kazakh,
+            &ALL,
+        )
+        .map(|body| String::from_utf8(body).unwrap())
     }
 
     #[test]
@@ -281,7 +309,14 @@ mod tests {
     #[test]
     fn an_older_encoding_is_kept() {
         let page = b"<html lang=ru><body>\xcf\xf0\xe8\xe2\xe5\xf2".as_slice();
-        let out = mark(page, b"text/html; charset=windows-1251", SAVED, English).unwrap();
+        let out = mark(
+            page,
+            b"text/html; charset=windows-1251",
+            SAVED,
+            English,
+            &ALL,
+        )
+        .unwrap();
         let (text, _, broken) = encoding_rs::WINDOWS_1251.decode(&out);
         assert!(
             !broken && text.contains("Привет") && text.contains("сохранённая копия"),
@@ -293,16 +328,17 @@ mod tests {
             b"text/html; charset=windows-1251",
             SAVED,
             Russian,
+            &ALL,
         )
         .unwrap();
         let (text, ..) = encoding_rs::WINDOWS_1251.decode(&out);
         assert!(text.contains("&#1201;"), "{text}");
         assert_eq!(
-            mark(page, b"text/html; charset=utf-16", SAVED, English),
+            mark(page, b"text/html; charset=utf-16", SAVED, English, &ALL),
             None
         );
         assert_eq!(
-            mark(page, b"text/html; charset=none-such", SAVED, English),
+            mark(page, b"text/html; charset=none-such", SAVED, English, &ALL),
             None
         );
     }
