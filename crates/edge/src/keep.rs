@@ -10,7 +10,7 @@
 //! has not been found for ten minutes and is not one of many.
 //!
 //! One thread reads, judges and writes; one hands out. Shards look things up in a table in memory, offer what passes by through a bounded
-//! queue, and ask now and then what is [`Keep::due`]: the front page, feeds, what is most read, and assets that are missing. So the copy is fresh
+//! queue, and ask now and then what is [`Keep::due`]: assets that are missing, the front page, feeds, and what is most read. So the copy is fresh
 //! for what matters and costs the origin one request at a time.
 
 pub mod banner;
@@ -61,7 +61,7 @@ pub const READS_MAX: usize = 64;
 const AT_HAND_BYTES: u64 = 32 * 1024 * 1024;
 /// Of one page. A theme of WordPress loads 20 to 40.
 const ASSETS_MAX: usize = 64;
-/// Below the headline nobody misses a picture in an emergency.
+/// Below the headline nobody misses a picture in an emergency: those further down come when pages leave room.
 const IMAGES_MAX: usize = 8;
 /// Assets that are missing, of all pages of a site.
 const WANTED_MAX: usize = 1_024;
@@ -74,6 +74,8 @@ const ROOM_SHARE: u64 = 20;
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 /// A look that changes nothing is noted on disk no more often.
 const NOTE_EVERY: Duration = Duration::from_secs(300);
+/// Changes when more is looked for in a page, so that each is read once more though it is as it was.
+const READ_AS: u8 = 1;
 /// Names of newest versions are even; the one before has the odd name beside it.
 const OLDER: u64 = 1;
 

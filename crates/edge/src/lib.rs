@@ -17,6 +17,7 @@ pub mod cache;
 pub mod clock;
 pub mod compress;
 mod connection;
+mod date;
 pub mod disk;
 mod edge;
 pub mod fields;

@@ -27,8 +27,8 @@ use crate::read;
 use crate::saved::Public;
 use crate::shard::{Running, Shard};
 
-/// How often it is looked whether something is due. Less than [`crate::keep::refresh::GAP`], so that one site does not wait for another.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often it is looked whether something is due. Less than [`crate::keep::refresh::ASSET_GAP`], so that one site does not wait for another.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// What is known of addresses is written down: what a crash loses is learned again from the front page.
 const NOTE_EVERY: Duration = Duration::from_secs(600);
 /// Whoever asks is this machine.

@@ -22,7 +22,7 @@ use saqta_edge::compress::Coding;
 use saqta_edge::disk::permitted::{Ground, Permitted};
 use saqta_edge::disk::record::{Identity, Response};
 use saqta_edge::keep::good::{MANY, MEANT_AFTER, TOGETHER};
-use saqta_edge::keep::refresh::{ARTICLE_EVERY, FRONT_EVERY, GAP};
+use saqta_edge::keep::refresh::{ARTICLE_EVERY, ASSET_GAP, FRONT_EVERY, GAP};
 use saqta_edge::keep::{GONE_AFTER, Keep, KeepPlan, KeepSite, Traits};
 use saqta_edge::plan::Language;
 
@@ -624,4 +624,88 @@ fn what_is_missing_is_asked_for_again_and_ever_less_often() {
     assert!(rests[8..].iter().all(|rest| *rest <= 360), "{asked:?}");
     kept.offer("/s.css", &response("text/css", "a{}"), later(25 * 3600));
     assert!(!kept.keep().lacks(&page("/s.css")));
+}
+
+/// A page as themes make them: whatever it loads comes, what makes it readable first, and the same pictures in other sizes last.
+#[test]
+fn what_a_page_needs_comes_in_the_order_in_which_it_matters() {
+    let mut kept = Kept::new();
+    let story = "<!doctype html><html lang=kk><head><title>T</title><link rel=manifest href=/m.json>\
+         <link rel=preload as=image href=/lead.jpg imagesrcset='/lead-300.jpg 300w'></head>\
+         <body><img src=/a.jpg srcset='/a-300.jpg 300w, /a.jpg 900w'><div style='background:url(/b.jpg)'></div>\
+         <style>@import '/late.css'; @font-face{src:url(/f.woff2)}</style><script src=/j.js></script>\
+         <video src=/v.mp4 poster=/p.jpg></video></body></html>";
+    kept.offer("/", &response("text/html", story), NOW);
+    // What is wanted is wanted in the same order after a restart.
+    kept.restart();
+    let mut asked = Vec::new();
+    let mut now = later(1);
+    while let Some(target) = kept.due(now) {
+        asked.push(target);
+        kept.keep().fetched(b"kaztag", now);
+        now = now.plus(ASSET_GAP);
+    }
+    assert_eq!(
+        asked,
+        [
+            "/late.css",
+            "/f.woff2",
+            "/j.js",
+            "/m.json",
+            "/lead.jpg",
+            "/a.jpg",
+            "/b.jpg",
+            "/p.jpg",
+            "/lead-300.jpg",
+            "/a-300.jpg"
+        ]
+    );
+}
+
+/// Whoever answers slowly is asked seldom, and never for the next before the one before has come.
+#[test]
+fn a_server_that_takes_its_time_is_given_it() {
+    let millis = |millis: u64| NOW.plus(Duration::from_millis(millis));
+    for (took, rests) in [(1, 250), (250, 250), (900, 900), (20_000, 2_000)] {
+        let kept = Kept::new();
+        let front = "<html lang=kk><head><title>T</title><link rel=stylesheet href=/s.css><script src=/j.js></script></head><body>x</body></html>";
+        kept.offer("/", &response("text/html", front), NOW);
+        assert_eq!(kept.due(NOW).as_deref(), Some("/s.css"));
+        assert_eq!(kept.due(millis(took)), None, "one at a time");
+        kept.keep().fetched(b"kaztag", millis(took));
+        assert_eq!(kept.due(millis(took + rests - 1)), None, "{took}");
+        let next = kept.due(millis(took + rests));
+        assert_eq!(next.as_deref(), Some("/j.js"), "{took}");
+    }
+}
+
+/// A browser that opens the copy asks for nothing that will never be there.
+#[test]
+fn a_copy_asks_for_the_pictures_that_are_kept() {
+    let kept = Kept::new();
+    let scripts: String = (0..60)
+        .map(|number| format!("<script src=/{number}.js></script>"))
+        .collect();
+    let images: String = (0..6)
+        .map(|number| {
+            format!("<img alt=W{number} src=/{number}.jpg srcset='/{number}-300.jpg 300w'>")
+        })
+        .collect();
+    let page = format!(
+        "<html lang=en><head><title>T</title>{scripts}</head><body>{images}<img src=https://elsewhere.example/x.jpg><img src='data:image/gif;base64,AAAA'></body></html>"
+    );
+    kept.offer("/a", &response("text/html", &page), NOW);
+    let text = kept.text("/a").unwrap();
+    for (part, stays) in [
+        ("src=/0.jpg", true),
+        ("/3.jpg", true),
+        ("/4.jpg", false),
+        ("/5.jpg", false),
+        ("alt=W5", true),
+        ("-300.jpg", false),
+        ("https://elsewhere.example/x.jpg", true),
+        ("data:image/gif;base64,AAAA", true),
+    ] {
+        assert_eq!(text.contains(part), stays, "{part}: {text}");
+    }
 }

@@ -218,7 +218,7 @@ fn a_restart_with_a_dead_origin_serves_the_newspaper() {
     assert_eq!(front.field("cache-control"), Some("no-store"));
     let story = get(&edge, "/story");
     assert_is_saved(&story, "Вода поднялась");
-    assert!(story.text().contains("сохранённая копия") && story.text().contains(" UTC"));
+    assert!(story.text().contains("сохранённая копия") && story.text().contains("(время Астаны)"));
     assert!(story.text().contains("Сейчас отправить нельзя."));
     assert_is_saved(&get(&edge, "/?p=7"), "Вода поднялась");
     let style = get(&edge, "/style.css");
@@ -566,4 +566,60 @@ fn a_choice_that_is_no_language_is_not_written() {
         holds(&folder.0, "pll_language=kk")
     });
     assert!(!holds(&folder.0, "planted-choice"));
+}
+
+/// A browser that opens the copy loads what the page names anywhere: in its own styles, for its own width, for its icon. No reader has asked for any
+/// of it before the server died.
+#[test]
+fn whatever_a_browser_loads_with_the_copy_is_there() {
+    const FRONT: &str = "<!doctype html><html lang=ru><head><title>Паводок</title><link rel=manifest href=/m.json>\
+        <style>@import '/inline.css'; b{background:url(/b.png)}</style></head>\
+        <body><p style=\"background:url('/hero.jpg')\">Вода</p><img src=/a.jpg srcset='/a-300.jpg 300w'></body></html>";
+    const LOADED: [&str; 7] = [
+        "/m.json",
+        "/inline.css",
+        "/b.png",
+        "/hero.jpg",
+        "/a.jpg",
+        "/a-300.jpg",
+        "/of-the-style.woff2",
+    ];
+    let folder = Folder::new();
+    let dead = Arc::new(AtomicBool::new(false));
+    let is_dead = Arc::clone(&dead);
+    let origin = Origin::start(move |asked: &Asked, stream| {
+        if is_dead.load(Ordering::Relaxed) {
+            drop(stream.shutdown(std::net::Shutdown::Both));
+            return Vec::new();
+        }
+        let (kind, body) = match asked.line.split(' ').nth(1).unwrap_or("/") {
+            "/" => ("text/html; charset=utf-8", FRONT),
+            "/inline.css" => ("text/css", "@font-face{src:url(/of-the-style.woff2)}"),
+            "/m.json" => ("application/manifest+json", "{}"),
+            _ => ("application/octet-stream", "bytes"),
+        };
+        let fields = format!("Content-Type: {kind}\r\nCache-Control: max-age=60\r\n");
+        page("200 OK", &fields, body)
+    });
+    let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
+    until("all of it is kept", || {
+        edge.settle();
+        edge.stats().saved.saved_assets == Some(LOADED.len() as u64)
+    });
+    let asked: Vec<String> = origin
+        .asked()
+        .iter()
+        .filter_map(|asked| Some(asked.line.split(' ').nth(1)?.to_owned()))
+        .filter(|target| LOADED.contains(&target.as_str()))
+        .collect();
+    assert_eq!(asked.first().map(String::as_str), Some("/inline.css"));
+    assert_eq!(asked.last().map(String::as_str), Some("/a-300.jpg"));
+    dead.store(true, Ordering::Relaxed);
+    edge.stop(Duration::ZERO);
+    let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
+    edge.settle();
+    assert_is_saved(&get(&edge, "/"), "Вода");
+    for target in LOADED {
+        assert_eq!(get(&edge, target).status, 200, "{target}");
+    }
 }

@@ -206,7 +206,7 @@ fn a_newspaper_outlives_its_server_and_a_restart() {
         "{front}"
     );
     let story = running.get("/story/");
-    assert!(story.contains("Вода поднялась") && story.contains(" UTC</time>"));
+    assert!(story.contains("Вода поднялась") && story.contains("(время Астаны)</time>"));
     assert!(running.get("/s.css").contains("p{margin:1em}"));
     assert!(running.get("/?s=word").starts_with("HTTP/1.1 50"));
     assert!(said(&folder, &["status"]).contains("shown "));

@@ -2,7 +2,8 @@
 //!
 //! Yesterday's news presented as today's misleads, so a copy carries the time it is from at the top of the page, in the page's own
 //! language, without a script and without asking anybody for anything. What cannot work on a copy is switched off where it stands: a form
-//! that would be posted says so and its buttons rest. Of several sizes of an image only the one that is kept is left.
+//! that would be posted says so and its buttons rest. Of several sizes of an image only one is left, and images that are not kept are not asked for:
+//! their words stand in their place.
 //!
 //! The page is rewritten by `lol_html`, which changes what it was told to and passes every other byte through. A page it cannot read is
 //! served as it is: a copy without a mark is worth more to a reader than none, and its fields still say what it is. AMP pages are not
@@ -15,15 +16,17 @@ use lol_html::html_content::{ContentType, Element};
 use lol_html::{AsciiCompatibleEncoding, HtmlRewriter, Settings, element, end};
 
 use crate::clock::UnixMillis;
+use crate::date;
 use crate::known::links;
 use crate::plan::Language;
 
-/// Of an HTML page. `None`: not to be marked, or not to be read.
+/// Of an HTML page. `is_kept`: may an image with this address be asked for? `None`: not to be marked, or not to be read.
 pub fn mark(
     body: &[u8],
     content_type: &[u8],
     saved: UnixMillis,
     site: Language,
+    is_kept: &dyn Fn(&str) -> bool,
 ) -> Option<Vec<u8>> {
     let language = Cell::new(site);
     let leave_alone = Cell::new(false);
@@ -56,6 +59,20 @@ pub fn mark(
     };
     let sizes = |tag: &mut Element<'_, '_>| {
         tag.remove_attribute("srcset");
+        tag.remove_attribute("imagesrcset");
+        Ok(())
+    };
+    // Addresses start somewhere else then, and it is not known what they are.
+    let is_moved = Cell::new(false);
+    let moves = |_: &mut Element<'_, '_>| {
+        is_moved.set(true);
+        Ok(())
+    };
+    let image = |tag: &mut Element<'_, '_>| {
+        let src = tag.get_attribute("src").unwrap_or_default();
+        if !is_moved.get() && !is_kept(&links::decoded(&src)) {
+            tag.remove_attribute("src");
+        }
         Ok(())
     };
     let settings = Settings::new()
@@ -66,7 +83,12 @@ pub fn mark(
             "form[method=post i] button, form[method=post i] input[type=submit i], form[method=post i] input[type=image i]",
             button
         ))
-        .append_element_content_handler(element!("img[srcset], source[srcset]", sizes))
+        .append_element_content_handler(element!(
+            "img[srcset], source[srcset], link[imagesrcset]",
+            sizes
+        ))
+        .append_element_content_handler(element!("base[href]", moves))
+        .append_element_content_handler(element!("img[src]", image))
         // A page may leave `<body>` to the browser; then its end is the one place that surely is inside.
         .append_document_content_handler(end!(|end| {
             if !marked.get() {
@@ -117,7 +139,7 @@ pub(super) fn language_of(tag: &str) -> Option<Language> {
 fn banner(language: Language, saved: UnixMillis) -> String {
     // Colours of its own, so that it can be read on any page; where a policy forbids the style the words still stand.
     const STYLE: &str = "margin:0;padding:.6em 1em;background:#fff3c4;color:#1f1f1f;font:1rem/1.4 sans-serif;text-align:center";
-    let (date, machine) = (date(saved), machine_date(saved));
+    let (date, machine) = (date::with_time(saved, language), date::machine(saved));
     let time = format!("<time datetime=\"{machine}\">{date}</time>");
     let words = match language {
         Language::Kazakh => format!(
@@ -146,36 +168,6 @@ fn not_now(language: Language) -> &'static str {
     }
 }
 
-/// `25.11.2026, 22:40 UTC`: where a newsroom's readers are, nobody tells us.
-fn date(time: UnixMillis) -> String {
-    let (year, month, day, hour, minute) = civil(time);
-    format!("{day:02}.{month:02}.{year}, {hour:02}:{minute:02} UTC")
-}
-
-fn machine_date(time: UnixMillis) -> String {
-    let (year, month, day, hour, minute) = civil(time);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}Z")
-}
-
-/// The Gregorian calendar: years begin in March, so that the odd day is the last.
-fn civil(time: UnixMillis) -> (u64, u64, u64, u64, u64) {
-    let (days, secs) = (time.secs() / 86_400, time.secs() % 86_400);
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    (year, month, day, secs / 3600, secs % 3600 / 60)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,24 +175,17 @@ mod tests {
 
     /// 15 June 2025, 15:06:40.
     const SAVED: UnixMillis = UnixMillis(1_750_000_000_000);
+    const ALL: fn(&str) -> bool = |_| true;
 
     fn marked(page: &str) -> Option<String> {
-        mark(page.as_bytes(), b"text/html; charset=utf-8", SAVED, Kazakh)
-            .map(|body| String::from_utf8(body).unwrap())
-    }
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        let table = [
-            (0, "01.01.1970, 00:00 UTC"),
-            (951_782_400, "29.02.2000, 00:00 UTC"),
-            (1_709_164_800, "29.02.2024, 00:00 UTC"),
-            (1_750_000_000, "15.06.2025, 15:06 UTC"),
-            (1_798_761_599, "31.12.2026, 23:59 UTC"),
-        ];
-        for (secs, expected) in table {
-            assert_eq!(date(UnixMillis::from_secs(secs)), expected);
-        }
+        mark(
+            page.as_bytes(),
+            b"text/html; charset=utf-8",
+            SAVED,
+            Kazakh,
+            &ALL,
+        )
+        .map(|body| String::from_utf8(body).unwrap())
     }
 
     #[test]
@@ -229,7 +214,7 @@ mod tests {
             (
                 "<!doctype html><title>t</title><p>no body tag",
                 "<p>no body tag<div role=\"status\"",
-                "15.06.2025, 15:06 UTC",
+                "2025 ж. 15 маусым, 20:06 (Астана уақыты)",
             ),
         ];
         for (page, start, words) in table {
@@ -281,7 +266,14 @@ mod tests {
     #[test]
     fn an_older_encoding_is_kept() {
         let page = b"<html lang=ru><body>\xcf\xf0\xe8\xe2\xe5\xf2".as_slice();
-        let out = mark(page, b"text/html; charset=windows-1251", SAVED, English).unwrap();
+        let out = mark(
+            page,
+            b"text/html; charset=windows-1251",
+            SAVED,
+            English,
+            &ALL,
+        )
+        .unwrap();
         let (text, _, broken) = encoding_rs::WINDOWS_1251.decode(&out);
         assert!(
             !broken && text.contains("Привет") && text.contains("сохранённая копия"),
@@ -293,16 +285,17 @@ mod tests {
             b"text/html; charset=windows-1251",
             SAVED,
             Russian,
+            &ALL,
         )
         .unwrap();
         let (text, ..) = encoding_rs::WINDOWS_1251.decode(&out);
         assert!(text.contains("&#1201;"), "{text}");
         assert_eq!(
-            mark(page, b"text/html; charset=utf-16", SAVED, English),
+            mark(page, b"text/html; charset=utf-16", SAVED, English, &ALL),
             None
         );
         assert_eq!(
-            mark(page, b"text/html; charset=none-such", SAVED, English),
+            mark(page, b"text/html; charset=none-such", SAVED, English, &ALL),
             None
         );
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 
+use super::note::Note;
 use super::{Job, OLDER, Read, Shared, Site, banner, lock};
 use crate::cache::freshness::{Asked, Times, judge};
 use crate::cache::stored::{Draft, Stored};
@@ -14,7 +15,7 @@ use crate::cache::vary::Selection;
 use crate::clock::UnixMillis;
 use crate::disk::record::{Record, Response};
 use crate::disk::shelf::ReadFault;
-use crate::known::links::Kind;
+use crate::known::links::{Base, Kind, resolve};
 
 impl Shared {
     pub(super) fn copy(&self, read: &Read, jobs: &mpsc::SyncSender<Job>) -> Option<Arc<Stored>> {
@@ -59,8 +60,18 @@ impl Shared {
             .get(header::CONTENT_TYPE)
             .map_or(&b""[..], HeaderValue::as_bytes);
         let kind = Kind::of(content_type);
+        let assets = Note::of(&record.note).map_or_else(Vec::new, |note| note.assets);
+        let base = Base {
+            host: &record.address.host,
+            target: &record.address.target,
+        };
+        let is_kept = |reference: &str| {
+            resolve(base, reference.as_bytes())
+                .is_none_or(|target| assets.iter().any(|(_, asset)| asset.as_ref() == target))
+        };
         if kind == Some(Kind::Html)
-            && let Some(page) = banner::mark(&body, content_type, seen, site.plan.language)
+            && let Some(page) =
+                banner::mark(&body, content_type, seen, site.plan.language, &is_kept)
         {
             body = Bytes::from(page);
         }

@@ -1,13 +1,14 @@
 //! What lies in a file beside the response: what the next version is compared with, and what the page needs.
 
 use super::good::Sketch;
-use super::table::Class;
+use super::table::{Class, Rank};
 
 pub(super) struct Note {
     pub(super) class: Class,
     pub(super) sketch: Sketch,
     pub(super) sum: u64,
-    pub(super) assets: Vec<Box<[u8]>>,
+    /// In the order of their ranks.
+    pub(super) assets: Vec<(Rank, Box<[u8]>)>,
 }
 
 impl Note {
@@ -16,7 +17,13 @@ impl Note {
         out.extend_from_slice(&self.sketch.text_bytes.to_le_bytes());
         out.extend_from_slice(&self.sketch.title.to_le_bytes());
         out.extend_from_slice(&self.sum.to_le_bytes());
-        for target in &self.assets {
+        let mut ranks = 0;
+        for (rank, target) in &self.assets {
+            // No address is empty: an empty one stands where the next rank begins, and files from before ranks are read all the same.
+            while ranks < *rank as usize {
+                out.extend_from_slice(&[0, 0]);
+                ranks += 1;
+            }
             // Links are shorter than 2 KiB.
             let length = u16::try_from(target.len()).unwrap_or(0);
             out.extend_from_slice(&length.to_le_bytes());
@@ -31,9 +38,15 @@ impl Note {
         let (title, rest) = rest.split_first_chunk()?;
         let (sum, mut rest) = rest.split_first_chunk()?;
         let mut assets = Vec::new();
+        let mut ranks = Rank::ALL.into_iter();
+        let mut rank = ranks.next()?;
         while let Some((length, after)) = rest.split_first_chunk() {
             let (target, after) = after.split_at_checked(u16::from_le_bytes(*length).into())?;
-            assets.push(target.into());
+            if target.is_empty() {
+                rank = ranks.next()?;
+            } else {
+                assets.push((rank, target.into()));
+            }
             rest = after;
         }
         Some(Self {
@@ -68,7 +81,11 @@ mod tests {
                 closes: true,
             },
             sum: 11,
-            assets: vec![b"/s.css"[..].into(), b"/j.js?v=1"[..].into()],
+            assets: vec![
+                (Rank::Style, b"/s.css"[..].into()),
+                (Rank::Script, b"/j.js?v=1"[..].into()),
+                (Rank::Size, b"/i-300.jpg"[..].into()),
+            ],
         };
         let written = note.write();
         let read = Note::of(&written).unwrap();

@@ -1,14 +1,15 @@
 //! What to look at again, and when.
 //!
 //! A copy is as good as it is recent for what people come to read during an outage: the front page, the feeds, the ten articles of the day.
-//! Missing assets come first, because without its style sheet a kept page is no page. One request at a time and two seconds apart, in the last
-//! class of admission: a newsroom's server does not notice.
+//! Missing style sheets come first, because without one a kept page is no page, then scripts and fonts; pictures wait until no page is due. One
+//! request at a time, pages two seconds apart and assets as far apart as the server takes to answer, in the last class of admission: a newsroom's
+//! server does not notice.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::KeepSite;
-use super::table::{Class, Entry, State};
+use super::table::{Class, Entry, Rank, State};
 use crate::clock::UnixMillis;
 use crate::disk::record::Address;
 
@@ -23,8 +24,10 @@ pub const MISSING_EVERY: Duration = Duration::from_secs(6 * 3600);
 const ARTICLES: usize = 50;
 /// What is due is worked out no more often: it looks at every page.
 const PLAN_EVERY: Duration = Duration::from_secs(60);
-/// Between two requests.
+/// Between a page and the next request.
 pub const GAP: Duration = Duration::from_secs(2);
+/// Between an asset and the next request, and never less than its answer took: a browser that opens the page asks for six at once.
+pub const ASSET_GAP: Duration = Duration::from_millis(250);
 /// A fetch that nobody ended is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What fits between two plans at this pace, twice.
@@ -32,19 +35,29 @@ const DUE_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Refresh {
+    /// What has changed, before everything else.
+    again: VecDeque<Address>,
     due: VecDeque<Address>,
     planned: Option<UnixMillis>,
     /// Not before.
     next: UnixMillis,
+    /// When an asset was asked for that has not come yet.
+    asset_since: Option<UnixMillis>,
 }
 
 impl Refresh {
     pub(super) fn fetched(&mut self, now: UnixMillis) {
-        self.next = now.plus(GAP);
+        let rest = match self.asset_since.take() {
+            Some(since) => now.since(since).clamp(ASSET_GAP, GAP),
+            None => GAP,
+        };
+        self.next = now.plus(rest);
     }
 
     pub(super) fn forget(&mut self, is_gone: &dyn Fn(&[u8]) -> bool) {
-        self.due.retain(|address| !is_gone(&address.target));
+        let stays = |address: &Address| !is_gone(&address.target);
+        self.again.retain(stays);
+        self.due.retain(stays);
     }
 }
 
@@ -54,51 +67,67 @@ impl State {
             return None;
         }
         let planned = self.refresh.planned;
-        // A page has come that is no page without what it names.
-        let lacks_assets = self.refresh.due.is_empty()
-            && self.wanted.values().any(|wanted| wanted.asked.is_none());
         let is_old =
             planned.is_none_or(|planned| now.since(planned) >= PLAN_EVERY || now < planned);
-        if is_old || lacks_assets {
+        if is_old {
             self.plan(site, now);
         }
-        let address = self.refresh.due.pop_front()?;
-        self.refresh.next = now.plus(PATIENCE);
-        Some(address)
+        let mut address = self.refresh.again.pop_front();
+        self.refresh.asset_since = None;
+        if address.is_none() {
+            address = self.missing(Rank::Script, now);
+        }
+        if address.is_none() {
+            address = self.refresh.due.pop_front();
+        }
+        if address.is_none() {
+            address = self.missing(Rank::Size, now);
+        }
+        if address.is_some() {
+            self.refresh.next = now.plus(PATIENCE);
+        }
+        address
+    }
+
+    /// The first of what is missing, up to a rank: what was never asked for before what did not come.
+    fn missing(&mut self, rank_max: Rank, now: UnixMillis) -> Option<Address> {
+        let wanted = self
+            .wanted
+            .values_mut()
+            .filter(|wanted| wanted.rank <= rank_max)
+            .filter(|wanted| {
+                let rest = MISSING_FIRST
+                    .saturating_mul(1 << wanted.tries.saturating_sub(1).min(16))
+                    .min(MISSING_EVERY);
+                wanted.asked.is_none_or(|asked| now.since(asked) >= rest)
+            })
+            .min_by_key(|wanted| (wanted.rank, wanted.tries, wanted.turn))?;
+        wanted.asked = Some(now);
+        wanted.tries = wanted.tries.saturating_add(1);
+        self.refresh.asset_since = Some(now);
+        Some(wanted.address.clone())
     }
 
     pub(super) fn look_again(&mut self, matches: &dyn Fn(&[u8]) -> bool) {
         for entry in self.entries.values() {
-            if self.refresh.due.len() >= DUE_MAX {
+            if self.refresh.again.len() >= DUE_MAX {
                 break;
             }
             let address = &entry.address;
             let is_due = entry.class != Class::Asset
                 && address.mark.is_empty()
                 && matches(&address.target)
-                && !self.refresh.due.contains(address);
+                && !self.refresh.again.contains(address);
             if is_due {
-                self.refresh.due.push_front(address.clone());
+                self.refresh.again.push_back(address.clone());
             }
         }
     }
 
     fn plan(&mut self, site: &KeepSite, now: UnixMillis) {
         self.refresh.planned = Some(now);
-        // What was told to be looked at again waits since before.
+        // What did not get its turn waits since before.
         let mut due = std::mem::take(&mut self.refresh.due);
-        due.truncate(DUE_MAX / 2);
-        for wanted in self.wanted.values_mut() {
-            let rest = MISSING_FIRST
-                .saturating_mul(1 << wanted.tries.saturating_sub(1).min(16))
-                .min(MISSING_EVERY);
-            let rested = wanted.asked.is_none_or(|asked| now.since(asked) >= rest);
-            if rested && due.len() < DUE_MAX / 2 {
-                wanted.asked = Some(now);
-                wanted.tries = wanted.tries.saturating_add(1);
-                due.push_back(wanted.address.clone());
-            }
-        }
         let front = site.front.as_ref().map(|(scheme, host)| Address {
             site: site.name.clone(),
             scheme: *scheme,

@@ -5,10 +5,14 @@ use std::collections::HashMap;
 use super::good::{Looks, Sketch};
 use super::note::Note;
 use super::refresh::Refresh;
-use super::{OLDER, WANTED_MAX};
+use super::{ENTRIES_MAX, OLDER, WANTED_MAX};
 use crate::clock::UnixMillis;
 use crate::disk::record::{Address, Identity, Record};
 use crate::disk::shelf::{Seen, Shelf};
+
+/// One in so many: up to this part of the room pages have, later pictures and other sizes of pictures are asked for. A page has a handful of
+/// them, and pages come first.
+const PICTURES_SHARE: usize = 2;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -16,13 +20,40 @@ pub(super) struct State {
     pub(super) bytes: u64,
     /// Assets that pages need and we do not have.
     pub(super) wanted: HashMap<u64, Wanted, foldhash::fast::RandomState>,
+    pub(super) turns: u64,
     pub(super) looks: Looks,
     pub(super) refresh: Refresh,
+}
+
+/// What of a page is fetched first. Without its style sheet it is no page; without a script it may be one; pictures come last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    Style,
+    /// And fonts.
+    Script,
+    Image,
+    /// A picture further down.
+    Later,
+    /// The same picture for another screen.
+    Size,
+}
+
+impl Rank {
+    pub(super) const ALL: [Self; 5] = [
+        Self::Style,
+        Self::Script,
+        Self::Image,
+        Self::Later,
+        Self::Size,
+    ];
 }
 
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) address: Address,
+    pub(super) rank: Rank,
+    /// Pages name what they need in the order in which it matters.
+    pub(super) turn: u64,
     pub(super) asked: Option<UnixMillis>,
     /// Times it was asked for and did not come.
     pub(super) tries: u32,
@@ -72,15 +103,37 @@ impl State {
         }
     }
 
-    /// It is needed, and not here.
-    pub(super) fn want(&mut self, name: u64, address: Address) {
-        if self.wanted.len() < WANTED_MAX {
-            self.wanted.entry(name).or_insert(Wanted {
-                address,
-                asked: None,
-                tries: 0,
-            });
+    /// It is needed, and not here. `bytes_max`: of the site.
+    pub(super) fn want(&mut self, name: u64, rank: Rank, address: Address, bytes_max: u64) {
+        let has_room = self.entries.len() < ENTRIES_MAX / PICTURES_SHARE
+            && self.bytes < bytes_max / PICTURES_SHARE as u64;
+        if rank >= Rank::Later && !has_room {
+            return;
         }
+        if let Some(wanted) = self.wanted.get_mut(&name) {
+            wanted.rank = wanted.rank.min(rank);
+            return;
+        }
+        if self.wanted.len() >= WANTED_MAX {
+            let last = self
+                .wanted
+                .iter()
+                .max_by_key(|(_, wanted)| (wanted.rank, wanted.turn))
+                .map(|(name, wanted)| (*name, wanted.rank));
+            match last {
+                Some((last, its)) if its > rank => self.wanted.remove(&last),
+                _ => return,
+            };
+        }
+        self.turns += 1;
+        let wanted = Wanted {
+            address,
+            rank,
+            turn: self.turns,
+            asked: None,
+            tries: 0,
+        };
+        self.wanted.insert(name, wanted);
     }
 
     /// Looks at every entry, for an asset that has just come or is missing.
@@ -122,7 +175,7 @@ impl State {
         seen: Seen,
         note: Note,
         record: Record,
-    ) -> Vec<(u64, Address)> {
+    ) -> Vec<(u64, Rank, Address)> {
         let entry = self.entries.entry(name).or_insert_with(|| Entry {
             address: record.address.clone(),
             class: note.class,
@@ -142,12 +195,12 @@ impl State {
             is_better: false,
         });
         self.bytes += seen.bytes;
-        let assets: Vec<(u64, Address)> = note
+        let assets: Vec<(u64, Rank, Address)> = note
             .assets
             .into_iter()
-            .map(|target| {
+            .map(|(rank, target)| {
                 let asset = beside(&record.address, target);
-                (name_of(shelf, &asset.as_identity()), asset)
+                (name_of(shelf, &asset.as_identity()), rank, asset)
             })
             .collect();
         if file != name {
@@ -156,7 +209,7 @@ impl State {
             all.extend(
                 assets
                     .iter()
-                    .map(|(name, _)| *name)
+                    .map(|(name, ..)| *name)
                     .filter(|name| !entry.assets.contains(name)),
             );
             entry.assets = all.into_boxed_slice();
@@ -167,7 +220,7 @@ impl State {
         entry.sum = note.sum;
         entry.seen = seen.modified;
         entry.since = record.response.received;
-        entry.assets = assets.iter().map(|(name, _)| *name).collect();
+        entry.assets = assets.iter().map(|(name, ..)| *name).collect();
         entry.own_assets = assets.len();
         assets
     }

@@ -8,10 +8,10 @@ use http::header::{self, HeaderValue};
 use super::good::{self, MEANT_AFTER, NotGood, Sketch, TOGETHER};
 use super::note::Note;
 use super::reading::Reading;
-use super::table::{Class, Entry, beside, name_of};
+use super::table::{Class, Entry, Rank, beside, name_of};
 use super::{
     ASSETS_MAX, ENTRIES_MAX, GONE_AFTER, GONE_TOGETHER, IMAGES_MAX, Job, NOTE_EVERY, OLDER, Offer,
-    ROOM_SHARE, SWEEP_EVERY, Shared, Site, count, kind_of, lock, read_page,
+    READ_AS, ROOM_SHARE, SWEEP_EVERY, Shared, Site, count, kind_of, lock, read_page,
 };
 use crate::clock::UnixMillis;
 use crate::disk::REST;
@@ -33,7 +33,7 @@ struct NewVersion {
     class: Class,
     sketch: Sketch,
     sum: u64,
-    assets: Vec<Address>,
+    assets: Vec<(Rank, Address)>,
     response: Response,
 }
 
@@ -127,7 +127,7 @@ impl Shared {
             .headers
             .get(header::CONTENT_TYPE)
             .map_or(&b""[..], HeaderValue::as_bytes);
-        let sum = seal.sum(&[kind, &[0], &response.body]);
+        let sum = seal.sum(&[kind, &[READ_AS], &response.body]);
         let before = match self.look_up(site, name, class, sum, &address, now) {
             LookedUp::Unwanted | LookedUp::Same => return None,
             LookedUp::New => None,
@@ -328,7 +328,7 @@ impl Shared {
         let assets: Vec<u64> = note
             .assets
             .into_iter()
-            .map(|target| name_of(&self.shelf, &beside(&older.address, target).as_identity()))
+            .map(|(_, target)| name_of(&self.shelf, &beside(&older.address, target).as_identity()))
             .collect();
         let unused = {
             let mut state = lock(&site.state);
@@ -364,7 +364,7 @@ impl Shared {
         let names: Vec<u64> = page
             .assets
             .iter()
-            .map(|asset| name_of(&self.shelf, &asset.as_identity()))
+            .map(|(_, asset)| name_of(&self.shelf, &asset.as_identity()))
             .collect();
         let note = Note {
             class: page.class,
@@ -373,7 +373,7 @@ impl Shared {
             assets: page
                 .assets
                 .iter()
-                .map(|asset| asset.target.clone())
+                .map(|(rank, asset)| (*rank, asset.target.clone()))
                 .collect(),
         };
         let Some(head) = record::encode(
@@ -422,9 +422,9 @@ impl Shared {
         let mut state = lock(&site.state);
         state.wanted.remove(&page.name);
         let before = state.entries.remove(&page.name);
-        for (name, address) in assets.iter().zip(&page.assets) {
+        for (name, (rank, address)) in assets.iter().zip(&page.assets) {
             if !state.entries.contains_key(name) {
-                state.want(*name, address.clone());
+                state.want(*name, *rank, address.clone(), site.plan.bytes_max);
             }
         }
         let own_assets = assets.len();
@@ -665,40 +665,55 @@ impl Shared {
             }
             let mut state = lock(&site.state);
             state.count_users();
-            for (name, address) in needed {
+            for (name, rank, address) in needed {
                 if !state.entries.contains_key(&name) {
-                    state.want(name, address);
+                    state.want(name, rank, address, site.plan.bytes_max);
                 }
             }
         }
     }
 }
 
-/// Same-site styles, scripts, fonts, and the first images of a page; fonts and imports of a style.
-fn assets_of(class: Class, response: &Response, page: &Address) -> Vec<Address> {
+/// What of the same site a browser loads with a page or a style, in the order of their ranks, as much as there is room for.
+fn assets_of(class: Class, response: &Response, page: &Address) -> Vec<(Rank, Address)> {
     let kind = match (class, kind_of(&response.headers)) {
         (Class::Page, Some(Kind::Html)) => Kind::Html,
         (Class::Asset, Some(Kind::Css)) => Kind::Css,
         _ => return Vec::new(),
     };
-    let mut found: Vec<Address> = Vec::new();
-    let mut images = 0;
+    let mut found: [Vec<Box<[u8]>>; Rank::ALL.len()] = Default::default();
     let base = links::Base {
         host: &page.host,
         target: &page.target,
     };
+    let holds = |ranks: &[Vec<Box<[u8]>>], target: &[u8]| {
+        ranks.iter().flatten().any(|other| other.as_ref() == target)
+    };
     links::extract(kind, base, &response.body, &mut |role, target| {
-        let is_image = role == Role::Image;
-        let is_asset = matches!(role, Role::Style | Role::Script | Role::Font)
-            || is_image && images < IMAGES_MAX;
-        if is_asset
-            && found.len() < ASSETS_MAX
+        let rank = match role {
+            Role::Style => Rank::Style,
+            Role::Script | Role::Font => Rank::Script,
+            Role::Image if found[Rank::Image as usize].len() >= IMAGES_MAX => Rank::Later,
+            Role::Image | Role::Other => Rank::Image,
+            Role::Candidate => Rank::Size,
+            Role::Page | Role::Feed | Role::Media => return,
+        };
+        let rank = rank as usize;
+        if found[rank].len() < ASSETS_MAX
             && target != page.target.as_ref()
-            && !found.iter().any(|other| other.target.as_ref() == target)
+            && !holds(&found[..=rank], target)
         {
-            images += usize::from(is_image);
-            found.push(beside(page, target.into()));
+            found[rank].push(target.into());
         }
     });
-    found
+    let mut assets: Vec<(Rank, Address)> = Vec::new();
+    for (rank, targets) in Rank::ALL.into_iter().zip(found) {
+        for target in targets {
+            let is_new = !assets.iter().any(|(_, other)| other.target == target);
+            if is_new && assets.len() < ASSETS_MAX {
+                assets.push((rank, beside(page, target)));
+            }
+        }
+    }
+    assets
 }

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 
 use lol_html::html_content::Element;
-use lol_html::{HtmlRewriter, MemorySettings, Settings, element};
+use lol_html::{HtmlRewriter, MemorySettings, Settings, element, text};
 use quick_xml::escape::unescape;
 use quick_xml::events::{BytesStart, Event};
 
@@ -17,6 +17,8 @@ pub const LINKS_MAX: usize = 50_000;
 pub const TARGET_BYTES_MAX: usize = 2_048;
 /// One start tag with all its attributes; an image written into its own address may have 100 KB.
 const TAG_BYTES_MAX: usize = 512 * 1024;
+/// Of one `<style>`: what is longer stands in a file of its own.
+const STYLE_BYTES_MAX: usize = 512 * 1024;
 /// Elements inside each other in a feed.
 const DEPTH_MAX: usize = 64;
 
@@ -56,6 +58,10 @@ pub enum Role {
     Image,
     /// One of several sizes of an image.
     Candidate,
+    /// Sound and moving pictures.
+    Media,
+    /// What else a browser loads with the page: a manifest.
+    Other,
 }
 
 /// Where links start from.
@@ -80,7 +86,7 @@ pub fn extract(kind: Kind, base: Base<'_>, body: &[u8], each: &mut dyn FnMut(Rol
     match kind {
         Kind::Html => html(base, body, &mut each),
         Kind::Xml => xml(base, body, &mut each),
-        Kind::Css => css(base, body, &mut each),
+        Kind::Css => css(body, &mut |role, reference| each(role, base, reference)),
     }
 }
 
@@ -89,75 +95,125 @@ type Each<'a> = &'a mut dyn FnMut(Role, Base<'_>, &[u8]);
 fn html(base: Base<'_>, body: &[u8], each: Each<'_>) {
     // `<base href>`: of the page's own host, or there are no relative links of ours.
     let moved: RefCell<Option<Vec<u8>>> = RefCell::new(None);
-    let link = |tag: &mut Element<'_, '_>| {
-        let name = tag.tag_name();
-        let attribute = |name: &str| tag.get_attribute(name).map(|value| decoded(&value));
-        if name == "base" {
-            if let Some(href) = attribute("href")
-                && moved.borrow().is_none()
-            {
-                *moved.borrow_mut() = Some(resolve(base, href.as_bytes()).unwrap_or_default());
-            }
-            return Ok(());
-        }
+    let each = RefCell::new(each);
+    let found = |role: Role, reference: &str| {
         let moved = moved.borrow();
         let base = Base {
             target: moved.as_deref().unwrap_or(base.target),
             ..base
         };
-        match name.as_str() {
-            "a" | "area" => {
-                if let Some(href) = attribute("href") {
-                    each(Role::Page, base, href.as_bytes());
+        each.borrow_mut()(role, base, reference.as_bytes());
+    };
+    let styled = |text: &str| {
+        css(text.as_bytes(), &mut |role, reference| {
+            found(role, &String::from_utf8_lossy(reference));
+        })
+    };
+    let link = |tag: &mut Element<'_, '_>| {
+        let attribute = |name: &str| tag.get_attribute(name).map(|value| decoded(&value));
+        let of_attribute = |role: Role, name: &str| {
+            if let Some(reference) = attribute(name) {
+                found(role, &reference);
+            }
+        };
+        let of_sizes = |name: &str| {
+            candidates(&attribute(name).unwrap_or_default(), &mut |address| {
+                found(Role::Candidate, address);
+            });
+        };
+        match tag.tag_name().as_str() {
+            "base" => {
+                if let Some(href) = attribute("href")
+                    && moved.borrow().is_none()
+                {
+                    *moved.borrow_mut() = Some(resolve(base, href.as_bytes()).unwrap_or_default());
                 }
             }
+            "a" | "area" => of_attribute(Role::Page, "href"),
             "form" => {
                 let reads = attribute("method").is_none_or(|it| it.eq_ignore_ascii_case("get"));
-                if let Some(action) = attribute("action")
-                    && reads
-                {
-                    each(Role::Page, base, action.as_bytes());
+                if reads {
+                    of_attribute(Role::Page, "action");
                 }
             }
             "link" => {
-                if let Some(href) = attribute("href")
-                    && let Some(role) = role_of_link(
-                        &attribute("rel").unwrap_or_default(),
-                        &attribute("type").unwrap_or_default(),
-                        &attribute("as").unwrap_or_default(),
-                    )
-                {
-                    each(role, base, href.as_bytes());
+                let role = role_of_link(
+                    &attribute("rel").unwrap_or_default(),
+                    &attribute("type").unwrap_or_default(),
+                    &attribute("as").unwrap_or_default(),
+                );
+                if let Some(role) = role {
+                    of_attribute(role, "href");
+                    of_sizes("imagesrcset");
                 }
             }
-            "script" => {
-                if let Some(src) = attribute("src") {
-                    each(Role::Script, base, src.as_bytes());
-                }
+            "script" => of_attribute(Role::Script, "src"),
+            "video" => {
+                of_attribute(Role::Image, "poster");
+                of_attribute(Role::Media, "src");
+            }
+            "audio" => of_attribute(Role::Media, "src"),
+            "source" => {
+                of_attribute(Role::Media, "src");
+                of_sizes("srcset");
+            }
+            // Of SVG inside the page.
+            "image" | "use" => {
+                of_attribute(Role::Image, "href");
+                of_attribute(Role::Image, "xlink:href");
             }
             _ => {
-                if let Some(src) = attribute("src") {
-                    each(Role::Image, base, src.as_bytes());
-                }
-                for candidate in attribute("srcset").unwrap_or_default().split(',') {
-                    if let Some(address) = candidate.split_ascii_whitespace().next() {
-                        each(Role::Candidate, base, address.as_bytes());
-                    }
-                }
+                of_attribute(Role::Image, "src");
+                of_sizes("srcset");
             }
         }
         Ok(())
     };
+    let style = RefCell::new(String::new());
     let settings = Settings::new()
         .append_element_content_handler(element!(
-            "a, area, form, link, script, img, source, base",
+            "a, area, form, link, script, img, image, use, video, audio, source, base",
             link
         ))
+        .append_element_content_handler(element!("[style]", |tag| {
+            styled(&decoded(&tag.get_attribute("style").unwrap_or_default()));
+            Ok(())
+        }))
+        .append_element_content_handler(text!("style", |chunk| {
+            let mut style = style.borrow_mut();
+            if style.len() + chunk.as_str().len() <= STYLE_BYTES_MAX {
+                style.push_str(chunk.as_str());
+            }
+            if chunk.last_in_text_node() {
+                styled(&std::mem::take(&mut *style));
+            }
+            Ok(())
+        }))
         .with_memory_settings(memory());
     let mut rewriter = HtmlRewriter::new(settings, |_: &[u8]| {});
     // Unreadable from here on: what was found counts.
     if rewriter.write(body).is_ok() {
         _ = rewriter.end();
+    }
+}
+
+/// The addresses of a `srcset`. They may have commas inside, so one ends at a blank, and a comma ends what follows it.
+fn candidates(sizes: &str, each: &mut dyn FnMut(&str)) {
+    let mut rest = sizes;
+    loop {
+        rest =
+            rest.trim_start_matches(|letter: char| letter.is_ascii_whitespace() || letter == ',');
+        if rest.is_empty() {
+            return;
+        }
+        let end = rest.find(|letter: char| letter.is_ascii_whitespace());
+        let (address, after) = rest.split_at(end.unwrap_or(rest.len()));
+        each(address.trim_end_matches(','));
+        rest = if address.ends_with(',') {
+            after
+        } else {
+            after.find(',').map_or("", |at| &after[at..])
+        };
     }
 }
 
@@ -179,12 +235,18 @@ fn role_of_link(rel: &str, kind: &str, loads: &str) -> Option<Role> {
         Some(Role::Style)
     } else if is("alternate") && is_feed {
         Some(Role::Feed)
-    } else if is("icon") || is("apple-touch-icon") {
+    } else if is("icon")
+        || is("apple-touch-icon")
+        || is("mask-icon")
+        || loads_first && loads == "image"
+    {
         Some(Role::Image)
     } else if loads_first && loads == "font" {
         Some(Role::Font)
     } else if loads_first && loads == "script" || is("modulepreload") {
         Some(Role::Script)
+    } else if is("manifest") || loads_first && loads == "fetch" {
+        Some(Role::Other)
     } else {
         const PAGES: [&str; 6] = [
             "canonical",
@@ -290,7 +352,7 @@ fn attributes(tag: &BytesStart<'_>, base: Base<'_>, each: Each<'_>) {
 }
 
 /// `url(…)` and `@import "…"`.
-fn css(base: Base<'_>, body: &[u8], each: Each<'_>) {
+fn css(body: &[u8], each: &mut dyn FnMut(Role, &[u8])) {
     const FONTS: [&[u8]; 5] = [b".woff2", b".woff", b".ttf", b".otf", b".eot"];
     let mut found = |reference: &[u8], imported: bool| {
         let reference = reference.trim_ascii();
@@ -309,13 +371,14 @@ fn css(base: Base<'_>, body: &[u8], each: Each<'_>) {
         } else {
             Role::Image
         };
-        each(role, base, reference);
+        each(role, reference);
     };
     for at in memchr::memmem::find_iter(body, b"url(") {
         let rest = &body[at + 4..];
         let rest = &rest[..rest.len().min(TARGET_BYTES_MAX)];
         if let Some(end) = memchr::memchr(b')', rest) {
-            found(&rest[..end], false);
+            let imported = body[..at].trim_ascii_end().ends_with(b"@import");
+            found(&rest[..end], imported);
         }
     }
     for at in memchr::memmem::find_iter(body, b"@import") {
@@ -564,6 +627,77 @@ mod tests {
             &[(Page, "/c")],
         );
         check(Kind::Html, "<a href=\"/cut", &[]);
+    }
+
+    #[test]
+    fn what_a_browser_loads_with_a_page_is_named() {
+        use Role::{Candidate, Font, Image, Media, Other, Page, Script, Style};
+        let table: &[(&str, &[(Role, &str)])] = &[
+            (
+                "<style>@import '/a.css'; b{background:url(/b.png)} @font-face{src:url(\"/f.woff2\")}</style>",
+                &[(Image, "/b.png"), (Font, "/f.woff2"), (Style, "/a.css")],
+            ),
+            ("<style>@import url(/a.css);</style>", &[(Style, "/a.css")]),
+            (
+                "<div style=\"background:url(&quot;/hero.jpg&quot;)\"><a href=/x style='background: url( /y.png )'>",
+                &[(Image, "/hero.jpg"), (Page, "/x"), (Image, "/y.png")],
+            ),
+            (
+                "<base href=/en/><style>b{background:url(b.png)}</style>",
+                &[(Image, "/en/b.png")],
+            ),
+            ("<link rel=manifest href=/m.json>", &[(Other, "/m.json")]),
+            (
+                "<link rel='shortcut icon' href=/i.ico><link rel=apple-touch-icon href=/t.png>",
+                &[(Image, "/i.ico"), (Image, "/t.png")],
+            ),
+            (
+                "<link rel=preload as=style href=/s.css><link rel=preload as=script href=/p.js><link rel=modulepreload href=/m.js>",
+                &[(Style, "/s.css"), (Script, "/p.js"), (Script, "/m.js")],
+            ),
+            (
+                "<link rel=preload as=image href=/l.jpg imagesrcset='/l-300.jpg 300w, /l-600.jpg 600w'>",
+                &[
+                    (Image, "/l.jpg"),
+                    (Candidate, "/l-300.jpg"),
+                    (Candidate, "/l-600.jpg"),
+                ],
+            ),
+            (
+                "<picture><source srcset='/a.webp 1x,/b.webp 2x' media='(min-width: 1px)'><img src=/a.jpg></picture>",
+                &[
+                    (Candidate, "/a.webp"),
+                    (Candidate, "/b.webp"),
+                    (Image, "/a.jpg"),
+                ],
+            ),
+            (
+                "<img srcset='data:image/gif;base64,AAAA 1w, /w_1,h_2/c.jpg 2w, /d.jpg, /e.jpg 2x'>",
+                &[
+                    (Candidate, "/w_1,h_2/c.jpg"),
+                    (Candidate, "/d.jpg"),
+                    (Candidate, "/e.jpg"),
+                ],
+            ),
+            ("<img srcset=' , , '>", &[]),
+            (
+                "<video poster=/p.jpg src=/v.mp4><source src=/w.mp4></video><audio src=/s.mp3></audio>",
+                &[
+                    (Image, "/p.jpg"),
+                    (Media, "/v.mp4"),
+                    (Media, "/w.mp4"),
+                    (Media, "/s.mp3"),
+                ],
+            ),
+            (
+                "<svg><image href=/i.png /><use xlink:href='/sprite.svg#menu'/><use href='#own'/></svg>",
+                &[(Image, "/i.png"), (Image, "/sprite.svg")],
+            ),
+            ("<style>b{background:url(/cut", &[]),
+        ];
+        for (body, expected) in table {
+            check(Kind::Html, body, expected);
+        }
     }
 
     #[test]

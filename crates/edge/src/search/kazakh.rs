@@ -6,6 +6,10 @@
 //! the past participle. Each has up to six spellings, by two rules of the language: the vowels of an ending agree with the last vowel of
 //! the word, and its first consonant with the word's last letter. Both are checked, so little comes off that is not an ending.
 //!
+//! Many readers type on a Russian keyboard: `кызылорда`, `казак`. So a word is written with Russian letters first, and its endings come off
+//! from what they are then, in pages and queries alike: however it is typed, it has one stem. Two Kazakh words that only such a letter tells
+//! apart (тұр, түр) are one word to the search; a table of all words would know better, and there is none.
+//!
 //! Endings come off until none is left. Some roots lose a piece that only looks like one (Қызылорда: "-да"), but every form of the word
 //! loses it, and that is all a search needs: the stem is a key, not a word.
 //!
@@ -30,33 +34,33 @@ const T: Behind = 32;
 /// ы, і: the third person's possessive, behind which the cases have an н of their own.
 const I: Behind = 64;
 
-/// The back spelling; [`front`] makes the other. Longest first: the table is searched in order.
+/// The back spelling, in Russian letters; [`front`] makes the other. Longest first: the table is searched in order.
 const ENDINGS: &[(&str, Behind)] = &[
-    ("ндағы", I),
+    ("ндагы", I),
     ("ымыз", R | L | Z | N | T),
-    ("ыңыз", R | L | Z | N | T),
-    ("дағы", V | R | L | Z | N),
-    ("тағы", T),
+    ("ыныз", R | L | Z | N | T),
+    ("дагы", V | R | L | Z | N),
+    ("тагы", T),
     ("лар", V | R),
     ("дар", L | Z | N),
     ("тар", T),
     ("мыз", V),
-    ("ңыз", V),
-    ("ның", V | N),
-    ("дың", R | L | Z),
-    ("тың", T),
+    ("ныз", V),
+    ("нын", V | N),
+    ("дын", R | L | Z),
+    ("тын", T),
     ("нда", I),
     ("дан", V | R | L | Z),
     ("нан", N | I),
     ("тан", T),
-    ("ған", V | R | L | Z | N),
-    ("қан", T),
+    ("ган", V | R | L | Z | N),
+    ("кан", T),
     ("сы", V),
     ("ны", V),
     ("ды", R | L | Z | N),
     ("ты", T),
-    ("ға", V | R | L | Z | N),
-    ("қа", T),
+    ("га", V | R | L | Z | N),
+    ("ка", T),
     ("на", I),
     ("да", V | R | L | Z | N),
     ("та", T),
@@ -72,6 +76,7 @@ const STEM_CHARS_MIN: usize = 2;
 
 /// `word`: lower case. Leaves in it what every form of the word has in common.
 pub(super) fn stem(word: &mut String) {
+    *word = word.chars().map(typed).collect();
     while let Some(len) = without_ending(word) {
         word.truncate(len);
     }
@@ -83,7 +88,6 @@ pub(super) fn stem(word: &mut String) {
     // кітап, кітабы; мемлекеттік, мемлекеттігі.
     if let Some(hard) = match word.chars().next_back() {
         Some('б') => Some('п'),
-        Some('ғ') => Some('қ'),
         Some('г') => Some('к'),
         _ => None,
     } {
@@ -92,16 +96,30 @@ pub(super) fn stem(word: &mut String) {
     }
 }
 
+/// What is typed for a letter by who has only the Russian ones.
+fn typed(letter: char) -> char {
+    match letter {
+        'ә' => 'а',
+        'ғ' => 'г',
+        'қ' => 'к',
+        'ң' => 'н',
+        'ө' => 'о',
+        'ұ' | 'ү' => 'у',
+        'һ' => 'х',
+        'і' => 'и',
+        same => same,
+    }
+}
+
 /// халық, халқы; орын, орны; ауыз, аузы: the vowel is there or not, so it goes from both.
 fn without_the_last_vowel(word: &mut String) {
     let mut back = word.chars().rev();
-    let (Some(last), Some('ы' | 'і'), Some(before), Some(_)) =
+    let (Some(last), Some('ы' | 'и'), Some(before), Some(_)) =
         (back.next(), back.next(), back.next(), back.next())
     else {
         return;
     };
-    if matches!(last, 'қ' | 'к' | 'ғ' | 'г' | 'н' | 'з' | 'р' | 'л') && class(before) & V == 0
-    {
+    if matches!(last, 'к' | 'г' | 'н' | 'з' | 'р' | 'л') && class(before) & V == 0 {
         word.pop();
         word.pop();
         word.push(last);
@@ -137,9 +155,7 @@ fn without_ending(word: &str) -> Option<usize> {
 fn front(back: char) -> char {
     match back {
         'а' => 'е',
-        'ы' => 'і',
-        'ғ' => 'г',
-        'қ' => 'к',
+        'ы' => 'и',
         same => same,
     }
 }
@@ -158,7 +174,7 @@ fn strip_front<'a>(word: &'a str, ending: &str) -> Option<&'a str> {
 enum Vowels {
     Back,
     Front,
-    /// и and у go with both, я and ю are of borrowed words.
+    /// и and у go with both, я and ю are of borrowed words, and who typed а, о, у may have meant ә, ө, ү.
     Either,
     None,
 }
@@ -167,9 +183,9 @@ fn last_vowels(stem: &str) -> Vowels {
     stem.chars()
         .rev()
         .find_map(|letter| match letter {
-            'а' | 'о' | 'ұ' | 'ы' => Some(Vowels::Back),
-            'ә' | 'е' | 'ө' | 'ү' | 'і' | 'э' => Some(Vowels::Front),
-            'и' | 'у' | 'я' | 'ю' => Some(Vowels::Either),
+            'ы' => Some(Vowels::Back),
+            'е' | 'э' => Some(Vowels::Front),
+            'а' | 'о' | 'у' | 'и' | 'я' | 'ю' => Some(Vowels::Either),
             _ => None,
         })
         .unwrap_or(Vowels::None)
@@ -184,15 +200,17 @@ fn last_class(stem: &str) -> Behind {
 
 fn class(letter: char) -> Behind {
     match letter {
-        'ы' | 'і' => V | I,
-        'а' | 'ә' | 'е' | 'о' | 'ө' | 'ұ' | 'ү' | 'э' | 'я' | 'ю' => V,
-        // такси, такситің is not written: таксидің.
-        'р' | 'й' | 'у' | 'и' => R,
+        'ы' => V | I,
+        // As і a vowel; такси, такситің is not written: таксидің.
+        'и' => V | I | R,
+        'а' | 'е' | 'о' | 'э' | 'я' | 'ю' => V,
+        'р' | 'й' | 'у' => R,
         'л' => L,
         'ж' | 'з' => Z,
-        'м' | 'н' | 'ң' => N,
-        'б' | 'в' | 'г' | 'ғ' | 'д' | 'к' | 'қ' | 'п' | 'с' | 'т' | 'ф' | 'х' | 'һ' | 'ц' | 'ч'
-        | 'ш' | 'щ' => T,
+        'м' | 'н' => N,
+        'б' | 'в' | 'г' | 'д' | 'к' | 'п' | 'с' | 'т' | 'ф' | 'х' | 'ц' | 'ч' | 'ш' | 'щ' => {
+            T
+        }
         _ => 0,
     }
 }
@@ -231,12 +249,16 @@ mod tests {
             "үй үйлер үйдің үйге үйді үйде үйден үймен үйі үйінде",
             "айт айтқан айтты",
             "бер берген берді",
+            "кінә кінәсі кінәнің кінәні кінәге",
+            "сөз сөздер сөздің сөзге сөзді сөзі сөзінде",
         ];
         for paradigm in paradigms {
             let mut forms = paradigm.split_whitespace();
             let root = stemmed(forms.next().unwrap());
             for form in forms {
                 assert_eq!(stemmed(form), root, "{form} is not a form of its word");
+                let typed: String = form.chars().map(typed).collect();
+                assert_eq!(stemmed(&typed), root, "{form} typed as {typed}");
             }
         }
     }
@@ -262,7 +284,7 @@ mod tests {
     fn what_only_looks_like_an_ending_stays() {
         // Wrong vowels, wrong letter before it, or nothing left of the word.
         let table = [
-            ("кітапте", "кітапте"),
+            ("ауылге", "ауылге"),
             ("орта", "орта"),
             ("астана", "астана"),
             ("павлодар", "павлодар"),

@@ -14,10 +14,10 @@ use std::convert::Infallible;
 use html5gum::emitters::callback::{CallbackEmitter, CallbackEvent};
 use html5gum::{Span, Tokenizer};
 use jiff::civil;
-use jiff::tz::Offset;
 
 use super::text;
 use crate::clock::UnixMillis;
+use crate::date::LOCAL_TIME;
 use crate::plan::Language;
 
 /// Twenty times the HTML of a usual article with its theme; the end of a longer page is not what it is found by.
@@ -37,8 +37,6 @@ const VALUE_BYTES_MAX: usize = 1024;
 const ARTICLE_BYTES_MIN: usize = 200;
 /// An empty date, or one beyond what a newsroom's clock may be ahead, is no date: 1995, before there were news sites here.
 const PUBLISHED_SECS_MIN: i64 = 788_918_400;
-/// Dates without a zone are the newsroom's; Kazakhstan has one zone since March 2024.
-pub(super) const LOCAL_TIME: Offset = Offset::constant(5);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageText {
@@ -554,6 +552,7 @@ fn date(text: &str) -> Option<UnixMillis> {
         moment.as_second()
     } else {
         let local: civil::DateTime = text.parse().ok()?;
+        // Without a zone it is the newsroom's.
         LOCAL_TIME.to_timestamp(local).ok()?.as_second()
     };
     (secs >= PUBLISHED_SECS_MIN).then(|| UnixMillis::from_secs(secs.unsigned_abs()))

@@ -18,10 +18,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::form::{LIVE_PARAMETER, PAGE_PARAMETER, Question};
 use super::index::{Found, HITS_MAX, Hits, Query};
-use super::page::LOCAL_TIME;
 use super::text::Passage;
 use crate::cache::status::CacheStatus;
 use crate::clock::UnixMillis;
+use crate::date;
 use crate::pages::{self, Asker, Prebuilt};
 use crate::plan::Language::{self, English, Kazakh, Russian};
 use crate::splice::{self, Packed, Piece};
@@ -92,7 +92,7 @@ impl Listed {
                 } else {
                     said.searched
                 },
-                date(to_list.saved, to_list.language, true),
+                date::with_time(to_list.saved, to_list.language),
             ),
         );
         let mut page = String::with_capacity(8 * 1024);
@@ -272,7 +272,7 @@ fn list(page: &mut String, kind: &str, to_list: &ToList<'_>, found: &[Arc<Found>
         if let Some(published) = found.published {
             write(
                 page,
-                format_args!("<time>{}</time>", date(published, to_list.language, false)),
+                format_args!("<time>{}</time>", date::day(published, to_list.language)),
             );
         }
         page.push_str("</li>\n");
@@ -398,76 +398,6 @@ fn encoded(text: &str) -> String {
 fn write(page: &mut String, what: std::fmt::Arguments<'_>) {
     page.write_fmt(what).unwrap_or_default();
 }
-
-fn date(at: UnixMillis, language: Language, with_time: bool) -> String {
-    let Ok(moment) = jiff::Timestamp::from_millisecond(i64::try_from(at.0).unwrap_or(i64::MAX))
-    else {
-        return String::new();
-    };
-    let local = LOCAL_TIME.to_datetime(moment);
-    let (year, day) = (local.year(), local.day());
-    let month = usize::try_from(local.month() - 1).unwrap_or(0);
-    let mut text = match language {
-        Kazakh => format!("{year} ж. {day} {}", MONTHS_KAZAKH[month]),
-        Russian => format!("{day} {} {year}", MONTHS_RUSSIAN[month]),
-        English => format!("{day} {} {year}", MONTHS_ENGLISH[month]),
-    };
-    if with_time {
-        let zone = match language {
-            Kazakh => "Астана уақыты",
-            Russian => "время Астаны",
-            English => "Astana time",
-        };
-        write(
-            &mut text,
-            format_args!(", {:02}:{:02} ({zone})", local.hour(), local.minute()),
-        );
-    }
-    text
-}
-
-const MONTHS_KAZAKH: [&str; 12] = [
-    "қаңтар",
-    "ақпан",
-    "наурыз",
-    "сәуір",
-    "мамыр",
-    "маусым",
-    "шілде",
-    "тамыз",
-    "қыркүйек",
-    "қазан",
-    "қараша",
-    "желтоқсан",
-];
-const MONTHS_RUSSIAN: [&str; 12] = [
-    "января",
-    "февраля",
-    "марта",
-    "апреля",
-    "мая",
-    "июня",
-    "июля",
-    "августа",
-    "сентября",
-    "октября",
-    "ноября",
-    "декабря",
-];
-const MONTHS_ENGLISH: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
 
 /// The same rules as for the words of our other pages.
 struct Said {
