@@ -357,7 +357,7 @@ fn what_staff_cut_is_cut() {
     let (_folder, state, _origin, edge) = read_once();
     *state.wreck.lock().unwrap() =
         Some("<html><title>Паводок в Атырау</title><body>Удалено.</body></html>");
-    edge.purge(None, &What::Target(b"/story".to_vec()));
+    edge.purge(None, &What::target(b"/story"));
     assert!(get(&edge, "/story").text().contains("Удалено."));
     edge.settle();
     state.dead.store(true, Ordering::Relaxed);
