@@ -31,6 +31,7 @@ use tokio::time::timeout;
 use crate::admission::{Ask, Class, Outcome};
 use crate::asked::Asked;
 use crate::body::Body;
+use crate::cache::Cache;
 use crate::cache::freshness;
 use crate::cache::key::KeyRef;
 use crate::cache::status::CacheStatus;
@@ -136,11 +137,24 @@ struct StandIn {
     of_its_address: bool,
 }
 
-/// The copy that answers instead of what was asked for, for which there is none. `key`, `reading`, `fields`: of the request as it was asked.
+/// What was asked for, and where a copy of it would be.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub cache: &'a Cache,
+    pub key: &'a KeyRef<'a>,
+    pub usage: Use,
+    pub query: Option<&'a str>,
+}
+
+/// The copy that answers instead of what was asked for, for which there is none. `reading`, `fields`: of the request as it was asked.
 fn copy<F: Fields + ?Sized>(
-    (cache, key): (&crate::cache::Cache, &KeyRef<'_>),
+    Wanted {
+        cache,
+        key,
+        usage,
+        query,
+    }: Wanted<'_>,
     (site, state): (&Site, &SiteState),
-    (usage, query): (Use, Option<&str>),
     (reading, fields): (&Reading, &F),
     pressure: Pressure,
     now: UnixMillis,
@@ -211,17 +225,16 @@ fn status(stored: &Stored, now: UnixMillis) -> CacheStatus {
 
 /// The body, its whole head in `out`; nothing in `out` when no copy may answer.
 pub(crate) fn at_once<F: Fields + ?Sized>(
-    at: (&crate::cache::Cache, &KeyRef<'_>),
+    wanted: Wanted<'_>,
     of: (&Site, &SiteState),
-    asks_for: (Use, Option<&str>),
     (method, reading, fields): (&Method, &Reading, &F),
     pressure: Pressure,
     now: UnixMillis,
     connection: &[u8],
     out: &mut BytesMut,
 ) -> Option<Bytes> {
-    let stored = copy(at, of, asks_for, (reading, fields), pressure, now)?.stored;
-    let shape = at.0.shape(&stored, method, fields);
+    let stored = copy(wanted, of, (reading, fields), pressure, now)?.stored;
+    let shape = wanted.cache.shape(&stored, method, fields);
     stored.write_head_unkept(&shape, now, &status(&stored, now), connection, out)
 }
 
@@ -250,14 +263,16 @@ pub(crate) async fn read(
     if !shared.cache.needs_origin(&key, &fields, now) {
         return read::read(client, asked, request).await;
     }
-    let (at, of) = (
-        (&*shared.cache, &key),
-        (asked.site(), asked.state().as_ref()),
-    );
-    let asks_for = (asked.usage, asked.target.query());
+    let wanted = Wanted {
+        cache: &shared.cache,
+        key: &key,
+        usage: asked.usage,
+        query: asked.target.query(),
+    };
+    let of = (asked.site(), asked.state().as_ref());
     let said = (reading, request.headers());
     let pressure = pressure(asked.state(), &asked.ask(), now);
-    if let Some(stand_in) = copy(at, of, asks_for, said, pressure, now) {
+    if let Some(stand_in) = copy(wanted, of, said, pressure, now) {
         return Ok(answer(
             client,
             &stand_in.stored,
@@ -266,13 +281,13 @@ pub(crate) async fn read(
         ));
     }
     if !pressure.under_attack && *request.method() == Method::GET {
-        sighted(client, asked, at, request.headers(), now);
+        sighted(client, asked, wanted, request.headers(), now);
     }
     let forsaken = Pressure {
         starved: true,
         ..pressure
     };
-    let stand_in = copy(at, of, asks_for, said, forsaken, now);
+    let stand_in = copy(wanted, of, said, forsaken, now);
     let (parts, ()) = request.into_parts();
     let Some(stand_in) = stand_in else {
         return read::read(client, asked, Request::from_parts(parts, ())).await;
@@ -318,7 +333,7 @@ fn answer(
 fn sighted<F: Fields + ?Sized>(
     client: &Client,
     asked: &Asked,
-    (cache, key): (&crate::cache::Cache, &KeyRef<'_>),
+    Wanted { cache, key, .. }: Wanted<'_>,
     fields: &F,
     now: UnixMillis,
 ) {

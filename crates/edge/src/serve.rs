@@ -36,7 +36,7 @@ use crate::plan::{Language, Site, SiteId};
 use crate::profile::{AsSent, Reading, Standing, Target, path_and_query};
 use crate::purging;
 use crate::read;
-use crate::reduced;
+use crate::reduced::{self, Wanted};
 use crate::search::Question;
 use crate::searching;
 use crate::shard::{Running, Shard};
@@ -360,9 +360,13 @@ fn spared_at_once(
         return Some(found);
     }
     let body = reduced::at_once(
-        (&shared.cache, key),
+        Wanted {
+            cache: &shared.cache,
+            key,
+            usage,
+            query,
+        },
         (plan, state),
-        (usage, query),
         (method, reading, head),
         pressure,
         now,

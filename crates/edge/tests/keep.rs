@@ -202,7 +202,9 @@ fn a_copy_says_what_it_is_and_its_fields_are_its_own() {
     assert!(kept.offer("/a", &article("Title", 200), NOW));
     let copy = kept.copy("/a").unwrap();
     let text = std::str::from_utf8(copy.body()).unwrap();
-    assert!(text.contains("<body><div role=\"status\" lang=\"ru\"") && text.contains("15 июня 2025"));
+    assert!(
+        text.contains("<body><div role=\"status\" lang=\"ru\"") && text.contains("15 июня 2025")
+    );
     let field = |name| {
         copy.headers()
             .get(name)
