@@ -1,7 +1,7 @@
 -- What wrk sends: wrk … -s bench/load.lua URL -- KIND SIZE SEED [close]
 --
--- KIND is hit, query, pass, refuse, or one of three floods that get past a cache: busted-article asks for known articles with a parameter
--- nobody has seen; busted-paths and busted-values are half hits, half addresses that nobody has asked for.
+-- KIND is hit, hot (hits and nothing else), query, pass, refuse, or one of three floods that get past a cache: busted-article asks for
+-- known articles with a parameter nobody has seen; busted-paths and busted-values are half hits, half addresses that nobody has asked for.
 --
 -- Every request carries the 14 header fields of a browser (Host and those of browser.headers) and 600 bytes of analytics
 -- cookies, because that is what a reader's request weighs; without them a server that never looks at cookies seems dear.

@@ -29,8 +29,8 @@ use server::Server;
 const HELP: &str = "\
 cargo x bench [WHAT]… [--rounds N] [--seconds N] [--servers a,b]
 
-  WHAT        rows whose name begins so: hit-1k hit-20k connect-1k query-1k pass-1k busted-article busted-paths busted-values refuse
-              refuse-connect; all unless told
+  WHAT        rows whose name begins so: hit-1k hit-20k connect-1k query-1k pass-1k busted-none busted-article busted-paths
+              busted-values refuse refuse-connect; all unless told
   --rounds    how often each server is started and measured (5)
   --seconds   of each measurement (3)
   --servers   of saqta, nginx, nginx-drop-arguments, varnish, haproxy; all unless told
@@ -152,6 +152,7 @@ struct Row {
     kind: &'static str,
     size: &'static str,
     connect_each: bool,
+    connections: u32,
     /// It asks for what no cache has seen, and a reader asks for known pages meanwhile. The part of its requests that a copy can answer.
     busts: Option<f64>,
     /// We promise to cost at most this many times what that server costs.
@@ -165,6 +166,7 @@ const ROWS: &[Row] = &[
         kind: "hit",
         size: "1k",
         connect_each: false,
+        connections: CONNECTIONS,
         busts: None,
         promises: &[(NGINX, 0.7), ("varnish", 0.5), ("haproxy", 1.1)],
     },
@@ -174,6 +176,7 @@ const ROWS: &[Row] = &[
         kind: "hit",
         size: "20k",
         connect_each: false,
+        connections: CONNECTIONS,
         busts: None,
         promises: &[(NGINX, 0.85), ("varnish", 0.5), ("haproxy", 0.8)],
     },
@@ -183,6 +186,7 @@ const ROWS: &[Row] = &[
         kind: "hit",
         size: "1k",
         connect_each: true,
+        connections: CONNECTIONS,
         busts: None,
         promises: &[],
     },
@@ -192,6 +196,7 @@ const ROWS: &[Row] = &[
         kind: "query",
         size: "1k",
         connect_each: false,
+        connections: CONNECTIONS,
         busts: None,
         promises: &[],
     },
@@ -201,6 +206,18 @@ const ROWS: &[Row] = &[
         kind: "pass",
         size: "1k",
         connect_each: false,
+        connections: CONNECTIONS,
+        busts: None,
+        promises: &[],
+    },
+    // What the three that follow are compared with: plain hits, over as many connections.
+    Row {
+        name: PLAIN,
+        refuses: false,
+        kind: "hot",
+        size: "1k",
+        connect_each: false,
+        connections: FLOOD_CONNECTIONS,
         busts: None,
         promises: &[],
     },
@@ -211,6 +228,7 @@ const ROWS: &[Row] = &[
         kind: "busted-article",
         size: "1k",
         connect_each: false,
+        connections: FLOOD_CONNECTIONS,
         busts: Some(1.0),
         promises: &[],
     },
@@ -220,6 +238,7 @@ const ROWS: &[Row] = &[
         kind: "busted-paths",
         size: "1k",
         connect_each: false,
+        connections: FLOOD_CONNECTIONS,
         busts: Some(0.5),
         promises: &[],
     },
@@ -229,6 +248,7 @@ const ROWS: &[Row] = &[
         kind: "busted-values",
         size: "1k",
         connect_each: false,
+        connections: FLOOD_CONNECTIONS,
         busts: Some(0.5),
         promises: &[],
     },
@@ -238,6 +258,7 @@ const ROWS: &[Row] = &[
         kind: "refuse",
         size: "1k",
         connect_each: false,
+        connections: CONNECTIONS,
         busts: None,
         promises: &[(NGINX, 1.15)],
     },
@@ -247,6 +268,7 @@ const ROWS: &[Row] = &[
         kind: "refuse",
         size: "1k",
         connect_each: true,
+        connections: CONNECTIONS,
         busts: None,
         promises: &[(NGINX, 1.3)],
     },
@@ -254,7 +276,7 @@ const ROWS: &[Row] = &[
 
 /// While a cache is busted it gives at least this part of the answers that it gives of plain hits, which this row measures.
 const BUSTED_RATE_MIN: f64 = 0.8;
-const PLAIN: &str = "hit-1k";
+const PLAIN: &str = "busted-none";
 /// And of what a reader asks for meanwhile, this part of known pages is served.
 const KNOWN_SERVED_MIN: f64 = 0.999;
 /// Between two of that reader's requests.
@@ -578,17 +600,17 @@ impl Measure<'_> {
         }
         let address = server.address();
         if row.busts.is_some() {
-            load::wrk(address, FLOOD_CONNECTIONS, ONSET_SECONDS, LOAD_CORE, &words)?;
+            load::wrk(address, row.connections, ONSET_SECONDS, LOAD_CORE, &words)?;
         }
         wait_for_quiet()?;
         let (ticks, busy) = (server.cpu_ticks()?, server::core_busy_ticks(SERVER_CORE)?);
         let (seen, known) = if row.busts.is_some() {
             let (seen, known) = beside_a_reader(address, || {
-                load::wrk(address, FLOOD_CONNECTIONS, self.seconds, LOAD_CORE, &words)
+                load::wrk(address, row.connections, self.seconds, LOAD_CORE, &words)
             })?;
             (seen?, Some(known))
         } else {
-            let seen = load::wrk(address, CONNECTIONS, self.seconds, LOAD_CORE, &words)?;
+            let seen = load::wrk(address, row.connections, self.seconds, LOAD_CORE, &words)?;
             (seen, None)
         };
         let ticks = server.cpu_ticks()?.saturating_sub(ticks);

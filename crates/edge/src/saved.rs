@@ -43,6 +43,15 @@ use crate::read;
 const VOUCHERS_MIN: usize = 3;
 /// Below so many linked addresses a site is not known well enough to call the others strange.
 const KNOWN_MIN: u64 = 32;
+/// What programs ask of every site without a link to it. A site's list of its own pages is worth as much as a page that links to them.
+const ASKED_OF_EVERY_SITE: [&str; 6] = [
+    "/robots.txt",
+    "/favicon.ico",
+    "/sitemap.xml",
+    "/sitemap_index.xml",
+    "/wp-sitemap.xml",
+    "/feed/",
+];
 /// Bodies that wait for their links to be looked at. A busy origin makes 50 pages a second.
 const LESSONS_MAX: usize = 16;
 /// The longest of them: a sitemap of 50,000 addresses.
@@ -306,7 +315,10 @@ impl Saved {
         let now = public.now;
         // What a kept page needs is linked from it, whether or not its links have been looked at yet.
         let is_needed = self.keep.as_ref().is_some_and(|keep| keep.lacks(&page));
-        let is_linked = is_needed || public.house.usage == Use::Front || site.known.is_known(path);
+        let is_linked = is_needed
+            || public.house.usage == Use::Front
+            || ASKED_OF_EVERY_SITE.contains(&asked.target.as_str())
+            || site.known.is_known(path);
         if !is_linked && networks < VOUCHERS_MIN {
             return;
         }

@@ -83,6 +83,10 @@ fn newsroom(state: Arc<Newsroom>) -> Origin {
                 "Content-Type: text/css\r\nCache-Control: max-age=60\r\n",
                 "body{color:#111}",
             ),
+            "/sitemap.xml" => ok(
+                "Content-Type: application/xml\r\nCache-Control: max-age=60\r\n",
+                "<urlset><url><loc>https://a.kz/listed</loc></url></urlset>",
+            ),
             "/feed" => ok(
                 "Content-Type: application/rss+xml\r\nCache-Control: max-age=1\r\n",
                 "<rss><channel><item><link>https://a.kz/story</link></item></channel></rss>",
@@ -365,6 +369,26 @@ fn what_staff_cut_is_cut() {
         get(&edge, "/story").cache() == "saqta; hit; detail=saved"
     });
     assert_is_saved(&get(&edge, "/story"), "Удалено.");
+}
+
+/// Nobody links to a sitemap; what it lists is the site's own word of what is public.
+#[test]
+fn a_page_that_only_the_sitemap_names_is_saved() {
+    let (_folder, state, _origin, edge) = read_once();
+    assert_eq!(get(&edge, "/sitemap.xml").status, 200);
+    until("what it lists is known", || {
+        edge.settle();
+        edge.stats().saved.known_addresses > FRONT_AND_LINKS
+    });
+    assert_eq!(get(&edge, "/listed").status, 200);
+    until("it is saved", || {
+        edge.settle();
+        edge.stats().saved.saved_pages >= Some(NEWSPAPER + 2)
+    });
+    state.dead.store(true, Ordering::Relaxed);
+    until("its lifetime of a second is over", || {
+        get(&edge, "/listed").cache() == "saqta; hit; detail=saved"
+    });
 }
 
 #[test]

@@ -42,7 +42,8 @@ const CHUNK_OVERHEAD_BYTES: usize = 64;
 /// Smaller chunks are copied: a slice would keep the whole read buffer alive.
 const CHUNK_COPIED_BYTES: usize = 1024;
 
-const TABLES: usize = 16;
+/// As many as make a table with all of [`FLIGHTS_MAX`] in the air one of 64.
+const TABLES: usize = 64;
 
 /// Why there is no response to share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -369,13 +370,11 @@ impl Flights {
 
     /// Could a request for this key read along now?
     pub(super) fn is_flying(&self, key: &KeyRef<'_>, variant: u64) -> bool {
-        let mut table = self.table(key.hash());
-        if table.is_empty() {
-            return false;
-        }
-        let listed = (key.to_key(), variant);
-        self.drop_overdue(&mut table, &listed);
-        table.contains_key(&listed)
+        // Looked through, not looked up: there are few in a table, and a key to look up by would have to be made.
+        let table = self.table(key.hash());
+        table.iter().any(|((listed, number), flight)| {
+            *number == variant && listed.as_ref() == *key && !flight.is_overdue()
+        })
     }
 
     /// Readers it has go on. What it brings is stored, so that what a slow origin makes is kept at all, but with doubt: a
