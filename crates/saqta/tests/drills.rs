@@ -1,9 +1,13 @@
 //! Every attack we rehearse, in short: real processes, real sockets, shares and counts.
 //!
-//! Nothing here asserts a time: what else the machine does would decide it. `saqta drill` run by itself asserts times too.
+//! Nothing here asserts a time: what else the machine does would decide it. `saqta drill` run by itself asserts times too. So short a drill
+//! has few requests: of 55 searches one that was not answered is already more than the hundredth that is allowed. A share fails here
+//! when what was seen would be seen in less than [`CHANCE`] of drills that just keep it; at full length `saqta drill` takes it to the letter.
 
 use std::net::TcpListener;
 use std::process::Command;
+
+use serde_json::Value;
 
 /// Each as long as its attack takes to show, and all of them together a few minutes.
 const FOR: &str = "12s";
@@ -42,6 +46,9 @@ const TRIES: usize = 3;
 
 const NOT_OFFERED: i32 = 3;
 
+/// Two dozen drills run here: of four whole runs one would fail by chance if all of them just kept their shares, and they are far better.
+const CHANCE: f64 = 0.01;
+
 #[test]
 fn readers_are_served_through_every_drill() {
     let mut failed = Vec::new();
@@ -69,11 +76,12 @@ fn readers_are_served_through_every_drill() {
                 }
                 continue;
             }
-            let outcome: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
+            let outcome: Value = serde_json::from_str(&said).unwrap_or_default();
             let held = outcome["expectations"]
                 .as_array()
                 .is_some_and(|expectations| {
-                    !expectations.is_empty() && expectations.iter().all(|one| one["ok"] == true)
+                    let is_kept = |one: &Value| one["ok"] == true || may_be_chance(&outcome, one);
+                    !expectations.is_empty() && expectations.iter().all(is_kept)
                 });
             if !held {
                 let words = String::from_utf8_lossy(&output.stderr);
@@ -88,6 +96,59 @@ fn readers_are_served_through_every_drill() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// A share that was missed, and by how few. Says so.
+fn may_be_chance(outcome: &Value, expectation: &Value) -> bool {
+    let name = expectation["name"].as_str().unwrap_or_default();
+    let Some(group) = name.strip_suffix(".served_share_min") else {
+        return false;
+    };
+    let groups = outcome["groups"].as_array();
+    let seen = groups
+        .into_iter()
+        .flatten()
+        .find(|one| one["name"] == group)
+        .unwrap_or(&outcome[group]);
+    let count = |of: &str| seen[of].as_u64();
+    let Some((requests, served, bound)) = count("requests")
+        .zip(count("served"))
+        .zip(expectation["bound"].as_f64())
+        .map(|((requests, served), bound)| (requests, served, bound))
+    else {
+        return false;
+    };
+    let chance = chance_of_as_many(requests, requests - served, 1.0 - bound);
+    println!(
+        "{name}: {served} of {requests}, would be seen in {chance:.3} of drills that just keep {bound}"
+    );
+    chance >= CHANCE
+}
+
+/// That of `all` at least `missed` are missed, where each is with this probability.
+fn chance_of_as_many(all: u64, missed: u64, each: f64) -> f64 {
+    let mut exactly = (1.0 - each).powf(all as f64);
+    let mut fewer = 0.0;
+    for count in 0..missed {
+        fewer += exactly;
+        exactly *= (all - count) as f64 / (count + 1) as f64 * each / (1.0 - each);
+    }
+    1.0 - fewer
+}
+
+#[test]
+fn what_few_requests_can_tell() {
+    let table = [
+        (55, 0, 0.01, 1.0),
+        (55, 1, 0.01, 0.425),
+        (55, 4, 0.01, 0.002),
+        (2405, 3, 0.001, 0.431),
+        (2405, 9, 0.001, 0.001),
+    ];
+    for (all, missed, each, expected) in table {
+        let got = chance_of_as_many(all, missed, each);
+        assert!((got - expected).abs() < 0.001, "{missed} of {all}: {got}");
+    }
 }
 
 #[test]
