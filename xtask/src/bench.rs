@@ -846,7 +846,7 @@ fn table(rows: &[&Row], contestants: &[&Contestant], samples: &[Sample]) -> Stri
         };
         let rate = part_of_plain(samples, row, SAQTA);
         kept(
-            "answers from copies, as a part of hit-1k's",
+            "answers from copies, as a part of busted-none's",
             rate,
             BUSTED_RATE_MIN,
         );
