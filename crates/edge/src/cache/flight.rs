@@ -706,7 +706,11 @@ impl FlightReader {
     /// Waits for the head.
     pub async fn arrival<F: Fields + ?Sized>(self, request: &F) -> Arrival {
         match self.head(request).await {
-            Ok(head) if self.must_wait(&head) => self.all_of(&head).await,
+            Ok(head) if self.must_wait(&head) => match self.all_of(&head).await {
+                // An error's words under status 200. Without anything better, each asks for himself what the origin says.
+                Arrival::Failed(FetchFault::Failed(_)) => Arrival::Alone(Alone::NotLookedThrough),
+                arrival => arrival,
+            },
             Ok(head) => self.streaming(&head),
             Err(arrival) => arrival,
         }

@@ -665,31 +665,29 @@ pub fn touched_by(write: &Write<'_>) -> Vec<What> {
     touched
 }
 
-/// Does the answer itself say that an editor wrote? These two turn everybody else away: the one leads from the editor back into it, or answers a program's
-/// write with 200 or 201; the other leads from its form to the text. Edge and editor may not have met since the edge was last started, and
-/// programs log in with every request. A reader's comment is no such write, and of Joomla's form a stranger gets a 200 too.
+/// Does the answer itself say that an editor wrote? Edge and editor may not have met since the edge was last started, and programs log in with
+/// every request. WordPress's form leads an editor back into the editor and everybody else to a login; its interface for programs and Drupal's
+/// answer a stranger's write with an error. Not believed: readers' comments; the interface with a query of its own, because `_method=GET` makes
+/// a stranger's POST a look at what is public; forms whose answer to strangers is a site's own choice.
 pub fn proves_its_author(write: &Write<'_>, system: System) -> bool {
     let path = path_of(write.target);
+    let query = write.target.get(path.len() + 1..).unwrap_or_default();
     let holds = |part: &[u8]| path.windows(part.len()).any(|window| window == part);
-    let leads_to = |part: &[u8]| {
-        write.location.is_some_and(|location| {
-            write.status.is_redirection()
-                && location.windows(part.len()).any(|window| window == part)
-        })
-    };
-    let by_program = write.status.is_success() && !holds(b"/comments");
-    match system {
-        _ if touched_by(write).is_empty() => false,
+    let by_program = write.status.is_success() && matches!(query, b"" | b"_locale=user");
+    let location = write.location.filter(|_| write.status.is_redirection());
+    let leads_to = location
+        .and_then(target_of)
+        .map(path_of)
+        .unwrap_or_default();
+    let proves = match system {
         System::WordPress if path.ends_with(b"/wp-admin/post.php") => {
-            leads_to(b"/wp-admin/post.php?post=") || leads_to(b"/wp-admin/edit.php?")
+            leads_to.ends_with(b"/wp-admin/post.php") || leads_to.ends_with(b"/wp-admin/edit.php")
         }
-        System::WordPress => holds(b"/wp-json/wp/v2/") && by_program,
-        System::Drupal => {
-            holds(b"/jsonapi/node/") && by_program
-                || path.ends_with(b"/edit") && write.status == StatusCode::SEE_OTHER
-        }
+        System::WordPress => by_program && holds(b"/wp-json/wp/v2/") && !holds(b"/comments"),
+        System::Drupal => by_program && holds(b"/jsonapi/node/"),
         System::Joomla | System::Generic => false,
-    }
+    };
+    proves && !touched_by(write).is_empty()
 }
 
 fn is_publishing(path: &[u8], target: &[u8]) -> bool {
@@ -1259,6 +1257,122 @@ mod tests {
                 location: location.map(str::as_bytes),
             };
             assert_eq!(touched_by(&write), touched, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn only_an_answer_no_stranger_gets_proves_an_editor() {
+        use System::{Drupal, Generic, Joomla, WordPress};
+        let form = "/wp-admin/post.php";
+        let posts = "/wp-json/wp/v2/posts";
+        let back = Some("http://a.kz/wp-admin/post.php?post=12&action=edit&message=1");
+        let to_login = "http://a.kz/secret?redirect_to=http://a.kz/wp-admin/post.php?post=12";
+        let table = [
+            (WordPress, "POST", form, 302, back, true),
+            (
+                WordPress,
+                "POST",
+                form,
+                302,
+                Some("/wp-admin/edit.php?trashed=1"),
+                true,
+            ),
+            (WordPress, "POST", form, 302, Some(to_login), false),
+            (WordPress, "POST", form, 302, Some("http://a.kz/"), false),
+            (WordPress, "POST", form, 200, None, false),
+            (WordPress, "POST", form, 403, back, false),
+            (WordPress, "POST", posts, 201, None, true),
+            (
+                WordPress,
+                "PUT",
+                "/wp-json/wp/v2/posts/12?_locale=user",
+                200,
+                None,
+                true,
+            ),
+            (
+                WordPress,
+                "DELETE",
+                "/wp-json/wp/v2/pages/12",
+                200,
+                None,
+                true,
+            ),
+            (WordPress, "POST", posts, 401, None, false),
+            (
+                WordPress,
+                "POST",
+                "/wp-json/wp/v2/posts?_method=GET",
+                200,
+                None,
+                false,
+            ),
+            (
+                WordPress,
+                "POST",
+                "/wp-json/wp/v2/posts?%5Fmethod=GET",
+                200,
+                None,
+                false,
+            ),
+            (
+                WordPress,
+                "POST",
+                "/wp-json/wp/v2/posts?_locale=user&_method=GET",
+                200,
+                None,
+                false,
+            ),
+            (
+                WordPress,
+                "POST",
+                "/wp-json/wp/v2/comments",
+                201,
+                None,
+                false,
+            ),
+            (
+                WordPress,
+                "POST",
+                "/wp-json/wp/v2/posts/12/autosaves",
+                200,
+                None,
+                false,
+            ),
+            (WordPress, "GET", posts, 200, None, false),
+            (WordPress, "POST", "/jsonapi/node/article", 201, None, false),
+            (Drupal, "POST", "/jsonapi/node/article", 201, None, true),
+            (Drupal, "POST", "/jsonapi/node/article", 403, None, false),
+            (
+                Drupal,
+                "POST",
+                "/node/12/edit",
+                303,
+                Some("/node/12"),
+                false,
+            ),
+            (
+                Joomla,
+                "POST",
+                "/administrator/index.php?option=com_content",
+                303,
+                None,
+                false,
+            ),
+            (Generic, "POST", form, 302, back, false),
+        ];
+        for (system, method, target, status, location, proves) in table {
+            let write = Write {
+                method: &Method::from_bytes(method.as_bytes()).expect("a method"),
+                target: target.as_bytes(),
+                status: StatusCode::from_u16(status).expect("a status"),
+                location: location.map(str::as_bytes),
+            };
+            let got = proves_its_author(&write, system);
+            assert_eq!(
+                got, proves,
+                "{system:?} {method} {target} {status} {location:?}"
+            );
         }
     }
 

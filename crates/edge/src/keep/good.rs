@@ -136,15 +136,24 @@ fn names_an_error(text: &str) -> bool {
     ERRORS.iter().any(|words| text.contains(words))
 }
 
-/// The same of a page's bytes alone, for who has no time to read it: some wrecks are missed, no article is taken for one.
+/// A page's bytes alone, for who has no time to read it. What it takes for a wreck nobody keeps, so it misses some rather than take a headline
+/// about an error for one: a title has to begin with the error's own words.
 pub fn is_error_page(body: &[u8]) -> bool {
     let title = memchr::memmem::find(body, b"<title").and_then(|at| {
         let rest = &body[at..];
+        let start = memchr::memchr(b'>', rest)? + 1;
         let end = memchr::memmem::find(rest, b"</title")?;
-        Some(&rest[..end.min(TITLE_BYTES_MAX)])
+        rest.get(start..end.min(start + TITLE_BYTES_MAX))
     });
-    let says = |text: &[u8]| names_an_error(&String::from_utf8_lossy(text));
-    is_wrecked(body) || title.is_some_and(says) || body.len() < BARE_ERROR_BYTES_MAX && says(body)
+    let is_an_error = |title: &[u8]| {
+        let title = String::from_utf8_lossy(title).to_lowercase();
+        ERRORS
+            .iter()
+            .any(|words| title.trim_start().starts_with(words))
+    };
+    is_wrecked(body)
+        || title.is_some_and(is_an_error)
+        || body.len() < BARE_ERROR_BYTES_MAX && names_an_error(&String::from_utf8_lossy(body))
 }
 
 /// A site's pages of the last minutes, seen together.
@@ -236,6 +245,29 @@ mod tests {
             assert_eq!(got.is_ok(), good, "{title} {text:.40}");
             let page = format!("<html><title>{title}</title><p>{text}</p>{body}</html>");
             assert_eq!(!is_error_page(page.as_bytes()), good, "{title} {text:.40}");
+        }
+    }
+
+    #[test]
+    fn a_headline_about_an_error_is_no_error() {
+        let article = "A long report. ".repeat(300);
+        let table = [
+            ("Why the bank answered \"internal server error\"", false),
+            ("Bank: bad gateway, again", false),
+            (" Database Error", true),
+            ("503 Service Unavailable", false),
+        ];
+        for (title, is_one) in table {
+            let page = format!("<html><head><title data-x=1>{title}</title></head><p>{article}");
+            assert_eq!(is_error_page(page.as_bytes()), is_one, "{title}");
+        }
+        for odd in [
+            "<title",
+            "<title></title",
+            "</title><title>",
+            "<title</title>",
+        ] {
+            assert!(!is_error_page(odd.as_bytes()), "{odd}");
         }
     }
 
