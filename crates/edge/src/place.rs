@@ -1,6 +1,7 @@
 //! The right to use the origin, of one kind or the other, and the meter that runs with it.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use saqta_detect::facts::OriginUse;
@@ -32,27 +33,37 @@ enum Right {
 }
 
 impl Place {
-    /// Waits for a slot, as long as the ask allows.
-    pub(crate) async fn enter(shard: &Rc<Shard>, asked: &Asked) -> Result<Self, Starved> {
+    /// Takes a place in the queue now; the future waits for a slot, as long as the ask allows.
+    pub(crate) fn enter(
+        shard: &Rc<Shard>,
+        asked: &Asked,
+    ) -> impl Future<Output = Result<Self, Starved>> + use<> {
         let arrived = Instant::now();
-        let right = if shard.shared.bypassed() {
-            Right::Free
-        } else {
-            let entered = asked.state().admission.enter(asked.ask()).await;
-            // Our own fetches wait behind everybody: that one of them found no room says nothing.
-            if entered.is_err() && asked.class != Class::Signature {
-                asked.state().learned.has_starved(UnixMillis::now());
-            }
-            Right::Slot(entered?)
-        };
-        let began = Instant::now();
-        Ok(Self {
-            right,
-            shard: Rc::clone(shard),
-            site: asked.site_id,
-            began,
-            waited: began - arrived,
-        })
+        let entering =
+            (!shard.shared.bypassed()).then(|| asked.state().admission.enter(asked.ask()));
+        let (shard, state) = (Rc::clone(shard), Arc::clone(asked.state()));
+        let (site, class) = (asked.site_id, asked.class);
+        async move {
+            let right = match entering {
+                None => Right::Free,
+                Some(entering) => {
+                    let entered = entering.await;
+                    // Our own fetches wait behind everybody: that one of them found no room says nothing.
+                    if entered.is_err() && class != Class::Signature {
+                        state.learned.has_starved(UnixMillis::now());
+                    }
+                    Right::Slot(entered?)
+                }
+            };
+            let began = Instant::now();
+            Ok(Self {
+                right,
+                shard,
+                site,
+                began,
+                waited: began - arrived,
+            })
+        }
     }
 
     /// For what has no end, or is too long to be taken in.

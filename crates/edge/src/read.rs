@@ -740,9 +740,10 @@ fn spawn_fetch(client: &Client, asked: &Asked, parts: &request::Parts, fetch: Fe
     let asked = asked.clone();
     let headers = parts.headers.clone();
     shard.shared.saved.read(&asked);
+    let place = Place::enter(&shard, &asked);
     tokio::task::spawn_local(async move {
         let _busy = shard.shared.busy();
-        run_fetch(&shard, &asked, headers, fetch).await;
+        run_fetch(&shard, &asked, headers, place, fetch).await;
     });
 }
 
@@ -751,9 +752,10 @@ pub(crate) async fn run_fetch(
     shard: &Rc<Shard>,
     asked: &Asked,
     mut headers: HeaderMap,
+    place: impl Future<Output = Result<Place, Starved>>,
     fetch: Fetch,
 ) {
-    let place = match Place::enter(shard, asked).await {
+    let place = match place.await {
         Ok(place) => place,
         Err(Starved { .. }) => return fetch.fail(FetchFault::Shed),
     };

@@ -21,6 +21,7 @@ use crate::clock::UnixMillis;
 use crate::disk::record::Address;
 use crate::forward;
 use crate::origin::health::State;
+use crate::place::Place;
 use crate::plan::SiteId;
 use crate::profile::Reading;
 use crate::read;
@@ -116,7 +117,8 @@ async fn fetch(shard: &Rc<Shard>, asked: &Asked) {
         return;
     };
     let _busy = shard.shared.busy();
-    read::run_fetch(shard, asked, headers, fetch).await;
+    let place = Place::enter(shard, asked);
+    read::run_fetch(shard, asked, headers, place, fetch).await;
 }
 
 /// The request of a reader who says nothing.

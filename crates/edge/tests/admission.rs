@@ -96,6 +96,24 @@ async fn who_cannot_be_served_in_time_is_told_at_once() {
     assert_eq!(admission.stats().of(Class::Unknown).turned_away, 80);
 }
 
+/// Whoever asks before the others' tasks run must see that the places are taken; a place nobody waits for is free again.
+#[tokio::test(start_paused = true)]
+async fn a_place_is_taken_before_anybody_waits_for_it() {
+    let admission = one_at_a_time();
+    let running = admission.enter(reader(2_000));
+    assert_eq!(admission.stats().in_flight, 1);
+    let waiting = (0..20)
+        .map(|_| {
+            assert!(!admission.is_starved(&reader(2_000)));
+            admission.enter(reader(2_000))
+        })
+        .collect::<Vec<_>>();
+    assert!(admission.is_starved(&reader(2_000)));
+    drop((waiting, running));
+    let stats = admission.stats();
+    assert_eq!((stats.in_flight, stats.of(Class::Unknown).queued), (0, 0));
+}
+
 /// The crowd is told before it is queued; a network that is not of the crowd is queued, and one of the crowd makes room.
 #[tokio::test(start_paused = true)]
 async fn only_those_who_would_push_out_their_own_are_turned_away_unqueued() {
