@@ -9,7 +9,7 @@
 
 pub(crate) mod passing;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
@@ -216,6 +216,24 @@ pub fn compress(coding: Coding, body: &[u8], bytes_max: usize) -> Option<Bytes> 
         }
     }
     (out.len() < bytes_max).then(|| Bytes::copy_from_slice(&out))
+}
+
+/// What an origin compressed without being asked to: by `gzip` or `deflate`, which programs of 2005 knew. `None`: it is not whole, longer than
+/// `bytes_max`, or of another coding.
+pub fn decompress(coding: &[u8], body: &[u8], bytes_max: usize) -> Option<Bytes> {
+    let mut out = Vec::new();
+    let limit = bytes_max as u64 + 1;
+    match coding.trim_ascii().to_ascii_lowercase().as_slice() {
+        b"gzip" | b"x-gzip" => flate2::read::MultiGzDecoder::new(body)
+            .take(limit)
+            .read_to_end(&mut out),
+        b"deflate" => flate2::read::ZlibDecoder::new(body)
+            .take(limit)
+            .read_to_end(&mut out),
+        _ => return None,
+    }
+    .ok()?;
+    (out.len() <= bytes_max).then(|| Bytes::from(out))
 }
 
 /// Something that can be compressed in place by the thread.

@@ -11,10 +11,11 @@
 //!
 //! One thread reads, judges and writes; one hands out. Shards look things up in a table in memory, offer what passes by through a bounded
 //! queue, and ask now and then what is [`Keep::due`]: assets that are missing, the front page, feeds, and what is most read. So the copy is fresh
-//! for what matters and costs the origin one request at a time.
+//! for what matters, and in time of everything the site names ([`crawl`]), and costs the origin one request at a time.
 
 pub mod banner;
 mod copy;
+pub mod crawl;
 pub mod good;
 mod note;
 pub mod reading;
@@ -174,6 +175,19 @@ struct Site {
     state: Mutex<State>,
 }
 
+impl Site {
+    fn front(&self) -> Option<Address> {
+        let (scheme, host) = self.plan.front.as_ref()?;
+        Some(Address {
+            site: self.plan.name.clone(),
+            scheme: *scheme,
+            host: host.clone(),
+            target: Box::from(&b"/"[..]),
+            mark: Box::default(),
+        })
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Weights;
 
@@ -304,11 +318,12 @@ impl Keep {
         }
     }
 
-    /// Does a kept page need this asset, and it is not here?
+    /// Does a kept page need this asset, or does the site name this page, and it is not here?
     pub fn lacks(&self, page: &Identity<'_>) -> bool {
         self.shared.site(page.site).is_some_and(|(_, site)| {
             let name = self.shared.asset_name(page);
-            lock(&site.state).wanted.contains_key(&name)
+            let state = lock(&site.state);
+            state.wanted.contains_key(&name) || state.crawl.leads_to(name)
         })
     }
 
@@ -472,7 +487,7 @@ impl Keep {
     /// [`Keep::fetched`] or is given up.
     pub fn due(&self, site: &[u8], now: UnixMillis) -> Option<Address> {
         let (_, site) = self.shared.site(site)?;
-        lock(&site.state).due(&site.plan, now)
+        lock(&site.state).due(site.front(), site.plan.bytes_max, now)
     }
 
     /// What was due has been answered, or could not be had.

@@ -47,6 +47,7 @@ pub(crate) async fn pass(
         let _busy = shard.shared.busy();
         let method = request.method().clone();
         let cookies = cookies(request.headers());
+        let form = purging::form(&asked, &request);
         let watch = Watch::of(&shard.shared, &asked, &method, request.headers());
         match origin.send(request).await {
             Ok(response) => {
@@ -60,7 +61,7 @@ pub(crate) async fn pass(
                     response.headers(),
                 );
                 let (status, fields) = (response.status(), response.headers());
-                let author = purging::after_write(&shard, &asked, &method, status, fields);
+                let author = purging::after_write(&shard, &asked, (&method, &form), status, fields);
                 let key = read::key(cache, &asked);
                 cache.invalidate_after(&key, &method, status, fields, author);
                 let look =

@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 
 use crate::admission::Class;
 use crate::asked::Asked;
@@ -81,17 +82,30 @@ fn said(status: StatusCode, text: String) -> Response<Body> {
     response
 }
 
+/// The form that a request of staff brings, if it is here; looked at again when it is answered. Nobody else's is kept.
+pub(crate) fn form(asked: &Asked, request: &Request<Body>) -> Bytes {
+    let is_form = request
+        .headers()
+        .field("content-type")
+        .is_some_and(|kind| kind.starts_with(b"application/x-www-form-urlencoded"));
+    match request.body() {
+        Body::Full(Some(form)) if is_form && asked.class == Class::Staff => form.clone(),
+        _ => Bytes::new(),
+    }
+}
+
 /// After an answer of the origin: what staff have saved shows at once. Strangers' forms purge only what RFC 9111 says, because front page and
 /// sections are what a flood asks for. Whose write it was.
 pub(crate) fn after_write(
     shard: &Shard,
     asked: &Asked,
-    method: &Method,
+    (method, form): (&Method, &[u8]),
     status: StatusCode,
     fields: &HeaderMap,
 ) -> Author {
     let write = Write {
         method,
+        form,
         target: asked.target.as_str().as_bytes(),
         status,
         location: fields.field("location"),

@@ -266,6 +266,9 @@ pub(crate) async fn live(
     match found {
         Lookup::Fresh(stored) => {
             counters.hits.add(1);
+            if stored.wants_vouchers() {
+                vouch(client, asked, &key, &parts);
+            }
             Ok(answer(
                 cache,
                 &stored,
@@ -431,6 +434,32 @@ fn revalidate(
     let cache = &client.shard.shared.cache;
     if let Some(fetch) = cache.revalidate(key, stale.flight, Arc::clone(&stale.stored)) {
         spawn_fetch(client, asked, parts, fetch);
+    }
+}
+
+/// Readers of several networks vouch for a page that the site does not name, and most of them find it in memory.
+fn vouch(client: &Client, asked: &Asked, key: &KeyRef<'_>, parts: &request::Parts) {
+    let shared = &client.shard.shared;
+    let (cache, now) = (&shared.cache, UnixMillis::now());
+    let purge_number = cache.purge_number(asked.site_id);
+    let fields = asked.reading.sent(&asked.site().profile, &parts.headers);
+    let found = cache.lookup(key, &fields, directives(asked.class), now);
+    let (Lookup::Fresh(stored), false) = (found, parts.headers.contains_key(header::AUTHORIZATION))
+    else {
+        return;
+    };
+    if let Some(house) = house(asked, stored.headers())
+        && let Some(leave) = cache.may_store(asked.site_id, purge_number)
+    {
+        let public = Public {
+            asked,
+            house,
+            as_usual: profile::asks_as_usual(&asked.site().profile, &parts.headers),
+            is_expected: false,
+            now,
+        };
+        let enough = shared.saved.offer(&leave, &public, &stored);
+        stored.vouched(enough);
     }
 }
 
@@ -1010,7 +1039,7 @@ pub(crate) fn at_once<F: crate::fields::Fields>(
 ) -> Result<Bytes, Lookup> {
     let now = UnixMillis::now();
     let stored = cache.fresh(key, fields, directives, now)?;
-    if !is_whole && stored.status().is_redirection() {
+    if !is_whole && stored.status().is_redirection() || stored.wants_vouchers() {
         return Err(Lookup::Fresh(stored));
     }
     let shape = cache.shape(&stored, method, fields);

@@ -23,7 +23,7 @@ use crate::forward;
 use crate::origin::health::State;
 use crate::place::Place;
 use crate::plan::SiteId;
-use crate::profile::Reading;
+use crate::profile::{Reading, Use};
 use crate::read;
 use crate::saved::Public;
 use crate::shard::{Running, Shard};
@@ -67,7 +67,10 @@ async fn renew_one(shard: &Rc<Shard>, running: &Arc<Running>, site: SiteId) {
     let Some(address) = keep.due(plan.name.as_bytes(), UnixMillis::now()) else {
         return;
     };
-    if let Some(asked) = asked(running, site, &address) {
+    // Links lead to logins and searches too.
+    if let Some(asked) = asked(running, site, &address)
+        && matches!(asked.usage, Use::Front | Use::Page | Use::Feed)
+    {
         fetch(shard, &asked).await;
     }
     keep.fetched(plan.name.as_bytes(), UnixMillis::now());

@@ -32,6 +32,7 @@ use crate::disk::record::{Address, Identity, Response};
 use crate::disk::shelf::ShelfError;
 use crate::disk::{Disk, DiskPlan, Share, Worth};
 use crate::head::without_port;
+use crate::keep::crawl::SITEMAPS;
 use crate::keep::{AGE_MAX_DEFAULT, Keep, KeepPlan, KeepSite, Traits};
 use crate::known::links::{Base, Kind};
 use crate::known::{Known, Source};
@@ -44,14 +45,7 @@ const VOUCHERS_MIN: usize = 3;
 /// Below so many linked addresses a site is not known well enough to call the others strange.
 const KNOWN_MIN: u64 = 32;
 /// What programs ask of every site without a link to it. A site's list of its own pages is worth as much as a page that links to them.
-const ASKED_OF_EVERY_SITE: [&str; 6] = [
-    "/robots.txt",
-    "/favicon.ico",
-    "/sitemap.xml",
-    "/sitemap_index.xml",
-    "/wp-sitemap.xml",
-    "/feed/",
-];
+const ASKED_OF_EVERY_SITE: [&str; 3] = ["/robots.txt", "/favicon.ico", "/feed/"];
 /// Bodies that wait for their links to be looked at. A busy origin makes 50 pages a second.
 const LESSONS_MAX: usize = 16;
 /// The longest of them: a sitemap of 50,000 addresses.
@@ -300,14 +294,19 @@ impl Saved {
         }
     }
 
-    /// A whole response has been stored, or found unchanged.
-    pub(crate) fn offer(&self, _leave: &MayStore<'_>, public: &Public<'_>, stored: &Stored) {
+    /// A whole response has been stored, or found unchanged. False: more of its readers may change what is done with it.
+    pub(crate) fn offer(
+        &self,
+        _leave: &MayStore<'_>,
+        public: &Public<'_>,
+        stored: &Stored,
+    ) -> bool {
         let asked = public.asked;
         let Some(site) = self.site(&asked.site().name) else {
-            return;
+            return true;
         };
         if public.house.usage == Use::Search || !is_worth_a_place(stored.status()) {
-            return;
+            return true;
         }
         let page = page(asked);
         let networks = self.networks.note(&page, asked.group);
@@ -318,9 +317,16 @@ impl Saved {
         let is_linked = is_needed
             || public.house.usage == Use::Front
             || ASKED_OF_EVERY_SITE.contains(&asked.target.as_str())
+            || SITEMAPS.contains(&asked.target.as_str())
             || site.known.is_known(path);
+        let wants_more = || {
+            if kind_of(stored).is_some() {
+                stored.want_vouchers();
+            }
+            false
+        };
         if !is_linked && networks < VOUCHERS_MIN {
-            return;
+            return wants_more();
         }
         if stored.status() == StatusCode::OK && !is_linked {
             // Its path only: a value in its query may be one reader's.
@@ -328,7 +334,7 @@ impl Saved {
         }
         let is_public_link = || is_needed || site.known.knows(page.target);
         let Some(ground) = ground(is_public_link, asked, &page, networks) else {
-            return;
+            return wants_more();
         };
         let fields = said_of_this_page(stored);
         // The newspaper has one version of a page that varies, the usual one; the cache's disk has none, since it answers for the origin.
@@ -339,10 +345,10 @@ impl Saved {
             &chosen_by[..1]
         };
         let Ok(permitted) = Permitted::new(page, ground, &fields, marked) else {
-            return;
+            return true;
         };
         let Some(response) = Response::of(stored, now) else {
-            return;
+            return true;
         };
         if let Some(keep) = self.keep.as_ref().filter(|_| asked.site().saved) {
             let is_expected = public.is_expected;
@@ -360,6 +366,7 @@ impl Saved {
             disk.put(&permitted, worth, &response, now);
         }
         self.teach(site, asked, stored, now);
+        true
     }
 
     /// The origin answered with this status instead of the page.
@@ -379,11 +386,7 @@ impl Saved {
 
     /// Has its links looked at. A queue that is full loses nothing: the page comes by again.
     fn teach(&self, site: &SavedSite, asked: &Asked, stored: &Stored, now: UnixMillis) {
-        let kind = stored
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| Kind::of(value.as_bytes()));
-        let Some(kind) = kind.filter(|_| stored.body().len() <= LESSON_BYTES_MAX) else {
+        let Some(kind) = kind_of(stored).filter(|_| stored.body().len() <= LESSON_BYTES_MAX) else {
             return;
         };
         if let Some(lessons) = &self.lessons {
@@ -534,6 +537,11 @@ fn save(files: &[(Arc<Known>, PathBuf)]) {
             tracing::warn!(%error, "what is known of a site's addresses cannot be written; it is learned anew after a restart");
         }
     }
+}
+
+fn kind_of(stored: &Stored) -> Option<Kind> {
+    let value = stored.headers().get(header::CONTENT_TYPE)?;
+    Kind::of(value.as_bytes())
 }
 
 /// A mark that says more than a language counts as a reader's own until as many ask for it as for a query.

@@ -80,8 +80,12 @@ pub(crate) async fn take(
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
+    let mut chunks = taken.whole();
+    if chunks.len() == 1 && trailers.is_none() {
+        return Ok(Upload::Buffered(Body::Full(chunks.pop_front())));
+    }
     Ok(Upload::Buffered(Body::stream(Rest {
-        chunks: taken.whole(),
+        chunks,
         trailers,
         incoming: None,
         left: 0,

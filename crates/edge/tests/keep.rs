@@ -6,6 +6,7 @@
 )]
 
 use std::fs;
+use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use saqta_edge::compress::Coding;
 use saqta_edge::disk::permitted::{Ground, Permitted};
 use saqta_edge::disk::record::{Identity, Response};
 use saqta_edge::keep::good::{MANY, MEANT_AFTER, TOGETHER};
-use saqta_edge::keep::refresh::{ARTICLE_EVERY, ASSET_GAP, FRONT_EVERY, GAP};
+use saqta_edge::keep::refresh::{ARTICLE_EVERY, FRONT_EVERY, GAP};
 use saqta_edge::keep::{GONE_AFTER, Keep, KeepPlan, KeepSite, Traits};
 use saqta_edge::plan::Language;
 
@@ -597,7 +598,9 @@ fn the_front_page_is_looked_at_first_and_one_at_a_time() {
         kept.keep().fetched(b"kaztag", now);
         now = now.plus(GAP);
     }
-    assert_eq!(asked, ["/", "/b", "/a"]);
+    let lists = ["/sitemap.xml", "/sitemap_index.xml", "/wp-sitemap.xml"];
+    assert_eq!(asked[..3], ["/", "/b", "/a"]);
+    assert_eq!(asked[3..], lists);
     assert_eq!(kept.due(now), None);
 }
 
@@ -645,7 +648,7 @@ fn what_a_page_needs_comes_in_the_order_in_which_it_matters() {
     while let Some(target) = kept.due(now) {
         asked.push(target);
         kept.keep().fetched(b"kaztag", now);
-        now = now.plus(ASSET_GAP);
+        now = now.plus(GAP);
     }
     assert_eq!(
         asked,
@@ -658,8 +661,91 @@ fn what_a_page_needs_comes_in_the_order_in_which_it_matters() {
             "/a.jpg",
             "/b.jpg",
             "/p.jpg",
+            "/sitemap.xml",
+            "/sitemap_index.xml",
+            "/wp-sitemap.xml",
             "/lead-300.jpg",
             "/a-300.jpg"
+        ]
+    );
+}
+
+/// What the site names and nobody reads comes all the same: from the front page two steps far, from lists the newest first.
+#[test]
+fn the_site_is_followed_from_its_front_page_and_its_lists() {
+    let kept = Kept::new();
+    let links = |links: &str| {
+        response(
+            "text/html",
+            &format!("<html lang=kk><head><title>T</title></head><body>{links}</body></html>"),
+        )
+    };
+    let mut asked = Vec::new();
+    let mut now = NOW;
+    while let Some(target) = kept.due(now) {
+        let answer = match target.as_str() {
+            "/" => Some(links(
+                "<a href=/sport/>S</a><a href='/?add-to-cart=1'>1</a><a href=/report.pdf>R</a><a href=/gone>G</a><a href=https://kaztag.kz/kk/>K</a>",
+            )),
+            "/sport/" => Some(links("<a href=/far>F</a><a href=/listed>L</a>")),
+            "/kk/" => Some(links("<a href=/kk/a>A</a>")),
+            "/far" => Some(links("<a href=/farther>F</a>")),
+            "/sitemap.xml" => Some(response(
+                "application/xml",
+                "<sitemapindex><sitemap><loc>https://kaztag.kz/s-1.xml</loc></sitemap></sitemapindex>",
+            )),
+            "/s-1.xml" => Some(response(
+                "application/xml",
+                "<urlset><url><loc>https://kaztag.kz/old</loc><lastmod>2020-01-01</lastmod></url>\
+                 <url><loc>https://kaztag.kz/new</loc><lastmod>2026-11-30</lastmod></url><url><loc>https://kaztag.kz/?p=5</loc></url></urlset>",
+            )),
+            "/gone" | "/sitemap_index.xml" | "/wp-sitemap.xml" => None,
+            _ => Some(article(&target, 50)),
+        };
+        if let Some(answer) = answer {
+            kept.offer(&target, &answer, now);
+        }
+        kept.keep().fetched(b"kaztag", now);
+        asked.push(target);
+        now = now.plus(GAP);
+    }
+    assert_eq!(
+        asked,
+        [
+            "/",
+            "/sitemap.xml",
+            "/sitemap_index.xml",
+            "/wp-sitemap.xml",
+            "/sport/",
+            "/gone",
+            "/kk/",
+            "/kk/a",
+            "/s-1.xml",
+            "/new",
+            "/old",
+            "/far",
+            "/listed",
+            "/?p=5",
+        ]
+    );
+    // A day later fronts and lists are asked for again, and what did not come; nothing else that nobody reads.
+    let mut again = Vec::new();
+    let mut now = now.plus(Duration::from_secs(24 * 3600));
+    while let Some(target) = kept.due(now) {
+        again.push(target);
+        kept.keep().fetched(b"kaztag", now);
+        now = now.plus(GAP);
+    }
+    again.sort_unstable();
+    assert_eq!(
+        again,
+        [
+            "/",
+            "/gone",
+            "/s-1.xml",
+            "/sitemap.xml",
+            "/sitemap_index.xml",
+            "/wp-sitemap.xml"
         ]
     );
 }
@@ -678,6 +764,41 @@ fn a_server_that_takes_its_time_is_given_it() {
         assert_eq!(kept.due(millis(took + rests - 1)), None, "{took}");
         let next = kept.due(millis(took + rests));
         assert_eq!(next.as_deref(), Some("/j.js"), "{took}");
+    }
+}
+
+/// Some servers compress whatever they are asked for. Their page is kept as it reads, and what is not whole is not.
+#[test]
+fn what_comes_compressed_is_kept_as_it_reads() {
+    let kept = Kept::new();
+    let page = article("Compressed", 50);
+    let gzip = |body: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(body).unwrap();
+        encoder.finish().unwrap()
+    };
+    let whole = gzip(&page.body);
+    let too_long = gzip(&vec![b' '; 9 * 1024 * 1024]);
+    let table = [
+        ("/gzip", "gzip", whole.clone(), true),
+        ("/cut", "gzip", whole[..whole.len() / 2].to_vec(), false),
+        ("/other", "br", whole.clone(), false),
+        ("/none", "gzip", b"<html><body>x".to_vec(), false),
+        ("/too-long", "gzip", too_long, false),
+    ];
+    for (target, coding, body, is_kept) in table {
+        let mut response = page.clone();
+        let coding = HeaderValue::from_static(coding);
+        response.headers.insert("content-encoding", coding);
+        response.body = body.into();
+        kept.offer(target, &response, NOW);
+        let copy = kept.copy(target);
+        assert_eq!(copy.is_some(), is_kept, "{target}");
+        if let Some(copy) = copy {
+            assert!(copy.headers().get("content-encoding").is_none());
+            let text = String::from_utf8(copy.body().to_vec()).unwrap();
+            assert!(text.contains("Compressed") && text.contains("role=\"status\""));
+        }
     }
 }
 

@@ -435,6 +435,14 @@ fn what_three_networks_were_shown_alike_in_calm_is_shared_for_seconds_under_atta
         let expected = if target == "/proven" { 1 } else { 3 };
         assert_eq!(site.times_asked(target) - before, expected, "{target}");
     }
+    // What everybody gets is made for nobody's address.
+    let asked = site.origin.asked();
+    let proven: Vec<_> = asked
+        .iter()
+        .filter(|asked| asked.line.contains("/proven"))
+        .map(|asked| asked.field("x-forwarded-for").is_some())
+        .collect();
+    assert!(proven[0] && !proven[proven.len() - 1], "{proven:?}");
     let mut other = Client::connect(&site.edge);
     let before = site.times_asked("/proven");
     let script = "GET /proven HTTP/1.1\r\nHost: a.kz\r\nOrigin: https://b.kz\r\n\r\n";

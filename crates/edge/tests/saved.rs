@@ -143,7 +143,8 @@ fn read_everything(edge: &Edge) {
     until("the newspaper and its style sheet are kept", || {
         edge.settle();
         let saved = edge.stats().saved;
-        (saved.saved_pages, saved.saved_assets) == (Some(NEWSPAPER), Some(1))
+        // What nobody has asked for comes by itself, in time.
+        saved.saved_pages >= Some(NEWSPAPER) && saved.saved_assets == Some(1)
     });
 }
 
@@ -372,6 +373,58 @@ fn what_staff_cut_is_cut() {
     assert_is_saved(&get(&edge, "/story"), "Удалено.");
 }
 
+/// One that is passed on in messengers: its second reader finds it in memory already.
+#[test]
+fn a_page_that_readers_of_three_networks_find_in_memory_is_saved() {
+    let folder = Folder::new();
+    let origin = Origin::start(|_: &Asked, _| {
+        let fields = "Content-Type: text/html\r\nCache-Control: max-age=600\r\n";
+        page("200 OK", fields, STORY)
+    });
+    let mut plan = plan_with_disk(origin.address);
+    plan.sites[0].hosts.push("b.kz".to_owned());
+    let edge = Edge::start_in(plan, &folder.0).unwrap();
+    let reads = |target: &str, network: u8| {
+        let mut client = Client::connect(&edge);
+        client.stream = kit::connect_from(Ipv4Addr::new(127, 66, network, 9), edge.addresses()[0]);
+        assert_eq!(client.get(target).status, 200);
+    };
+    let is_saved = |target: &str| {
+        edge.settle();
+        files(&folder.0.join("saved")).iter().any(|(_, file)| {
+            file.windows(target.len())
+                .any(|part| part == target.as_bytes())
+        })
+    };
+    for target in ["/pushed", "/read-by-one"] {
+        reads(target, 1);
+        until("it is in memory", || {
+            edge.settle();
+            let mut client = Client::connect(&edge);
+            client.stream = kit::connect_from(Ipv4Addr::new(127, 66, 1, 8), edge.addresses()[0]);
+            client.get(target).cache().starts_with("saqta; hit")
+        });
+    }
+    reads("/pushed", 2);
+    assert!(!is_saved("/pushed"));
+    reads("/pushed", 3);
+    assert!(is_saved("/pushed"));
+    // A network that reads it all the time is one network, and soon a reader like any other.
+    for _ in 0..100 {
+        reads("/read-by-one", 1);
+    }
+    for network in 2..5 {
+        reads("/read-by-one", network);
+    }
+    assert!(!is_saved("/read-by-one"));
+    let asked = origin.asked();
+    for target in ["/pushed", "/read-by-one"] {
+        let line = format!("GET {target} ");
+        let times = asked.iter().filter(|asked| asked.line.starts_with(&line));
+        assert_eq!(times.count(), 1, "{target}");
+    }
+}
+
 /// Nobody links to a sitemap; what it lists is the site's own word of what is public.
 #[test]
 fn a_page_that_only_the_sitemap_names_is_saved() {
@@ -474,11 +527,24 @@ fn copies_are_made_and_renewed_before_any_reader_asks() {
     let state = Arc::new(Newsroom::default());
     let origin = newsroom(Arc::clone(&state));
     let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
-    // Nobody asks for anything: the front page and its style sheet come by themselves, from an anonymous reader.
-    until("the front page and its style sheet are kept", || {
-        let saved = edge.stats().saved;
-        saved.saved_pages >= Some(1) && saved.saved_assets >= Some(1)
+    // Nobody asks for anything: the front page and its style sheet come by themselves, from an anonymous reader, then what it links to and
+    // what the sitemap lists, which nothing links to.
+    let was_asked = |target: &str| {
+        let line = format!("GET {target} ");
+        origin
+            .asked()
+            .iter()
+            .any(|asked| asked.line.starts_with(&line))
+    };
+    until("the site's own pages have been asked for", || {
+        edge.settle();
+        edge.stats().saved.saved_assets >= Some(1)
+            && ["/", "/story", "/feed", "/listed"]
+                .iter()
+                .all(|target| was_asked(target))
     });
+    // Elsewhere than in a list, a query does something.
+    assert!(!was_asked("/?p=7"));
     for asked in origin.asked() {
         assert_eq!(asked.field("cookie"), None, "{}", asked.head);
     }
@@ -488,7 +554,34 @@ fn copies_are_made_and_renewed_before_any_reader_asks() {
     let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
     edge.settle();
     assert_is_saved(&get(&edge, "/"), "Бүгінгі жаңалықтар");
+    assert_is_saved(&get(&edge, "/story"), "Вода поднялась");
+    assert_is_saved(&get(&edge, "/listed"), "planted");
     assert_eq!(get(&edge, "/style.css").status, 200);
+}
+
+/// It takes a while until it is known what a folder of thousands of files holds. Whoever asks before that waits, instead of being told that there
+/// is nothing.
+#[test]
+fn who_asks_before_it_is_known_what_is_saved_waits_for_it() {
+    const MORE_FILES: u32 = 20_000;
+    let (folder, state, _origin, edge, plan) = read_once_with(|_| ());
+    state.dead.store(true, Ordering::Relaxed);
+    edge.stop(Duration::ZERO);
+    let is_copy = |path: &PathBuf| path.file_name().is_some_and(|name| name.len() == 16);
+    let (copy, _) = files(&folder.0.join("saved"))
+        .into_iter()
+        .find(|(path, _)| is_copy(path))
+        .unwrap();
+    let site = copy.parent().and_then(Path::parent).unwrap();
+    // Names of the right kind, with nothing in them: each is opened, found to be no copy, and removed.
+    for number in 0..MORE_FILES {
+        let (folder, name) = (site.join(format!("{:02x}", number % 256)), number >> 8);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{:02x}{name:014x}", number % 256)), "").unwrap();
+    }
+    let edge = Edge::start_in(plan, &folder.0).unwrap();
+    let answer = get(&edge, "/story");
+    assert_is_saved(&answer, "Вода поднялась");
 }
 
 #[test]
@@ -542,7 +635,7 @@ fn of_a_page_that_varies_the_usual_version_is_saved() {
     assert!(reads(&edge, DESK).contains("desk"));
     until("front page and story are kept", || {
         edge.settle();
-        edge.stats().saved.saved_pages == Some(2)
+        edge.stats().saved.saved_pages >= Some(2)
     });
     edge.stop(Duration::ZERO);
     let edge = Edge::start_in(plan.clone(), &folder.0).unwrap();

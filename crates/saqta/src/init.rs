@@ -79,8 +79,9 @@ pub(crate) fn init(answers: Answers, file: &Path) -> Result<String, Failure> {
     Ok(format!(
         "{said}{shown} is written. Next:\n\
          \x20 saqta check -c {shown}    would it serve on this machine?\n\
-         \x20 saqta run -c {shown}      serve, on http://127.0.0.1:8080 until `listen` says otherwise\n\
-         Then point the names at this machine. The site starts in mode \"observe\"; `mode` in the file says what that means.\n"
+         \x20 saqta run -c {shown}      serve, on http://127.0.0.1:8080; see `listen`\n\
+         Then point the names at this machine. The site starts in mode \"observe\";\n\
+         `mode` in the file says what that means.\n"
     ))
 }
 
@@ -258,6 +259,19 @@ fn system_of(word: &str) -> Option<System> {
 fn guess(origin: &str, host: &str) -> (Option<System>, String) {
     let authority = origin.trim_start_matches("http://").trim_end_matches('/');
     match front_page(authority, host) {
+        Ok(page)
+            if page
+                .split(' ')
+                .nth(1)
+                .is_some_and(|status| status.starts_with('5')) =>
+        {
+            (
+                None,
+                format!(
+                    "{authority} answers with an error, so its pages could not be seen:\nprofile \"generic\"; `profile` in the file says what there is.\n"
+                ),
+            )
+        }
         Ok(page) => match system_in(&page) {
             Some(system) => (
                 Some(system),
@@ -269,14 +283,14 @@ fn guess(origin: &str, host: &str) -> (Option<System>, String) {
             None => (
                 None,
                 format!(
-                    "{authority} answers; what makes its pages is not to be seen: profile \"generic\".\n"
+                    "{authority} answers; what makes its pages is not to be seen:\nprofile \"generic\".\n"
                 ),
             ),
         },
         Err(error) => (
             None,
             format!(
-                "{authority} does not answer ({}), so it could not be asked what makes its pages: profile \"generic\".\n",
+                "{authority} does not answer ({}),\nso it could not be asked what makes its pages: profile \"generic\".\n",
                 machine::plainly(&error)
             ),
         ),

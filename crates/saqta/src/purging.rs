@@ -95,10 +95,15 @@ fn what_of(which: Which, text: &str) -> Result<(Option<String>, What), String> {
 fn address(text: &str) -> Result<Address, String> {
     let text = text.trim();
     let text = text.split('#').next().unwrap_or(text);
-    let rest = ["http://", "https://"]
-        .iter()
-        .find_map(|scheme| text.strip_prefix(scheme))
-        .unwrap_or(text);
+    let is_scheme = |scheme: &str| {
+        ["http", "https"]
+            .iter()
+            .any(|own| scheme.eq_ignore_ascii_case(own))
+    };
+    let rest = match text.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => rest,
+        _ => text,
+    };
     let at = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, target) = rest.split_at(at);
     let name = match authority.rsplit_once(':') {
@@ -171,7 +176,7 @@ mod tests {
             ),
             (
                 Which::Url,
-                "http://NEWS.example:8080",
+                "HTTP://NEWS.example:8080",
                 Some("news.example"),
                 path("/"),
             ),

@@ -611,6 +611,9 @@ pub fn token_of<F: Fields + ?Sized>(fields: &F) -> Option<&[u8]> {
         })
 }
 
+/// Articles changed with one form that are looked for by number: a list of WordPress shows 20, and 100 on request.
+const LISTED_MAX: usize = 128;
+
 /// A request that may have changed the site, and its answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Write<'a> {
@@ -618,6 +621,8 @@ pub struct Write<'a> {
     pub target: &'a [u8],
     pub status: StatusCode,
     pub location: Option<&'a [u8]>,
+    /// What was sent, if it is a form as browsers send it and is here whole; or nothing.
+    pub form: &'a [u8],
 }
 
 /// What to make stale after an answer to staff. Empty unless it looks like a text that was saved: the article, by its address where the answer says
@@ -630,15 +635,23 @@ pub fn touched_by(write: &Write<'_>) -> Vec<What> {
             .iter()
             .any(|sign| location.windows(sign.len()).any(|part| part == *sign))
     });
-    if write.method.is_safe() || !done || to_login || !is_publishing(path, write.target) {
+    let publishes = if write.method.is_safe() {
+        is_done_by_a_link(write)
+    } else {
+        is_publishing(path, write.target) || is_quick_edit(path, write.form)
+    };
+    if !done || to_login || !publishes {
         return Vec::new();
     }
     let mut touched = vec![What::Listings];
     let location = write.location.and_then(target_of);
+    let query = write.target.get(path.len() + 1..).unwrap_or_default();
+    let listed = numbers_in(query).chain(numbers_in(write.form));
     let numbers = [Some(write.target), location]
         .into_iter()
         .flatten()
         .filter_map(number_of)
+        .chain(listed.take(LISTED_MAX))
         .flat_map(|number| {
             let number = number.to_vec();
             [
@@ -707,6 +720,45 @@ fn is_publishing(path: &[u8], target: &[u8]) -> bool {
     !keeps_a_draft && (wordpress || drupal || joomla)
 }
 
+/// WordPress's list of articles has a form in each line, which goes to the address that everything in its office goes to.
+fn is_quick_edit(path: &[u8], form: &[u8]) -> bool {
+    path.ends_with(b"/wp-admin/admin-ajax.php")
+        && form
+            .split(|byte| *byte == b'&')
+            .any(|pair| pair == b"action=inline-save")
+}
+
+/// WordPress's list of articles puts one into the bin by a link, and changes many by a form that asks like one.
+fn is_done_by_a_link(write: &Write<'_>) -> bool {
+    const ACTIONS: [&[u8]; 4] = [
+        b"action=trash",
+        b"action=untrash",
+        b"action=delete",
+        b"bulk_edit=",
+    ];
+    let path = path_of(write.target);
+    let query = write.target.get(path.len() + 1..).unwrap_or_default();
+    let in_office = path.ends_with(b"/wp-admin/post.php") || path.ends_with(b"/wp-admin/edit.php");
+    in_office
+        && write.status.is_redirection()
+        && query
+            .split(|byte| *byte == b'&')
+            .any(|pair| ACTIONS.iter().any(|action| pair.starts_with(action)))
+}
+
+/// `post_ID=12` of one line, `post[]=12&post[]=13` of many.
+fn numbers_in(pairs: &[u8]) -> impl Iterator<Item = &[u8]> {
+    const NAMES: [&[u8]; 4] = [b"post_ID=", b"post[]=", b"post%5B%5D=", b"post%5b%5d="];
+    pairs
+        .split(|byte| *byte == b'&')
+        .filter_map(|pair| NAMES.iter().find_map(|name| pair.strip_prefix(*name)))
+        .filter(|number| is_number(number))
+}
+
+fn is_number(part: &[u8]) -> bool {
+    !part.is_empty() && part.len() <= 20 && part.iter().all(u8::is_ascii_digit)
+}
+
 fn strip_suffixes(path: &[u8]) -> &[u8] {
     [&b"/edit"[..], b"/delete"]
         .iter()
@@ -730,13 +782,14 @@ fn number_of(target: &[u8]) -> Option<&[u8]> {
         Some(mark) => (&target[..mark], &target[mark + 1..]),
         None => (target, &[][..]),
     };
-    let is_number =
-        |part: &&[u8]| !part.is_empty() && part.len() <= 20 && part.iter().all(u8::is_ascii_digit);
     let in_query = query
         .split(|byte| *byte == b'&')
         .find_map(|pair| pair.strip_prefix(b"post="))
-        .filter(is_number);
-    in_query.or_else(|| path.split(|byte| *byte == b'/').rfind(is_number))
+        .filter(|part| is_number(part));
+    in_query.or_else(|| {
+        path.split(|byte| *byte == b'/')
+            .rfind(|part| is_number(part))
+    })
 }
 
 #[cfg(test)]
@@ -1170,7 +1223,7 @@ mod tests {
         };
         let twelve = short(&["/?p=12", "/?page_id=12", "/node/12"]);
         type Row<'a> = (&'a str, &'a str, u16, Option<&'a str>, Vec<What>);
-        let table: [Row<'_>; 12] = [
+        let table: [Row<'_>; 18] = [
             (
                 "POST",
                 "/wp-admin/post.php",
@@ -1223,7 +1276,7 @@ mod tests {
                 "/node/12/edit",
                 200,
                 None,
-                vec![What::Listings, twelve, path("/node/12")],
+                vec![What::Listings, twelve.clone(), path("/node/12")],
             ),
             (
                 "POST",
@@ -1248,13 +1301,57 @@ mod tests {
                 vec![],
             ),
             ("POST", "/wp-admin/post.php", 500, None, vec![]),
+            (
+                "GET",
+                "/wp-admin/post.php?post=12&action=trash&_wpnonce=0a",
+                302,
+                Some("http://a.kz/wp-admin/edit.php?trashed=1&ids=12"),
+                vec![What::Listings, twelve.clone()],
+            ),
+            (
+                "GET",
+                "/wp-admin/edit.php?action=trash&post%5B%5D=12",
+                302,
+                Some("http://a.kz/wp-admin/edit.php?trashed=1"),
+                vec![What::Listings, twelve.clone()],
+            ),
+            (
+                "GET",
+                "/wp-admin/post.php?post=12&action=edit",
+                200,
+                None,
+                vec![],
+            ),
+            (
+                "GET",
+                "/wp-admin/post.php?post=12&action=trash",
+                302,
+                Some("http://a.kz/wp-login.php?redirect_to=x"),
+                vec![],
+            ),
+            (
+                "POST action=inline-save&post_ID=12&post_title=x",
+                "/wp-admin/admin-ajax.php",
+                200,
+                None,
+                vec![What::Listings, twelve.clone()],
+            ),
+            (
+                "POST action=heartbeat&data=post_ID",
+                "/wp-admin/admin-ajax.php",
+                200,
+                None,
+                vec![],
+            ),
         ];
         for (method, target, status, location, touched) in table {
+            let (method, form) = method.split_once(' ').unwrap_or((method, ""));
             let write = Write {
                 method: &Method::from_bytes(method.as_bytes()).expect("a method"),
                 target: target.as_bytes(),
                 status: StatusCode::from_u16(status).expect("a status"),
                 location: location.map(str::as_bytes),
+                form: form.as_bytes(),
             };
             assert_eq!(touched_by(&write), touched, "{method} {target}");
         }
@@ -1367,6 +1464,7 @@ mod tests {
                 target: target.as_bytes(),
                 status: StatusCode::from_u16(status).expect("a status"),
                 location: location.map(str::as_bytes),
+                form: b"",
             };
             let got = proves_its_author(&write, system);
             assert_eq!(
@@ -1409,7 +1507,7 @@ mod tests {
             if let Ok(PurgeOrder { what: What::Tags(marks) }) = order {
                 prop_assert!(marks.len() <= ORDER_TAGS_MAX);
             }
-            let write = Write { method: &Method::POST, target: &target, status: StatusCode::OK, location: Some(&expression) };
+            let write = Write { method: &Method::POST, target: &target, status: StatusCode::OK, location: Some(&expression), form: &expression };
             prop_assert!(touched_by(&write).len() <= 4);
         }
 

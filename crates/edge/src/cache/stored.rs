@@ -84,6 +84,8 @@ pub struct Stored {
     coded: [OnceLock<Option<Form>>; 3],
     asked: AtomicU8,
     doubt: AtomicU8,
+    /// How many of its readers are still looked at; 0: none are wanted.
+    vouchers: AtomicU8,
     tags: Tags,
     /// Of the newest purge it has been compared with.
     purge_number: AtomicU64,
@@ -95,6 +97,12 @@ pub struct Stored {
     serial: u64,
     weight: u64,
 }
+
+/// Nobody has said yet whether vouchers are wanted.
+const NOT_VOUCHED: u8 = u8::MAX;
+/// Readers who may vouch for a page before it is left where it is: it takes three networks, and one that reads it again and again must not
+/// make each of its hits dear.
+const VOUCHERS_MAX: u8 = 64;
 
 /// What is needed to store a response.
 #[derive(Debug)]
@@ -255,6 +263,7 @@ impl Stored {
             identity: Form { head, body },
             coded: Default::default(),
             asked: AtomicU8::new(0),
+            vouchers: AtomicU8::new(NOT_VOUCHED),
             doubt: AtomicU8::new(Doubt::None as u8),
             tags,
             purge_number: AtomicU64::new(0),
@@ -301,6 +310,26 @@ impl Stored {
             serial,
         };
         Self::with_codings(draft, codings)
+    }
+
+    /// The site does not name this page: its next readers are to be looked at.
+    pub(crate) fn want_vouchers(&self) {
+        let (before, after) = (NOT_VOUCHED, VOUCHERS_MAX);
+        // Wanted before, or had.
+        _ = self
+            .vouchers
+            .compare_exchange(before, after, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn wants_vouchers(&self) -> bool {
+        (1..=VOUCHERS_MAX).contains(&self.vouchers.load(Ordering::Relaxed))
+    }
+
+    /// One reader more has been looked at.
+    pub(crate) fn vouched(&self, enough: bool) {
+        let left = self.vouchers.load(Ordering::Relaxed);
+        let left = if enough { 0 } else { left.saturating_sub(1) };
+        self.vouchers.store(left, Ordering::Relaxed);
     }
 
     pub fn status(&self) -> StatusCode {

@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 
 use encoding_rs::Encoding;
 use lol_html::html_content::{ContentType, Element};
-use lol_html::{AsciiCompatibleEncoding, HtmlRewriter, Settings, element, end};
+use lol_html::{AsciiCompatibleEncoding, HtmlRewriter, Settings, doctype, element, end};
 
 use crate::clock::UnixMillis;
 use crate::date;
@@ -29,10 +29,13 @@ pub fn mark(
     is_kept: &dyn Fn(&str) -> bool,
 ) -> Option<Vec<u8>> {
     let language = Cell::new(site);
+    // A piece of a page, JSON or a feed under a page's type: what a script expects to find as it was.
+    let is_page = Cell::new(false);
     let leave_alone = Cell::new(false);
     let marked = Cell::new(false);
     let out = RefCell::new(Vec::with_capacity(body.len() + 1024));
     let root = |tag: &mut Element<'_, '_>| {
+        is_page.set(true);
         let is_amp = tag.has_attribute("amp") || tag.has_attribute("⚡");
         leave_alone.set(leave_alone.get() || is_amp);
         if let Some(named) = tag.get_attribute("lang").and_then(|tag| language_of(&tag)) {
@@ -41,6 +44,7 @@ pub fn mark(
         Ok(())
     };
     let first = |tag: &mut Element<'_, '_>| {
+        is_page.set(true);
         if tag.can_have_content() && !marked.replace(true) {
             tag.prepend(&banner(language.get(), saved), ContentType::Html);
         }
@@ -90,8 +94,12 @@ pub fn mark(
         .append_element_content_handler(element!("base[href]", moves))
         .append_element_content_handler(element!("img[src]", image))
         // A page may leave `<body>` to the browser; then its end is the one place that surely is inside.
+        .append_document_content_handler(doctype!(|_| {
+            is_page.set(true);
+            Ok(())
+        }))
         .append_document_content_handler(end!(|end| {
-            if !marked.get() {
+            if !marked.get() && is_page.get() {
                 end.append(&banner(language.get(), saved), ContentType::Html);
             }
             Ok(())
@@ -104,7 +112,7 @@ pub fn mark(
     });
     rewriter.write(body).ok()?;
     rewriter.end().ok()?;
-    (!leave_alone.get()).then(|| out.take())
+    (is_page.get() && !leave_alone.get()).then(|| out.take())
 }
 
 /// Of a page as its fields name it; UTF-8 where they name none. `None`: one that our rewriter cannot write.
@@ -261,6 +269,18 @@ mod tests {
     fn amp_pages_are_left_alone() {
         assert_eq!(marked("<html amp lang=en><body>x"), None);
         assert_eq!(marked("<html ⚡ lang=en><body>x"), None);
+    }
+
+    #[test]
+    fn what_is_no_page_is_left_as_it_was() {
+        for body in [
+            "{\"title\":\"<b>x</b>\"}",
+            "<?xml version=\"1.0\"?><rss><channel><title>T</title></channel></rss>",
+            "<li><a href=/a>more</a></li>",
+            "",
+        ] {
+            assert_eq!(marked(body), None, "{body}");
+        }
     }
 
     #[test]

@@ -2,19 +2,20 @@
 //!
 //! A copy is as good as it is recent for what people come to read during an outage: the front page, the feeds, the ten articles of the day.
 //! Missing style sheets come first, because without one a kept page is no page, then scripts and fonts; pictures wait until no page is due. One
-//! request at a time, pages two seconds apart and assets as far apart as the server takes to answer, in the last class of admission: a newsroom's
+//! Between both come pages that nobody has asked for ([`super::crawl`]). One request at a time, pages two seconds apart and assets as far apart as the server takes to answer, in the last class of admission: a newsroom's
 //! server does not notice.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::KeepSite;
 use super::table::{Class, Entry, Rank, State};
 use crate::clock::UnixMillis;
 use crate::disk::record::Address;
 
 /// The front page and feeds change with every article.
 pub const FRONT_EVERY: Duration = Duration::from_secs(300);
+/// Sitemaps and feeds that nobody reads here: there may be dozens.
+const LIST_EVERY: Duration = Duration::from_secs(1800);
 /// Articles are corrected within the hour, and seldom later.
 pub const ARTICLE_EVERY: Duration = Duration::from_secs(1800);
 /// An asset that could not be had is asked for again, twice as long after each time: the server was busy, or there is none.
@@ -62,7 +63,13 @@ impl Refresh {
 }
 
 impl State {
-    pub(super) fn due(&mut self, site: &KeepSite, now: UnixMillis) -> Option<Address> {
+    /// Of a site whose front page is there and whose copies may take so much.
+    pub(super) fn due(
+        &mut self,
+        front: Option<Address>,
+        bytes_max: u64,
+        now: UnixMillis,
+    ) -> Option<Address> {
         if now < self.refresh.next {
             return None;
         }
@@ -70,7 +77,7 @@ impl State {
         let is_old =
             planned.is_none_or(|planned| now.since(planned) >= PLAN_EVERY || now < planned);
         if is_old {
-            self.plan(site, now);
+            self.plan(front, now);
         }
         let mut address = self.refresh.again.pop_front();
         self.refresh.asset_since = None;
@@ -79,6 +86,12 @@ impl State {
         }
         if address.is_none() {
             address = self.refresh.due.pop_front();
+        }
+        if address.is_none() {
+            address = self.missing(Rank::Image, now);
+        }
+        if address.is_none() && self.has_room(bytes_max) {
+            address = self.crawl.next(now);
         }
         if address.is_none() {
             address = self.missing(Rank::Size, now);
@@ -124,17 +137,10 @@ impl State {
         }
     }
 
-    fn plan(&mut self, site: &KeepSite, now: UnixMillis) {
+    fn plan(&mut self, front: Option<Address>, now: UnixMillis) {
         self.refresh.planned = Some(now);
         // What did not get its turn waits since before.
         let mut due = std::mem::take(&mut self.refresh.due);
-        let front = site.front.as_ref().map(|(scheme, host)| Address {
-            site: site.name.clone(),
-            scheme: *scheme,
-            host: host.clone(),
-            target: Box::from(&b"/"[..]),
-            mark: Box::default(),
-        });
         let has_front = self
             .entries
             .values()
@@ -150,10 +156,15 @@ impl State {
             }
             let is_front = entry.class == Class::Feed || Some(&entry.address) == front.as_ref();
             let rested = now.since(entry.asked.max(entry.seen));
+            let front_every = if entry.class == Class::Feed && entry.reads == 0 {
+                LIST_EVERY
+            } else {
+                FRONT_EVERY
+            };
             let not_found = entry
                 .not_found_since
                 .is_some_and(|since| now.since(since) >= super::GONE_AFTER);
-            let wanted = is_front && rested >= FRONT_EVERY
+            let wanted = is_front && rested >= front_every
                 || not_found && now.since(entry.asked) >= super::GONE_AFTER;
             if wanted && due.len() < DUE_MAX {
                 entry.asked = now;

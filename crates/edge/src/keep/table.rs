@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::crawl::Crawl;
 use super::good::{Looks, Sketch};
 use super::note::Note;
 use super::refresh::Refresh;
@@ -10,9 +11,9 @@ use crate::clock::UnixMillis;
 use crate::disk::record::{Address, Identity, Record};
 use crate::disk::shelf::{Seen, Shelf};
 
-/// One in so many: up to this part of the room pages have, later pictures and other sizes of pictures are asked for. A page has a handful of
-/// them, and pages come first.
-const PICTURES_SHARE: usize = 2;
+/// One in so many: up to this part of the room there is, pages that nobody has read are asked for, and of all pages later pictures and other
+/// sizes of pictures. The rest is for what readers bring.
+const UNASKED_SHARE: usize = 2;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -23,6 +24,7 @@ pub(super) struct State {
     pub(super) turns: u64,
     pub(super) looks: Looks,
     pub(super) refresh: Refresh,
+    pub(super) crawl: Crawl,
 }
 
 /// What of a page is fetched first. Without its style sheet it is no page; without a script it may be one; pictures come last.
@@ -105,9 +107,7 @@ impl State {
 
     /// It is needed, and not here. `bytes_max`: of the site.
     pub(super) fn want(&mut self, name: u64, rank: Rank, address: Address, bytes_max: u64) {
-        let has_room = self.entries.len() < ENTRIES_MAX / PICTURES_SHARE
-            && self.bytes < bytes_max / PICTURES_SHARE as u64;
-        if rank >= Rank::Later && !has_room {
+        if rank >= Rank::Later && !self.has_room(bytes_max) {
             return;
         }
         if let Some(wanted) = self.wanted.get_mut(&name) {
@@ -134,6 +134,12 @@ impl State {
             tries: 0,
         };
         self.wanted.insert(name, wanted);
+    }
+
+    /// For what nobody has asked for. `bytes_max`: of the site.
+    pub(super) fn has_room(&self, bytes_max: u64) -> bool {
+        self.entries.len() < ENTRIES_MAX / UNASKED_SHARE
+            && self.bytes < bytes_max / UNASKED_SHARE as u64
     }
 
     /// Looks at every entry, for an asset that has just come or is missing.

@@ -5,15 +5,18 @@ use std::sync::mpsc;
 
 use http::header::{self, HeaderValue};
 
+use super::crawl::{self, Named};
 use super::good::{self, MEANT_AFTER, NotGood, Sketch, TOGETHER};
 use super::note::Note;
 use super::reading::Reading;
-use super::table::{Class, Entry, Rank, beside, name_of};
+use super::table::{Class, Entry, Rank, State, beside, name_of};
 use super::{
     ASSETS_MAX, ENTRIES_MAX, GONE_AFTER, GONE_TOGETHER, IMAGES_MAX, Job, NOTE_EVERY, OLDER, Offer,
     READ_AS, ROOM_SHARE, SWEEP_EVERY, Shared, Site, count, kind_of, lock, read_page,
 };
+use crate::cache::memory::OBJECT_BYTES_MAX;
 use crate::clock::UnixMillis;
+use crate::compress;
 use crate::disk::REST;
 use crate::disk::record::{self, Address, Response};
 use crate::disk::shelf::Shelf;
@@ -104,7 +107,7 @@ impl Shared {
     fn weigh(&self, site: &Site, offer: Offer) -> Option<NewVersion> {
         let Offer {
             mut address,
-            response,
+            mut response,
             is_expected,
             now,
             ..
@@ -119,21 +122,41 @@ impl Shared {
         }
         let seal = self.shelf.seal();
         let name = name_of(&self.shelf, &address.as_identity());
-        // What is coded already cannot be read or marked.
-        if response.headers.contains_key(header::CONTENT_ENCODING) {
-            return None;
+        // What is coded cannot be read or marked, and some servers code whatever they are asked.
+        if let Some(coding) = response.headers.remove(header::CONTENT_ENCODING) {
+            let body =
+                compress::decompress(coding.as_bytes(), &response.body, OBJECT_BYTES_MAX as usize);
+            response.body = body?;
+            response.headers.remove(header::ETAG);
         }
         let kind = response
             .headers
             .get(header::CONTENT_TYPE)
             .map_or(&b""[..], HeaderValue::as_bytes);
         let sum = seal.sum(&[kind, &[READ_AS], &response.body]);
+        let steps = lock(&site.state).crawl.came(name);
         let before = match self.look_up(site, name, class, sum, &address, now) {
-            LookedUp::Unwanted | LookedUp::Same => return None,
+            LookedUp::Unwanted => return None,
+            LookedUp::Same => {
+                // What was not followed for want of room may be now.
+                if class == Class::Feed || crawl::is_front(&address.target) {
+                    self.follow(
+                        site,
+                        crawl::named(class, &response, &address, None),
+                        &address,
+                    );
+                }
+                return None;
+            }
             LookedUp::New => None,
             LookedUp::Changed(before) => Some(before),
         };
         if class != Class::Page {
+            self.follow(
+                site,
+                crawl::named(class, &response, &address, steps),
+                &address,
+            );
             return Some(NewVersion {
                 name,
                 class,
@@ -167,6 +190,11 @@ impl Shared {
             count(&self.counts.held_back);
             return None;
         }
+        self.follow(
+            site,
+            crawl::named(class, &response, &address, steps),
+            &address,
+        );
         let assets = assets_of(class, &response, &address);
         Some(NewVersion {
             name,
@@ -177,6 +205,19 @@ impl Shared {
             assets,
             response,
         })
+    }
+
+    fn follow(&self, site: &Site, named: Option<Named>, page: &Address) {
+        let Some(named) = named else {
+            return;
+        };
+        let State { crawl, entries, .. } = &mut *lock(&site.state);
+        crawl.follow(
+            page,
+            named,
+            |address| name_of(&self.shelf, &address.as_identity()),
+            |name| entries.contains_key(&name),
+        );
     }
 
     /// And notes that it is as it was, if it is.
@@ -592,6 +633,7 @@ impl Shared {
             .wanted
             .retain(|_, wanted| !is_gone(&wanted.address.target));
         state.refresh.forget(is_gone);
+        state.crawl.forget(is_gone);
         let names: Vec<u64> = state
             .entries
             .iter()
@@ -669,6 +711,10 @@ impl Shared {
                 if !state.entries.contains_key(&name) {
                     state.want(name, rank, address, site.plan.bytes_max);
                 }
+            }
+            drop(state);
+            if let Some(front) = site.front() {
+                self.follow(site, Some(Named::sitemaps()), &front);
             }
         }
     }

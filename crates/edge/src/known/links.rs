@@ -330,6 +330,73 @@ fn xml(base: Base<'_>, body: &[u8], each: Each<'_>) {
     }
 }
 
+/// Tells `each` every page of the same host that a sitemap or a feed lists, in order, with the day on which it is said to have changed last:
+/// 20261130, and 0 where none is said. [`LINKS_MAX`] at most.
+pub fn listed(base: Base<'_>, body: &[u8], each: &mut dyn FnMut(&[u8], u32)) {
+    let text = String::from_utf8_lossy(body);
+    let mut reader = quick_xml::Reader::from_str(&text);
+    let config = reader.config_mut();
+    config.allow_dangling_amp = true;
+    config.check_end_names = false;
+    let mut left = LINKS_MAX;
+    let (mut held, mut address, mut day) = (None, String::new(), 0);
+    while left > 0 {
+        match reader.read_event() {
+            Ok(Event::Start(tag)) => match tag.local_name().as_ref() {
+                "url" | "sitemap" | "item" | "entry" => (address, day) = (String::new(), 0),
+                "loc" | "link" | "lastmod" | "updated" => held = Some(String::new()),
+                _ => held = None,
+            },
+            Ok(Event::Empty(tag)) if tag.local_name().as_ref() == "link" && address.is_empty() => {
+                let href = tag
+                    .attributes()
+                    .flatten()
+                    .find(|it| it.key.local_name().as_ref() == "href");
+                address = href.map(|href| decoded(&href.value)).unwrap_or_default();
+            }
+            Ok(Event::Text(text)) => add(&mut held, &text),
+            Ok(Event::CData(text)) => add(&mut held, &text),
+            Ok(Event::GeneralRef(reference)) => {
+                let reference: &str = &reference;
+                add(&mut held, &decoded(&format!("&{reference};")));
+            }
+            Ok(Event::End(tag)) => match (tag.local_name().as_ref(), held.take()) {
+                // A picture of the page comes after it: `image:loc`.
+                ("loc" | "link", Some(text)) if address.is_empty() => address = text,
+                ("lastmod" | "updated", Some(text)) => day = day_of(text.trim()),
+                ("url" | "sitemap" | "item" | "entry", _) => {
+                    if let Some(target) = resolve(base, address.as_bytes()) {
+                        left -= 1;
+                        each(&target, day);
+                    }
+                }
+                _ => {}
+            },
+            Ok(Event::Eof) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// `2026-11-30T10:00:00+05:00`; `2026-11`. 0: no such thing.
+fn day_of(date: &str) -> u32 {
+    let mut parts = date.splitn(3, '-').map(|part| {
+        let end = part
+            .find(|letter: char| !letter.is_ascii_digit())
+            .unwrap_or(part.len());
+        part[..end].parse::<u32>().ok()
+    });
+    let mut next = |most: u32, unsaid: u32| match parts.next() {
+        None => Some(unsaid),
+        Some(number) => number.filter(|number| *number <= most),
+    };
+    let (year, month, day) = (next(9_999, 0), next(12, 1), next(31, 1));
+    match (year, month, day) {
+        (Some(year), Some(month), Some(day)) => year * 10_000 + month * 100 + day,
+        _ => 0,
+    }
+}
+
 fn add(address: &mut Option<String>, text: &str) {
     if let Some(address) = address
         && address.len() + text.len() <= TARGET_BYTES_MAX
@@ -712,6 +779,47 @@ mod tests {
         ];
         for (text, expected) in table {
             assert_eq!(decoded(text), expected);
+        }
+    }
+
+    #[test]
+    fn lists_say_when_their_pages_changed() {
+        let table: [(&str, &[(&str, u32)]); 6] = [
+            (
+                "<urlset><url><loc> https://kaztag.kz/a </loc><lastmod>2026-11-30T10:00:00+05:00</lastmod></url><url><loc>/b</loc></url></urlset>",
+                &[("/a", 20_261_130), ("/b", 0)],
+            ),
+            (
+                "<sitemapindex><sitemap><lastmod>2026-11</lastmod><loc>https://kaztag.kz/post-sitemap.xml?a=1&amp;b=2</loc></sitemap></sitemapindex>",
+                &[("/post-sitemap.xml?a=1&b=2", 20_261_101)],
+            ),
+            (
+                "<rss><channel><link>https://kaztag.kz/</link><item><link>https://kaztag.kz/c</link><guid>/?p=1</guid></item></channel></rss>",
+                &[("/c", 0)],
+            ),
+            (
+                "<feed><link href='/self'/><entry><link href='/d'/><link rel=edit href='/e'/><updated>2026-01-02</updated></entry></feed>",
+                &[("/d", 20_260_102)],
+            ),
+            (
+                "<urlset><url><loc>https://elsewhere.example/a</loc></url><url><loc>/cut</loc>",
+                &[],
+            ),
+            (
+                "<urlset><url><loc>/a</loc><lastmod>yesterday</lastmod></url><url><loc>/b</loc><lastmod>2026-99-01</lastmod></url></urlset>",
+                &[("/a", 0), ("/b", 0)],
+            ),
+        ];
+        for (body, expected) in table {
+            let mut found = Vec::new();
+            listed(BASE, body.as_bytes(), &mut |target, day| {
+                found.push((String::from_utf8_lossy(target).into_owned(), day));
+            });
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(target, day)| ((*target).to_owned(), *day))
+                .collect();
+            assert_eq!(found, expected, "{body}");
         }
     }
 
