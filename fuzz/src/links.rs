@@ -27,6 +27,14 @@ pub fn check(input: &[u8]) {
         });
         assert!(found <= LINKS_MAX);
     }
+    let mut listed = 0;
+    links::listed(base, input, &mut |target, day| {
+        listed += 1;
+        assert_eq!(target.first(), Some(&b'/'));
+        assert!(target.len() <= TARGET_BYTES_MAX && day <= 99_991_231);
+        seen.push(target.to_vec());
+    });
+    assert!(listed <= LINKS_MAX);
     KNOWN.with(|known| {
         for target in seen {
             known.learn(&target, saqta_edge::known::Source::Linked, UnixMillis(0));

@@ -95,7 +95,7 @@ impl Known {
         }
     }
 
-    /// The target's path, every parameter of it, and their values. Values of a path are known at that path only.
+    /// The target's path, and the value of every parameter of it. Values of a path are known at that path only.
     pub fn learn(&self, target: &[u8], source: Source, now: UnixMillis) {
         let target = spelled(target);
         let (path, query) = path_and_query(&target);
@@ -114,7 +114,6 @@ impl Known {
         };
         add(self.path(path));
         for (name, value) in pairs(query).take(PAIRS_MAX) {
-            add(self.parameter(path, name));
             add(self.value(path, name, value));
         }
     }
@@ -142,13 +141,7 @@ impl Known {
         self.holds(self.path(&path))
     }
 
-    /// Has any public link to this path such a parameter?
-    pub fn knows_parameter(&self, path: &[u8], name: &[u8]) -> bool {
-        let (path, name) = (spelled(path_and_query(path).0), spelled(name));
-        self.holds(self.parameter(&path, &name))
-    }
-
-    /// With this value?
+    /// Has any public link to this path such a parameter, with this value?
     pub fn knows_value(&self, path: &[u8], name: &[u8], value: &[u8]) -> bool {
         let (path, name, value) = (
             spelled(path_and_query(path).0),
@@ -269,10 +262,6 @@ impl Known {
         self.hash(b'p', &[path])
     }
 
-    fn parameter(&self, path: &[u8], name: &[u8]) -> u128 {
-        self.hash(b'n', &[path, name])
-    }
-
     fn value(&self, path: &[u8], name: &[u8], value: &[u8]) -> u128 {
         self.hash(b'v', &[path, name, value])
     }
@@ -385,7 +374,6 @@ mod tests {
             let got = known.knows_value(path.as_bytes(), name.as_bytes(), value.as_bytes());
             assert_eq!(got, expected, "{path} {name} {value}");
         }
-        assert!(known.knows_parameter(b"/", b"p") && !known.knows_parameter(b"/", b"s"));
         assert!(known.knows(b"/?lang=kk&p=17") && known.knows(b"/"));
         assert!(!known.knows(b"/?p=17&x=1") && !known.knows(b"/?s=1"));
     }

@@ -121,8 +121,8 @@ fn get_with(edge: &Edge, target: &str, fields: &str) -> Answer {
         .expect("an answer")
 }
 
-/// Addresses known once the front page is read: itself, the four it links to, and the path of the one with a query.
-const FRONT_AND_LINKS: u64 = 6;
+/// What is known once the front page is read: itself, the three paths it links to, and the value in a link's query.
+const FRONT_AND_LINKS: u64 = 5;
 /// Pages kept once all of it is read: the front page, two articles, the feed.
 const NEWSPAPER: u64 = 4;
 

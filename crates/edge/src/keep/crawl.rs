@@ -19,14 +19,14 @@ use crate::known::links::{self, Kind, Role};
 /// Lists that nothing links to; where systems and their plugins put them.
 pub const SITEMAPS: [&str; 3] = ["/sitemap.xml", "/sitemap_index.xml", "/wp-sitemap.xml"];
 
-/// Of a site, at 300 bytes each: a day's work at [`GAP`](super::refresh::GAP).
+/// Of a site: two hours' work at [`GAP`](super::refresh::GAP), and lists are looked at anew long before.
 const LEADS_MAX: usize = 4_096;
 /// Of these, what only sitemaps and pages behind the front page name: the front page's own links always find room.
 const FAR_LEADS_MAX: usize = LEADS_MAX / 4 * 3;
 /// Steps from the front page: to a section, and to what the section lists.
 const STEPS_MAX: u8 = 2;
 /// What was asked for and could not be kept is asked for again: it may have been a bad day.
-pub(super) const REST: Duration = Duration::from_secs(24 * 3600);
+const REST: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug, Default)]
 pub(super) struct Crawl {
@@ -39,7 +39,7 @@ struct Lead {
     address: Address,
     /// From the front page; a list counts as [`STEPS_MAX`].
     steps: u8,
-    /// Last changed, as [`links::Listed::day`] has it.
+    /// Last changed, as [`links::listed`] has it.
     day: u32,
     turn: u64,
     asked: Option<UnixMillis>,

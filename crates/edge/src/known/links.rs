@@ -290,12 +290,66 @@ pub(crate) fn decoded(value: &str) -> String {
 
 /// Addresses as text (`loc` of sitemaps, `link` of RSS) and as attributes (`link` of Atom, enclosures, media).
 fn xml(base: Base<'_>, body: &[u8], each: Each<'_>) {
+    walk(
+        body,
+        &["loc", "link", "guid", "comments"],
+        &mut |element| match element {
+            Xml::Tag(tag) => attributes(tag, base, each),
+            Xml::End(_, Some(text)) => each(Role::Page, base, text.trim().as_bytes()),
+            Xml::End(_, None) => {}
+        },
+    );
+}
+
+/// Tells `each` every page of the same host that a sitemap or a feed lists, in order, with the day on which it is said to have changed last:
+/// 20261130, and 0 where none is said. [`LINKS_MAX`] at most.
+pub fn listed(base: Base<'_>, body: &[u8], each: &mut dyn FnMut(&[u8], u32)) {
+    const ITEMS: [&str; 4] = ["url", "sitemap", "item", "entry"];
+    let mut left = LINKS_MAX;
+    let (mut address, mut day) = (String::new(), 0);
+    walk(
+        body,
+        &["loc", "link", "lastmod", "updated"],
+        &mut |element| match element {
+            Xml::Tag(tag) => {
+                let name = tag.local_name();
+                if ITEMS.contains(&name.as_ref()) {
+                    (address, day) = (String::new(), 0);
+                } else if name.as_ref() == "link" && address.is_empty() {
+                    let href = tag
+                        .attributes()
+                        .flatten()
+                        .find(|attribute| attribute.key.local_name().as_ref() == "href");
+                    address = href.map(|href| decoded(&href.value)).unwrap_or_default();
+                }
+            }
+            // A picture of the page comes after it: `image:loc`.
+            Xml::End("loc" | "link", Some(text)) if address.is_empty() => address = text,
+            Xml::End("lastmod" | "updated", Some(text)) => day = day_of(text.trim()),
+            Xml::End(name, _) if ITEMS.contains(&name) && left > 0 => {
+                if let Some(target) = resolve(base, address.as_bytes()) {
+                    left -= 1;
+                    each(&target, day);
+                }
+            }
+            Xml::End(..) => {}
+        },
+    );
+}
+
+enum Xml<'a> {
+    Tag(&'a BytesStart<'a>),
+    /// An element's local name, and its text if it is one whose text is wanted and has no elements in it.
+    End(&'a str, Option<String>),
+}
+
+fn walk(body: &[u8], wanted: &[&str], each: &mut dyn FnMut(Xml<'_>)) {
     let text = String::from_utf8_lossy(body);
     let mut reader = quick_xml::Reader::from_str(&text);
     let config = reader.config_mut();
     config.allow_dangling_amp = true;
     config.check_end_names = false;
-    let mut address: Option<String> = None;
+    let mut held: Option<String> = None;
     let mut depth = 0;
     loop {
         match reader.read_event() {
@@ -304,74 +358,22 @@ fn xml(base: Base<'_>, body: &[u8], each: Each<'_>) {
                 if depth > DEPTH_MAX {
                     return;
                 }
-                attributes(&tag, base, each);
-                let holds_one = matches!(
-                    tag.local_name().as_ref(),
-                    "loc" | "link" | "guid" | "comments"
-                );
-                address = holds_one.then(String::new);
+                each(Xml::Tag(&tag));
+                held = wanted
+                    .contains(&tag.local_name().as_ref())
+                    .then(String::new);
             }
-            Ok(Event::Empty(tag)) => attributes(&tag, base, each),
-            Ok(Event::Text(text)) => add(&mut address, &text),
-            Ok(Event::CData(text)) => add(&mut address, &text),
-            Ok(Event::GeneralRef(reference)) => {
-                let reference: &str = &reference;
-                add(&mut address, &decoded(&format!("&{reference};")));
-            }
-            Ok(Event::End(_)) => {
-                depth -= 1;
-                if let Some(address) = address.take() {
-                    each(Role::Page, base, address.trim().as_bytes());
-                }
-            }
-            Ok(Event::Eof) | Err(_) => return,
-            Ok(_) => {}
-        }
-    }
-}
-
-/// Tells `each` every page of the same host that a sitemap or a feed lists, in order, with the day on which it is said to have changed last:
-/// 20261130, and 0 where none is said. [`LINKS_MAX`] at most.
-pub fn listed(base: Base<'_>, body: &[u8], each: &mut dyn FnMut(&[u8], u32)) {
-    let text = String::from_utf8_lossy(body);
-    let mut reader = quick_xml::Reader::from_str(&text);
-    let config = reader.config_mut();
-    config.allow_dangling_amp = true;
-    config.check_end_names = false;
-    let mut left = LINKS_MAX;
-    let (mut held, mut address, mut day) = (None, String::new(), 0);
-    while left > 0 {
-        match reader.read_event() {
-            Ok(Event::Start(tag)) => match tag.local_name().as_ref() {
-                "url" | "sitemap" | "item" | "entry" => (address, day) = (String::new(), 0),
-                "loc" | "link" | "lastmod" | "updated" => held = Some(String::new()),
-                _ => held = None,
-            },
-            Ok(Event::Empty(tag)) if tag.local_name().as_ref() == "link" && address.is_empty() => {
-                let href = tag
-                    .attributes()
-                    .flatten()
-                    .find(|it| it.key.local_name().as_ref() == "href");
-                address = href.map(|href| decoded(&href.value)).unwrap_or_default();
-            }
+            Ok(Event::Empty(tag)) => each(Xml::Tag(&tag)),
             Ok(Event::Text(text)) => add(&mut held, &text),
             Ok(Event::CData(text)) => add(&mut held, &text),
             Ok(Event::GeneralRef(reference)) => {
                 let reference: &str = &reference;
                 add(&mut held, &decoded(&format!("&{reference};")));
             }
-            Ok(Event::End(tag)) => match (tag.local_name().as_ref(), held.take()) {
-                // A picture of the page comes after it: `image:loc`.
-                ("loc" | "link", Some(text)) if address.is_empty() => address = text,
-                ("lastmod" | "updated", Some(text)) => day = day_of(text.trim()),
-                ("url" | "sitemap" | "item" | "entry", _) => {
-                    if let Some(target) = resolve(base, address.as_bytes()) {
-                        left -= 1;
-                        each(&target, day);
-                    }
-                }
-                _ => {}
-            },
+            Ok(Event::End(tag)) => {
+                depth -= 1;
+                each(Xml::End(tag.local_name().as_ref(), held.take()));
+            }
             Ok(Event::Eof) | Err(_) => return,
             Ok(_) => {}
         }
@@ -397,11 +399,11 @@ fn day_of(date: &str) -> u32 {
     }
 }
 
-fn add(address: &mut Option<String>, text: &str) {
-    if let Some(address) = address
-        && address.len() + text.len() <= TARGET_BYTES_MAX
+fn add(held: &mut Option<String>, text: &str) {
+    if let Some(held) = held
+        && held.len() + text.len() <= TARGET_BYTES_MAX
     {
-        address.push_str(text);
+        held.push_str(text);
     }
 }
 
