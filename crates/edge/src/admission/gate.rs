@@ -293,7 +293,7 @@ impl<W> Gate<W> {
         if self.limit.is_learning() {
             return BUCKET_WAITERS_MAX;
         }
-        let slots_ms = ask.deadline.as_secs_f64() * 1000.0 * self.limit.level() as f64;
+        let slots_ms = ask.deadline.as_secs_f64() * 1000.0 * self.limit.promised() as f64;
         let served = slots_ms * self.queue.share(ask) / self.costs.cost_ms(ask.shape);
         (served as usize).clamp(1, BUCKET_WAITERS_MAX)
     }
