@@ -660,8 +660,8 @@ impl Limit {
         self.phase = question;
     }
 
-    /// How it was above, with what has ended since the cut: the first to end of a burst are those that had the fewest beside them.
-    fn before_climb_ended(&self, before: Before) -> Before {
+    /// How it was before the cut, with what has ended since: the first to end of a burst are those that had the fewest beside them.
+    fn above_by_now(&self, before: Before) -> Before {
         match self.above.seen.whole_ratio() {
             Some(ratio) => Before {
                 ratio,
@@ -707,16 +707,17 @@ impl Limit {
         let enough = self.seen.answers() >= SETTLE_SAMPLES;
         let few = now >= until && self.seen.answers() >= SAMPLES_MIN;
         let ended = enough || few;
-        let before = self.before_climb_ended(before);
-        let before = Before {
-            ratio: before.ratio.over(correction),
-            ..before
-        };
         if !(ended || before.unexplained && self.has_question_rounds(now)) {
             return Lesson::Nothing;
         }
+        let above = self.above_by_now(before);
+        // In units of the baselines as they are now.
+        let above = Before {
+            ratio: above.ratio.over(correction),
+            ..above
+        };
         let whole = self.seen.whole_ratio();
-        if whole.is_some_and(|ratio| before.stays(ratio, self.seen.concurrency())) {
+        if whole.is_some_and(|ratio| above.stays(ratio, self.seen.concurrency())) {
             let lesson = self.relearn_if(true);
             self.set_level(now, resume);
             self.phase = Phase::Climb;
@@ -754,7 +755,7 @@ impl Limit {
             return Lesson::Nothing;
         };
         let before = if climbing && !before.steady {
-            self.before_climb_ended(before)
+            self.above_by_now(before)
         } else {
             before
         };
