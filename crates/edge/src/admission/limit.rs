@@ -22,7 +22,10 @@
 //!
 //! Latency also grows when the origin became slower, with nothing queued: a nightly import, a cold database. Cutting the limit
 //! does not help then, and strangling a slow origin would be an attack of our own. So each cut asks a question: did latency follow?
-//! If it did, capacity was exceeded. If not, the pace changed: the baselines are learned anew and the level is restored.
+//! If it did, capacity was exceeded. If not, the pace changed: the baselines are learned anew and the level is restored. One kind of page
+//! may hold quick pages and slow ones, so this happens on a calm site too, and until the question is answered nobody is turned away for it
+//! ([`Limit::promised`]). Latency over baseline that is more than what is in flight is never a queue alone, since even one worker would have
+//! been through sooner: what is wrong there are the baselines, however many samples they are the mean of.
 //!
 //! Baselines are means of few samples at first, and their error is counted in. A capacity that was measured against such is corrected at
 //! once: at half of it the origin is at ease, what it takes there is the baseline, and what the old one was off by is what the
@@ -118,6 +121,12 @@ const HOLD_WINDOW: Duration = Duration::from_millis(500);
 const VERIFY_SAMPLES_MAX: u32 = 96;
 /// A baseline learned anew is wrong for long, so it must be the mean of this many: with the usual spread, off by 6 %.
 const RELEARN_SAMPLES_MIN: u32 = 64;
+/// Of answers that hardly differ fewer are as good: a burst of readers is over before 64 of a slow page have come. A climb needs neither, it
+/// makes its baselines exact as it goes and carries their error until then.
+const RELEARN_ERROR_MAX: f64 = 0.06;
+/// Rounds of answers, at the level of a cut, that may say whether latency followed: where two places are left, eight answers are four pages
+/// one after the other, and who waits for the fifth has left.
+const QUESTION_ROUNDS: u32 = 2;
 /// Answers of pages nobody knows that are enough for the first step: there is nothing to judge them by, and readers wait.
 const STRANGERS_MIN: u32 = 2;
 /// Pages of different shapes vary by this much around their common mean.
@@ -151,7 +160,8 @@ const OVERLOAD_PAUSE: Duration = Duration::from_secs(1);
 /// Errors alone cut no further: a page that answers 503 to everybody would otherwise close the origin for all.
 const OVERLOAD_LEVEL_MIN: usize = 2;
 
-/// No latency counts for more than this many times its baseline.
+/// No latency counts for more than this many times its baseline, except where a question is asked: there, all that is cut off would look
+/// alike, whether it followed or not.
 const CLIP: f64 = 10.0;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -171,7 +181,12 @@ enum Phase {
         climbing: bool,
     },
     /// At half of a capacity measured against baselines of few samples, to learn these well and correct it.
-    Settle { until: Micros, correction: f64 },
+    Settle {
+        until: Micros,
+        correction: f64,
+        before: Before,
+        resume: usize,
+    },
 }
 
 /// Requests the origin works on at once.
@@ -206,10 +221,27 @@ impl Capacity {
 /// How it was before a cut.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Before {
-    ratio: f64,
+    ratio: Ratio,
     concurrency: f64,
     /// Measured at a level that was itself the answer to a change, so that nothing older is mixed in.
     steady: bool,
+    /// More than all that was in flight: not a queue alone.
+    unexplained: bool,
+}
+
+impl Before {
+    /// Half way, as a factor, from what the ratio is if it followed to so many in flight, to what it is if it did not.
+    fn between(self, concurrency: f64) -> f64 {
+        let had_queued = (self.ratio.value * concurrency / self.concurrency).max(1.0);
+        (had_queued * self.ratio.value).sqrt()
+    }
+
+    /// Latency did not follow to so many in flight, surely: a window of quick pages and slow ones says little by its mean.
+    fn stays(self, ratio: Ratio, concurrency: f64) -> bool {
+        let between = self.between(concurrency);
+        let error = between * self.ratio.error / self.ratio.value;
+        ratio.value - SURE * ratio.error.hypot(error) > between
+    }
 }
 
 /// One finished request, as the limit sees it.
@@ -294,6 +326,16 @@ impl Limit {
     /// Nobody knows yet how much the origin can do: only that it has not been too much so far.
     pub(super) fn is_learning(&self) -> bool {
         !self.exceeded && self.level < self.ceiling
+    }
+
+    /// What those who wait may count on. A cut that a queue alone does not explain is a question, and as long as it has no answer nobody is
+    /// turned away because of it.
+    pub(super) fn promised(&self) -> usize {
+        match self.phase {
+            Phase::Verify { resume, .. } => self.level.max(resume),
+            Phase::Settle { before, resume, .. } if before.unexplained => self.level.max(resume),
+            _ => self.level,
+        }
     }
 
     /// Changes with every change of the level. Requests carry it so that a level is judged by its own requests.
@@ -388,7 +430,12 @@ impl Limit {
                 resume,
                 climbing,
             } => self.verify(now, before, resume, climbing),
-            Phase::Settle { until, correction } => self.settle(now, until, correction),
+            Phase::Settle {
+                until,
+                correction,
+                before,
+                resume,
+            } => self.settle(now, until, correction, before, resume),
         }
     }
 
@@ -565,6 +612,7 @@ impl Limit {
     fn cut(&mut self, now: Micros, ratio: Ratio) -> Lesson {
         if self.level <= LEVEL_MIN {
             // As few as can be and still slow: nothing of ours queues there.
+            self.exceeded = true;
             let lesson = self.relearn_if(true);
             self.set_level(now, self.level);
             self.phase = Phase::Hold {
@@ -574,60 +622,120 @@ impl Limit {
         }
         let climbing = self.phase == Phase::Climb;
         let measured = self.seen.measured_early(now);
-        self.exceeded = true;
         self.above = self.as_above(now);
-        if climbing && self.seen.baseline_samples() < SETTLED_SAMPLES {
-            self.settle_below(now, measured, 1.0);
-            return Lesson::Nothing;
-        }
         let resume = if climbing {
             self.trusted.min(self.level)
         } else {
             self.level
         };
+        let whole = self.seen.whole_ratio().unwrap_or(ratio);
         let before = Before {
-            ratio: ratio.value,
+            ratio: whole,
             concurrency: self.seen.concurrency(),
             steady: false,
+            unexplained: whole.is_above(self.level as f64, SURE),
         };
+        if climbing && (before.unexplained || self.seen.baseline_samples() < SETTLED_SAMPLES) {
+            self.exceeded |= !before.unexplained;
+            self.settle_below(now, measured, 1.0, before, resume);
+            return Lesson::Nothing;
+        }
         // A held level answered well a moment ago; if it is the pace that changed, half is bad enough.
         let least = if climbing { 1 } else { self.level / 2 };
-        self.set_level(now, measured.level().clamp(least, self.level - 1));
-        self.phase = Phase::Verify {
-            before,
-            resume,
-            climbing,
-        };
+        self.ask(
+            now,
+            measured.level().clamp(least, self.level - 1),
+            Phase::Verify {
+                before,
+                resume,
+                climbing,
+            },
+        );
         Lesson::Nothing
     }
 
-    fn settle_below(&mut self, now: Micros, measured: Capacity, correction: f64) {
+    /// Goes to this level to see what latency does.
+    fn ask(&mut self, now: Micros, level: usize, question: Phase) {
+        self.set_level(now, level);
+        self.phase = question;
+    }
+
+    /// How it was before the cut, with what has ended since: the first to end of a burst are those that had the fewest beside them.
+    fn above_by_now(&self, before: Before) -> Before {
+        match self.above.seen.whole_ratio() {
+            Some(ratio) => Before {
+                ratio,
+                concurrency: self.above.seen.concurrency(),
+                ..before
+            },
+            None => before,
+        }
+    }
+
+    fn settle_below(
+        &mut self,
+        now: Micros,
+        measured: Capacity,
+        correction: f64,
+        before: Before,
+        resume: usize,
+    ) {
         let strangers = self.strangers;
-        self.set_level(now, (measured.workers / 2.0).round() as usize);
+        self.ask(
+            now,
+            (measured.workers / 2.0).round() as usize,
+            Phase::Settle {
+                until: now.plus(SETTLE_MAX),
+                correction,
+                before,
+                resume,
+            },
+        );
         self.strangers = strangers;
-        self.phase = Phase::Settle {
-            until: now.plus(SETTLE_MAX),
-            correction,
-        };
     }
 
     /// Half of the capacity measured is at ease, so what this window took is the baseline, and what the old one was off by is what the
-    /// measurement was off by.
-    fn settle(&mut self, now: Micros, until: Micros, correction: f64) -> Lesson {
+    /// measurement was off by. If it was off by all there was, nothing was exceeded.
+    fn settle(
+        &mut self,
+        now: Micros,
+        until: Micros,
+        correction: f64,
+        before: Before,
+        resume: usize,
+    ) -> Lesson {
         let enough = self.seen.answers() >= SETTLE_SAMPLES;
         let few = now >= until && self.seen.answers() >= SAMPLES_MIN;
-        if !(enough || few) {
+        let ended = enough || few;
+        if !(ended || before.unexplained && self.has_question_rounds(now)) {
             return Lesson::Nothing;
         }
-        let correction = correction * self.seen.ratio().map_or(1.0, |ratio| ratio.value);
-        let lesson = self.relearn_if(true);
-        let mut measured = self.above.seen.measured();
-        measured.workers *= correction;
-        if self.level > LEVEL_MIN && self.level as f64 > measured.workers * SETTLED_PART {
-            // It was not at ease even here.
-            self.settle_below(now, measured, correction);
+        let above = self.above_by_now(before);
+        // In units of the baselines as they are now.
+        let above = Before {
+            ratio: above.ratio.over(correction),
+            ..above
+        };
+        let whole = self.seen.whole_ratio();
+        if whole.is_some_and(|ratio| above.stays(ratio, self.seen.concurrency())) {
+            let lesson = self.relearn_if(true);
+            self.set_level(now, resume);
+            self.phase = Phase::Climb;
             return lesson;
         }
+        if !ended {
+            return Lesson::Nothing;
+        }
+        let off = whole.map_or(1.0, |ratio| ratio.value);
+        let correction = correction * off;
+        let lesson = self.relearn_if(true);
+        let measured = self.above.seen.measured_against(correction);
+        if self.level > LEVEL_MIN && self.level as f64 > measured.workers * SETTLED_PART {
+            // It was not at ease even here.
+            self.settle_below(now, measured, correction, before, resume);
+            return lesson;
+        }
+        self.exceeded = true;
         let pause = self.believe(measured);
         self.set_level(now, measured.level());
         self.trusted = self.level;
@@ -640,17 +748,22 @@ impl Limit {
     /// Did latency follow the cut? A window that saw the change itself is a mixture of before and after, and its ratio says too little: a
     /// pace that seems to have changed after such a window is believed only after a second cut, between two steady levels.
     fn verify(&mut self, now: Micros, before: Before, resume: usize, climbing: bool) -> Lesson {
-        if !self.seen.is_ripe(now) {
+        if !(self.seen.is_ripe(now) || self.has_question_rounds(now)) {
             return Lesson::Nothing;
         }
-        let Some(ratio) = self.seen.ratio() else {
+        let Some(ratio) = self.seen.whole_ratio() else {
             return Lesson::Nothing;
         };
+        let before = if climbing && !before.steady {
+            self.above_by_now(before)
+        } else {
+            before
+        };
         let concurrency = self.seen.concurrency();
-        let had_queued = (before.ratio * concurrency / before.concurrency).max(1.0);
-        let between = (had_queued * before.ratio).sqrt();
+        let between = before.between(concurrency);
         let answered = self.seen.samples() >= VERIFY_SAMPLES_MAX;
         if ratio.is_below(between, SURE) || answered && ratio.value <= between {
+            self.exceeded = true;
             let still_over = if climbing {
                 ratio.is_above(HELD_RATIO_MAX, SURE)
             } else {
@@ -685,25 +798,31 @@ impl Limit {
             };
             return Lesson::Nothing;
         }
-        if !(answered || ratio.is_above(between, SURE)) {
+        if !(answered || before.stays(ratio, concurrency)) {
             return Lesson::Nothing;
         }
         if !before.steady && self.level > LEVEL_MIN {
             let before = Before {
-                ratio: ratio.value,
+                ratio,
                 concurrency,
                 steady: true,
+                ..before
             };
             let target = self.seen.measured_early(now).level();
-            self.set_level(now, target.clamp(self.level / 2, self.level - 1));
-            self.phase = Phase::Verify {
-                before,
-                resume,
-                climbing,
-            };
+            self.ask(
+                now,
+                target.clamp(self.level / 2, self.level - 1),
+                Phase::Verify {
+                    before,
+                    resume,
+                    climbing,
+                },
+            );
             return Lesson::Nothing;
         }
-        if self.seen.samples() < RELEARN_SAMPLES_MIN {
+        let exact = self.seen.samples() >= RELEARN_SAMPLES_MIN
+            || ratio.error <= ratio.value * RELEARN_ERROR_MAX;
+        if !(climbing || exact) {
             return Lesson::Nothing;
         }
         let lesson = self.relearn_if(true);
@@ -748,6 +867,12 @@ impl Limit {
     /// Enough answers to say that nothing speaks against a step up.
     fn has_round(&self) -> bool {
         self.seen.answers() >= ROUND_SAMPLES_MIN.max(self.level as u32 / 2)
+    }
+
+    fn has_question_rounds(&self, now: Micros) -> bool {
+        let rounds = self.level as u32 * QUESTION_ROUNDS;
+        self.seen.samples() >= rounds.max(ROUND_SAMPLES_MIN)
+            && now.since(self.seen.since) >= WINDOW_MIN
     }
 
     fn relearn_if(&self, pace_changed: bool) -> Lesson {
@@ -835,9 +960,9 @@ struct Window {
     /// When the first of its own requests ended, and how many did.
     since: Micros,
     own: u32,
-    /// Pages with a baseline that is heard, and those that take less.
-    pages: Sums,
-    quick: Sums,
+    /// With [`CLIP`] and without.
+    clipped: Heard,
+    whole: Heard,
     /// [`Held::mostly_quick`], when last looked at.
     hears_quick: bool,
     /// Without a baseline; of these the slow ones, and what they took.
@@ -847,6 +972,38 @@ struct Window {
     pressed: u32,
     overloads: u32,
     concurrency: f64,
+}
+
+/// Pages with a baseline that is heard, and those that take less.
+#[derive(Debug, Clone, Copy, Default)]
+struct Heard {
+    pages: Sums,
+    quick: Sums,
+}
+
+impl Heard {
+    fn add(&mut self, latency_ms: f64, baseline: Baseline) {
+        if baseline.is_quick() {
+            self.quick.add(latency_ms, baseline);
+        } else {
+            self.pages.add(latency_ms, baseline);
+        }
+    }
+
+    fn sums(self, hears_quick: bool) -> Sums {
+        if hears_quick {
+            self.pages.and(self.quick)
+        } else {
+            self.pages
+        }
+    }
+
+    fn halved(self) -> Self {
+        Self {
+            pages: self.pages.halved(),
+            quick: self.quick.halved(),
+        }
+    }
 }
 
 /// Of samples with a baseline.
@@ -864,7 +1021,7 @@ struct Sums {
     baseline_baseline: f64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Ratio {
     value: f64,
     /// Standard error.
@@ -882,6 +1039,13 @@ impl Ratio {
             && self.value > EASE_RATIO_MAX * (1.0 + VERY_SURE * self.error / self.value)
     }
 
+    fn over(self, factor: f64) -> Self {
+        Self {
+            value: self.value / factor,
+            error: self.error / factor,
+        }
+    }
+
     fn is_below(self, threshold: f64, errors: f64) -> bool {
         self.value + errors * self.error < threshold
     }
@@ -896,7 +1060,7 @@ impl Baseline {
 impl Sums {
     fn add(&mut self, latency_ms: f64, baseline: Baseline) {
         let baseline_ms = baseline.ms.max(HARMLESS_MS);
-        let latency_ms = latency_ms.clamp(HARMLESS_MS, baseline_ms * CLIP);
+        let latency_ms = latency_ms.max(HARMLESS_MS);
         self.samples += 1;
         self.latency_ms += latency_ms;
         self.baseline_ms += baseline_ms;
@@ -905,6 +1069,21 @@ impl Sums {
         self.latency_latency += latency_ms * latency_ms;
         self.latency_baseline += latency_ms * baseline_ms;
         self.baseline_baseline += baseline_ms * baseline_ms;
+    }
+
+    fn ratio(self) -> Option<Ratio> {
+        if self.samples < ROUND_SAMPLES_MIN || self.baseline_ms <= 0.0 {
+            return None;
+        }
+        let value = self.latency_ms / self.baseline_ms;
+        let squares = self.latency_latency - 2.0 * value * self.latency_baseline
+            + value * value * self.baseline_baseline;
+        let n = f64::from(self.samples);
+        let spread = (squares.max(0.0) * n / (n - 1.0)).sqrt() / self.baseline_ms;
+        Some(Ratio {
+            value,
+            error: spread.max(DEVIATION_MIN * value / n.sqrt()),
+        })
     }
 
     fn and(self, other: Self) -> Self {
@@ -959,11 +1138,7 @@ impl Window {
     }
 
     fn heard(&self) -> Sums {
-        if self.hears_quick {
-            self.pages.and(self.quick)
-        } else {
-            self.pages
-        }
+        self.clipped.sums(self.hears_quick)
     }
 
     fn samples(&self) -> u32 {
@@ -1010,6 +1185,16 @@ impl Window {
         })
     }
 
+    /// The same when the baselines were found to be off by this factor.
+    fn measured_against(&self, off: f64) -> Capacity {
+        let measured = self.measured();
+        let whole = self.whole_ratio().map_or(1.0, |ratio| ratio.value);
+        Capacity {
+            workers: (self.concurrency() * off / whole).max(1.0),
+            ..measured
+        }
+    }
+
     fn usual_latency(&self) -> Duration {
         let heard = self.heard();
         Duration::from_secs_f64(heard.baseline_ms / f64::from(heard.samples.max(1)) / 1000.0)
@@ -1030,8 +1215,11 @@ impl Window {
                     self.slow_unknown_ms += sample.latency_ms;
                 }
             }
-            Some(baseline) if baseline.is_quick() => self.quick.add(sample.latency_ms, baseline),
-            Some(baseline) => self.pages.add(sample.latency_ms, baseline),
+            Some(baseline) => {
+                let most_ms = baseline.ms.max(HARMLESS_MS) * CLIP;
+                self.clipped.add(sample.latency_ms.min(most_ms), baseline);
+                self.whole.add(sample.latency_ms, baseline);
+            }
         }
     }
 
@@ -1081,20 +1269,17 @@ impl Window {
     /// `None` until there are a few samples with a baseline. The baselines are means themselves, of the same spread.
     fn ratio(&self) -> Option<Ratio> {
         let heard = self.heard();
-        if heard.samples < ROUND_SAMPLES_MIN || heard.baseline_ms <= 0.0 {
-            return None;
-        }
-        let value = heard.latency_ms / heard.baseline_ms;
-        let squares = heard.latency_latency - 2.0 * value * heard.latency_baseline
-            + value * value * heard.baseline_baseline;
-        let n = f64::from(heard.samples);
-        let spread = (squares.max(0.0) * n / (n - 1.0)).sqrt() / heard.baseline_ms;
-        let error = spread.max(DEVIATION_MIN * value / n.sqrt());
+        let itself = heard.ratio()?;
         let doubt = heard.baseline_doubt_ms / heard.baseline_ms;
         Some(Ratio {
-            value,
-            error: (error * error + value * value * doubt).sqrt(),
+            error: (itself.error * itself.error + itself.value * itself.value * doubt).sqrt(),
+            ..itself
         })
+    }
+
+    /// For comparing it with another ratio to the same baselines: whatever these are off by, both are.
+    fn whole_ratio(&self) -> Option<Ratio> {
+        self.whole.sums(self.hears_quick).ratio()
     }
 
     fn forget_half(&mut self) {
@@ -1109,7 +1294,7 @@ impl Window {
         }
         self.slow_unknown_ms /= 2.0;
         self.concurrency /= 2.0;
-        self.pages = self.pages.halved();
-        self.quick = self.quick.halved();
+        self.clipped = self.clipped.halved();
+        self.whole = self.whole.halved();
     }
 }
