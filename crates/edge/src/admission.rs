@@ -16,7 +16,7 @@
 //! a stale copy or a waiting page to give, and a reader who waited two seconds for a refusal has been refused twice.
 //!
 //! What ends without [`Slot::finish`] was abandoned, and the origin does not know: its slot stays taken until the learned
-//! cost of its kind of page has elapsed. What never ends is overdue at last, and its slot goes to others while its client waits on.
+//! cost of its kind of page has elapsed.
 
 mod cost;
 mod gate;
@@ -153,8 +153,8 @@ pub struct Stats {
     pub in_flight: usize,
     /// Of these, abandoned by their clients.
     pub abandoned: usize,
-    /// Beside these, such as have gone unanswered for so long that their slots went to others.
-    pub overdue: usize,
+    /// Beside these, such as a hanging origin has forgotten.
+    pub forsaken: usize,
     /// Streams open now.
     pub streams: usize,
     pub streams_refused: u64,
@@ -281,6 +281,12 @@ impl Admission {
         }
     }
 
+    /// The origin hangs. If what it was sent takes every slot, that counts no more: its clients wait on, and others may ask whether it is back.
+    pub fn forsake(&self) {
+        self.shared
+            .with(|gate, now, wakes| gate.forsake(now, wakes));
+    }
+
     pub fn stats(&self) -> Stats {
         let mut stats = self.shared.lock().stats();
         stats.streams = self.shared.streams.load(Ordering::Relaxed);
@@ -308,7 +314,7 @@ impl Admission {
                         ticket,
                         class: ask.class,
                         since,
-                        look_at: gate.look_at(now).map(|at| self.shared.at(at)),
+                        look_at: gate.staff_gone(now).map(|at| self.shared.at(at)),
                         answer,
                     })
                 }
@@ -367,7 +373,7 @@ struct Queued {
     ticket: Ticket,
     class: Class,
     since: Instant,
-    /// When a slot becomes free though nothing happens: the one kept for staff who are gone, or of a request that is overdue.
+    /// When a slot becomes free though nothing happens: the one kept for staff who are gone.
     look_at: Option<Instant>,
     answer: oneshot::Receiver<Result<Slot, Starved>>,
 }
@@ -376,7 +382,7 @@ impl Queued {
     fn look(&mut self) {
         self.look_at = self.shared.with(|gate, now, wakes| {
             gate.advance(now, wakes);
-            gate.look_at(now).map(|at| self.shared.at(at))
+            gate.staff_gone(now).map(|at| self.shared.at(at))
         });
     }
 

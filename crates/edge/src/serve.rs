@@ -775,6 +775,9 @@ pub(crate) async fn watch_origins(shard: Rc<Shard>) {
                 watching.1.spawn_local(async move { origin.watch().await });
             }
         }
+        for state in running.sites.iter().filter(|state| state.health.is_hung()) {
+            state.admission.forsake();
+        }
     }
 }
 

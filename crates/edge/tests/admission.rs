@@ -243,32 +243,6 @@ async fn an_abandoned_slot_wakes_the_next_when_its_cost_has_elapsed() {
     slot.finish(Outcome::ANSWERED);
 }
 
-/// An origin that took a request and never answers it, then answers everything new: who waits is not kept from it by who is stuck.
-#[tokio::test(start_paused = true)]
-async fn a_stuck_request_gives_its_place_to_a_waiter() {
-    let admission = one_at_a_time();
-    let stuck = admission.enter(reader(2_000)).await.unwrap();
-    sleep(Duration::from_secs(4)).await;
-    let asked = Instant::now();
-    let next = admission.enter(reader(2_000)).await.expect("a try");
-    assert!(
-        (1_000..=1_010).contains(&asked.elapsed().as_millis()),
-        "{:?}",
-        asked.elapsed()
-    );
-    next.finish(Outcome::ANSWERED);
-    let stats = admission.stats();
-    assert_eq!((stats.in_flight, stats.overdue), (0, 1));
-    for _ in 0..20 {
-        let asked = Instant::now();
-        let visit = admission.enter(reader(2_000)).await.expect("a free place");
-        assert_eq!(asked.elapsed(), Duration::ZERO);
-        visit.finish(Outcome::ANSWERED);
-    }
-    stuck.finish(Outcome::OVERLOADED);
-    assert_eq!(admission.stats().overdue, 0);
-}
-
 #[tokio::test(start_paused = true)]
 async fn staff_never_wait_behind_readers() {
     let admission = one_at_a_time();

@@ -7,17 +7,16 @@
 //!   were here in the last minute;
 //! - each waiter ends in exactly one [`Wake`] or in a cancellation;
 //! - an abandoned request keeps its slot until its learned cost has elapsed: PHP does not notice that nobody listens;
-//! - an overdue request stops counting when one that started later was answered, and, while the origin answers nobody, one of them a
-//!   second: else an origin that hung would be asked nothing until the last stuck request times out. At most [`OVERDUE_MAX`] of them.
+//! - requests that an origin which hangs has forgotten count no more, at most [`FORSAKEN_MAX`] of them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use saqta_detect::facts::Class;
 use saqta_detect::shape::Shape;
 
-use super::cost::{Costs, Ease, Learned};
+use super::cost::{Costs, Learned};
 use super::limit::{Lesson, Limit, Sample};
 use super::queue::{Queue, Ticket};
 use super::{Ask, ClassStats, Micros, Outcome, Stats};
@@ -32,18 +31,9 @@ const STAFF_PRESENT: Duration = Duration::from_secs(70);
 /// Waiters of one bucket, however cheap its shape: at 10 ms a page and a limit of 5 it is what two seconds can serve.
 const BUCKET_WAITERS_MAX: usize = 1_024;
 
-/// A request is overdue when it has taken so many times what its kind of page costs: no page time varies by that much, and no queue in an
-/// origin that is held at its capacity makes it. Not sooner than a reader has left the page, twice over.
-const OVERDUE_COSTS: f64 = 8.0;
-const OVERDUE_MIN: Duration = Duration::from_secs(5);
-
-/// How often an origin that answers nobody is given one more request to answer: as often as its breaker lets one try, so that recovery is
-/// seen within two seconds.
-const OVERDUE_TRY: Duration = Duration::from_secs(1);
-
-/// Overdue requests that do not count, at most. One a second for the minute a request may go unanswered is sixty; a web server's and PHP's
-/// queues hold hundreds, so as many that hang beside the limit drown nobody.
-pub(super) const OVERDUE_MAX: usize = 64;
+/// Requests that count no more and have not ended, at most: one a second for the minute a request may go unanswered is sixty. A web server's
+/// queue holds hundreds, so as many beside the limit drown nobody.
+pub(super) const FORSAKEN_MAX: usize = 64;
 
 /// The right to one slot. Must come back by [`Gate::finish`], [`Gate::abandon`] or [`Gate::release`].
 #[derive(Debug)]
@@ -53,11 +43,8 @@ pub(super) struct Grant {
     window: u32,
     full: bool,
     concurrency: usize,
-    place: Place,
+    era: u32,
 }
-
-/// When a request is overdue, and which it is in order of starting.
-type Place = (Micros, u64);
 
 /// What became of a waiter.
 #[derive(Debug)]
@@ -73,23 +60,16 @@ pub(super) struct Gate<W> {
     limit: Limit,
     costs: Costs,
     queue: Queue<W>,
-    /// Requests the origin is working on, abandoned ones included, and those that are overdue and do not count left out.
+    /// Requests the origin is working on, abandoned ones included.
     in_flight: usize,
-    /// Of these, all but the abandoned.
-    running: BTreeMap<Place, Class>,
-    /// Overdue, and not counted.
-    overdue: BTreeSet<Place>,
-    /// How many have started.
-    started: u64,
-    /// The last to start of those that were answered, and when the last answer came.
-    answered: u64,
-    answered_at: Micros,
-    /// When an origin that answers nobody was last given one more.
-    tried_at: Micros,
     staff_in_flight: usize,
     staff_seen: Option<Micros>,
     /// When abandoned requests are taken to end, and whose they were. Never more than were in flight.
     abandoned: BinaryHeap<Reverse<(Micros, Class)>>,
+    /// Goes up when all that run are forsaken.
+    era: u32,
+    /// Of earlier eras, and not ended yet.
+    forsaken: usize,
     counts: [ClassStats; Class::ALL.len()],
 }
 
@@ -100,15 +80,11 @@ impl<W> Gate<W> {
             costs: Costs::new(),
             queue: Queue::new(seed),
             in_flight: 0,
-            running: BTreeMap::new(),
-            overdue: BTreeSet::new(),
-            started: 0,
-            answered: 0,
-            answered_at: Micros::default(),
-            tried_at: Micros::default(),
             staff_in_flight: 0,
             staff_seen: None,
             abandoned: BinaryHeap::new(),
+            era: 0,
+            forsaken: 0,
             counts: [ClassStats::default(); Class::ALL.len()],
         }
     }
@@ -192,24 +168,9 @@ impl<W> Gate<W> {
         outcome: Outcome,
         wakes: &mut Wakes<W>,
     ) {
-        let counted = self.give_back(&grant);
         self.count(grant.class).origin_ms += latency_ms;
-        if !outcome.failed {
-            self.answered = self.answered.max(grant.place.1);
-            self.answered_at = now;
-        }
-        if !counted {
-            // What it was stuck in says nothing about the load there is; that pages of its kind may take so long does.
-            if !outcome.failed {
-                self.costs.learn(
-                    grant.shape,
-                    Learned {
-                        latency_ms,
-                        ease: Ease::Busy,
-                        window: grant.window,
-                    },
-                );
-            }
+        if !self.give_back(&grant) {
+            // What it was stuck in says nothing about what the origin bears.
         } else if outcome.overload {
             self.limit.overloaded(now, grant.window);
         } else if !outcome.failed {
@@ -251,12 +212,11 @@ impl<W> Gate<W> {
         let cost_ms = self.costs.cost_ms(grant.shape);
         self.count(grant.class).abandoned += 1;
         self.count(grant.class).origin_ms += cost_ms.max(latency_ms);
-        if latency_ms >= cost_ms || self.is_overdue(&grant) {
+        if latency_ms >= cost_ms || grant.era != self.era {
             self.give_back(&grant);
             self.advance(now, wakes);
             return None;
         }
-        self.running.remove(&grant.place);
         let ends = now.plus_ms(cost_ms - latency_ms);
         self.abandoned.push(Reverse((ends, grant.class)));
         Some(ends)
@@ -268,6 +228,19 @@ impl<W> Gate<W> {
         self.advance(now, wakes);
     }
 
+    /// The origin hangs: what it holds it may never answer, and as long as that takes every slot nobody can find out whether it is back.
+    pub(super) fn forsake(&mut self, now: Micros, wakes: &mut Wakes<W>) {
+        let running = self.in_flight - self.abandoned.len();
+        if self.in_flight < self.limit.level() || self.forsaken + running > FORSAKEN_MAX {
+            return;
+        }
+        self.era = self.era.wrapping_add(1);
+        self.forsaken += running;
+        (self.in_flight, self.staff_in_flight) = (0, 0);
+        self.abandoned.clear();
+        self.advance(now, wakes);
+    }
+
     /// Ends abandoned requests whose time is up and starts whoever may.
     pub(super) fn advance(&mut self, now: Micros, wakes: &mut Wakes<W>) {
         while let Some(Reverse((ends, class))) = self.abandoned.peek().copied()
@@ -276,7 +249,6 @@ impl<W> Gate<W> {
             self.abandoned.pop();
             self.leave(class);
         }
-        self.set_overdue_aside(now);
         while !self.queue.is_empty() {
             let allowed = Class::ALL.map(|class| self.may_start(now, class));
             let costs = &self.costs;
@@ -297,49 +269,8 @@ impl<W> Gate<W> {
         }
     }
 
-    fn set_overdue_aside(&mut self, now: Micros) {
-        while self.overdue.len() < OVERDUE_MAX
-            && let Some((place, class)) = self.running.first_key_value()
-            && place.0 <= now
-        {
-            let (place, class) = (*place, *class);
-            if place.1 >= self.answered {
-                if self.in_flight < self.limit.level() || self.next_try() > now {
-                    return;
-                }
-                self.tried_at = now;
-            }
-            self.running.remove(&place);
-            self.overdue.insert(place);
-            self.leave(class);
-        }
-    }
-
-    /// The origin has answered nobody for long by then, and no other was tried within a second.
-    fn next_try(&self) -> Micros {
-        let silent = self.answered_at.plus(OVERDUE_MIN);
-        silent.max(self.tried_at.plus(OVERDUE_TRY))
-    }
-
-    /// When a slot becomes free though nothing happens: then somebody must [`Gate::advance`].
-    pub(super) fn look_at(&self, now: Micros) -> Option<Micros> {
-        let overdue = self
-            .running
-            .first_key_value()
-            .filter(|_| self.overdue.len() < OVERDUE_MAX)
-            .map(|(place, _)| {
-                if place.1 < self.answered {
-                    place.0
-                } else {
-                    place.0.max(self.next_try())
-                }
-            })
-            .filter(|at| *at > now);
-        self.staff_gone(now).into_iter().chain(overdue).min()
-    }
-
-    /// When the slots kept for staff become free for those who wait, if none come.
-    fn staff_gone(&self, now: Micros) -> Option<Micros> {
+    /// When the slots kept for staff become free for those who wait, if none come: then somebody must [`Gate::advance`].
+    pub(super) fn staff_gone(&self, now: Micros) -> Option<Micros> {
         self.staff_seen
             .map(|seen| seen.plus(STAFF_PRESENT))
             .filter(|gone| *gone > now)
@@ -354,7 +285,7 @@ impl<W> Gate<W> {
             limit: self.limit.level(),
             in_flight: self.in_flight,
             abandoned: self.abandoned.len(),
-            overdue: self.overdue.len(),
+            forsaken: self.forsaken,
             streams: 0,
             streams_refused: 0,
             classes,
@@ -398,36 +329,25 @@ impl<W> Gate<W> {
         self.in_flight += 1;
         self.staff_in_flight += usize::from(ask.class == Class::Staff);
         self.count(ask.class).granted += 1;
-        self.started += 1;
-        let patience_ms = self.costs.cost_ms(ask.shape) * OVERDUE_COSTS;
-        let overdue = now.plus_ms(patience_ms).max(now.plus(OVERDUE_MIN));
-        let place = (overdue, self.started);
-        self.running.insert(place, ask.class);
         Grant {
-            place,
             class: ask.class,
             shape: ask.shape,
             window: self.limit.window(),
             full: self.in_flight + self.kept_for_staff(now) >= self.limit.level(),
             concurrency: self.in_flight,
+            era: self.era,
         }
     }
 
-    /// False: it was overdue, and did not count.
+    /// False: it counted no more.
     fn give_back(&mut self, grant: &Grant) -> bool {
-        let counted = !self.is_overdue(grant);
-        if counted {
-            self.running.remove(&grant.place);
+        let counts = grant.era == self.era;
+        if counts {
             self.leave(grant.class);
         } else {
-            self.overdue.remove(&grant.place);
+            self.forsaken -= 1;
         }
-        counted
-    }
-
-    /// So long that it does not count any more.
-    pub(super) fn is_overdue(&self, grant: &Grant) -> bool {
-        self.overdue.contains(&grant.place)
+        counts
     }
 
     fn leave(&mut self, class: Class) {

@@ -1,7 +1,7 @@
 //! Laws of the gate, for any order of events.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use saqta_detect::facts::Class;
 use saqta_detect::network::Group;
 use saqta_detect::shape::Shape;
 
-use super::gate::{Gate, Grant, OVERDUE_MAX, Wake, Wakes};
+use super::gate::{FORSAKEN_MAX, Gate, Grant, Wake, Wakes};
 use super::queue::{Queue, Ticket, WAITERS_MAX};
 use super::{Ask, Micros, Outcome};
 
@@ -71,7 +71,7 @@ struct World {
     running: Vec<(Micros, Grant, Class)>,
     abandoned: Vec<(Micros, Class)>,
     /// As a waiter was told.
-    look_at: Option<Micros>,
+    staff_gone: Option<Micros>,
     staff_asked: Option<Micros>,
     asked: u64,
     answered: u64,
@@ -85,7 +85,7 @@ impl World {
             waiting: HashMap::new(),
             running: Vec::new(),
             abandoned: Vec::new(),
-            look_at: None,
+            staff_gone: None,
             staff_asked: None,
             asked: 0,
             answered: 0,
@@ -107,7 +107,7 @@ impl World {
             None => {
                 let ticket = self.gate.wait(self.now, ask, id, &mut wakes);
                 self.waiting.insert(id, (ticket, ask.class));
-                self.look_at = self.gate.look_at(self.now);
+                self.staff_gone = self.staff_gone.or(self.gate.staff_gone(self.now));
             }
         }
         self.wake(wakes);
@@ -133,11 +133,11 @@ impl World {
         }
     }
 
-    /// The next timer: one for each abandoned request, and one of those who wait for staff to be gone or a request to be overdue.
+    /// The next timer: one for each abandoned request, and one of those who wait for staff to be gone.
     fn due(&self) -> Option<Micros> {
         let ends = self.abandoned.iter().map(|(ends, _)| *ends);
-        let look_at = self.look_at.filter(|_| !self.waiting.is_empty());
-        ends.chain(look_at).min()
+        let gone = self.staff_gone.filter(|_| !self.waiting.is_empty());
+        ends.chain(gone).min()
     }
 
     fn look_when_due(&mut self) {
@@ -146,14 +146,19 @@ impl World {
             self.gate.advance(self.now, &mut wakes);
             self.wake(wakes);
             self.abandoned.retain(|(ends, _)| *ends > self.now);
-            self.look_at = self.gate.look_at(self.now);
+            self.staff_gone = self.gate.staff_gone(self.now);
         }
     }
 
     /// A class of which somebody waits although one of them could start.
     fn idle_for_a_waiter(&self) -> Option<Class> {
         let stats = self.gate.stats();
-        let staff = self.counted_staff() + self.abandoned_staff();
+        let staff = self
+            .running
+            .iter()
+            .filter(|(_, _, class)| *class == Class::Staff)
+            .count()
+            + self.abandoned_staff();
         let others = stats.in_flight - staff;
         let reserve = (stats.limit / 8).max(1);
         let about = self
@@ -170,21 +175,6 @@ impl World {
                     others == 0 || stats.in_flight < stats.limit && others + kept < stats.limit
                 }
             })
-    }
-
-    /// Of those that run, overdue ones apart.
-    fn counted(&self) -> impl Iterator<Item = Class> {
-        let counted = |grant: &Grant| !self.gate.is_overdue(grant);
-        self.running
-            .iter()
-            .filter(move |(_, grant, _)| counted(grant))
-            .map(|(_, _, class)| *class)
-    }
-
-    fn counted_staff(&self) -> usize {
-        self.counted()
-            .filter(|class| *class == Class::Staff)
-            .count()
     }
 
     fn abandoned_staff(&self) -> usize {
@@ -270,12 +260,11 @@ proptest! {
             let reserve = (stats.limit / 8).max(1);
             // Beyond the limit only these start: reserved staff, and one other beside staff. A limit that sank leaves more behind.
             if stats.in_flight > in_flight && stats.in_flight > stats.limit {
-                let staff = world.counted_staff();
-                let others = world.counted().count() - staff;
+                let staff = world.running.iter().filter(|(_, _, class)| *class == Class::Staff).count();
+                let others = world.running.len() - staff;
                 prop_assert!(staff <= reserve || others <= 1, "{staff} staff, {others} others, {stats:?}");
             }
-            prop_assert_eq!(stats.in_flight + stats.overdue, world.running.len() + stats.abandoned);
-            prop_assert!(stats.overdue <= OVERDUE_MAX);
+            prop_assert_eq!(stats.in_flight, world.running.len() + stats.abandoned);
             prop_assert_eq!(stats.classes.iter().map(|class| class.queued).sum::<usize>(), world.waiting.len());
             // Work conserving: whoever waits, waits for a slot that is taken or kept for staff, after anything that happens...
             world.look_when_due();
@@ -426,13 +415,10 @@ fn slots_are_kept_for_staff_only_while_they_are_about() {
         .filter_map(|_| gate.try_start(Micros(3), &reader, &mut wakes))
         .collect::<Vec<_>>();
     assert_eq!(readers.len(), 3, "of four, one is kept");
-    for answered in readers {
-        gate.finish(Micros(4), answered, 1.0, Outcome::ANSWERED, &mut wakes);
-    }
     let more = (0..9)
         .filter_map(|_| gate.try_start(Micros(2 * minute), &reader, &mut wakes))
         .collect::<Vec<_>>();
-    assert_eq!(more.len(), 4, "nobody came back for it");
+    assert_eq!(more.len(), 1, "nobody came back for it");
     assert!(
         gate.try_start(Micros(2 * minute), &staff, &mut wakes)
             .is_some(),
@@ -526,6 +512,39 @@ fn our_own_scheduling_does_not_lower_the_limit() {
 }
 
 #[test]
+fn what_a_hanging_origin_has_forgotten_takes_no_slot() {
+    let mut gate = Gate::<u32>::new(8, 1);
+    let mut wakes = Wakes::new();
+    let page = ask(Class::Unknown, 1, 1);
+    let second = |seconds: u64| Micros(seconds * 1_000_000);
+    let mut stuck: Vec<Grant> = Vec::new();
+    let counted = |gate: &Gate<u32>| (gate.stats().in_flight, gate.stats().forsaken);
+    for seconds in 0..600 {
+        stuck.extend(gate.try_start(second(seconds), &page, &mut wakes));
+        gate.forsake(second(seconds), &mut wakes);
+    }
+    // A free slot is left while there is one, and an origin that hangs for ever is not drowned.
+    assert_eq!(counted(&gate), (8, FORSAKEN_MAX));
+    assert_eq!(stuck.len(), 8 + FORSAKEN_MAX);
+    // The client of one has left, the other ends in a timeout: both count no more, and say nothing of what the origin bears.
+    let (one, other) = (stuck.remove(0), stuck.remove(0));
+    assert_eq!(gate.abandon(second(600), one, 1.0, &mut wakes), None);
+    gate.finish(
+        second(600),
+        other,
+        60_000.0,
+        Outcome::OVERLOADED,
+        &mut wakes,
+    );
+    assert_eq!(counted(&gate), (8, FORSAKEN_MAX - 2));
+    for grant in stuck {
+        gate.release(second(601), grant, &mut wakes);
+    }
+    assert_eq!(counted(&gate), (0, 0));
+    assert_eq!(gate.stats().limit, 8);
+}
+
+#[test]
 fn overload_answers_lower_the_limit_but_one_broken_page_does_not_close_the_origin() {
     let mut world = World::new(64);
     for n in 0..2_000 {
@@ -536,80 +555,4 @@ fn overload_answers_lower_the_limit_but_one_broken_page_does_not_close_the_origi
         }
     }
     assert_eq!(world.gate.stats().limit, 2);
-}
-
-/// A place at the limit for each of `stuck`, who get no answer; and each second a newcomer, as long as said.
-fn hang(stuck: u32, seconds: u64) -> (Gate<u32>, Vec<Grant>, Vec<u64>) {
-    let mut gate = Gate::new(stuck as usize, 1);
-    let mut wakes = Wakes::new();
-    let page = ask(Class::Unknown, 1, 1);
-    let mut running = (0..stuck)
-        .filter_map(|_| gate.try_start(Micros(1), &page, &mut wakes))
-        .collect::<Vec<_>>();
-    let mut started_at = Vec::new();
-    for second in 1..=seconds {
-        let grant = gate.try_start(Micros(1 + second * 1_000_000), &page, &mut wakes);
-        started_at.extend(grant.is_some().then_some(second));
-        running.extend(grant);
-    }
-    (gate, running, started_at)
-}
-
-#[test]
-fn an_origin_that_answers_nobody_is_given_one_more_a_second() {
-    let (gate, running, started_at) = hang(8, 20);
-    assert_eq!(started_at, (5..=20).collect::<Vec<_>>());
-    assert_eq!((gate.stats().in_flight, gate.stats().overdue), (8, 16));
-    assert_eq!(running.len(), 24);
-}
-
-#[test]
-fn an_origin_that_hangs_for_ever_is_not_drowned() {
-    let (gate, running, _) = hang(8, 600);
-    assert_eq!(
-        (gate.stats().in_flight, gate.stats().overdue),
-        (8, OVERDUE_MAX)
-    );
-    assert_eq!(running.len(), 8 + OVERDUE_MAX);
-}
-
-#[test]
-fn one_answer_frees_the_places_of_all_that_are_stuck() {
-    let (mut gate, mut running, _) = hang(8, 12);
-    let mut wakes = Wakes::new();
-    let second = |seconds: u64| Micros(1 + seconds * 1_000_000);
-    let last = running.pop().unwrap();
-    gate.finish(second(13), last, 1_000.0, Outcome::ANSWERED, &mut wakes);
-    // Those that started within five seconds are not overdue yet: they may be answered as it was.
-    assert_eq!((gate.stats().in_flight, gate.stats().overdue), (3, 12));
-    gate.advance(second(18), &mut wakes);
-    assert_eq!((gate.stats().in_flight, gate.stats().overdue), (0, 15));
-    // Each still ends for itself, and takes no place with it.
-    for stuck in running {
-        gate.finish(second(60), stuck, 60_000.0, Outcome::OVERLOADED, &mut wakes);
-    }
-    assert_eq!((gate.stats().in_flight, gate.stats().overdue), (0, 0));
-    assert_eq!(gate.stats().limit, 8, "what was stuck is no overload");
-}
-
-#[test]
-fn a_slow_origin_that_answers_in_turn_has_nothing_overdue() {
-    // Two seconds a page, one after the other, eight at once: each takes sixteen seconds.
-    let mut gate = Gate::<u32>::new(8, 1);
-    let mut wakes = Wakes::new();
-    let page = ask(Class::Unknown, 1, 1);
-    let mut running = VecDeque::new();
-    for second in 0..120_u64 {
-        let now = Micros(1 + second * 1_000_000);
-        while let Some(grant) = gate.try_start(now, &page, &mut wakes) {
-            running.push_back((second, grant));
-        }
-        if second % 2 == 1
-            && let Some((started, grant)) = running.pop_front()
-        {
-            let latency_ms = (second - started) as f64 * 1_000.0;
-            gate.finish(now, grant, latency_ms, Outcome::ANSWERED, &mut wakes);
-        }
-        assert_eq!(gate.stats().overdue, 0, "after {second} s");
-    }
 }

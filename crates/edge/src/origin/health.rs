@@ -481,6 +481,17 @@ impl OriginHealth {
         }
     }
 
+    /// Down, or perhaps back, because nothing came back any more.
+    pub fn is_hung(&self) -> bool {
+        self.state() != State::Closed
+            && self
+                .breaker
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .why()
+                == Some(Why::Hang)
+    }
+
     /// For whoever waits until the origin goes down or comes back.
     pub fn changes(&self) -> watch::Receiver<State> {
         self.changes.subscribe()
