@@ -1,7 +1,7 @@
 //! What is known of a request before anybody answers it.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::uri::{Authority, PathAndQuery};
@@ -20,6 +20,9 @@ use crate::profile::{Profile, Reading, System, Target, Use};
 use crate::saved::Saved;
 use crate::serve::Client;
 use crate::shard::{Running, SiteState};
+
+/// Who asks when nobody does. No client's address, and the origin is not told it: it would show its own machine more than it shows readers.
+pub(crate) const OURSELVES: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Owned by the exchange: it outlives the client when the origin is still working.
 #[derive(Clone)]
@@ -105,6 +108,11 @@ impl Asked {
 
     pub(crate) fn site(&self) -> &Site {
         &self.running.plan.sites[self.site_id]
+    }
+
+    /// For the saved copies, and for no reader.
+    pub(crate) fn is_our_own(&self) -> bool {
+        self.class == Class::Signature && self.client == OURSELVES
     }
 
     pub(crate) fn state(&self) -> &Arc<SiteState> {

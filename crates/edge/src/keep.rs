@@ -490,11 +490,50 @@ impl Keep {
         lock(&site.state).due(site.front(), site.plan.bytes_max, now)
     }
 
-    /// What was due has been answered, or could not be had.
-    pub fn fetched(&self, site: &[u8], now: UnixMillis) {
-        if let Some((_, site)) = self.shared.site(site) {
-            lock(&site.state).refresh.fetched(now);
+    /// What was due has been answered.
+    pub fn fetched(&self, address: &Address, now: UnixMillis) {
+        if let Some((_, site)) = self.shared.site(&address.site) {
+            let name = name_of(&self.shared.shelf, &address.as_identity());
+            let mut state = lock(&site.state);
+            state.refresh.fetched(now);
+            state.crawl.answered(name);
         }
+    }
+
+    /// What was due could not be had: there was no answer, or it was that the server cannot.
+    pub fn failed(&self, site: &[u8], now: UnixMillis) {
+        if let Some((_, site)) = self.shared.site(site) {
+            lock(&site.state).refresh.failed(now);
+        }
+    }
+
+    /// The origin says that what was due is to be had under another address of its own.
+    pub fn sent_on(&self, page: &Identity<'_>, to: Address) {
+        if let Some((_, site)) = self.shared.site(page.site) {
+            let names = [page, &to.as_identity()].map(|page| self.shared.asset_name(page));
+            let mut state = lock(&site.state);
+            if !state.entries.contains_key(&names[1]) {
+                state.crawl.sent_on(names[0], names[1], to);
+            }
+        }
+    }
+
+    /// The front page of one of the site's languages: what whoever types the site's name was sent on to.
+    pub fn language_front(&self, site: &[u8]) -> Option<Address> {
+        let (_, site) = self.shared.site(site)?;
+        let own: &[u8] = match site.plan.language {
+            Language::Kazakh => b"/kk",
+            Language::Russian => b"/ru",
+            Language::English => b"/en",
+        };
+        lock(&site.state)
+            .entries
+            .values()
+            .filter(|entry| entry.class == Class::Page && entry.address.mark.is_empty())
+            .map(|entry| &entry.address)
+            .filter(|address| crawl::is_front(&address.target))
+            .min_by_key(|address| (!address.target.starts_with(own), &address.target))
+            .cloned()
     }
 
     /// Removes every trace of some addresses: each variant and version, what only they needed, what lies in memory, and what was offered

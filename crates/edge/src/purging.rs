@@ -109,6 +109,10 @@ pub(crate) fn after_write(
         target: asked.target.as_str().as_bytes(),
         status,
         location: fields.field("location"),
+        is_json: fields.field("content-type").is_some_and(|kind| {
+            // Drupal says `application/vnd.api+json`.
+            kind.starts_with(b"application/") && memchr::memmem::find(kind, b"json").is_some()
+        }),
     };
     let system = asked.site().profile.system;
     if asked.class != Class::Staff && !purge::proves_its_author(&write, system) {

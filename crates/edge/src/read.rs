@@ -37,7 +37,7 @@ use crate::origin::OriginError;
 use crate::pass::{self, PassError};
 use crate::place::Place;
 use crate::plan::ForwardClientAddress;
-use crate::profile::{self, House, Standing};
+use crate::profile::{self, House, Standing, Use};
 use crate::reduced;
 use crate::saved::Public;
 use crate::searching;
@@ -209,7 +209,7 @@ fn ask_behind(client: &Client, asked: &Asked, key: &KeyRef<'_>, parts: &request:
     }
 }
 
-async fn saved_copy(
+pub(crate) async fn saved_copy(
     client: &Client,
     asked: &Asked,
     parts: &request::Parts,
@@ -460,6 +460,16 @@ fn vouch(client: &Client, asked: &Asked, key: &KeyRef<'_>, parts: &request::Part
         };
         let enough = shared.saved.offer(&leave, &public, &stored);
         stored.vouched(enough);
+        if enough {
+            let to_find = Some((&*stored, &leave));
+            searching::fetched(
+                asked,
+                &shared.saved,
+                &parts.headers,
+                stored.status(),
+                to_find,
+            );
+        }
     }
 }
 
@@ -776,17 +786,20 @@ fn spawn_fetch(client: &Client, asked: &Asked, parts: &request::Parts, fetch: Fe
     });
 }
 
-/// Asks the origin for what everybody may have.
+/// Asks the origin for what everybody may have. What it answered with; `None`: it did not.
 pub(crate) async fn run_fetch(
     shard: &Rc<Shard>,
     asked: &Asked,
     mut headers: HeaderMap,
     place: impl Future<Output = Result<Place, Starved>>,
     fetch: Fetch,
-) {
+) -> Option<StatusCode> {
     let place = match place.await {
         Ok(place) => place,
-        Err(Starved { .. }) => return fetch.fail(FetchFault::Shed),
+        Err(Starved { .. }) => {
+            fetch.fail(FetchFault::Shed);
+            return None;
+        }
     };
     let cache = &shard.shared.cache;
     let profile = &asked.site().profile;
@@ -804,20 +817,23 @@ pub(crate) async fn run_fetch(
         });
     let briefly = brief::lasts(&shard.shared, asked, &headers);
     let mut outbound = asked.outbound();
-    if bare || briefly.is_some() {
+    if bare || briefly.is_some() || asked.is_our_own() {
         // What its origin lets nobody keep may be made for one address, and what repeats an address must not repeat anybody's.
         outbound.client_address = ForwardClientAddress::None;
     }
     if forward::request(&Method::GET, &mut headers, &asked.inbound(), &outbound).is_err() {
         place.finish(Outcome::FAILED);
-        return fetch.fail(FetchFault::Abandoned);
+        fetch.fail(FetchFault::Abandoned);
+        return None;
     }
     forward::for_cache_fetch(&mut headers);
     let asked_headers = headers.clone();
     let unkeyed = unkeyed(asked, &headers);
-    let is_expected = fetch
-        .stale()
-        .is_some_and(|stale| stale.doubt() == Doubt::Invalid);
+    // Front pages and feeds are asked for anew with every article, which says nothing of them.
+    let is_expected = asked.usage == Use::Page
+        && fetch
+            .stale()
+            .is_some_and(|stale| stale.doubt() == Doubt::Invalid);
     let purge_number = fetch.purge_number();
     if let Some(stale) = fetch.stale() {
         headers.extend(stale.validation_fields());
@@ -835,7 +851,8 @@ pub(crate) async fn run_fetch(
         Ok(response) => response,
         Err(error) => {
             place.finish(pass::outcome_of(&error));
-            return fetch.fail(fault_of(&error));
+            fetch.fail(fault_of(&error));
+            return None;
         }
     };
     let times = Times {
@@ -865,13 +882,22 @@ pub(crate) async fn run_fetch(
     let saved = &shard.shared.saved;
     if let Some(public) = &public {
         saved.answered(public, head.status);
+        if let Some(location) = head
+            .headers
+            .get(header::LOCATION)
+            .filter(|_| asked.is_our_own())
+        {
+            saved.sent_on(public, location.as_bytes());
+        }
     }
+    let status = head.status;
     let stored = receive(asked, &asked_headers, fetch, (head, body), place, times).await;
     if let (Some(public), Some(stored)) = (&public, stored)
         && let Some(leave) = cache.may_store(asked.site_id, purge_number)
     {
         saved.offer(&leave, public, &stored);
     }
+    Some(status)
 }
 
 /// What the site's profile says of the answer to anybody who asks for this. `None`: not anybody does.
@@ -1013,7 +1039,7 @@ async fn receive(
                 }
                 let leave = shared.cache.may_store(asked.site_id, purge_number);
                 let to_find = stored.as_deref().zip(leave.as_ref());
-                searching::fetched(asked, asked_headers, status, to_find);
+                searching::fetched(asked, &shared.saved, asked_headers, status, to_find);
                 return stored;
             }
         }

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request};
 use http_body_util::BodyExt;
 use saqta_detect::facts::Served;
@@ -32,11 +33,13 @@ use crate::admission::{Ask, Class, Outcome};
 use crate::asked::Asked;
 use crate::body::Body;
 use crate::cache::Cache;
+use crate::cache::flight::FetchFault;
 use crate::cache::freshness;
 use crate::cache::key::KeyRef;
 use crate::cache::status::CacheStatus;
 use crate::cache::stored::{KEEPING_FIELDS, Stored};
 use crate::clock::UnixMillis;
+use crate::disk::record::Identity;
 use crate::fields::Fields;
 use crate::forward::{self, Outbound};
 use crate::known::links;
@@ -144,21 +147,24 @@ pub(crate) struct Wanted<'a> {
     pub key: &'a KeyRef<'a>,
     pub usage: Use,
     pub query: Option<&'a str>,
+    /// Is the saved copy of this address better than what memory has?
+    pub is_better: &'a dyn Fn(&[u8]) -> bool,
 }
 
 /// The copy that answers instead of what was asked for, for which there is none. `reading`, `fields`: of the request as it was asked.
 fn copy<F: Fields + ?Sized>(
-    Wanted {
-        cache,
-        key,
-        usage,
-        query,
-    }: Wanted<'_>,
+    wanted: Wanted<'_>,
     (site, state): (&Site, &SiteState),
     (reading, fields): (&Reading, &F),
     pressure: Pressure,
     now: UnixMillis,
 ) -> Option<StandIn> {
+    let Wanted {
+        cache,
+        key,
+        is_better,
+        ..
+    } = wanted;
     if reading.standing > Standing::Unsure
         || !reading.asks_for_the_page()
         || fields.field("range").is_some()
@@ -188,33 +194,49 @@ fn copy<F: Fields + ?Sized>(
             of_its_address: true,
         });
     }
+    let found = Cell::new(None);
+    let is_known = |target: &[u8]| {
+        let stored = page(target)
+            .filter(|stored| stored.status() == StatusCode::OK)
+            .filter(|_| !is_better(target));
+        let is_known = stored.is_some();
+        found.set(stored);
+        is_known
+    };
+    target_of(wanted, (site, state), pressure, now, is_known)?;
+    found.take().map(|stored| StandIn {
+        stored,
+        of_its_address: false,
+    })
+}
+
+/// The address of which a copy may answer. `is_known`: is there one?
+fn target_of(
+    Wanted {
+        key, usage, query, ..
+    }: Wanted<'_>,
+    (site, state): (&Site, &SiteState),
+    pressure: Pressure,
+    now: UnixMillis,
+    is_known: impl Fn(&[u8]) -> bool,
+) -> Option<Vec<u8>> {
+    let target = key.target();
     let path = &target[..memchr::memchr(b'?', target)?];
     if site.profile.standing_of_use(usage, query) != Standing::Anonymous {
         return None;
     }
-    let found = Cell::new(None);
-    let decision = {
-        let relevance = &state.learned.relevance;
-        let relevance = relevance.read().unwrap_or_else(PoisonError::into_inner);
-        relevance.decide(
-            || state.shapes.shape(path),
-            target,
-            pressure,
-            now,
-            |name| site.profile.selects_content_folded(name),
-            |target| {
-                let stored = page(target).filter(|stored| stored.status() == StatusCode::OK);
-                let is_known = stored.is_some();
-                found.set(stored);
-                is_known
-            },
-        )
-    };
+    let relevance = &state.learned.relevance;
+    let relevance = relevance.read().unwrap_or_else(PoisonError::into_inner);
+    let decision = relevance.decide(
+        || state.shapes.shape(path),
+        target,
+        pressure,
+        now,
+        |name| site.profile.selects_content_folded(name),
+        is_known,
+    );
     match decision {
-        Decision::Reduced(_) => found.take().map(|stored| StandIn {
-            stored,
-            of_its_address: false,
-        }),
+        Decision::Reduced(target) => Some(target),
         Decision::AsAsked(_) => None,
     }
 }
@@ -263,11 +285,13 @@ pub(crate) async fn read(
     if !shared.cache.needs_origin(&key, &fields, now) {
         return read::read(client, asked, request).await;
     }
+    let page = saved::page(asked);
     let wanted = Wanted {
         cache: &shared.cache,
         key: &key,
         usage: asked.usage,
         query: asked.target.query(),
+        is_better: &|target| shared.saved.is_better_of(&Identity { target, ..page }),
     };
     let of = (asked.site(), asked.state().as_ref());
     let said = (reading, request.headers());
@@ -288,27 +312,56 @@ pub(crate) async fn read(
         ..pressure
     };
     let stand_in = copy(wanted, of, said, forsaken, now);
-    let (parts, ()) = request.into_parts();
-    let Some(stand_in) = stand_in else {
-        return read::read(client, asked, Request::from_parts(parts, ())).await;
+    let has_saved = |target: &[u8]| {
+        let page = Identity { target, ..page };
+        shared.saved.has_copy_of_any(asked.site(), &page)
     };
-    let answered = if stand_in.of_its_address {
+    let saved = target_of(wanted, of, forsaken, now, has_saved)
+        .and_then(|target| PathAndQuery::try_from(target).ok())
+        .map(|target| Asked {
+            target,
+            ..asked.clone()
+        });
+    let (parts, ()) = request.into_parts();
+    let answered = if stand_in.as_ref().is_some_and(|it| it.of_its_address) {
         // Newer than any saved copy of it.
         let live = read::live(client, asked, parts.clone(), First::Memory);
         timeout(SAVED_PATIENCE, live).await.ok()
     } else {
         // What the page is without a parameter nobody knows, its reader is told only when there is no other answer.
         let request = Request::from_parts(parts.clone(), ());
-        Some(read::read(client, asked, request).await)
+        let read = read::read(client, asked, request);
+        match saved {
+            Some(_) => timeout(SAVED_PATIENCE, read).await.ok(),
+            None => Some(read.await),
+        }
     };
     let is_poor = match &answered {
         Some(Ok(response)) => freshness::is_origin_failure(response.status()),
         Some(Err(failure)) => read::fault_of_failure(failure).is_some(),
         None => true,
     };
-    match answered {
-        Some(answered) if !is_poor => answered,
-        _ => Ok(answer(client, &stand_in.stored, parts, UnixMillis::now())),
+    let answered = match answered {
+        Some(answered) if !is_poor => return answered,
+        answered => answered,
+    };
+    // Between memory and the saved copy it is as for the address itself.
+    let is_silent = matches!(
+        answered
+            .as_ref()
+            .map(|answered| answered.as_ref().err().and_then(read::fault_of_failure)),
+        None | Some(Some(FetchFault::Shed | FetchFault::TimedOut))
+    );
+    if let Some(saved) = &saved
+        && (stand_in.is_none() || !is_silent)
+        && let Some(copy) = read::saved_copy(client, saved, &parts).await
+    {
+        return Ok(copy);
+    }
+    match (stand_in, answered) {
+        (Some(stand_in), _) => Ok(answer(client, &stand_in.stored, parts, UnixMillis::now())),
+        (None, Some(answered)) => answered,
+        (None, None) => read::read(client, asked, Request::from_parts(parts, ())).await,
     }
 }
 

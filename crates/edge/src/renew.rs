@@ -3,18 +3,17 @@
 //! What is due, [`crate::keep::Keep::due`] says: missing style sheets first, the front page, feeds, the articles that are read most. An answer goes the way of
 //! every other into the cache and from there to the copies, so there is one place where it is decided what may be kept. One shard does this for all.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use saqta_detect::network::Group;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::admission::Class;
-use crate::asked::Asked;
+use crate::asked::{Asked, OURSELVES};
 use crate::cache::key::Scheme;
 use crate::cache::{Lookup, RequestDirectives};
 use crate::clock::UnixMillis;
@@ -32,8 +31,6 @@ use crate::shard::{Running, Shard};
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// What is known of addresses is written down: what a crash loses is learned again from the front page.
 const NOTE_EVERY: Duration = Duration::from_secs(600);
-/// Whoever asks is this machine.
-const OURSELVES: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 pub(crate) async fn renew(shard: Rc<Shard>) {
     let mut look = tokio::time::interval(LOOK_EVERY);
@@ -68,12 +65,17 @@ async fn renew_one(shard: &Rc<Shard>, running: &Arc<Running>, site: SiteId) {
         return;
     };
     // Links lead to logins and searches too.
-    if let Some(asked) = asked(running, site, &address)
-        && matches!(asked.usage, Use::Front | Use::Page | Use::Feed)
-    {
-        fetch(shard, &asked).await;
+    let asked = asked(running, site, &address)
+        .filter(|asked| matches!(asked.usage, Use::Front | Use::Page | Use::Feed));
+    let is_well = match asked {
+        Some(asked) => fetch(shard, &asked).await,
+        None => true,
+    };
+    if is_well {
+        keep.fetched(&address, UnixMillis::now());
+    } else {
+        keep.failed(plan.name.as_bytes(), UnixMillis::now());
     }
-    keep.fetched(plan.name.as_bytes(), UnixMillis::now());
 }
 
 /// Up, and half of what it bears is free.
@@ -84,7 +86,8 @@ fn is_at_ease(running: &Running, site: SiteId) -> bool {
     state.health.state() == State::Closed && !waits && admission.in_flight * 2 <= admission.limit
 }
 
-async fn fetch(shard: &Rc<Shard>, asked: &Asked) {
+/// False: the origin gave no answer, or one that says it cannot.
+async fn fetch(shard: &Rc<Shard>, asked: &Asked) -> bool {
     let cache = &shard.shared.cache;
     let key = read::key(cache, asked);
     let now = UnixMillis::now();
@@ -109,7 +112,7 @@ async fn fetch(shard: &Rc<Shard>, asked: &Asked) {
                 };
                 shard.shared.saved.offer(&leave, &public, &stored);
             }
-            return;
+            return true;
         }
         Lookup::Stale(stale) => (Some(stale.stored), stale.flight),
         Lookup::Miss(miss) => (None, miss.flight),
@@ -117,11 +120,13 @@ async fn fetch(shard: &Rc<Shard>, asked: &Asked) {
     };
     let Some(fetch) = cache.begin(&key, flight, stale) else {
         // Somebody's request is on its way for the same.
-        return;
+        return true;
     };
     let _busy = shard.shared.busy();
     let place = Place::enter(shard, asked);
-    read::run_fetch(shard, asked, headers, place, fetch).await;
+    let status = read::run_fetch(shard, asked, headers, place, fetch).await;
+    status
+        .is_some_and(|status| !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS)
 }
 
 /// The request of a reader who says nothing.

@@ -34,7 +34,7 @@ use crate::disk::{Disk, DiskPlan, Share, Worth};
 use crate::head::without_port;
 use crate::keep::crawl::SITEMAPS;
 use crate::keep::{AGE_MAX_DEFAULT, Keep, KeepPlan, KeepSite, Traits};
-use crate::known::links::{Base, Kind};
+use crate::known::links::{self, Base, Kind};
 use crate::known::{Known, Source};
 use crate::plan::{Plan, Site};
 use crate::profile::{House, Use};
@@ -210,14 +210,18 @@ impl Saved {
     /// May a saved copy stand in for what is asked? The page's own, or that of another name it is known by.
     pub(crate) fn has_stand_in(&self, asked: &Asked) -> bool {
         let page = page(asked);
-        self.has_copy_of_any(asked.site(), &page) || self.of_other_name(asked).is_some()
+        self.has_copy_of_any(asked.site(), &page)
+            || self.of_other_name(asked).is_some()
+            || self.language_front(asked).is_some()
     }
 
     /// Is the saved copy better than a newer one in memory?
     pub(crate) fn is_better(&self, asked: &Asked) -> bool {
-        self.keep
-            .as_ref()
-            .is_some_and(|keep| keep.is_better(&page(asked)))
+        self.is_better_of(&page(asked))
+    }
+
+    pub(crate) fn is_better_of(&self, page: &Identity<'_>) -> bool {
+        self.keep.as_ref().is_some_and(|keep| keep.is_better(page))
     }
 
     /// After a start it takes a while until it is known what is saved.
@@ -243,7 +247,21 @@ impl Saved {
         {
             copy = keep.copy(&other.as_identity()).await;
         }
+        if copy.is_none()
+            && let Some(front) = self.language_front(asked)
+        {
+            copy = keep.copy(&front.as_identity()).await;
+        }
         copy
+    }
+
+    /// Some servers send whoever types an outlet's name on to the front page of a language.
+    fn language_front(&self, asked: &Asked) -> Option<Address> {
+        let keep = self
+            .keep
+            .as_ref()
+            .filter(|_| asked.target.as_str() == "/")?;
+        keep.language_front(asked.site().name.as_bytes())
     }
 
     /// Readers type an outlet's name with `www.` and without, over `http` too and with a port; its server sends them on to the one it likes,
@@ -284,6 +302,50 @@ impl Saved {
     pub(crate) fn is_strange(&self, site: &str, target: &[u8]) -> bool {
         self.site(site)
             .is_some_and(|site| site.known.stats().items >= KNOWN_MIN && !site.known.knows(target))
+    }
+
+    /// Does the site name this page, or do readers of several networks? Without a folder nobody is counted.
+    pub(crate) fn is_vouched_for(&self, asked: &Asked) -> bool {
+        let Some(site) = self.site(&asked.site().name) else {
+            return true;
+        };
+        let page = page(asked);
+        asked.usage == Use::Front
+            || site.known.is_known(asked.target.path().as_bytes())
+            || self.keep.as_ref().is_some_and(|keep| keep.lacks(&page))
+            || self.networks.note(&page, asked.group) >= VOUCHERS_MIN
+    }
+
+    /// Our own request was answered with this `Location`: another address of the site's own may be the page's.
+    pub(crate) fn sent_on(&self, public: &Public<'_>, location: &[u8]) {
+        let (asked, page) = (public.asked, page(public.asked));
+        let Some(keep) = self.keep.as_ref().filter(|_| asked.site().saved) else {
+            return;
+        };
+        let moved = Url::of(location);
+        let (scheme, host) = match &moved {
+            Some(url) => (url.scheme, url.host),
+            None => (page.scheme, asked.authority.as_str()),
+        };
+        let is_ours = asked
+            .site()
+            .hosts
+            .iter()
+            .any(|own| own.eq_ignore_ascii_case(without_port(host)));
+        let base = Base {
+            host: host.as_bytes(),
+            target: page.target,
+        };
+        if let Some(target) = links::resolve(base, location).filter(|_| is_ours) {
+            let host = host.to_ascii_lowercase();
+            let to = Identity {
+                scheme,
+                host: host.as_bytes(),
+                target: &target,
+                ..page
+            };
+            keep.sent_on(&page, to.to_address());
+        }
     }
 
     /// A reader's request has begun a fetch of this page. One reader in several, and enough to tell which pages are read the most: what
@@ -536,6 +598,27 @@ fn save(files: &[(Arc<Known>, PathBuf)]) {
         if let Err(error) = known.save(file) {
             tracing::warn!(%error, "what is known of a site's addresses cannot be written; it is learned anew after a restart");
         }
+    }
+}
+
+struct Url<'a> {
+    scheme: Scheme,
+    host: &'a str,
+}
+
+impl<'a> Url<'a> {
+    /// `None`: a reference without a host.
+    fn of(text: &'a [u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        let (scheme, rest) = text.split_once("://")?;
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return None,
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let host = &rest[..end];
+        Some(Self { scheme, host })
     }
 }
 

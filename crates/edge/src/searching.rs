@@ -142,6 +142,7 @@ fn response(
 /// What a fetch for everybody has brought: a page is found from now on, or is not any more.
 pub(crate) fn fetched(
     asked: &Asked,
+    saved: &crate::saved::Saved,
     asked_headers: &HeaderMap,
     status: StatusCode,
     stored: Option<(&Stored, &MayStore<'_>)>,
@@ -157,7 +158,11 @@ pub(crate) fn fetched(
         // What was everybody's and is not stored any more may be somebody's now.
         None if status == StatusCode::OK => forget(search, asked),
         Some(_) if asked_headers.contains_key(header::AUTHORIZATION) => {}
-        Some((stored, leave)) if status == StatusCode::OK => index_page(asked, stored, leave),
+        // What one reader opened may be his alone: the site names it, or others have read it.
+        Some((stored, leave)) if status == StatusCode::OK && saved.is_vouched_for(asked) => {
+            index_page(asked, stored, leave);
+        }
+        Some(_) if status == StatusCode::OK => {}
         _ if withdrawn => forget(search, asked),
         _ => {}
     }

@@ -365,6 +365,7 @@ fn spared_at_once(
             key,
             usage,
             query,
+            is_better: &|target| shared.saved.is_better_of(&Identity { target, ..page }),
         },
         (plan, state),
         (method, reading, head),

@@ -145,6 +145,10 @@ impl Kept {
         self.keep().settle();
     }
 
+    fn fetched(&self, target: &str, now: UnixMillis) {
+        self.keep().fetched(&page(target).to_address(), now);
+    }
+
     fn due(&self, now: UnixMillis) -> Option<String> {
         let due = self.keep().due(b"kaztag", now)?;
         Some(String::from_utf8(due.target.to_vec()).unwrap())
@@ -578,12 +582,12 @@ fn the_front_page_is_looked_at_first_and_one_at_a_time() {
         "<html lang=kk><head><title>T</title><link rel=stylesheet href=/s.css></head><body>x</body></html>",
     );
     kept.offer("/", &front, later(6));
-    kept.keep().fetched(b"kaztag", later(6));
+    kept.fetched("/", later(6));
     assert_eq!(kept.due(later(6)), None, "not at once");
     // Then what it needs, at the next planning.
     assert_eq!(kept.due(later(61)).as_deref(), Some("/s.css"));
     kept.offer("/s.css", &response("text/css", "a{}"), later(62));
-    kept.keep().fetched(b"kaztag", later(62));
+    kept.fetched("/s.css", later(62));
     for target in ["/a", "/b"] {
         kept.offer(target, &article(target, 50), later(62));
     }
@@ -594,8 +598,8 @@ fn the_front_page_is_looked_at_first_and_one_at_a_time() {
     let mut asked = Vec::new();
     let mut now = later(62 + FRONT_EVERY.as_secs().max(ARTICLE_EVERY.as_secs()));
     while let Some(target) = kept.due(now) {
+        kept.fetched(&target, now);
         asked.push(target);
-        kept.keep().fetched(b"kaztag", now);
         now = now.plus(GAP);
     }
     let lists = ["/sitemap.xml", "/sitemap_index.xml", "/wp-sitemap.xml"];
@@ -618,7 +622,7 @@ fn what_is_missing_is_asked_for_again_and_ever_less_often() {
     let mut asked = Vec::new();
     for minute in 0..24 * 60 {
         let now = later(60 * minute);
-        kept.keep().fetched(b"kaztag", now);
+        kept.fetched("/", now);
         if kept.due(now.plus(GAP)).as_deref() == Some("/s.css") {
             asked.push(minute);
         }
@@ -646,8 +650,8 @@ fn what_a_page_needs_comes_in_the_order_in_which_it_matters() {
     let mut asked = Vec::new();
     let mut now = later(1);
     while let Some(target) = kept.due(now) {
+        kept.fetched(&target, now);
         asked.push(target);
-        kept.keep().fetched(b"kaztag", now);
         now = now.plus(GAP);
     }
     assert_eq!(
@@ -705,7 +709,7 @@ fn the_site_is_followed_from_its_front_page_and_its_lists() {
         if let Some(answer) = answer {
             kept.offer(&target, &answer, now);
         }
-        kept.keep().fetched(b"kaztag", now);
+        kept.fetched(&target, now);
         asked.push(target);
         now = now.plus(GAP);
     }
@@ -721,10 +725,10 @@ fn the_site_is_followed_from_its_front_page_and_its_lists() {
             "/kk/",
             "/kk/a",
             "/s-1.xml",
-            "/new",
-            "/old",
             "/far",
             "/listed",
+            "/new",
+            "/old",
             "/?p=5",
         ]
     );
@@ -732,8 +736,8 @@ fn the_site_is_followed_from_its_front_page_and_its_lists() {
     let mut again = Vec::new();
     let mut now = now.plus(Duration::from_secs(24 * 3600));
     while let Some(target) = kept.due(now) {
+        kept.fetched(&target, now);
         again.push(target);
-        kept.keep().fetched(b"kaztag", now);
         now = now.plus(GAP);
     }
     again.sort_unstable();
@@ -750,6 +754,99 @@ fn the_site_is_followed_from_its_front_page_and_its_lists() {
     );
 }
 
+/// A server that dies says so in plain text, in JSON, or says nothing of what it says.
+#[test]
+fn what_is_no_page_takes_no_pages_place() {
+    for kind in [
+        "text/plain",
+        "application/json",
+        "text/xml",
+        "image/png",
+        "",
+    ] {
+        let kept = Kept::new();
+        kept.offer("/a", &article("Right", 50), NOW);
+        let mut other = response("text/plain", "upstream connect error");
+        other.headers.remove("content-type");
+        if !kind.is_empty() {
+            let kind = HeaderValue::from_static(kind);
+            other.headers.insert("content-type", kind);
+        }
+        kept.offer("/a", &other, later(60));
+        assert!(kept.text("/a").unwrap().contains("Right"), "{kind}");
+        // What is still so after a day is meant.
+        kept.offer("/a", &other, later(60).plus(MEANT_AFTER));
+    }
+}
+
+/// Staff cut what they like; an empty page, or one that ends in the middle, is nobody's intent.
+#[test]
+fn what_staff_have_saved_is_believed_unless_it_is_a_wreck() {
+    let whole = String::from_utf8(article("Right", 50).body.to_vec()).unwrap();
+    let table = [
+        (
+            "<html lang=en><head><title>Cut</title></head><body>One line.</body></html>",
+            true,
+        ),
+        (
+            "<html lang=en><head><title>T</title></head><body></body></html>",
+            false,
+        ),
+        (&whole[..whole.len() / 2], false),
+    ];
+    for (body, is_believed) in table {
+        let kept = Kept::new();
+        kept.offer("/a", &article("Right", 50), NOW);
+        let new = response("text/html", body);
+        let permitted = Permitted::new(page("/a"), Ground::PublicLink, &new.headers, &[]).unwrap();
+        kept.keep()
+            .offer(&permitted, Traits::default(), &new, true, later(60));
+        kept.keep().settle();
+        let text = kept.text("/a").unwrap();
+        assert_eq!(text.contains("One line."), is_believed, "{text}");
+        assert_eq!(!text.contains("Right"), is_believed, "{text}");
+    }
+}
+
+/// A server that fails is left alone, twice as long after each time, and what it failed to give is asked for again.
+#[test]
+fn a_server_in_trouble_is_left_alone() {
+    let kept = Kept::new();
+    let after = |now: UnixMillis, secs: u64| now.plus(Duration::from_secs(secs));
+    let mut now = NOW;
+    for rest in [10, 20, 40, 80, 160, 320, 600, 600] {
+        assert_eq!(kept.due(now).as_deref(), Some("/"));
+        kept.keep().failed(b"kaztag", now);
+        assert_eq!(kept.due(after(now, rest - 1)), None, "{rest}");
+        now = after(now, rest.max(61));
+    }
+    assert_eq!(kept.due(now).as_deref(), Some("/"));
+    kept.fetched("/", now);
+    assert_eq!(kept.due(now.plus(GAP)).as_deref(), Some("/sitemap.xml"));
+}
+
+/// What a page leads on to is asked for in its place.
+#[test]
+fn where_a_page_is_to_be_had_it_is_asked_for() {
+    let kept = Kept::new();
+    assert_eq!(kept.due(NOW).as_deref(), Some("/"));
+    let to = |target| page(target).to_address();
+    kept.keep().sent_on(&page("/"), to("/ru/"));
+    kept.fetched("/", NOW);
+    let mut asked = Vec::new();
+    let mut now = NOW.plus(GAP);
+    while let Some(target) = kept.due(now) {
+        if target == "/ru/" {
+            kept.offer("/ru/", &article("Ru", 50), now);
+        }
+        kept.fetched(&target, now);
+        asked.push(target);
+        now = now.plus(GAP);
+    }
+    assert!(asked.contains(&"/ru/".to_owned()), "{asked:?}");
+    assert_eq!(kept.keep().language_front(b"kaztag"), Some(to("/ru/")));
+}
+
 /// Whoever answers slowly is asked seldom, and never for the next before the one before has come.
 #[test]
 fn a_server_that_takes_its_time_is_given_it() {
@@ -760,7 +857,7 @@ fn a_server_that_takes_its_time_is_given_it() {
         kept.offer("/", &response("text/html", front), NOW);
         assert_eq!(kept.due(NOW).as_deref(), Some("/s.css"));
         assert_eq!(kept.due(millis(took)), None, "one at a time");
-        kept.keep().fetched(b"kaztag", millis(took));
+        kept.fetched("/s.css", millis(took));
         assert_eq!(kept.due(millis(took + rests - 1)), None, "{took}");
         let next = kept.due(millis(took + rests));
         assert_eq!(next.as_deref(), Some("/j.js"), "{took}");

@@ -73,7 +73,20 @@ impl Folder {
     /// # Errors
     /// When it cannot be made or written, is not ours alone, or another Saqta has it.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
-        if examine(path)? == Whether::WillBeMade {
+        let lock_path = path.join("lock");
+        let whether = match examine(path) {
+            // Whoever starts anew in an outage needs the newspaper that lies there more than room for the next page.
+            Err(FolderError::Write { cause, .. }) if is_full(&cause) && lock_path.exists() => {
+                tracing::warn!(
+                    "no room in {}: what is saved there is shown, and nothing new is; {}",
+                    path.display(),
+                    writing_remedy(&cause)
+                );
+                Whether::IsThere
+            }
+            whether => whether?,
+        };
+        if whether == Whether::WillBeMade {
             let made = fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -83,7 +96,6 @@ impl Folder {
                 cause,
             })?;
         }
-        let lock_path = path.join("lock");
         let lock = File::options()
             .create(true)
             .truncate(false)
@@ -157,6 +169,13 @@ pub fn examine(path: &Path) -> Result<Whether, FolderError> {
         (Err(cause), Whether::IsThere) => Err(FolderError::Write { path, cause }),
         (Err(cause), Whether::WillBeMade) => Err(FolderError::Make { path, cause }),
     }
+}
+
+fn is_full(cause: &io::Error) -> bool {
+    matches!(
+        cause.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 fn making_remedy(path: &Path, cause: &io::Error) -> String {

@@ -297,18 +297,59 @@ fn guess(origin: &str, host: &str) -> (Option<System>, String) {
     }
 }
 
-/// Head and the beginning of the body, in lower case.
+/// Head and the beginning of the body, in lower case; of the page that the front page leads to, if it leads on: `/kk/`.
 fn front_page(authority: &str, host: &str) -> io::Result<String> {
+    let page = page_at(authority, host, "/")?;
+    let leads_to = page
+        .split("\r\n\r\n")
+        .next()
+        .filter(|_| {
+            page.split(' ')
+                .nth(1)
+                .is_some_and(|status| status.starts_with('3'))
+        })
+        .and_then(|head| {
+            let line = head
+                .lines()
+                .find(|line| line.to_ascii_lowercase().starts_with("location:"))?;
+            path_there(line["location:".len()..].trim(), host)
+        });
+    let page = match leads_to {
+        Some(path) => page_at(authority, host, &path)?,
+        None => page,
+    };
+    Ok(page.to_ascii_lowercase())
+}
+
+/// Of an address under this name. `None`: it is elsewhere.
+fn path_there(address: &str, host: &str) -> Option<String> {
+    let rest = match address.split_once("://") {
+        None => address,
+        Some((_, rest)) => {
+            let at = rest.find('/').unwrap_or(rest.len());
+            if !rest[..at].eq_ignore_ascii_case(host) {
+                return None;
+            }
+            &rest[at..]
+        }
+    };
+    let is_path = rest.starts_with('/')
+        && !rest.starts_with("//")
+        && rest.bytes().all(|byte| byte.is_ascii_graphic());
+    is_path.then(|| rest.to_owned())
+}
+
+fn page_at(authority: &str, host: &str, path: &str) -> io::Result<String> {
     let deadline = Instant::now() + ORIGIN_WITHIN;
     let mut stream = TcpStream::connect_timeout(&origin_address(authority)?, ORIGIN_WITHIN)?;
     let request = format!(
-        "GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: saqta-init\r\nAccept: text/html\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: saqta-init\r\nAccept: text/html\r\nConnection: close\r\n\r\n"
     );
     stream.set_write_timeout(Some(ORIGIN_WITHIN))?;
     stream.write_all(request.as_bytes())?;
     let page = read_within(&mut stream, deadline, GUESSED_FROM_BYTES_MAX)?;
     if page.starts_with(b"HTTP/1.") {
-        Ok(String::from_utf8_lossy(&page).to_ascii_lowercase())
+        Ok(String::from_utf8_lossy(&page).into_owned())
     } else {
         Err(io::Error::new(
             io::ErrorKind::InvalidData,

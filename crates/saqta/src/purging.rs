@@ -39,7 +39,7 @@ pub(crate) fn purge(edge: &Edge, which: Which, text: &str) -> Answer {
                 return Answer::Nothing { said };
             }
             Some(gone) => format!(
-                "forgotten: {} in memory, {} on disk",
+                "forgotten: {} in memory, {} on disk\n    what your server still shows is saved again when it is next asked for: take it away there too",
                 counted(count(gone.in_memory), "address"),
                 count(gone.on_disk)
             ),

@@ -621,6 +621,8 @@ pub struct Write<'a> {
     pub target: &'a [u8],
     pub status: StatusCode,
     pub location: Option<&'a [u8]>,
+    /// The answer is for a program.
+    pub is_json: bool,
     /// What was sent, if it is a form as browsers send it and is here whole; or nothing.
     pub form: &'a [u8],
 }
@@ -679,22 +681,40 @@ pub fn touched_by(write: &Write<'_>) -> Vec<What> {
 }
 
 /// Does the answer itself say that an editor wrote? Edge and editor may not have met since the edge was last started, and programs log in with
-/// every request. WordPress's form leads an editor back into the editor and everybody else to a login; its interface for programs and Drupal's
+/// every request. WordPress's form leads an editor back into the editor, with words about what was done, and everybody else to a login; its interface for programs and Drupal's
 /// answer a stranger's write with an error. Not believed: readers' comments; the interface with a query of its own, because `_method=GET` makes
 /// a stranger's POST a look at what is public; forms whose answer to strangers is a site's own choice.
 pub fn proves_its_author(write: &Write<'_>, system: System) -> bool {
     let path = path_of(write.target);
     let query = write.target.get(path.len() + 1..).unwrap_or_default();
     let holds = |part: &[u8]| path.windows(part.len()).any(|window| window == part);
-    let by_program = write.status.is_success() && matches!(query, b"" | b"_locale=user");
-    let location = write.location.filter(|_| write.status.is_redirection());
-    let leads_to = location
+    let by_program =
+        write.status.is_success() && write.is_json && matches!(query, b"" | b"_locale=user");
+    let leads_to = write
+        .location
+        .filter(|_| write.status == StatusCode::FOUND)
         .and_then(target_of)
-        .map(path_of)
         .unwrap_or_default();
+    let told = leads_to
+        .get(path_of(leads_to).len() + 1..)
+        .unwrap_or_default();
+    let tells = |name: &[u8]| {
+        told.split(|byte| *byte == b'&')
+            .any(|pair| pair.starts_with(name))
+    };
+    let is_form = path.ends_with(b"/wp-admin/post.php");
     let proves = match system {
-        System::WordPress if path.ends_with(b"/wp-admin/post.php") => {
-            leads_to.ends_with(b"/wp-admin/post.php") || leads_to.ends_with(b"/wp-admin/edit.php")
+        // A server that sends everybody on to its one name repeats what was asked, so only what the request does not say proves anything.
+        System::WordPress if is_form && path_of(leads_to).ends_with(b"/wp-admin/edit.php") => {
+            [&b"trashed="[..], b"untrashed=", b"deleted="]
+                .iter()
+                .any(|done| tells(done))
+        }
+        System::WordPress if is_form => {
+            query.is_empty()
+                && path_of(leads_to).ends_with(b"/wp-admin/post.php")
+                && tells(b"post=")
+                && tells(b"message=")
         }
         System::WordPress => by_program && holds(b"/wp-json/wp/v2/") && !holds(b"/comments"),
         System::Drupal => by_program && holds(b"/jsonapi/node/"),
@@ -1352,6 +1372,7 @@ mod tests {
                 status: StatusCode::from_u16(status).expect("a status"),
                 location: location.map(str::as_bytes),
                 form: form.as_bytes(),
+                is_json: true,
             };
             assert_eq!(touched_by(&write), touched, "{method} {target}");
         }
@@ -1363,6 +1384,9 @@ mod tests {
         let form = "/wp-admin/post.php";
         let posts = "/wp-json/wp/v2/posts";
         let back = Some("http://a.kz/wp-admin/post.php?post=12&action=edit&message=1");
+        let said = "/wp-admin/post.php?post=12&action=edit&message=1";
+        let saying = "https://www.a.kz/wp-admin/post.php?post=12&action=edit&message=1";
+        let bin = "/wp-admin/post.php?post=12&action=trash";
         let to_login = "http://a.kz/secret?redirect_to=http://a.kz/wp-admin/post.php?post=12";
         let table = [
             (WordPress, "POST", form, 302, back, true),
@@ -1373,6 +1397,41 @@ mod tests {
                 302,
                 Some("/wp-admin/edit.php?trashed=1"),
                 true,
+            ),
+            // To the site's one name, as servers send everybody on.
+            (
+                WordPress,
+                "POST",
+                form,
+                302,
+                Some("https://www.a.kz/wp-admin/post.php"),
+                false,
+            ),
+            (WordPress, "POST", said, 302, Some(saying), false),
+            (WordPress, "POST", form, 301, back, false),
+            (
+                WordPress,
+                "GET",
+                bin,
+                302,
+                Some("https://www.a.kz/wp-admin/post.php?post=12&action=trash"),
+                false,
+            ),
+            (
+                WordPress,
+                "GET",
+                bin,
+                302,
+                Some("/wp-admin/edit.php?trashed=1&ids=12"),
+                true,
+            ),
+            (
+                WordPress,
+                "GET",
+                "/wp-admin/edit.php?action=trash&trashed=1",
+                302,
+                Some("https://www.a.kz/wp-admin/edit.php?action=trash&trashed=1"),
+                false,
             ),
             (WordPress, "POST", form, 302, Some(to_login), false),
             (WordPress, "POST", form, 302, Some("http://a.kz/"), false),
@@ -1465,6 +1524,7 @@ mod tests {
                 status: StatusCode::from_u16(status).expect("a status"),
                 location: location.map(str::as_bytes),
                 form: b"",
+                is_json: target.contains("json"),
             };
             let got = proves_its_author(&write, system);
             assert_eq!(
@@ -1507,7 +1567,7 @@ mod tests {
             if let Ok(PurgeOrder { what: What::Tags(marks) }) = order {
                 prop_assert!(marks.len() <= ORDER_TAGS_MAX);
             }
-            let write = Write { method: &Method::POST, target: &target, status: StatusCode::OK, location: Some(&expression), form: &expression };
+            let write = Write { method: &Method::POST, target: &target, status: StatusCode::OK, location: Some(&expression), form: &expression, is_json: true };
             prop_assert!(touched_by(&write).len() <= 4);
         }
 

@@ -145,10 +145,14 @@ pub(super) fn language_of(tag: &str) -> Option<Language> {
 }
 
 fn banner(language: Language, saved: UnixMillis) -> String {
-    // Colours of its own, so that it can be read on any page; where a policy forbids the style the words still stand.
-    const STYLE: &str = "margin:0;padding:.6em 1em;background:#fff3c4;color:#1f1f1f;font:1rem/1.4 sans-serif;text-align:center";
+    // In front of everything at the lower edge of the window: above, a site's own bar would cover it, and in the page's flow it would be
+    // a column of some layouts. Colours of its own; where a policy forbids the style the words still stand.
+    const STYLE: &str = "all:initial;display:block!important;position:fixed!important;left:0;right:0;bottom:0;z-index:2147483647;box-sizing:border-box;\
+         padding:.6em 1em;background:#fff3c4!important;color:#1f1f1f!important;font:16px/1.4 sans-serif;text-align:center;\
+         box-shadow:0 0 .4em rgba(0,0,0,.4)";
+    const TIME_STYLE: &str = "all:unset;color:#1f1f1f!important";
     let (date, machine) = (date::with_time(saved, language), date::machine(saved));
-    let time = format!("<time datetime=\"{machine}\">{date}</time>");
+    let time = format!("<time datetime=\"{machine}\" style=\"{TIME_STYLE}\">{date}</time>");
     let words = match language {
         Language::Kazakh => format!(
             "Бұл — беттің сақталған көшірмесі: {time}. Қазір сайтқа жету қиын, сондықтан кейінгі өзгерістер көрінбеуі мүмкін."
@@ -165,7 +169,7 @@ fn banner(language: Language, saved: UnixMillis) -> String {
         Language::Russian => "ru",
         Language::English => "en",
     };
-    format!("<div role=\"status\" lang=\"{tag}\" style=\"{STYLE}\">{words}</div>")
+    format!("<div role=\"status\" lang=\"{tag}\" dir=\"ltr\" style=\"{STYLE}\">{words}</div>")
 }
 
 fn not_now(language: Language) -> &'static str {

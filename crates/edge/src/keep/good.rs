@@ -79,6 +79,8 @@ pub enum NotGood {
     Collapsed,
     #[error("many pages changed together")]
     ManyChanged,
+    #[error("where a page was there is something else")]
+    OtherKind,
 }
 
 /// What is remembered of a version, to compare the next one with.
@@ -90,7 +92,8 @@ pub struct Sketch {
     pub closes: bool,
 }
 
-/// By itself and beside the version before. `is_expected`: staff have just written, and what they cut they meant to cut.
+/// By itself and beside the version before. `is_expected`: staff have just written, and what they cut they meant to cut. Nobody means a page
+/// that ends in the middle, or is empty.
 ///
 /// # Errors
 /// Why it is held back.
@@ -104,11 +107,17 @@ pub fn judge(
     if speaks_of_errors(reading, body) {
         return Err(NotGood::ErrorText);
     }
-    let Some(before) = before.filter(|_| !is_expected) else {
+    let Some(before) = before else {
         return Ok(());
     };
     if before.closes && !now.closes {
         return Err(NotGood::Cut);
+    }
+    if before.text_bytes > 0 && now.text_bytes == 0 {
+        return Err(NotGood::Collapsed);
+    }
+    if is_expected {
+        return Ok(());
     }
     if before.title != 0 && now.title == 0 {
         return Err(NotGood::TitleGone);
@@ -279,19 +288,32 @@ mod tests {
             closes,
         };
         let before = sketch(7, 9000, true);
+        // And whether it is held back although staff have just written.
         let table = [
-            (before, sketch(7, 8000, true), Ok(())),
-            (before, sketch(8, 3001, true), Ok(())),
-            (before, sketch(7, 2900, true), Err(NotGood::Collapsed)),
-            (before, sketch(0, 9000, true), Err(NotGood::TitleGone)),
-            (before, sketch(7, 9000, false), Err(NotGood::Cut)),
-            (sketch(7, 400, false), sketch(7, 10, false), Ok(())),
+            (before, sketch(7, 8000, true), Ok(()), false),
+            (before, sketch(8, 3001, true), Ok(()), false),
+            (
+                before,
+                sketch(7, 2900, true),
+                Err(NotGood::Collapsed),
+                false,
+            ),
+            (before, sketch(7, 0, true), Err(NotGood::Collapsed), true),
+            (
+                before,
+                sketch(0, 9000, true),
+                Err(NotGood::TitleGone),
+                false,
+            ),
+            (before, sketch(7, 9000, false), Err(NotGood::Cut), true),
+            (sketch(7, 400, false), sketch(7, 10, false), Ok(()), false),
         ];
-        for (before, now, expected) in table {
+        for (before, now, expected, whoever_wrote) in table {
             let judged =
                 |is_expected| judge(&reading("t", "text"), b"", &now, Some(&before), is_expected);
             assert_eq!(judged(false), expected, "{now:?}");
-            assert_eq!(judged(true), Ok(()), "{now:?}");
+            let of_staff = if whoever_wrote { expected } else { Ok(()) };
+            assert_eq!(judged(true), of_staff, "{now:?}");
         }
     }
 

@@ -29,6 +29,9 @@ const PLAN_EVERY: Duration = Duration::from_secs(60);
 pub const GAP: Duration = Duration::from_secs(2);
 /// Between an asset and the next request, and never less than its answer took: a browser that opens the page asks for six at once.
 pub const ASSET_GAP: Duration = Duration::from_millis(250);
+/// After a failure nothing is asked for, twice as long after each more.
+const FAILED_FIRST: Duration = Duration::from_secs(10);
+const FAILED_EVERY: Duration = Duration::from_secs(600);
 /// A fetch that nobody ended is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What fits between two plans at this pace, twice.
@@ -42,12 +45,32 @@ pub(super) struct Refresh {
     planned: Option<UnixMillis>,
     /// Not before.
     next: UnixMillis,
+    /// One after the other.
+    failures: u32,
     /// When an asset was asked for that has not come yet.
     asset_since: Option<UnixMillis>,
 }
 
+/// What was asked for and did not come is asked for again, ever less often.
+pub(super) fn is_due(asked: Option<UnixMillis>, tries: u32, now: UnixMillis) -> bool {
+    let rest = MISSING_FIRST
+        .saturating_mul(1 << tries.saturating_sub(1).min(16))
+        .min(MISSING_EVERY);
+    asked.is_none_or(|asked| now.since(asked) >= rest)
+}
+
 impl Refresh {
+    /// The server failed: it is left alone.
+    pub(super) fn failed(&mut self, now: UnixMillis) {
+        let rest = FAILED_FIRST
+            .saturating_mul(1 << self.failures.min(16))
+            .min(FAILED_EVERY);
+        self.failures = self.failures.saturating_add(1);
+        self.next = now.plus(rest);
+    }
+
     pub(super) fn fetched(&mut self, now: UnixMillis) {
+        self.failures = 0;
         let rest = match self.asset_since.take() {
             Some(since) => now.since(since).clamp(ASSET_GAP, GAP),
             None => GAP,
@@ -108,12 +131,7 @@ impl State {
             .wanted
             .values_mut()
             .filter(|wanted| wanted.rank <= rank_max)
-            .filter(|wanted| {
-                let rest = MISSING_FIRST
-                    .saturating_mul(1 << wanted.tries.saturating_sub(1).min(16))
-                    .min(MISSING_EVERY);
-                wanted.asked.is_none_or(|asked| now.since(asked) >= rest)
-            })
+            .filter(|wanted| is_due(wanted.asked, wanted.tries, now))
             .min_by_key(|wanted| (wanted.rank, wanted.tries, wanted.turn))?;
         wanted.asked = Some(now);
         wanted.tries = wanted.tries.saturating_add(1);

@@ -27,7 +27,7 @@ enum LookedUp {
     Unwanted,
     Same,
     New,
-    Changed(Sketch),
+    Changed(Class, Sketch),
 }
 
 struct NewVersion {
@@ -149,7 +149,16 @@ impl Shared {
                 return None;
             }
             LookedUp::New => None,
-            LookedUp::Changed(before) => Some(before),
+            // A server that dies says so in plain text.
+            LookedUp::Changed(Class::Page, _) if class != Class::Page => {
+                let verdict = self.believe(site, name, Err(NotGood::OtherKind), now);
+                if verdict.is_err() {
+                    count(&self.counts.held_back);
+                    return None;
+                }
+                None
+            }
+            LookedUp::Changed(_, before) => Some(before),
         };
         if class != Class::Page {
             self.follow(
@@ -241,7 +250,7 @@ impl Shared {
         };
         entry.not_found_since = None;
         if entry.sum != sum {
-            return LookedUp::Changed(entry.sketch);
+            return LookedUp::Changed(entry.class, entry.sketch);
         }
         entry.held_since = None;
         entry.is_better = false;
@@ -284,27 +293,41 @@ impl Shared {
         if verdict.is_ok() && is_one_of_them {
             verdict = Err(NotGood::ManyChanged);
         }
-        if let Some(entry) = state.entries.get_mut(&name) {
-            let meant = entry
-                .held_since
-                .is_some_and(|since| now.since(since) >= MEANT_AFTER);
-            entry.is_better = verdict.is_err() && !meant;
-            match verdict {
-                Ok(()) => entry.held_since = None,
-                Err(NotGood::ErrorText) => {}
-                Err(_) if meant => {
-                    entry.held_since = None;
-                    return Ok(());
-                }
-                Err(_) => {
-                    entry.held_since.get_or_insert(now);
-                }
-            }
-        }
         drop(state);
+        let verdict = self.believe(site, name, verdict, now);
         if is_one_of_them {
             for other in together.into_iter().filter(|other| *other != name) {
                 self.take_back(site, other, now);
+            }
+        }
+        verdict
+    }
+
+    /// What is still so after a day is meant, but for a program's errors.
+    fn believe(
+        &self,
+        site: &Site,
+        name: u64,
+        verdict: Result<(), NotGood>,
+        now: UnixMillis,
+    ) -> Result<(), NotGood> {
+        let mut state = lock(&site.state);
+        let Some(entry) = state.entries.get_mut(&name) else {
+            return verdict;
+        };
+        let meant = entry
+            .held_since
+            .is_some_and(|since| now.since(since) >= MEANT_AFTER);
+        entry.is_better = verdict.is_err() && !meant;
+        match verdict {
+            Ok(()) => entry.held_since = None,
+            Err(NotGood::ErrorText) => {}
+            Err(_) if meant => {
+                entry.held_since = None;
+                return Ok(());
+            }
+            Err(_) => {
+                entry.held_since.get_or_insert(now);
             }
         }
         verdict
@@ -742,7 +765,7 @@ fn assets_of(class: Class, response: &Response, page: &Address) -> Vec<(Rank, Ad
             Role::Image if found[Rank::Image as usize].len() >= IMAGES_MAX => Rank::Later,
             Role::Image | Role::Other => Rank::Image,
             Role::Candidate => Rank::Size,
-            Role::Page | Role::Feed | Role::Media => return,
+            Role::Page | Role::Unfollowed | Role::Feed | Role::Media => return,
         };
         let rank = rank as usize;
         if found[rank].len() < ASSETS_MAX

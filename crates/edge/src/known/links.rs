@@ -51,6 +51,8 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     Page,
+    /// A page, or a download, that the link asks programs not to follow.
+    Unfollowed,
     Feed,
     Style,
     Script,
@@ -129,7 +131,19 @@ fn html(base: Base<'_>, body: &[u8], each: Each<'_>) {
                     *moved.borrow_mut() = Some(resolve(base, href.as_bytes()).unwrap_or_default());
                 }
             }
-            "a" | "area" => of_attribute(Role::Page, "href"),
+            "a" | "area" => {
+                let rel = attribute("rel").unwrap_or_default();
+                let unfollowed = tag.has_attribute("download")
+                    || rel
+                        .split_ascii_whitespace()
+                        .any(|rel| rel.eq_ignore_ascii_case("nofollow"));
+                let role = if unfollowed {
+                    Role::Unfollowed
+                } else {
+                    Role::Page
+                };
+                of_attribute(role, "href");
+            }
             "form" => {
                 let reads = attribute("method").is_none_or(|it| it.eq_ignore_ascii_case("get"));
                 if reads {
@@ -694,6 +708,15 @@ mod tests {
             Kind::Html,
             "<base href='https://cdn.example/'><a href=b><a href=/c>",
             &[(Page, "/c")],
+        );
+        check(
+            Kind::Html,
+            "<a rel='ugc NoFollow' href=/vote/1>+</a><a href=/dl/12 download>D</a><a rel=noopener href=/b>B</a>",
+            &[
+                (Role::Unfollowed, "/vote/1"),
+                (Role::Unfollowed, "/dl/12"),
+                (Page, "/b"),
+            ],
         );
         check(Kind::Html, "<a href=\"/cut", &[]);
     }

@@ -296,6 +296,15 @@ pub(super) const LOGIN_SEGMENTS: &[&str] = &[
     "wp-signup.php",
     "wp-activate.php",
     "membership-account",
+    "reset-password",
+    "password-reset",
+    "reset_password",
+    "lost-password",
+    "forgot-password",
+    "signout",
+    "sign-out",
+    "log-out",
+    "logoff",
 ];
 pub(super) const COMMENT_SEGMENTS: &[&str] = &["wp-comments-post.php", "comment"];
 pub(super) const PAYMENT_SEGMENTS: &[&str] = &[
@@ -313,6 +322,16 @@ pub(super) const PAYMENT_SEGMENTS: &[&str] = &[
 pub(super) const CALLBACK_SEGMENTS: &[&str] = &[
     "oauth",
     "oauth2",
+    "confirm",
+    "confirmation",
+    "activate",
+    "activation",
+    "verify",
+    "verification",
+    "invite",
+    "invitation",
+    "unsubscribe",
+    "magic-link",
     "callback",
     "webhook",
     "webhooks",
