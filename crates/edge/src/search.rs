@@ -20,6 +20,7 @@ mod index;
 mod kazakh;
 pub mod page;
 mod results;
+mod russian;
 mod share;
 mod text;
 
