@@ -454,7 +454,26 @@ fn an_address_with_a_parameter_nobody_knows_gets_the_saved_copy_too() {
 /// What one reader opened may be his alone: the address in a letter that lets him choose a new password.
 #[test]
 fn a_page_that_one_reader_opened_is_not_found() {
-    let (_folder, state, _origin, edge) = read_once();
+    let folder = Folder::new();
+    let dead = Arc::new(AtomicBool::new(false));
+    let is_dead = Arc::clone(&dead);
+    let origin = Origin::start(move |asked: &Asked, stream| {
+        if is_dead.load(Ordering::Relaxed) {
+            drop(stream.shutdown(std::net::Shutdown::Both));
+            return Vec::new();
+        }
+        let target = asked.line.split(' ').nth(1).unwrap_or("/");
+        let fields = "Content-Type: text/html; charset=utf-8\r\nCache-Control: max-age=60\r\n";
+        let text = format!("Вода у {target} поднялась. ").repeat(20);
+        page(
+            "200 OK",
+            fields,
+            &format!(
+                "<!doctype html><html lang=ru><head><title>Паводок {target}</title></head><body><article><p>{text}</article></body></html>"
+            ),
+        )
+    });
+    let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
     let reads = |target: &str, network: u8| {
         let mut client = Client::connect(&edge);
         client.stream = kit::connect_from(Ipv4Addr::new(127, 66, network, 9), edge.addresses()[0]);
@@ -465,8 +484,9 @@ fn a_page_that_one_reader_opened_is_not_found() {
     for network in 1..=3 {
         reads("/passed-on", network);
     }
-    state.dead.store(true, Ordering::Relaxed);
-    let found = || get(&edge, "/?s=planted").text();
+    dead.store(true, Ordering::Relaxed);
+    const SEARCH: &str = "/?s=%D0%BF%D0%B0%D0%B2%D0%BE%D0%B4%D0%BE%D0%BA";
+    let found = || get_with(&edge, SEARCH, "Accept: text/html\r\n").text();
     // Read in the order in which they came.
     until("what was passed on is found", || {
         found().contains("/passed-on")
