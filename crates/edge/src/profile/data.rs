@@ -326,8 +326,6 @@ pub(super) const CALLBACK_SEGMENTS: &[&str] = &[
     "confirmation",
     "activate",
     "activation",
-    "verify",
-    "verification",
     "invite",
     "invitation",
     "unsubscribe",
