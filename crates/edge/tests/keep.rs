@@ -779,6 +779,26 @@ fn what_is_no_page_takes_no_pages_place() {
     }
 }
 
+#[test]
+fn a_page_takes_no_feeds_and_no_style_sheets_place() {
+    let kept = Kept::new();
+    let front = "<html lang=kk><head><title>T</title><link rel=stylesheet href=/s.css></head><body>x</body></html>";
+    kept.offer("/", &response("text/html", front), NOW);
+    let table = [
+        ("/s.css", "text/css", "a{color:red}"),
+        ("/feed", "application/rss+xml", "<rss><channel/></rss>"),
+    ];
+    for (target, kind, body) in table {
+        kept.offer(target, &response(kind, body), NOW);
+        kept.offer(
+            target,
+            &response("text/html", "<html><body>Maintenance"),
+            later(60),
+        );
+        assert_eq!(kept.text(target).as_deref(), Some(body));
+    }
+}
+
 /// Staff cut what they like; an empty page, or one that ends in the middle, is nobody's intent.
 #[test]
 fn what_staff_have_saved_is_believed_unless_it_is_a_wreck() {

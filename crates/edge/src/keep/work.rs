@@ -149,8 +149,8 @@ impl Shared {
                 return None;
             }
             LookedUp::New => None,
-            // A server that dies says so in plain text.
-            LookedUp::Changed(Class::Page, _) if class != Class::Page => {
+            // A server that dies says so in plain text, and under a style sheet's address with a page.
+            LookedUp::Changed(before, _) if before != class => {
                 let verdict = self.believe(site, name, Err(NotGood::OtherKind), now);
                 if verdict.is_err() {
                     count(&self.counts.held_back);
