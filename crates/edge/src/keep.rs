@@ -526,12 +526,12 @@ impl Keep {
             Language::Russian => b"/ru",
             Language::English => b"/en",
         };
-        lock(&site.state)
-            .entries
-            .values()
-            .filter(|entry| entry.class == Class::Page && entry.address.mark.is_empty())
-            .map(|entry| &entry.address)
-            .filter(|address| crawl::is_front(&address.target))
+        let state = lock(&site.state);
+        state
+            .fronts
+            .iter()
+            .filter_map(|name| Some(&state.entries.get(name)?.address))
+            .filter(|address| address.mark.is_empty())
             .min_by_key(|address| (!address.target.starts_with(own), &address.target))
             .cloned()
     }

@@ -316,52 +316,43 @@ pub(crate) async fn read(
         let page = Identity { target, ..page };
         shared.saved.has_copy_of_any(asked.site(), &page)
     };
+    // A script that asks for a part of a page reads an error better than a page.
     let saved = target_of(wanted, of, forsaken, now, has_saved)
+        .filter(|_| reading.asks_for_the_page())
         .and_then(|target| PathAndQuery::try_from(target).ok())
         .map(|target| Asked {
             target,
             ..asked.clone()
         });
     let (parts, ()) = request.into_parts();
-    let answered = if stand_in.as_ref().is_some_and(|it| it.of_its_address) {
+    let is_poor = |answered: &Result<Response<Body>, Failure>| match answered {
+        Ok(response) => freshness::is_origin_failure(response.status()),
+        Err(failure) => read::fault_of_failure(failure).is_some(),
+    };
+    if let Some(stand_in) = stand_in.as_ref().filter(|it| it.of_its_address) {
         // Newer than any saved copy of it.
         let live = read::live(client, asked, parts.clone(), First::Memory);
-        timeout(SAVED_PATIENCE, live).await.ok()
-    } else {
-        // What the page is without a parameter nobody knows, its reader is told only when there is no other answer.
-        let request = Request::from_parts(parts.clone(), ());
-        let read = read::read(client, asked, request);
-        match saved {
-            Some(_) => timeout(SAVED_PATIENCE, read).await.ok(),
-            None => Some(read.await),
-        }
-    };
-    let is_poor = match &answered {
-        Some(Ok(response)) => freshness::is_origin_failure(response.status()),
-        Some(Err(failure)) => read::fault_of_failure(failure).is_some(),
-        None => true,
-    };
-    let answered = match answered {
-        Some(answered) if !is_poor => return answered,
-        answered => answered,
-    };
+        return match timeout(SAVED_PATIENCE, live).await {
+            Ok(live) if !is_poor(&live) => live,
+            _ => Ok(answer(client, &stand_in.stored, parts, UnixMillis::now())),
+        };
+    }
+    // What the page is without a parameter nobody knows, its reader is told only when there is no other answer.
+    let answered = read::read(client, asked, Request::from_parts(parts.clone(), ())).await;
+    if !is_poor(&answered) {
+        return answered;
+    }
     // Between memory and the saved copy it is as for the address itself.
-    let is_silent = matches!(
-        answered
-            .as_ref()
-            .map(|answered| answered.as_ref().err().and_then(read::fault_of_failure)),
-        None | Some(Some(FetchFault::Shed | FetchFault::TimedOut))
-    );
-    if let Some(saved) = &saved
-        && (stand_in.is_none() || !is_silent)
-        && let Some(copy) = read::saved_copy(client, saved, &parts).await
+    let fault = answered.as_ref().err().and_then(read::fault_of_failure);
+    let is_up = matches!(fault, Some(FetchFault::Shed | FetchFault::TimedOut));
+    if let Some(saved) = saved.filter(|_| stand_in.is_none() || !is_up)
+        && let Some(copy) = read::saved_copy(client, &saved, &parts).await
     {
         return Ok(copy);
     }
-    match (stand_in, answered) {
-        (Some(stand_in), _) => Ok(answer(client, &stand_in.stored, parts, UnixMillis::now())),
-        (None, Some(answered)) => answered,
-        (None, None) => read::read(client, asked, Request::from_parts(parts, ())).await,
+    match stand_in {
+        Some(stand_in) => Ok(answer(client, &stand_in.stored, parts, UnixMillis::now())),
+        None => answered,
     }
 }
 

@@ -149,6 +149,22 @@ impl Kept {
         self.keep().fetched(&page(target).to_address(), now);
     }
 
+    /// What is due from then on, in order, each when the one before has been answered.
+    fn asked_from(
+        &self,
+        mut now: UnixMillis,
+        mut answer: impl FnMut(&str, UnixMillis),
+    ) -> Vec<String> {
+        let mut asked = Vec::new();
+        while let Some(target) = self.due(now) {
+            answer(&target, now);
+            self.fetched(&target, now);
+            asked.push(target);
+            now = now.plus(GAP);
+        }
+        asked
+    }
+
     fn due(&self, now: UnixMillis) -> Option<String> {
         let due = self.keep().due(b"kaztag", now)?;
         Some(String::from_utf8(due.target.to_vec()).unwrap())
@@ -595,13 +611,8 @@ fn the_front_page_is_looked_at_first_and_one_at_a_time() {
         kept.keep().read(&page("/b"));
     }
     kept.keep().read(&page("/a"));
-    let mut asked = Vec::new();
-    let mut now = later(62 + FRONT_EVERY.as_secs().max(ARTICLE_EVERY.as_secs()));
-    while let Some(target) = kept.due(now) {
-        kept.fetched(&target, now);
-        asked.push(target);
-        now = now.plus(GAP);
-    }
+    let now = later(62 + FRONT_EVERY.as_secs().max(ARTICLE_EVERY.as_secs()));
+    let asked = kept.asked_from(now, |_, _| ());
     let lists = ["/sitemap.xml", "/sitemap_index.xml", "/wp-sitemap.xml"];
     assert_eq!(asked[..3], ["/", "/b", "/a"]);
     assert_eq!(asked[3..], lists);
@@ -647,13 +658,7 @@ fn what_a_page_needs_comes_in_the_order_in_which_it_matters() {
     kept.offer("/", &response("text/html", story), NOW);
     // What is wanted is wanted in the same order after a restart.
     kept.restart();
-    let mut asked = Vec::new();
-    let mut now = later(1);
-    while let Some(target) = kept.due(now) {
-        kept.fetched(&target, now);
-        asked.push(target);
-        now = now.plus(GAP);
-    }
+    let asked = kept.asked_from(later(1), |_, _| ());
     assert_eq!(
         asked,
         [
@@ -684,10 +689,8 @@ fn the_site_is_followed_from_its_front_page_and_its_lists() {
             &format!("<html lang=kk><head><title>T</title></head><body>{links}</body></html>"),
         )
     };
-    let mut asked = Vec::new();
-    let mut now = NOW;
-    while let Some(target) = kept.due(now) {
-        let answer = match target.as_str() {
+    let asked = kept.asked_from(NOW, |target, now| {
+        let answer = match target {
             "/" => Some(links(
                 "<a href=/sport/>S</a><a href='/?add-to-cart=1'>1</a><a href=/report.pdf>R</a><a href=/gone>G</a><a href=https://kaztag.kz/kk/>K</a>",
             )),
@@ -704,15 +707,12 @@ fn the_site_is_followed_from_its_front_page_and_its_lists() {
                  <url><loc>https://kaztag.kz/new</loc><lastmod>2026-11-30</lastmod></url><url><loc>https://kaztag.kz/?p=5</loc></url></urlset>",
             )),
             "/gone" | "/sitemap_index.xml" | "/wp-sitemap.xml" => None,
-            _ => Some(article(&target, 50)),
+            _ => Some(article(target, 50)),
         };
         if let Some(answer) = answer {
-            kept.offer(&target, &answer, now);
+            kept.offer(target, &answer, now);
         }
-        kept.fetched(&target, now);
-        asked.push(target);
-        now = now.plus(GAP);
-    }
+    });
     assert_eq!(
         asked,
         [
@@ -733,13 +733,7 @@ fn the_site_is_followed_from_its_front_page_and_its_lists() {
         ]
     );
     // A day later fronts and lists are asked for again, and what did not come; nothing else that nobody reads.
-    let mut again = Vec::new();
-    let mut now = now.plus(Duration::from_secs(24 * 3600));
-    while let Some(target) = kept.due(now) {
-        kept.fetched(&target, now);
-        again.push(target);
-        now = now.plus(GAP);
-    }
+    let mut again = kept.asked_from(later(25 * 3600), |_, _| ());
     again.sort_unstable();
     assert_eq!(
         again,
@@ -853,16 +847,11 @@ fn where_a_page_is_to_be_had_it_is_asked_for() {
     let to = |target| page(target).to_address();
     kept.keep().sent_on(&page("/"), to("/ru/"));
     kept.fetched("/", NOW);
-    let mut asked = Vec::new();
-    let mut now = NOW.plus(GAP);
-    while let Some(target) = kept.due(now) {
+    let asked = kept.asked_from(NOW.plus(GAP), |target, now| {
         if target == "/ru/" {
             kept.offer("/ru/", &article("Ru", 50), now);
         }
-        kept.fetched(&target, now);
-        asked.push(target);
-        now = now.plus(GAP);
-    }
+    });
     assert!(asked.contains(&"/ru/".to_owned()), "{asked:?}");
     assert_eq!(kept.keep().language_front(b"kaztag"), Some(to("/ru/")));
 }

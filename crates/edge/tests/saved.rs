@@ -101,6 +101,20 @@ fn newsroom(state: Arc<Newsroom>) -> Origin {
     })
 }
 
+/// An origin that hangs up on everybody once it is dead.
+fn mortal(answer: impl Fn(&Asked) -> Vec<u8> + Send + Sync + 'static) -> (Origin, Arc<AtomicBool>) {
+    let dead = Arc::new(AtomicBool::new(false));
+    let is_dead = Arc::clone(&dead);
+    let origin = Origin::start(move |asked: &Asked, stream| {
+        if is_dead.load(Ordering::Relaxed) {
+            drop(stream.shutdown(std::net::Shutdown::Both));
+            return Vec::new();
+        }
+        answer(asked)
+    });
+    (origin, dead)
+}
+
 fn plan_with_disk(origin: SocketAddr) -> Plan {
     let mut plan = plan(origin);
     plan.saved_bytes_max = 256 * 1024 * 1024;
@@ -449,19 +463,16 @@ fn an_address_with_a_parameter_nobody_knows_gets_the_saved_copy_too() {
     for target in ["/story?page=2", "/?p=8", "/story?confirm=0123456789abcdef"] {
         assert_eq!(get(&edge, target).status, 502, "{target}");
     }
+    // A program reads an error better than a page.
+    let asks = "Accept: application/json\r\nX-Requested-With: XMLHttpRequest\r\n";
+    assert_eq!(get_with(&edge, "/story?from=tg", asks).status, 502);
 }
 
 /// What one reader opened may be his alone: the address in a letter that lets him choose a new password.
 #[test]
 fn a_page_that_one_reader_opened_is_not_found() {
     let folder = Folder::new();
-    let dead = Arc::new(AtomicBool::new(false));
-    let is_dead = Arc::clone(&dead);
-    let origin = Origin::start(move |asked: &Asked, stream| {
-        if is_dead.load(Ordering::Relaxed) {
-            drop(stream.shutdown(std::net::Shutdown::Both));
-            return Vec::new();
-        }
+    let (origin, dead) = mortal(|asked| {
         let target = asked.line.split(' ').nth(1).unwrap_or("/");
         let fields = "Content-Type: text/html; charset=utf-8\r\nCache-Control: max-age=60\r\n";
         let text = format!("Вода у {target} поднялась. ").repeat(20);
@@ -672,13 +683,7 @@ fn of_a_page_that_varies_the_usual_version_is_saved() {
     const PHONE: &str = "User-Agent: Mozilla/5.0 (Linux; Android 14) Mobile\r\n";
     const DESK: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n";
     let folder = Folder::new();
-    let dead = Arc::new(AtomicBool::new(false));
-    let is_dead = Arc::clone(&dead);
-    let origin = Origin::start(move |asked: &Asked, stream| {
-        if is_dead.load(Ordering::Relaxed) {
-            drop(stream.shutdown(std::net::Shutdown::Both));
-            return Vec::new();
-        }
+    let (origin, dead) = mortal(|asked| {
         let agent = asked.field("user-agent").unwrap_or_default().to_owned();
         let reader = if agent.contains("Mobile") {
             "phone"
@@ -768,13 +773,7 @@ fn whatever_a_browser_loads_with_the_copy_is_there() {
         "/of-the-style.woff2",
     ];
     let folder = Folder::new();
-    let dead = Arc::new(AtomicBool::new(false));
-    let is_dead = Arc::clone(&dead);
-    let origin = Origin::start(move |asked: &Asked, stream| {
-        if is_dead.load(Ordering::Relaxed) {
-            drop(stream.shutdown(std::net::Shutdown::Both));
-            return Vec::new();
-        }
+    let (origin, dead) = mortal(|asked| {
         let (kind, body) = match asked.line.split(' ').nth(1).unwrap_or("/") {
             "/" => ("text/html; charset=utf-8", FRONT),
             "/inline.css" => ("text/css", "@font-face{src:url(/of-the-style.woff2)}"),

@@ -91,6 +91,7 @@ impl Drop for Folder {
     fn drop(&mut self) {
         drop(fs::remove_dir_all(&self.0));
         drop(fs::remove_file(self.0.with_extension("toml")));
+        drop(fs::remove_dir(self.0.with_extension("disk")));
     }
 }
 
@@ -101,13 +102,33 @@ struct Running {
 
 impl Running {
     fn start(folder: &Folder, origin: SocketAddr) -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_saqta")), folder, origin)
+    }
+
+    /// With its folder on a disk of its own, on which not a byte is left.
+    fn start_on_a_full_disk(folder: &Folder, origin: SocketAddr) -> Self {
+        let mut disk = Command::new("unshare");
+        disk.args(["--user", "--map-root-user", "--mount", "sh", "-ec"])
+            .arg(
+                "data=$1; program=$2; shift 2
+                 mkdir \"$data.disk\"; mount -t tmpfs -o size=16m,mode=700 saqta-test \"$data.disk\"
+                 cp -a \"$data/.\" \"$data.disk\"; mount --bind \"$data.disk\" \"$data\"
+                 ! cat /dev/zero > \"$data/fills-it\" 2> /dev/null
+                 exec \"$program\" \"$@\"",
+            )
+            .arg("sh")
+            .args([folder.0.as_os_str(), env!("CARGO_BIN_EXE_saqta").as_ref()]);
+        Self::start_by(disk, folder, origin)
+    }
+
+    fn start_by(mut program: Command, folder: &Folder, origin: SocketAddr) -> Self {
         let settings = folder.0.with_extension("toml");
         // Without the cache's own disk, which would answer first while its copies are fresh.
         let text = format!(
             "listen = \"127.0.0.1:0\"\ndisk_cache_gb = 0\nsaved_gb = 1\n[[site]]\nhosts = \"news.example\"\norigin = \"http://{origin}\"\n"
         );
         fs::write(&settings, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_saqta"))
+        let mut child = program
             .args(["run", "-c"])
             .arg(&settings)
             .arg("--data")
@@ -176,6 +197,28 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         assert!(Instant::now() < end, "{what}");
     }
+}
+
+/// The disk is full, the server is dead, and Saqta has to start: the newspaper is there, so its readers get it.
+#[test]
+fn a_newspaper_is_read_from_a_full_disk() {
+    let path = std::env::temp_dir().join(format!("saqta-full-disk-{}", std::process::id()));
+    let folder = Folder(path);
+    let mut newsroom = Newsroom::start();
+    let running = Running::start(&folder, newsroom.address);
+    until("the story is kept", || {
+        running.get("/");
+        running.get("/story/");
+        said(&folder, &["status"]).contains("2 pages")
+    });
+    newsroom.kill();
+    running.stop();
+    let running = Running::start_on_a_full_disk(&folder, newsroom.address);
+    until("the story is there", || {
+        running.get("/story/").contains("Вода поднялась")
+    });
+    assert!(running.get("/nothing").starts_with("HTTP/1.1 502"));
+    running.stop();
 }
 
 #[test]

@@ -644,10 +644,7 @@ fn an_origin_that_slows_under_a_flood_is_not_given_more_places() {
                 measured_from_s: CALM_S + 15.0,
                 ..searches(workers, sigma, seed)
             };
-            let mut pages = (1..=RUNS)
-                .map(|seed| simulate(&scenario(seed)).inside_ms / PAGE_MS)
-                .collect::<Vec<_>>();
-            pages.sort_by(f64::total_cmp);
+            let pages = pages_inside(PAGE_MS, scenario);
             println!(
                 "| {workers} workers, slow from the flood on, {searches_per_s} searches/s in calm, deviation {sigma} | {:.1} | {:.1} |",
                 pages[MEDIAN], pages[LAST]
@@ -658,6 +655,15 @@ fn an_origin_that_slows_under_a_flood_is_not_given_more_places() {
             );
         }
     }
+}
+
+/// For how many pages of this time a request was inside, a run each, in order.
+fn pages_inside(page_ms: f64, scenario: impl Fn(u64) -> Scenario) -> Vec<f64> {
+    let mut pages = (1..=RUNS)
+        .map(|seed| simulate(&scenario(seed)).inside_ms / page_ms)
+        .collect::<Vec<_>>();
+    pages.sort_by(f64::total_cmp);
+    pages
 }
 
 /// A site at its usual pace behind an edge that has just started: its pages are slow and it needs more slots than the limit starts
@@ -782,10 +788,7 @@ fn an_overload_with_pages_of_a_quick_kind_is_found() {
                 measured_from_s: CALM_S + 10.0,
                 ..searches(workers, sigma, seed)
             };
-            let mut pages = (1..=RUNS)
-                .map(|seed| simulate(&scenario(seed)).inside_ms / PAGE_MS)
-                .collect::<Vec<_>>();
-            pages.sort_by(f64::total_cmp);
+            let pages = pages_inside(PAGE_MS, scenario);
             println!(
                 "| {name}, pages of a quick kind, deviation {sigma} | {:.1} | {:.1} |",
                 pages[MEDIAN], pages[LAST]

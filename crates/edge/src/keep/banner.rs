@@ -1,7 +1,7 @@
 //! A saved page says that it is one.
 //!
-//! Yesterday's news presented as today's misleads, so a copy carries the time it is from at the top of the page, in the page's own
-//! language, without a script and without asking anybody for anything. What cannot work on a copy is switched off where it stands: a form
+//! Yesterday's news presented as today's misleads, so a copy carries the time it is from at the lower edge of the window, in the
+//! page's own language, without a script and without asking anybody for anything. What cannot work on a copy is switched off where it stands: a form
 //! that would be posted says so and its buttons rest. Of several sizes of an image only one is left, and images that are not kept are not asked for:
 //! their words stand in their place.
 //!
@@ -93,11 +93,11 @@ pub fn mark(
         ))
         .append_element_content_handler(element!("base[href]", moves))
         .append_element_content_handler(element!("img[src]", image))
-        // A page may leave `<body>` to the browser; then its end is the one place that surely is inside.
         .append_document_content_handler(doctype!(|_| {
             is_page.set(true);
             Ok(())
         }))
+        // A page may leave `<body>` to the browser; then its end is the one place that surely is inside.
         .append_document_content_handler(end!(|end| {
             if !marked.get() && is_page.get() {
                 end.append(&banner(language.get(), saved), ContentType::Html);

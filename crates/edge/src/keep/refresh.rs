@@ -1,9 +1,9 @@
 //! What to look at again, and when.
 //!
 //! A copy is as good as it is recent for what people come to read during an outage: the front page, the feeds, the ten articles of the day.
-//! Missing style sheets come first, because without one a kept page is no page, then scripts and fonts; pictures wait until no page is due. One
-//! Between both come pages that nobody has asked for ([`super::crawl`]). One request at a time, pages two seconds apart and assets as far apart as the server takes to answer, in the last class of admission: a newsroom's
-//! server does not notice.
+//! Missing style sheets come first, because without one a kept page is no page, then scripts and fonts; pictures wait until no page is due,
+//! and pages that nobody has asked for ([`super::crawl`]) until there is nothing else. One request at a time, pages two seconds apart and assets as
+//! far apart as the server takes to answer, in the last class of admission: a newsroom's server does not notice.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! What is kept of a site, in memory: one entry a page or asset, and what is missing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::crawl::Crawl;
+use super::crawl::{Crawl, is_front};
 use super::good::{Looks, Sketch};
 use super::note::Note;
 use super::refresh::Refresh;
@@ -25,6 +25,8 @@ pub(super) struct State {
     pub(super) looks: Looks,
     pub(super) refresh: Refresh,
     pub(super) crawl: Crawl,
+    /// Pages that are a front page: asked for by everybody who types the site's name.
+    pub(super) fronts: HashSet<u64, foldhash::fast::RandomState>,
 }
 
 /// What of a page is fetched first. Without its style sheet it is no page; without a script it may be one; pictures come last.
@@ -201,6 +203,9 @@ impl State {
             is_better: false,
         });
         self.bytes += seen.bytes;
+        if note.class == Class::Page && is_front(&record.address.target) {
+            self.fronts.insert(name);
+        }
         let assets: Vec<(u64, Rank, Address)> = note
             .assets
             .into_iter()

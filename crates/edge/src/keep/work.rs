@@ -511,6 +511,9 @@ impl Shared {
             }
         }
         state.count_in(&assets);
+        if page.class == Class::Page && crawl::is_front(&page.address.target) {
+            state.fronts.insert(page.name);
+        }
         let users = match page.class {
             Class::Asset => state.users(page.name),
             Class::Page | Class::Feed => 0,
@@ -610,6 +613,7 @@ impl Shared {
             let Some(entry) = state.entries.remove(&name) else {
                 continue;
             };
+            state.fronts.remove(&name);
             state.bytes -= entry.bytes + entry.older_bytes;
             left.extend(state.release(&entry.assets));
             drop(state);
