@@ -173,6 +173,9 @@ impl std::fmt::Debug for Shared {
 struct Site {
     plan: KeepSite,
     state: Mutex<State>,
+    /// Some copy has been better than what the origin showed since. On most days none is, and requests in a flood, each of which
+    /// asks, are spared naming their page.
+    had_better: AtomicBool,
 }
 
 impl Site {
@@ -268,6 +271,7 @@ impl Keep {
                 .map(|plan| Site {
                     plan: plan.clone(),
                     state: Mutex::default(),
+                    had_better: AtomicBool::new(false),
                 })
                 .collect(),
             age_max: plan.age_max,
@@ -418,16 +422,20 @@ impl Keep {
 
     /// There is a copy of this page, and what the origin showed last was not good.
     pub fn is_better(&self, page: &Identity<'_>) -> bool {
-        self.shared
+        let Some((_, site)) = self
+            .shared
             .site(page.site)
-            .zip(self.shared.find(page))
-            .is_some_and(|((_, site), (name, _))| {
-                let state = lock(&site.state);
-                state
-                    .entries
-                    .get(&name)
-                    .is_some_and(|entry| entry.is_better)
-            })
+            .filter(|(_, site)| site.had_better.load(Ordering::Relaxed))
+        else {
+            return false;
+        };
+        self.shared.find(page).is_some_and(|(name, _)| {
+            let state = lock(&site.state);
+            state
+                .entries
+                .get(&name)
+                .is_some_and(|entry| entry.is_better)
+        })
     }
 
     /// Waits until what the folder held at the start is known.

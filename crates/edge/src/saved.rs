@@ -204,7 +204,13 @@ impl Saved {
 
     /// The same of the page, or of the page as it is for a reader who has chosen no language.
     pub(crate) fn has_copy_of_any(&self, site: &Site, page: &Identity<'_>) -> bool {
-        self.has_copy(site, page) || self.has_copy(site, &page.without_choice())
+        self.has_copy(site, page) || self.has_usual_copy(site, page)
+    }
+
+    /// For whom there is no copy of the version chosen: is there one of the version that nobody chose?
+    pub(crate) fn has_usual_copy(&self, site: &Site, page: &Identity<'_>) -> bool {
+        let usual = page.without_choice();
+        usual.mark != page.mark && self.has_copy(site, &usual)
     }
 
     /// May a saved copy stand in for what is asked? The page's own, or that of another name it is known by.

@@ -377,7 +377,7 @@ fn spared_at_once(
     if let Some(body) = body {
         return Some(Spared::Reduced(body));
     }
-    if shared.saved.has_copy_of_any(plan, &page) {
+    if shared.saved.has_usual_copy(plan, &page) {
         return None;
     }
     if !pressure.starved || !state.admission.turn_away_at_once(&ask) {
