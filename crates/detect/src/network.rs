@@ -22,6 +22,15 @@ impl Group {
         }
     }
 
+    /// The first address of the group.
+    pub fn address(self) -> IpAddr {
+        if self.0 & IPV6 == 0 {
+            IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(self.0 << 8).unwrap_or(0)))
+        } else {
+            IpAddr::V6(Ipv6Addr::from_bits(u128::from(self.0 & !IPV6) << 80))
+        }
+    }
+
     /// A stable number for hashing and storing in tables.
     pub fn bits(self) -> u64 {
         self.0
@@ -44,16 +53,8 @@ fn truncate_to_48_bits(address: Ipv6Addr) -> u64 {
 
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 & IPV6 == 0 {
-            let network = u32::try_from(self.0 << 8).unwrap_or(0);
-            write!(f, "{}/24", Ipv4Addr::from_bits(network))
-        } else {
-            write!(
-                f,
-                "{}/48",
-                Ipv6Addr::from_bits(u128::from(self.0 & !IPV6) << 80)
-            )
-        }
+        let bits = if self.0 & IPV6 == 0 { 24 } else { 48 };
+        write!(f, "{}/{bits}", self.address())
     }
 }
 

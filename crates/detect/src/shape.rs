@@ -134,6 +134,12 @@ impl Shape {
         Parts::of(target).shape(|_| false)
     }
 
+    /// A style sheet, script, image or font, by its extension.
+    pub fn is_part_of_a_page(self) -> bool {
+        let form = self.0 >> FORM_SHIFT & 7;
+        form == Form::Script as u64 || form == Form::Media as u64
+    }
+
     fn section_hash(self) -> u32 {
         (self.0 & 0xffff_ffff) as u32
     }

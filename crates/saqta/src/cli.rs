@@ -27,6 +27,7 @@ use crate::duration;
 use crate::init;
 use crate::machine;
 use crate::problem::Problem;
+use crate::replay::{self, Replay};
 use crate::run::{self, Source};
 use crate::screen;
 use crate::settings;
@@ -179,6 +180,32 @@ Examples:
   saqta drill slow --against http://127.0.0.1:8080 --origin 127.0.0.1:8081"
     )]
     Drill(Drill),
+    /// What would Saqta have done? Feed it an access log
+    #[command(
+        after_help = "Reads combined, common and virtual-host lines, Caddy's JSON, and counts a
+minute (`period,count`); plain, gzip or zstd. Nothing is written and nothing
+leaves this machine. A log does not tell what ran short, so that something did
+is taken for granted from an alarm on.
+
+Examples:
+  saqta replay /var/log/nginx/access.log
+  saqta replay access.log.2.gz access.log.1 access.log --explain
+  saqta replay access.log.gz --labels known.tsv --json"
+    )]
+    Replay {
+        /// Logs, in the order of their time
+        #[arg(required = true, value_name = "LOG")]
+        logs: Vec<PathBuf>,
+        /// Windows of the log that somebody has judged, to measure against
+        #[arg(long, value_name = "FILE")]
+        labels: Option<PathBuf>,
+        /// One JSON object, for programs
+        #[arg(long)]
+        json: bool,
+        /// Say of each rule when it stood and what it hit
+        #[arg(long)]
+        explain: bool,
+    },
     /// Show what the running Saqta does
     #[command(after_help = "Examples:
   saqta status
@@ -397,6 +424,19 @@ pub fn execute(cli: Cli) -> ExitCode {
         ),
         Command::Purge(what) => order(&data, what.order()),
         Command::Drill(what) => drill(what, chosen),
+        Command::Replay {
+            logs,
+            labels,
+            json,
+            explain,
+        } => replay::run(&Replay {
+            logs,
+            labels,
+            json,
+            explain,
+        })
+        .map(|()| ExitCode::SUCCESS)
+        .map_err(|what| Failure::Other(anyhow::anyhow!(what))),
         Command::Status { json } => status(&data, json),
         Command::Lab { arguments } => stage::lab_main(&arguments)
             .map(|()| ExitCode::SUCCESS)

@@ -319,8 +319,7 @@ impl Shared {
             .held_since
             .is_some_and(|since| now.since(since) >= MEANT_AFTER);
         entry.is_better = verdict.is_err() && !meant;
-        site.had_better
-            .fetch_or(entry.is_better, Ordering::Relaxed);
+        site.had_better.fetch_or(entry.is_better, Ordering::Relaxed);
         match verdict {
             Ok(()) => entry.held_since = None,
             Err(NotGood::ErrorText) => {}
@@ -417,8 +416,7 @@ impl Shared {
             entry.since = seen;
             entry.held_since = held;
             entry.is_better = held.is_some();
-            site.had_better
-                .fetch_or(entry.is_better, Ordering::Relaxed);
+            site.had_better.fetch_or(entry.is_better, Ordering::Relaxed);
             state.bytes -= gone;
             state.release(&before)
         };

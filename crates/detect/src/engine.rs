@@ -1,0 +1,579 @@
+//! One site's detection: what is normal, whether it is more than that, what distinguishes it.
+//!
+//! [`Engine::observe`] for each request, [`Engine::tick`] once a second of the time the requests tell. The same engine runs
+//! live and over a log; it has no clock and no chance of its own, so the same requests give the same incidents.
+//!
+//! Two channels raise alarms: the site's requests, and its tries at what is guessed at (logins, comments), where sixteen a
+//! minute are an attack on a site that has one a day. An alarm makes the posture *guarded*: caches tighten, nobody is refused. *Under
+//! attack* needs, beside an alarm, that something is scarce, or a rule about what is guessed at. Both end a step at a time,
+//! five minutes after the last cause.
+//!
+//! A rule stands while it is of use. When what it hits falls back to what ordinary traffic would give, it goes.
+
+use std::sync::Arc;
+
+use crate::load::{Alarm, Channel, HOLD_S, Teaching};
+use crate::look::{Look, Sample};
+use crate::reservoir::{Baseline, CURRENT_S, Current};
+use crate::signature::{RULES_MAX, Scene, Signature, Verdict};
+use crate::tally::Sources;
+use crate::trust::Trust;
+
+/// Nobody's server falls under this many requests a second above normal.
+const SITE_FLOOR_PER_S: f64 = 0.5;
+/// One try a minute is what people do who have forgotten a password.
+const SENSITIVE_FLOOR_PER_S: f64 = 1.0 / 60.0;
+/// A page with its pictures is sixty requests from one reader.
+const SITE_LEAST: f64 = 60.0;
+/// Somebody who has forgotten a password tries fewer times than this.
+const SENSITIVE_LEAST: f64 = 6.0;
+/// A rule is searched in so many seconds, on a site where many come.
+pub const WINDOW_S: u64 = 10;
+/// With fewer requests than this in the window it reaches further back, to the onset at most.
+const WINDOW_SAMPLES_MIN: usize = 400;
+/// What a second saw is taken for ordinary this long after it, if no alarm has begun by then.
+const PROBATION_S: u64 = WINDOW_S;
+/// Nothing was found: the next search comes after a second, then twice as long each time, to this.
+const SEARCH_PAUSE_MAX_S: u64 = 30;
+/// A rule stands at least so long: a flood that pauses for a minute is not over.
+const STAND_MIN_S: u64 = 60;
+/// Time constant of how often a rule hits.
+const HITS_S: f64 = 20.0;
+/// Fewer hits than this a second are no flood, whatever was forecast.
+const HITS_MIN_PER_S: f64 = 0.05;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Posture {
+    Calm,
+    Guarded,
+    UnderAttack,
+}
+
+/// What raised the alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// More requests than forecast.
+    Load,
+    /// More tries at a login or a comment than forecast.
+    Sensitive,
+}
+
+impl Trigger {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Sensitive => "sensitive",
+        }
+    }
+}
+
+/// What is known of a request beside how it looks.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// Nothing stored could answer it.
+    pub needs_origin: bool,
+    /// A try at what is guessed at: a login, a comment.
+    pub is_sensitive: bool,
+    /// A style sheet, script or picture that the site has.
+    pub is_part: bool,
+}
+
+/// A rule and what became of it.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    pub signature: Signature,
+    pub trigger: Trigger,
+    pub generated_s: u64,
+    /// `None`: it stands.
+    pub expired_s: Option<u64>,
+    pub hits: u64,
+    per_s: f64,
+    hits_now: u64,
+}
+
+impl Standing {
+    fn new(signature: Signature, trigger: Trigger, now_s: u64) -> Self {
+        Self {
+            signature,
+            trigger,
+            generated_s: now_s,
+            expired_s: None,
+            hits: 0,
+            // It has just been found in what is too much: it is not idle.
+            per_s: 1.0,
+            hits_now: 0,
+        }
+    }
+}
+
+/// What the machine saw, from onset to end.
+#[derive(Debug, Clone)]
+pub struct Incident {
+    pub onset_s: u64,
+    /// `None`: it goes on.
+    pub end_s: Option<u64>,
+    pub trigger: Trigger,
+    pub requests: u64,
+    /// Of these, what the forecast accounts for.
+    pub expected: f64,
+    /// Hit by a rule, those before it was found included as far as they are remembered.
+    pub hit: u64,
+    /// Estimated, of requests that a rule hits; of all when there is none.
+    pub sources: u64,
+    pub networks: u64,
+    pub signatures: Vec<Standing>,
+    /// Why the last search ended as it did.
+    pub verdict: Verdict,
+    seen: Seen,
+}
+
+#[derive(Debug, Clone)]
+struct Seen {
+    sources: Sources,
+    networks: Sources,
+    hit_sources: Sources,
+    hit_networks: Sources,
+}
+
+/// One site's.
+#[derive(Debug)]
+pub struct Engine {
+    requests: Channel,
+    sensitive: Channel,
+    current: Current,
+    baseline: Baseline,
+    trust: Trust,
+    posture: Posture,
+    /// When there was last cause for each posture.
+    guarded_s: Option<u64>,
+    attacked_s: Option<u64>,
+    incident: Option<Incident>,
+    ended: Vec<Incident>,
+    next_search_s: u64,
+    search_pause_s: u64,
+    ticked_s: u64,
+    seed: u64,
+}
+
+impl Engine {
+    /// `bucket_s`: how finely load is known. `seed`: of the sketches that count sources.
+    pub fn new(bucket_s: u64, seed: u64) -> Self {
+        Self {
+            requests: Channel::new(bucket_s, SITE_FLOOR_PER_S, SITE_LEAST),
+            sensitive: Channel::new(bucket_s, SENSITIVE_FLOOR_PER_S, SENSITIVE_LEAST),
+            current: Current::default(),
+            baseline: Baseline::default(),
+            trust: Trust::default(),
+            posture: Posture::Calm,
+            guarded_s: None,
+            attacked_s: None,
+            incident: None,
+            ended: Vec::new(),
+            next_search_s: 0,
+            search_pause_s: 1,
+            ticked_s: 0,
+            seed,
+        }
+    }
+
+    /// A request. Returns which of the standing rules hits it.
+    pub fn observe(&mut self, now_s: u64, look: &Look<'_>, kind: Kind) -> Option<usize> {
+        let teaching = self.teaching();
+        self.requests.add(now_s, 1, teaching);
+        if kind.is_sensitive {
+            self.sensitive.add(now_s, 1, teaching);
+        }
+        let is_trusted = self.trust.note(now_s, look.source, kind.is_part);
+        self.current.offer(now_s, || {
+            let mut sample = Sample::of(look, now_s);
+            sample.needs_origin = kind.needs_origin;
+            sample.is_sensitive = kind.is_sensitive;
+            sample.is_trusted = is_trusted;
+            sample
+        });
+        let incident = self.incident.as_mut()?;
+        let hit = incident
+            .signatures
+            .iter()
+            .position(|rule| rule.expired_s.is_none() && rule.signature.hits(look));
+        incident.requests += 1;
+        incident.seen.sources.add(look.source);
+        incident.seen.networks.add(network(look));
+        if let Some(rule) = hit {
+            let rule = &mut incident.signatures[rule];
+            rule.hits += 1;
+            rule.hits_now += 1;
+            incident.hit += 1;
+            incident.seen.hit_sources.add(look.source);
+            incident.seen.hit_networks.add(network(look));
+        }
+        hit
+    }
+
+    /// Only counts, of a log that has nothing else.
+    pub fn counted(&mut self, now_s: u64, requests: u64) {
+        self.requests.add(now_s, requests, self.teaching());
+    }
+
+    /// Nothing happens in a second without requests while nothing is the matter: such seconds may be skipped.
+    pub fn is_idle(&self) -> bool {
+        self.posture == Posture::Calm && self.incident.is_none()
+    }
+
+    /// Once a second, after its requests. `scarce`: admission, processor, sockets or the line run short.
+    pub fn tick(&mut self, now_s: u64, scarce: bool) -> Posture {
+        let elapsed = now_s.saturating_sub(self.ticked_s).max(1);
+        self.ticked_s = now_s;
+        let teaching = self.teaching();
+        self.requests.advance(now_s, teaching);
+        self.sensitive.advance(now_s, teaching);
+        let load = self.requests.alarm(now_s);
+        let sensitive = self.sensitive.alarm(now_s);
+        self.judge_rules(now_s, elapsed);
+        let alarm = [
+            load.map(|alarm| (Trigger::Load, alarm)),
+            sensitive.map(|alarm| (Trigger::Sensitive, alarm)),
+        ];
+        if let Some((_, alarm)) = alarm
+            .iter()
+            .flatten()
+            .max_by_key(|(_, alarm)| alarm.cause_s)
+        {
+            self.guarded_s = Some(self.guarded_s.unwrap_or(0).max(alarm.cause_s));
+        }
+        let found = self.search(now_s, &alarm);
+        if load.is_some() && scarce
+            || self.stands(Trigger::Sensitive)
+            || found
+                .as_ref()
+                .is_some_and(|(trigger, ..)| *trigger == Trigger::Sensitive)
+        {
+            let cause = alarm.iter().flatten().map(|(_, alarm)| alarm.cause_s).max();
+            self.attacked_s = Some(cause.unwrap_or(now_s).max(self.attacked_s.unwrap_or(0)));
+            self.open_incident(now_s, &alarm);
+        }
+        if let (Some((trigger, verdict, signatures)), Some(incident)) = (found, &mut self.incident)
+        {
+            if incident.verdict != Verdict::Generated {
+                incident.verdict = verdict;
+            }
+            for signature in signatures {
+                let earlier = Self::before(&self.current, incident, &signature, now_s);
+                incident.hit += earlier;
+                incident
+                    .signatures
+                    .push(Standing::new(signature, trigger, now_s));
+            }
+        }
+        self.settle(now_s, load.or(sensitive));
+        if self.posture == Posture::Calm && self.incident.is_none() {
+            let before = now_s.saturating_sub(PROBATION_S);
+            let baseline = &mut self.baseline;
+            let follows = self.requests.is_near_its_past();
+            self.current.teach(before, |second| {
+                if follows {
+                    for sample in &second.kept {
+                        baseline.offer(Arc::clone(sample), second.weight());
+                    }
+                }
+            });
+        } else {
+            self.current.teach(now_s, |_| {});
+        }
+        self.posture
+    }
+
+    pub fn posture(&self) -> Posture {
+        self.posture
+    }
+
+    /// The incident that goes on.
+    pub fn incident(&self) -> Option<&Incident> {
+        self.incident.as_ref()
+    }
+
+    /// Incidents that have ended, each once.
+    pub fn take_ended(&mut self) -> Vec<Incident> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// The log is over: what goes on ends here.
+    pub fn finish(&mut self, now_s: u64) {
+        self.end_incident(now_s);
+    }
+
+    pub fn baseline_samples(&self) -> usize {
+        self.baseline.len()
+    }
+
+    fn teaching(&self) -> Teaching {
+        match self.posture {
+            Posture::Calm => Teaching::Calm,
+            Posture::Guarded => Teaching::Guarded,
+            Posture::UnderAttack => Teaching::Attack,
+        }
+    }
+
+    fn stands(&self, trigger: Trigger) -> bool {
+        self.incident.as_ref().is_some_and(|incident| {
+            incident
+                .signatures
+                .iter()
+                .any(|rule| rule.trigger == trigger && rule.expired_s.is_none())
+        })
+    }
+
+    /// What each rule hit in the last second, and whether it is still of use.
+    fn judge_rules(&mut self, now_s: u64, elapsed: u64) {
+        let forecast = self.requests.forecast_per_s();
+        let Some(incident) = &mut self.incident else {
+            return;
+        };
+        incident.expected += forecast * elapsed as f64;
+        let weight = 1.0 - (-(elapsed as f64) / HITS_S).exp();
+        for rule in &mut incident.signatures {
+            let per_s = std::mem::take(&mut rule.hits_now) as f64 / elapsed as f64;
+            rule.per_s += weight * (per_s - rule.per_s);
+            let ordinary = 2.0 * forecast * rule.signature.baseline_share_upper;
+            if rule.expired_s.is_none()
+                && now_s >= rule.generated_s + STAND_MIN_S
+                && rule.per_s < ordinary.max(HITS_MIN_PER_S)
+            {
+                rule.expired_s = Some(now_s);
+            }
+        }
+    }
+
+    /// Looks for rules in what the standing ones leave.
+    fn search(
+        &mut self,
+        now_s: u64,
+        alarm: &[Option<(Trigger, Alarm)>; 2],
+    ) -> Option<(Trigger, Verdict, Vec<Signature>)> {
+        if now_s < self.next_search_s || alarm.iter().all(Option::is_none) {
+            return None;
+        }
+        let standing = self
+            .incident
+            .iter()
+            .flat_map(|incident| &incident.signatures)
+            .filter(|rule| rule.expired_s.is_none())
+            .count();
+        let baseline = self.baseline.samples();
+        let mut verdict = None;
+        let fresh = |(_, alarm): &&(Trigger, Alarm)| now_s < alarm.cause_s + WINDOW_S;
+        for (trigger, alarm) in alarm.iter().flatten().filter(fresh) {
+            let scene = self.scene(now_s, *trigger, alarm, &baseline);
+            let (reason, signatures) = scene.explain(RULES_MAX.saturating_sub(standing));
+            if !signatures.is_empty() {
+                (self.search_pause_s, self.next_search_s) = (1, now_s + 1);
+                return Some((*trigger, reason, signatures));
+            }
+            verdict = Some((*trigger, reason, signatures));
+        }
+        self.next_search_s = now_s + self.search_pause_s;
+        self.search_pause_s = (self.search_pause_s * 2).min(SEARCH_PAUSE_MAX_S);
+        verdict
+    }
+
+    fn scene<'a>(
+        &'a self,
+        now_s: u64,
+        trigger: Trigger,
+        alarm: &Alarm,
+        baseline: &'a [Arc<Sample>],
+    ) -> Scene<'a> {
+        let is_concerned = |sample: &Sample| match trigger {
+            Trigger::Load => sample.needs_origin,
+            Trigger::Sensitive => sample.is_sensitive,
+        };
+        let from = self.window(now_s, alarm, is_concerned);
+        let seconds: Vec<_> = self.current.range(from, now_s).collect();
+        // Seconds of which more is left out weigh more; what is kept of the others is thinned to match.
+        let weight = seconds
+            .iter()
+            .map(|second| second.weight())
+            .fold(1.0, f64::max);
+        let thinned: Vec<&Sample> = seconds
+            .iter()
+            .flat_map(|second| {
+                let keep = (second.kept.len() as f64 * second.weight() / weight).round() as usize;
+                second.kept.iter().take(keep)
+            })
+            .map(AsRef::as_ref)
+            .collect();
+        let ordinary: Vec<&Sample> = baseline
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(|sample| is_concerned(sample))
+            .collect();
+        let share = ordinary.len() as f64 / baseline.len().max(1) as f64;
+        let per_s = match trigger {
+            Trigger::Load => self.requests.forecast_per_s() * share,
+            Trigger::Sensitive => self.sensitive.forecast_per_s(),
+        };
+        let rules: Vec<&Signature> = self
+            .incident
+            .iter()
+            .flat_map(|incident| &incident.signatures)
+            .filter(|rule| rule.expired_s.is_none())
+            .map(|rule| &rule.signature)
+            .collect();
+        let is_hit = |sample: &Sample| rules.iter().any(|rule| rule.hits_sample(sample));
+        Scene {
+            current: thinned
+                .iter()
+                .copied()
+                .filter(|sample| is_concerned(sample) && !is_hit(sample))
+                .collect(),
+            expected: per_s * (now_s + 1 - from) as f64 / weight,
+            ordinary,
+            trusted: thinned
+                .iter()
+                .copied()
+                .filter(|sample| sample.is_trusted)
+                .collect(),
+            baseline,
+        }
+    }
+
+    /// Since when what is too much is looked at.
+    fn window(&self, now_s: u64, alarm: &Alarm, is_concerned: impl Fn(&Sample) -> bool) -> u64 {
+        let least = now_s.saturating_sub(WINDOW_S - 1);
+        let most = now_s
+            .saturating_sub(CURRENT_S - 1)
+            .max(alarm.onset_s)
+            .min(least);
+        let mut counts: Vec<(u64, usize)> = self
+            .current
+            .range(most, now_s)
+            .map(|second| {
+                let concerned = second.kept.iter().filter(|sample| is_concerned(sample));
+                (second.second, concerned.count())
+            })
+            .collect();
+        counts.reverse();
+        let (mut from, mut samples) = (least, 0);
+        for (second, count) in counts {
+            if second < least && samples >= WINDOW_SAMPLES_MIN {
+                break;
+            }
+            samples += count;
+            from = from.min(second);
+        }
+        from
+    }
+
+    fn open_incident(&mut self, now_s: u64, alarm: &[Option<(Trigger, Alarm)>; 2]) {
+        let Some((trigger, alarm)) = alarm
+            .iter()
+            .flatten()
+            .min_by_key(|(_, alarm)| alarm.onset_s)
+            .filter(|_| self.incident.is_none())
+        else {
+            return;
+        };
+        let seen = Seen {
+            sources: Sources::new(self.seed),
+            networks: Sources::new(self.seed),
+            hit_sources: Sources::new(self.seed),
+            hit_networks: Sources::new(self.seed),
+        };
+        let mut incident = Incident {
+            onset_s: alarm.onset_s,
+            end_s: None,
+            trigger: *trigger,
+            requests: 0,
+            expected: self.requests.forecast_per_s() * (now_s - alarm.onset_s.min(now_s)) as f64,
+            hit: 0,
+            sources: 0,
+            networks: 0,
+            signatures: Vec::new(),
+            verdict: Verdict::NothingSignificant,
+            seen,
+        };
+        for second in self.current.range(alarm.onset_s, now_s) {
+            incident.requests += second.seen;
+            for sample in &second.kept {
+                incident.seen.sources.add(sample.source());
+                incident.seen.networks.add(network(&sample.look()));
+            }
+        }
+        self.incident = Some(incident);
+    }
+
+    /// What a new rule would have hit since the onset, as far as it is remembered.
+    fn before(
+        current: &Current,
+        incident: &mut Incident,
+        signature: &Signature,
+        now_s: u64,
+    ) -> u64 {
+        let Incident {
+            signatures, seen, ..
+        } = incident;
+        let mut hits = 0.0;
+        for second in current.range(incident.onset_s, now_s) {
+            for sample in &second.kept {
+                let is_new = !signatures
+                    .iter()
+                    .any(|rule| rule.signature.hits_sample(sample));
+                if is_new && signature.hits_sample(sample) {
+                    hits += second.weight();
+                    seen.hit_sources.add(sample.source());
+                    seen.hit_networks.add(network(&sample.look()));
+                }
+            }
+        }
+        hits as u64
+    }
+
+    fn settle(&mut self, now_s: u64, alarm: Option<Alarm>) {
+        let recent = |cause: Option<u64>| cause.is_some_and(|cause| now_s < cause + HOLD_S);
+        self.posture = if recent(self.attacked_s) || self.stands(Trigger::Sensitive) {
+            Posture::UnderAttack
+        } else if alarm.is_some()
+            || recent(self.guarded_s)
+            || self
+                .attacked_s
+                .is_some_and(|cause| now_s < cause + 2 * HOLD_S)
+        {
+            Posture::Guarded
+        } else {
+            Posture::Calm
+        };
+        if self.posture == Posture::Calm {
+            (self.search_pause_s, self.next_search_s) = (1, 0);
+            self.end_incident(now_s);
+        }
+    }
+
+    fn end_incident(&mut self, now_s: u64) {
+        let Some(mut incident) = self.incident.take() else {
+            return;
+        };
+        incident.end_s = Some(now_s);
+        let has_rules = !incident.signatures.is_empty();
+        let Seen {
+            sources,
+            networks,
+            hit_sources,
+            hit_networks,
+        } = &incident.seen;
+        let count = |hit: &Sources, all: &Sources| {
+            let sketch = if has_rules { hit } else { all };
+            sketch.estimate().round() as u64
+        };
+        (incident.sources, incident.networks) =
+            (count(hit_sources, sources), count(hit_networks, networks));
+        for rule in &mut incident.signatures {
+            rule.expired_s.get_or_insert(now_s);
+        }
+        self.ended.push(incident);
+    }
+}
+
+/// A network as an address that stands for it.
+fn network(look: &Look<'_>) -> std::net::IpAddr {
+    crate::network::Group::of(look.source).address()
+}

@@ -1,0 +1,256 @@
+//! How much is normal, and from when on it is more than that.
+//!
+//! Not per address: the floods newsrooms meet come at one request in a few seconds from each of tens of thousands of addresses,
+//! below every limit anybody sets. The *site* raises the alarm.
+//!
+//! A [`Channel`] counts one thing (a site's requests, or its tries at a login) in buckets of equal length and keeps two forecasts:
+//! what the last minutes had, and what this hour of the week had in weeks before. The larger one is what a bucket is compared
+//! with, so that neither a morning nor a busy day is an alarm. The comparison is a CUSUM of log-likelihood ratios between "as
+//! forecast" and "[`RATIO`] times that", both negative binomial: readers come in bunches, and the more a site's counts scatter, the
+//! less one bucket proves. What a busy bucket adds a quiet one takes away again; the alarm sounds at [`LIMIT`], and the
+//! bucket after the sum was last zero is the *onset*: when it began, which is before it could be known.
+//!
+//! What is learned is bounded: a bucket counts for at most [`WINSOR`] times its forecast, while the alarm stands the forecast
+//! creeps, and in an attack it does not move. The measurements behind the numbers are in `docs/decisions/0010-load-alarm.md`.
+
+/// The alternative a bucket is compared with. Break-even lies far below, at 2.6 times the forecast for a busy site.
+pub const RATIO: f64 = 10.0;
+/// Where the sum becomes an alarm.
+pub const LIMIT: f64 = 12.0;
+/// Negative binomial dispersion: the variance of a count around its forecast m is m + m²/dispersion. Learned for each channel between these
+/// bounds: above, a busy hour of news would be an alarm; below, on a site with few readers who come in bunches, nothing would be.
+const DISPERSION_MAX: f64 = 8.0;
+const DISPERSION_MIN: f64 = 0.05;
+/// Buckets that are believed to have had [`DISPERSION_MAX`] / 2 before any was seen.
+const PRIOR_BUCKETS: f64 = 20.0;
+/// A bucket teaches at most this many times its forecast.
+const WINSOR: f64 = 3.0;
+/// While an alarm stands the forecast may grow by this factor in each [`RECENT_S`]: what has come to stay ends its own alarm in an hour or two.
+const CREEP: f64 = 1.1;
+/// Time constant of the recent forecast.
+const RECENT_S: f64 = 300.0;
+/// An alarm stands this long after the last bucket that gave cause.
+pub const HOLD_S: u64 = 300;
+const WEEK_H: usize = 168;
+/// Weight of the newest week in an hour's mean: a level that has changed is half learned in two weeks.
+const WEEKLY: f64 = 0.3;
+/// After this many empty buckets sums are zero and forecasts at their floor; longer gaps are skipped over.
+const EMPTY_MAX: u64 = 3_600;
+
+/// Time constant of what the site's load has been over days.
+const PAST_S: f64 = 86_400.0;
+/// Above its past by this factor the load is followed, but what comes is not taken for ordinary.
+const NEAR_PAST: f64 = 1.5;
+
+/// How a bucket may move the forecasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Teaching {
+    /// As much as it says, up to [`WINSOR`] times the forecast.
+    Calm,
+    /// An alarm stands and nothing is scarce: the forecast creeps.
+    Guarded,
+    /// Nothing seen now is normal.
+    Attack,
+}
+
+/// What the alarm of a channel says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Alarm {
+    /// First second of the bucket with which the rise began.
+    pub onset_s: u64,
+    /// Start of the bucket that last gave cause.
+    pub cause_s: u64,
+}
+
+/// One count, its forecasts and its alarm. Fixed size.
+#[derive(Debug, Clone)]
+pub struct Channel {
+    bucket_s: u64,
+    /// Fewer above the forecast in all than this are no alarm.
+    least: f64,
+    /// A forecast is never below this, per bucket: less than that endangers nobody, however many times normal it is.
+    floor: f64,
+    /// Start of the bucket being filled.
+    open_s: Option<u64>,
+    count: u64,
+    recent: Option<f64>,
+    /// Mean per bucket over a day or, while it is younger, over all the time it has been learned for.
+    past: f64,
+    past_buckets: f64,
+    /// Mean of what squared deviations were above a Poisson count's, in squares of the past's mean: 1 / dispersion.
+    scatter: f64,
+    /// Mean per bucket of each hour of the week in weeks before; `None` until such an hour was seen to its end.
+    weekly: Box<[Option<f64>; WEEK_H]>,
+    hour: Hour,
+    sum: f64,
+    rise_s: u64,
+    /// Above the forecast since then.
+    rise: f64,
+    alarm: Option<Alarm>,
+}
+
+/// The hour being learned.
+#[derive(Debug, Clone, Copy, Default)]
+struct Hour {
+    number: u64,
+    total: f64,
+    buckets: u64,
+}
+
+impl Channel {
+    /// `floor_per_s`: below this rate nothing is an alarm. `least`: nor are fewer than this above the forecast.
+    pub fn new(bucket_s: u64, floor_per_s: f64, least: f64) -> Self {
+        let bucket_s = bucket_s.max(1);
+        Self {
+            bucket_s,
+            least,
+            floor: floor_per_s * bucket_s as f64,
+            open_s: None,
+            count: 0,
+            recent: None,
+            past: 0.0,
+            past_buckets: 0.0,
+            scatter: 2.0 / DISPERSION_MAX,
+            weekly: Box::new([None; WEEK_H]),
+            hour: Hour::default(),
+            sum: 0.0,
+            rise_s: 0,
+            rise: 0.0,
+            alarm: None,
+        }
+    }
+
+    /// `count` of what this channel counts happened at `now_s`. Time before the open bucket counts in it.
+    pub fn add(&mut self, now_s: u64, count: u64, teaching: Teaching) {
+        self.advance(now_s, teaching);
+        self.count = self.count.saturating_add(count);
+    }
+
+    /// Closes the buckets that ended before `now_s`.
+    pub fn advance(&mut self, now_s: u64, teaching: Teaching) {
+        let bucket_of_now = now_s - now_s % self.bucket_s;
+        let mut open = *self.open_s.get_or_insert(bucket_of_now);
+        let mut empty = 0;
+        while open + self.bucket_s <= now_s {
+            empty = if self.count == 0 { empty + 1 } else { 0 };
+            self.close(open, teaching);
+            open += self.bucket_s;
+            if empty >= EMPTY_MAX {
+                open = open.max(bucket_of_now);
+            }
+        }
+        self.open_s = Some(open);
+    }
+
+    /// The alarm that stands at `now_s`.
+    pub fn alarm(&self, now_s: u64) -> Option<Alarm> {
+        self.alarm
+            .filter(|alarm| now_s < alarm.cause_s + self.bucket_s + HOLD_S)
+    }
+
+    /// What is expected now, per second.
+    pub fn forecast_per_s(&self) -> f64 {
+        let hour = self.hour.number;
+        self.forecast(hour) / self.bucket_s as f64
+    }
+
+    /// Not risen slowly to something else: what this hour of the week had, or the last day, is about what it has now.
+    pub fn is_near_its_past(&self) -> bool {
+        let weekly = self.weekly[(self.hour.number % WEEK_H as u64) as usize].unwrap_or(0.0);
+        let past = self.past.max(weekly).max(self.floor);
+        self.recent.unwrap_or(0.0) <= NEAR_PAST * past
+    }
+
+    fn dispersion(&self) -> f64 {
+        (1.0 / self.scatter.max(1.0 / DISPERSION_MAX)).max(DISPERSION_MIN)
+    }
+
+    fn forecast(&self, hour: u64) -> f64 {
+        let weekly = self.weekly[(hour % WEEK_H as u64) as usize].unwrap_or(0.0);
+        self.recent.unwrap_or(0.0).max(weekly).max(self.floor)
+    }
+
+    fn close(&mut self, start_s: u64, teaching: Teaching) {
+        let count = std::mem::take(&mut self.count) as f64;
+        let hour = start_s / 3_600;
+        if hour != self.hour.number {
+            self.end_hour(hour);
+        }
+        if self.recent.is_none() {
+            // The first bucket has nothing to be compared with.
+            self.recent = Some(count);
+            return;
+        }
+        let forecast = self.forecast(hour);
+        if self.sum == 0.0 {
+            (self.rise_s, self.rise) = (start_s, 0.0);
+        }
+        self.rise += count - forecast;
+        self.sum =
+            (self.sum + log_likelihood_ratio(count, forecast, self.dispersion())).clamp(0.0, LIMIT);
+        if self.sum >= LIMIT && self.rise >= self.least {
+            let onset_s = self
+                .alarm(start_s)
+                .map_or(self.rise_s, |alarm| alarm.onset_s);
+            self.alarm = Some(Alarm {
+                onset_s,
+                cause_s: start_s,
+            });
+        }
+        let teaching = match (teaching, self.alarm(start_s)) {
+            (Teaching::Calm, Some(_)) => Teaching::Guarded,
+            (teaching, _) => teaching,
+        };
+        self.learn(count, forecast, teaching);
+    }
+
+    fn learn(&mut self, count: f64, forecast: f64, teaching: Teaching) {
+        let taught = match teaching {
+            Teaching::Calm => count.min(forecast * WINSOR),
+            Teaching::Guarded => count.min(forecast * CREEP),
+            Teaching::Attack => return,
+        };
+        let weight = 1.0 - (-(self.bucket_s as f64) / RECENT_S).exp();
+        if let Some(recent) = &mut self.recent {
+            *recent += weight * (taught - *recent);
+        }
+        if teaching == Teaching::Calm {
+            let usual = self.past.max(1e-3);
+            let scatter = ((count - usual).powi(2) - usual) / (usual * usual);
+            let weight = 1.0 / (self.past_buckets + PRIOR_BUCKETS);
+            self.scatter += weight * (scatter - self.scatter);
+        }
+        self.past_buckets = (self.past_buckets + 1.0).min(PAST_S / self.bucket_s as f64);
+        self.past += (taught - self.past) / self.past_buckets;
+        self.hour.total += taught;
+        self.hour.buckets += 1;
+    }
+
+    /// An hour of which less than half could teach (it was an attack, or the program began in it) teaches nothing.
+    fn end_hour(&mut self, next: u64) {
+        let Hour {
+            number,
+            total,
+            buckets,
+        } = self.hour;
+        if buckets * self.bucket_s >= 1_800 {
+            let mean = total / buckets as f64;
+            let slot = &mut self.weekly[(number % WEEK_H as u64) as usize];
+            *slot = Some(match *slot {
+                Some(before) => before + WEEKLY * (mean - before),
+                None => mean,
+            });
+        }
+        self.hour = Hour {
+            number: next,
+            ..Hour::default()
+        };
+    }
+}
+
+/// Of `count` under a forecast of [`RATIO`] times `mean` against `mean`.
+fn log_likelihood_ratio(count: f64, mean: f64, dispersion: f64) -> f64 {
+    let raised = RATIO * mean;
+    let growth = ((raised + dispersion) / (mean + dispersion)).ln();
+    count * (RATIO.ln() - growth) - dispersion * growth
+}

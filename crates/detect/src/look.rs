@@ -1,0 +1,444 @@
+//! What a request looks like: the attributes a signature may be made of.
+//!
+//! Each [`Attribute`] has exactly one value in a request, absence among them, so a request is a short array of hashes ([`Tokens`])
+//! and a rule a few of them. An attribute that nobody recorded (an access log has no header order) is *unknown*: it never
+//! matches and is never part of a rule.
+//!
+//! A [`Look`] borrows; a [`Sample`] is the same kept for a while. Samples live in memory only. What they hold of a reader is dropped
+//! with them, and only what a rule says ever leaves, see [`crate::signature`].
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::net::IpAddr;
+
+use crate::network::Group;
+use crate::shape::Shape;
+
+/// Kept of a target, an agent or a referer. Longer ones are cut: their beginning identifies them, and a sample stays small.
+pub const TEXT_BYTES_MAX: usize = 512;
+
+/// What a rule can be about. The order is that of a sentence: what is asked for, by which software, from where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Attribute {
+    Method,
+    /// The kind of page, see [`crate::shape`].
+    Shape,
+    /// First segment of the path.
+    Section,
+    Path,
+    /// Names of the query's parameters, in their order.
+    Keys,
+    /// First parameter with its value.
+    Value,
+    /// The whole `User-Agent`.
+    Agent,
+    /// `User-Agent` without its digits: one program in all its versions.
+    AgentFamily,
+    /// The host that `Referer` names.
+    RefererHost,
+    Version,
+    Accept,
+    AcceptLanguage,
+    AcceptEncoding,
+    /// Which fields the head has.
+    FieldNames,
+    /// The same in their order and spelling.
+    FieldOrder,
+    Network,
+    /// Autonomous system, from the operator's file.
+    Asn,
+    Country,
+}
+
+impl Attribute {
+    pub const ALL: [Self; 18] = [
+        Self::Method,
+        Self::Shape,
+        Self::Section,
+        Self::Path,
+        Self::Keys,
+        Self::Value,
+        Self::Agent,
+        Self::AgentFamily,
+        Self::RefererHost,
+        Self::Version,
+        Self::Accept,
+        Self::AcceptLanguage,
+        Self::AcceptEncoding,
+        Self::FieldNames,
+        Self::FieldOrder,
+        Self::Network,
+        Self::Asn,
+        Self::Country,
+    ];
+
+    /// As exports write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::Shape => "shape",
+            Self::Section => "section",
+            Self::Path => "path",
+            Self::Keys => "query_keys",
+            Self::Value => "query_value",
+            Self::Agent => "user_agent",
+            Self::AgentFamily => "user_agent_family",
+            Self::RefererHost => "referer_host",
+            Self::Version => "http_version",
+            Self::Accept => "accept",
+            Self::AcceptLanguage => "accept_language",
+            Self::AcceptEncoding => "accept_encoding",
+            Self::FieldNames => "field_names",
+            Self::FieldOrder => "field_order",
+            Self::Network => "network",
+            Self::Asn => "asn",
+            Self::Country => "country",
+        }
+    }
+
+    /// A new article is a path nobody asked for before, linked from where nobody came before: that it is new says nothing
+    /// against those who read it.
+    pub fn novelty_is_innocent(self) -> bool {
+        matches!(
+            self,
+            Self::Path | Self::Section | Self::Keys | Self::Value | Self::RefererHost
+        )
+    }
+
+    /// Says where a client is and nothing of what it does.
+    pub fn is_place(self) -> bool {
+        matches!(self, Self::Network | Self::Asn | Self::Country)
+    }
+}
+
+/// One attribute's value, hashed. 0 is *unknown*.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Token(u64);
+
+impl Token {
+    pub const UNKNOWN: Self = Self(0);
+
+    fn of(attribute: Attribute, value: Option<&[u8]>) -> Self {
+        let mut hasher =
+            foldhash::quality::FixedState::with_seed(attribute as u64 + 1).build_hasher();
+        match value {
+            Some(value) => hasher.write(value),
+            None => hasher.write_u8(0),
+        }
+        Self(hasher.finish().max(1))
+    }
+
+    pub fn is_known(self) -> bool {
+        self != Self::UNKNOWN
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// All of a request, by [`Attribute`].
+pub type Tokens = [Token; Attribute::ALL.len()];
+
+/// A field of the head: what it said, that it was absent, or that nobody wrote down whether it was there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Field<'a> {
+    #[default]
+    Unknown,
+    Absent,
+    Is(&'a [u8]),
+}
+
+/// Head fields beyond those an access log has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Head<'a> {
+    pub accept: Field<'a>,
+    pub accept_language: Field<'a>,
+    pub accept_encoding: Field<'a>,
+    /// Names joined by a comma: sorted and in lower case; in their order and spelling.
+    pub names: Field<'a>,
+    pub order: Field<'a>,
+}
+
+/// A request as somebody is looking at it.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    pub method: &'a [u8],
+    /// Path and query.
+    pub target: &'a [u8],
+    pub shape: Shape,
+    /// 9, 10, 11, 20; 0 when nobody knows.
+    pub version: u8,
+    pub agent: Field<'a>,
+    pub referer: Field<'a>,
+    pub head: Head<'a>,
+    pub source: IpAddr,
+    pub asn: Option<u32>,
+    pub country: Option<[u8; 2]>,
+}
+
+impl<'a> Look<'a> {
+    /// This attribute's value, hashed. Allocates nothing.
+    pub fn token(&self, attribute: Attribute) -> Token {
+        match attribute {
+            Attribute::Shape => Token::of(attribute, Some(&self.shape.bits().to_le_bytes())),
+            Attribute::Network => {
+                let group = Group::of(self.source).bits();
+                Token::of(attribute, Some(&group.to_le_bytes()))
+            }
+            Attribute::Asn => self.asn.map_or(Token::UNKNOWN, |asn| {
+                Token::of(attribute, Some(&asn.to_le_bytes()))
+            }),
+            Attribute::Country => self
+                .country
+                .map_or(Token::UNKNOWN, |code| Token::of(attribute, Some(&code))),
+            Attribute::Version if self.version == 0 => Token::UNKNOWN,
+            Attribute::Version => Token::of(attribute, Some(&[self.version])),
+            Attribute::Keys => {
+                let mut hasher =
+                    foldhash::quality::FixedState::with_seed(attribute as u64 + 1).build_hasher();
+                for key in keys(query(self.target)) {
+                    hasher.write(key);
+                    hasher.write_u8(b'&');
+                }
+                Token(hasher.finish().max(1))
+            }
+            Attribute::AgentFamily => match self.agent {
+                Field::Unknown => Token::UNKNOWN,
+                Field::Absent => Token::of(attribute, None),
+                Field::Is(agent) => {
+                    let mut hasher = foldhash::quality::FixedState::with_seed(attribute as u64 + 1)
+                        .build_hasher();
+                    for piece in agent.split(u8::is_ascii_digit) {
+                        hasher.write(piece);
+                    }
+                    Token(hasher.finish().max(1))
+                }
+            },
+            _ => match self.plain(attribute) {
+                Field::Unknown => Token::UNKNOWN,
+                Field::Absent => Token::of(attribute, None),
+                Field::Is(value) => Token::of(attribute, Some(value)),
+            },
+        }
+    }
+
+    pub fn tokens(&self) -> Tokens {
+        Attribute::ALL.map(|attribute| self.token(attribute))
+    }
+
+    /// For people: what [`Look::token`] hashed. `None`: unknown; an empty text: absent.
+    pub fn text(&self, attribute: Attribute) -> Option<String> {
+        let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match attribute {
+            Attribute::Shape => Some(self.shape.to_string()),
+            Attribute::Network => Some(Group::of(self.source).to_string()),
+            Attribute::Asn => self.asn.map(|asn| format!("AS{asn}")),
+            Attribute::Country => self.country.map(|code| lossy(&code)),
+            Attribute::Version => match self.version {
+                0 => None,
+                9 => Some("0.9".into()),
+                10 => Some("1.0".into()),
+                11 => Some("1.1".into()),
+                version => Some((version / 10).to_string()),
+            },
+            Attribute::Keys => Some(
+                keys(query(self.target))
+                    .map(lossy)
+                    .collect::<Vec<_>>()
+                    .join("&"),
+            ),
+            Attribute::AgentFamily => match self.agent {
+                Field::Unknown => None,
+                Field::Absent => Some(String::new()),
+                Field::Is(agent) => Some(lossy(
+                    &agent.split(u8::is_ascii_digit).collect::<Vec<_>>().concat(),
+                )),
+            },
+            _ => match self.plain(attribute) {
+                Field::Unknown => None,
+                Field::Absent => Some(String::new()),
+                Field::Is(value) => Some(lossy(value)),
+            },
+        }
+    }
+
+    /// Attributes whose value stands in the request as it is.
+    fn plain(&self, attribute: Attribute) -> Field<'a> {
+        match attribute {
+            Attribute::Method => Field::Is(self.method),
+            Attribute::Path => Field::Is(path(self.target)),
+            Attribute::Section => path(self.target)
+                .split(|byte| *byte == b'/')
+                .find(|segment| !segment.is_empty())
+                .map_or(Field::Absent, Field::Is),
+            Attribute::Value => query(self.target)
+                .split(|byte| *byte == b'&')
+                .find(|pair| !pair.is_empty())
+                .map_or(Field::Absent, Field::Is),
+            Attribute::Agent => self.agent,
+            Attribute::RefererHost => match self.referer {
+                Field::Is(referer) => host(referer).map_or(Field::Absent, Field::Is),
+                other => other,
+            },
+            Attribute::Accept => self.head.accept,
+            Attribute::AcceptLanguage => self.head.accept_language,
+            Attribute::AcceptEncoding => self.head.accept_encoding,
+            Attribute::FieldNames => self.head.names,
+            Attribute::FieldOrder => self.head.order,
+            Attribute::Shape
+            | Attribute::Network
+            | Attribute::Asn
+            | Attribute::Country
+            | Attribute::Version
+            | Attribute::Keys
+            | Attribute::AgentFamily => Field::Unknown,
+        }
+    }
+}
+
+/// A request kept for a while.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    pub at_s: u64,
+    /// Nothing stored could answer it.
+    pub needs_origin: bool,
+    /// A try at something that is guessed at: a login, a comment.
+    pub is_sensitive: bool,
+    /// Its client behaves as readers do, see [`crate::engine`].
+    pub is_trusted: bool,
+    pub tokens: Tokens,
+    shape: Shape,
+    version: u8,
+    source: IpAddr,
+    asn: Option<u32>,
+    country: Option<[u8; 2]>,
+    text: Box<[u8]>,
+    parts: [Part; PARTS],
+}
+
+const PARTS: usize = 9;
+
+/// Where in a sample's text a part lies.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Unknown,
+    Absent,
+    Is { from: u16, to: u16 },
+}
+
+impl Sample {
+    pub fn of(look: &Look<'_>, at_s: u64) -> Self {
+        let fields = [
+            Field::Is(look.method),
+            Field::Is(look.target),
+            look.agent,
+            look.referer,
+            look.head.accept,
+            look.head.accept_language,
+            look.head.accept_encoding,
+            look.head.names,
+            look.head.order,
+        ];
+        let mut text = Vec::new();
+        let parts = fields.map(|field| match field {
+            Field::Unknown => Part::Unknown,
+            Field::Absent => Part::Absent,
+            Field::Is(value) => {
+                let from = text.len() as u16;
+                text.extend_from_slice(&value[..value.len().min(TEXT_BYTES_MAX)]);
+                Part::Is {
+                    from,
+                    to: text.len() as u16,
+                }
+            }
+        });
+        Self {
+            at_s,
+            needs_origin: false,
+            is_sensitive: false,
+            is_trusted: false,
+            tokens: look.tokens(),
+            shape: look.shape,
+            version: look.version,
+            source: look.source,
+            asn: look.asn,
+            country: look.country,
+            text: text.into(),
+            parts,
+        }
+    }
+
+    pub fn source(&self) -> IpAddr {
+        self.source
+    }
+
+    pub fn look(&self) -> Look<'_> {
+        let field = |part: usize| match self.parts[part] {
+            Part::Unknown => Field::Unknown,
+            Part::Absent => Field::Absent,
+            Part::Is { from, to } => Field::Is(
+                self.text
+                    .get(from as usize..to as usize)
+                    .unwrap_or_default(),
+            ),
+        };
+        let bytes = |part: usize| match field(part) {
+            Field::Is(value) => value,
+            Field::Unknown | Field::Absent => b"",
+        };
+        Look {
+            method: bytes(0),
+            target: bytes(1),
+            shape: self.shape,
+            version: self.version,
+            agent: field(2),
+            referer: field(3),
+            head: Head {
+                accept: field(4),
+                accept_language: field(5),
+                accept_encoding: field(6),
+                names: field(7),
+                order: field(8),
+            },
+            source: self.source,
+            asn: self.asn,
+            country: self.country,
+        }
+    }
+}
+
+fn path(target: &[u8]) -> &[u8] {
+    match target.iter().position(|byte| *byte == b'?') {
+        Some(mark) => &target[..mark],
+        None => target,
+    }
+}
+
+fn query(target: &[u8]) -> &[u8] {
+    match target.iter().position(|byte| *byte == b'?') {
+        Some(mark) => &target[mark + 1..],
+        None => b"",
+    }
+}
+
+fn keys(query: &[u8]) -> impl Iterator<Item = &[u8]> {
+    query
+        .split(|byte| *byte == b'&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split(|byte| *byte == b'=').next().unwrap_or(pair))
+}
+
+/// Of an address such as `https://t.me/channel`.
+fn host(address: &[u8]) -> Option<&[u8]> {
+    let after = address.windows(3).position(|three| three == b"://")? + 3;
+    let rest = &address[after..];
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?' | b'#'))
+        .unwrap_or(rest.len());
+    (end > 0).then(|| &rest[..end])
+}

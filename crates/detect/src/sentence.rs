@@ -1,0 +1,108 @@
+//! A signature as a sentence, in the languages of the newsrooms it protects.
+
+use crate::look::Attribute;
+use crate::signature::{Predicate, Signature};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    Kazakh,
+    Russian,
+    English,
+}
+
+/// Longer values are cut for reading.
+const VALUE_CHARS_MAX: usize = 60;
+
+/// What the attack has in common and how many ordinary requests have it too.
+pub fn sentence(signature: &Signature, language: Language) -> String {
+    let conditions: Vec<String> = signature
+        .rule
+        .iter()
+        .map(|predicate| condition(predicate, language))
+        .collect();
+    let conditions = conditions.join(", ");
+    let attack = percent(signature.attack_share, language);
+    let ordinary = percent(signature.baseline_share_upper, language);
+    match language {
+        Language::English => {
+            format!(
+                "{attack} of the attack and at most {ordinary} of ordinary requests: {conditions}"
+            )
+        }
+        Language::Russian => {
+            format!("{attack} атаки и не более {ordinary} обычных запросов: {conditions}")
+        }
+        Language::Kazakh => {
+            format!("шабуылдың {attack} және әдеттегі сұраулардың ең көбі {ordinary}: {conditions}")
+        }
+    }
+}
+
+fn percent(share: f64, language: Language) -> String {
+    let share = share * 100.0;
+    let digits = if share >= 10.0 { 0 } else { 2 };
+    let text = format!("{share:.digits$} %");
+    match language {
+        Language::English => text,
+        Language::Russian | Language::Kazakh => text.replace('.', ","),
+    }
+}
+
+fn condition(predicate: &Predicate, language: Language) -> String {
+    let [kazakh, russian, english] = noun(predicate.attribute);
+    let (noun, absent) = match language {
+        Language::Kazakh => (kazakh, "жоқ"),
+        Language::Russian => (russian, "нет"),
+        Language::English => (english, "absent"),
+    };
+    if predicate.value.is_empty() {
+        return format!("{noun}: {absent}");
+    }
+    let mut value: String = predicate.value.chars().take(VALUE_CHARS_MAX).collect();
+    if value.len() < predicate.value.len() {
+        value.push('…');
+    }
+    let value: String = value
+        .chars()
+        .flat_map(|letter| match letter.is_control() {
+            true => letter.escape_default().collect::<Vec<_>>(),
+            false => vec![letter],
+        })
+        .collect();
+    format!("{noun} {value}")
+}
+
+fn noun(attribute: Attribute) -> [&'static str; 3] {
+    match attribute {
+        Attribute::Method => ["әдіс", "метод", "method"],
+        Attribute::Shape => ["бет түрі", "вид страницы", "kind of page"],
+        Attribute::Section => ["бөлім", "раздел", "section"],
+        Attribute::Path => ["жол", "путь", "path"],
+        Attribute::Keys => ["параметрлер", "параметры", "parameters"],
+        Attribute::Value => ["параметр мәні", "значение параметра", "parameter"],
+        Attribute::Agent => [
+            "бағдарлама (User-Agent)",
+            "программа (User-Agent)",
+            "program (User-Agent)",
+        ],
+        Attribute::AgentFamily => [
+            "бағдарлама тегі (User-Agent)",
+            "семейство программ (User-Agent)",
+            "family of programs (User-Agent)",
+        ],
+        Attribute::RefererHost => [
+            "қай сайттан (Referer)",
+            "с сайта (Referer)",
+            "from site (Referer)",
+        ],
+        Attribute::Version => ["HTTP нұсқасы", "версия HTTP", "HTTP version"],
+        Attribute::Accept => ["Accept", "Accept", "Accept"],
+        Attribute::AcceptLanguage => ["Accept-Language", "Accept-Language", "Accept-Language"],
+        Attribute::AcceptEncoding => ["Accept-Encoding", "Accept-Encoding", "Accept-Encoding"],
+        Attribute::FieldNames => ["тақырып өрістері", "поля заголовка", "header fields"],
+        Attribute::FieldOrder => ["өрістер реті", "порядок полей", "order of fields"],
+        Attribute::Network => ["желі", "сеть", "network"],
+        Attribute::Asn => ["автономды жүйе", "автономная система", "autonomous system"],
+        Attribute::Country => ["ел", "страна", "country"],
+    }
+}

@@ -1,0 +1,486 @@
+//! What distinguishes an attack, and what acting on it would do to readers.
+//!
+//! Given the requests of the last seconds and a reservoir of ordinary ones, find a few conjunctions of [`Attribute`]s that hold for
+//! most of what is *too much* and for next to nothing of what is usual. *Too much* is what comes above the upper confidence bound
+//! of what the baseline predicts for the same conjunction at the site's forecast rate: what half of the readers do is predicted to be
+//! half of the forecast, and never looks like an attack for being common.
+//!
+//! Search: the attributes' values that carry part of the excess are extended by each other, best first, to at most [`DEPTH_MAX`]
+//! (a beam of [`BEAM`], bit sets for counting). Of the conjunctions that pass the gates the one is taken that covers the most; those
+//! that cover nearly as much are preferred when they hit fewer readers, and then when they are shorter. What it covers is taken
+//! away and the search begins again, until what is left is no excess.
+//!
+//! A conjunction is a rule only if all of these hold:
+//! - the upper bound of the share of ordinary requests it hits is below [`GATE`];
+//! - of those now present who behave as readers it hits at most that share;
+//! - of ordinary requests for the same kind of page it hits at most [`GATE_WITHIN`]: a rule that means "everybody who
+//!   searches" protects nobody, and admission does that job with less harm;
+//! - without its path, value and referer, if nobody used these before, it still says something: a new article that is passed
+//!   around is such a path.
+//!
+//! "Nothing under the gates" is an answer, and against traffic like readers' own the right one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::look::{Attribute, Look, Sample, Token};
+
+/// Highest upper bound of the share of ordinary requests that a rule may hit. Cloud Armor's, too.
+pub const GATE: f64 = 0.01;
+/// Below this a rule is not made longer to hit fewer.
+pub const GATE_AIM: f64 = 0.001;
+/// Of ordinary requests for the kind of page that the rule mostly hits.
+pub const GATE_WITHIN: f64 = 0.1;
+/// What is left of a rule without values nobody used before may hold for this share of ordinary requests of the kind that is too much.
+const GATE_REST: f64 = 0.2;
+/// Rules that may stand together.
+pub const RULES_MAX: usize = 8;
+pub const DEPTH_MAX: usize = 4;
+const BEAM: usize = 16;
+/// Values considered, those with the most excess first.
+const VALUES_MAX: usize = 64;
+/// Fewer requests than this prove nothing.
+pub const EVIDENCE_MIN: usize = 8;
+/// A rule carries at least this part of the excess.
+const SHARE_MIN: f64 = 0.05;
+/// A rule about a place carries at least this part: whatever comes from many places comes from each of them in part.
+const PLACE_SHARE_MIN: f64 = 0.5;
+/// Rules that cover this part of what the best one covers are as good.
+const NEARLY: f64 = 0.98;
+/// Of what is present, this part has to be too much: below, ordinary requests are most of what a rule could be made of.
+const EXCESS_MIN: f64 = 0.3;
+/// Standard normal quantile of a two-sided 95 % interval.
+const Z: f64 = 1.96;
+
+/// One condition of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Predicate {
+    pub attribute: Attribute,
+    pub token: Token,
+    /// For people; empty: the field is absent.
+    pub value: String,
+}
+
+/// A conjunction with its measured shares.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Signature {
+    pub rule: Vec<Predicate>,
+    /// Of the requests that are too much, those it holds for.
+    pub attack_share: f64,
+    /// Of ordinary requests.
+    pub baseline_share: f64,
+    /// Upper end of the 95 % Wilson interval of that.
+    pub baseline_share_upper: f64,
+    /// Of the requests it hits now, the part that ordinary traffic does not explain: 1 − (forecast × upper bound of the baseline's share) ÷ hits.
+    pub confidence: f64,
+}
+
+impl Signature {
+    pub fn hits(&self, look: &Look<'_>) -> bool {
+        self.rule
+            .iter()
+            .all(|predicate| look.token(predicate.attribute) == predicate.token)
+    }
+
+    pub fn hits_sample(&self, sample: &Sample) -> bool {
+        self.rule
+            .iter()
+            .all(|predicate| sample.tokens[predicate.attribute as usize] == predicate.token)
+    }
+}
+
+/// Why there is a rule, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Generated,
+    /// With so few ordinary requests seen, not even a rule that hits none of them would be below the gate.
+    TooLittleBaseline,
+    /// What is too much has nothing in common, or nothing is too much.
+    NothingSignificant,
+    /// What it has in common, readers have too: admission protects.
+    NoRuleUnderTheGate,
+}
+
+/// What there is to explain, and by what measure.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    /// Requests of now, of the kind that is too much.
+    pub current: Vec<&'a Sample>,
+    /// How many of these ordinary traffic accounts for.
+    pub expected: f64,
+    /// Ordinary requests of the same kind.
+    pub ordinary: Vec<&'a Sample>,
+    /// All ordinary requests.
+    pub baseline: &'a [Arc<Sample>],
+    /// All requests of now whose clients behave as readers.
+    pub trusted: Vec<&'a Sample>,
+}
+
+impl Scene<'_> {
+    /// The rules that explain it, at most `rules_max`, the strongest first.
+    pub fn explain(mut self, rules_max: usize) -> (Verdict, Vec<Signature>) {
+        if wilson_upper(0, self.baseline.len()) >= GATE {
+            return (Verdict::TooLittleBaseline, Vec::new());
+        }
+        let all = self.current.len();
+        let excess = all as f64 - self.expected;
+        let mut found = Vec::new();
+        let mut verdict = Verdict::NothingSignificant;
+        while found.len() < rules_max {
+            let left = self.current.len();
+            let excess_left = left as f64 - self.expected;
+            if left < EVIDENCE_MIN
+                || excess_left < EXCESS_MIN * left as f64
+                || excess_left < SHARE_MIN * excess
+            {
+                break;
+            }
+            match self.strongest(excess) {
+                Ok(signature) => {
+                    self.current.retain(|sample| !signature.hits_sample(sample));
+                    found.push(signature);
+                }
+                Err(reason) => {
+                    verdict = reason;
+                    break;
+                }
+            }
+        }
+        if found.is_empty() {
+            (verdict, found)
+        } else {
+            (Verdict::Generated, found)
+        }
+    }
+
+    fn strongest(&self, excess: f64) -> Result<Signature, Verdict> {
+        let values = self.values(excess);
+        let sets = Sets::of(self, &values);
+        let mut beam: Vec<Conjunction> = (0..values.len())
+            .map(|value| Conjunction::of(vec![value], &sets, self))
+            .collect();
+        let mut seen: BTreeSet<Vec<usize>> = BTreeSet::new();
+        let mut passed: Vec<Conjunction> = Vec::new();
+        let significant = beam
+            .iter()
+            .any(|one| one.excess >= SHARE_MIN * excess && one.lift() > 1.0);
+        for depth in 1..=DEPTH_MAX {
+            passed.extend(
+                beam.iter()
+                    .filter(|one| one.excess >= one.share_min(&values) * excess)
+                    .filter(|one| self.passes(one, &values, &sets))
+                    .cloned(),
+            );
+            if depth == DEPTH_MAX {
+                break;
+            }
+            beam.sort_by(|a, b| {
+                b.worth()
+                    .total_cmp(&a.worth())
+                    .then(a.values.cmp(&b.values))
+            });
+            beam.truncate(BEAM);
+            let mut next = Vec::new();
+            for one in &beam {
+                for value in 0..values.len() {
+                    if one
+                        .values
+                        .iter()
+                        .any(|held| values[*held].attribute == values[value].attribute)
+                    {
+                        continue;
+                    }
+                    let mut longer = one.values.clone();
+                    longer.push(value);
+                    longer.sort_unstable();
+                    if seen.insert(longer.clone()) {
+                        let longer = Conjunction::of(longer, &sets, self);
+                        if longer.hits >= EVIDENCE_MIN && longer.excess >= SHARE_MIN * excess {
+                            next.push(longer);
+                        }
+                    }
+                }
+            }
+            beam = next;
+        }
+        let most = passed
+            .iter()
+            .map(|one| one.excess)
+            .max_by(f64::total_cmp)
+            .ok_or(if significant {
+                Verdict::NoRuleUnderTheGate
+            } else {
+                Verdict::NothingSignificant
+            })?;
+        let best = passed
+            .iter()
+            .filter(|one| one.excess >= most * NEARLY)
+            .min_by(|a, b| {
+                let harm = |one: &Conjunction| one.baseline_upper(self).max(GATE_AIM);
+                harm(a)
+                    .total_cmp(&harm(b))
+                    .then(a.values.len().cmp(&b.values.len()))
+                    .then(b.excess.total_cmp(&a.excess))
+                    .then(a.values.cmp(&b.values))
+            })
+            .ok_or(Verdict::NothingSignificant)?;
+        Ok(self.signature(best, &values, &sets, excess))
+    }
+
+    /// Values that carry a part of the excess, the most important first.
+    fn values(&self, excess: f64) -> Vec<Value> {
+        let mut counts: BTreeMap<(Attribute, Token), usize> = BTreeMap::new();
+        for sample in &self.current {
+            for attribute in Attribute::ALL {
+                let token = sample.tokens[attribute as usize];
+                if token.is_known() {
+                    *counts.entry((attribute, token)).or_default() += 1;
+                }
+            }
+        }
+        let least = EVIDENCE_MIN.max((SHARE_MIN * excess) as usize);
+        let mut values: Vec<(usize, Value)> = counts
+            .into_iter()
+            .filter(|(_, count)| *count >= least)
+            .map(|((attribute, token), count)| (count, Value { attribute, token }))
+            .collect();
+        values.sort_by(|(a, of_a), (b, of_b)| {
+            b.cmp(a)
+                .then((of_a.attribute, of_a.token).cmp(&(of_b.attribute, of_b.token)))
+        });
+        values.truncate(VALUES_MAX);
+        let mut values: Vec<Value> = values.into_iter().map(|(_, value)| value).collect();
+        values.sort_by_key(|value| (value.attribute, value.token));
+        values
+    }
+
+    fn passes(&self, one: &Conjunction, values: &[Value], sets: &Sets) -> bool {
+        if one.baseline_upper(self) >= GATE {
+            return false;
+        }
+        let trusted = sets.count(&sets.trusted, &one.values);
+        if trusted > 1 && trusted as f64 > GATE * self.trusted.len() as f64 {
+            return false;
+        }
+        self.is_more_than_novel(one, values, sets) && self.spares_the_kind(one, sets)
+    }
+
+    fn is_more_than_novel(&self, one: &Conjunction, values: &[Value], sets: &Sets) -> bool {
+        let rest: Vec<usize> = one
+            .values
+            .iter()
+            .copied()
+            .filter(|value| {
+                !(values[*value].attribute.novelty_is_innocent()
+                    && sets.count(&sets.baseline, &[*value]) == 0)
+            })
+            .collect();
+        if rest.len() == one.values.len() {
+            return true;
+        }
+        let (hits, of) = if self.ordinary.is_empty() {
+            (sets.count(&sets.baseline, &rest), self.baseline.len())
+        } else {
+            (sets.count(&sets.ordinary, &rest), self.ordinary.len())
+        };
+        !rest.is_empty() && hits as f64 <= GATE_REST * of as f64
+    }
+
+    /// Of the ordinary requests for the kind of page it hits the most.
+    fn spares_the_kind(&self, one: &Conjunction, sets: &Sets) -> bool {
+        let mut kinds: BTreeMap<(Token, Token), usize> = BTreeMap::new();
+        let kind = |sample: &Sample| {
+            (
+                sample.tokens[Attribute::Shape as usize],
+                sample.tokens[Attribute::Method as usize],
+            )
+        };
+        for (at, sample) in self.current.iter().enumerate() {
+            if one.values.iter().all(|value| sets.current[*value].has(at)) {
+                *kinds.entry(kind(sample)).or_default() += 1;
+            }
+        }
+        let Some((main, _)) = kinds.into_iter().max_by_key(|(_, count)| *count) else {
+            return false;
+        };
+        let (mut all, mut hit) = (0, 0);
+        for (at, sample) in self.baseline.iter().enumerate() {
+            if kind(sample) == main {
+                all += 1;
+                hit += usize::from(one.values.iter().all(|value| sets.baseline[*value].has(at)));
+            }
+        }
+        hit as f64 <= GATE_WITHIN * f64::from(all)
+    }
+
+    fn signature(
+        &self,
+        one: &Conjunction,
+        values: &[Value],
+        sets: &Sets,
+        excess: f64,
+    ) -> Signature {
+        let example = self
+            .current
+            .iter()
+            .enumerate()
+            .find(|(at, _)| one.values.iter().all(|value| sets.current[*value].has(*at)));
+        let rule = one
+            .values
+            .iter()
+            .map(|value| {
+                let Value { attribute, token } = values[*value];
+                let value = example
+                    .and_then(|(_, sample)| sample.look().text(attribute))
+                    .unwrap_or_default();
+                Predicate {
+                    attribute,
+                    token,
+                    value,
+                }
+            })
+            .collect();
+        let baseline = self.baseline.len().max(1) as f64;
+        Signature {
+            rule,
+            attack_share: (one.excess / excess).clamp(0.0, 1.0),
+            baseline_share: one.baseline_hits as f64 / baseline,
+            baseline_share_upper: one.baseline_upper(self),
+            confidence: (one.excess / one.hits as f64).clamp(0.0, 1.0),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Value {
+    attribute: Attribute,
+    token: Token,
+}
+
+#[derive(Debug, Clone)]
+struct Conjunction {
+    /// Sorted.
+    values: Vec<usize>,
+    hits: usize,
+    baseline_hits: usize,
+    /// Hits above the upper bound of what is predicted.
+    excess: f64,
+    /// Share of the ordinary requests of the same kind, at its upper bound.
+    ordinary_upper: f64,
+    current: usize,
+}
+
+impl Conjunction {
+    fn of(values: Vec<usize>, sets: &Sets, scene: &Scene<'_>) -> Self {
+        let hits = sets.count(&sets.current, &values);
+        let ordinary_upper =
+            wilson_upper(sets.count(&sets.ordinary, &values), scene.ordinary.len());
+        Self {
+            hits,
+            baseline_hits: sets.count(&sets.baseline, &values),
+            excess: hits as f64 - scene.expected * ordinary_upper,
+            ordinary_upper,
+            current: scene.current.len(),
+            values,
+        }
+    }
+
+    fn baseline_upper(&self, scene: &Scene<'_>) -> f64 {
+        wilson_upper(self.baseline_hits, scene.baseline.len())
+    }
+
+    fn share_min(&self, values: &[Value]) -> f64 {
+        let is_place = |value: &usize| values[*value].attribute.is_place();
+        if self.values.iter().any(is_place) {
+            PLACE_SHARE_MIN
+        } else {
+            SHARE_MIN
+        }
+    }
+
+    /// How many times as common as it ordinarily is.
+    fn lift(&self) -> f64 {
+        self.hits as f64 / self.current.max(1) as f64 / self.ordinary_upper.max(1e-4)
+    }
+
+    /// What makes it worth extending: much of the excess, little of the ordinary.
+    fn worth(&self) -> f64 {
+        self.excess * (1.0 + self.lift().max(1.0).ln())
+    }
+}
+
+/// Which sample has which value.
+struct Sets {
+    current: Vec<Bits>,
+    ordinary: Vec<Bits>,
+    baseline: Vec<Bits>,
+    trusted: Vec<Bits>,
+}
+
+impl Sets {
+    fn of(scene: &Scene<'_>, values: &[Value]) -> Self {
+        let of = |samples: &mut dyn Iterator<Item = &Sample>, count: usize| {
+            let mut sets = vec![Bits::new(count); values.len()];
+            for (at, sample) in samples.enumerate() {
+                for (set, value) in sets.iter_mut().zip(values) {
+                    if sample.tokens[value.attribute as usize] == value.token {
+                        set.insert(at);
+                    }
+                }
+            }
+            sets
+        };
+        Self {
+            current: of(&mut scene.current.iter().copied(), scene.current.len()),
+            ordinary: of(&mut scene.ordinary.iter().copied(), scene.ordinary.len()),
+            baseline: of(
+                &mut scene.baseline.iter().map(AsRef::as_ref),
+                scene.baseline.len(),
+            ),
+            trusted: of(&mut scene.trusted.iter().copied(), scene.trusted.len()),
+        }
+    }
+
+    fn count(&self, sets: &[Bits], values: &[usize]) -> usize {
+        let Some((first, rest)) = values.split_first() else {
+            return 0;
+        };
+        let words = &sets[*first].0;
+        (0..words.len())
+            .map(|word| {
+                rest.iter()
+                    .fold(words[word], |held, value| held & sets[*value].0[word])
+                    .count_ones() as usize
+            })
+            .sum()
+    }
+}
+
+#[derive(Clone)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn new(count: usize) -> Self {
+        Self(vec![0; count.div_ceil(64)])
+    }
+
+    fn insert(&mut self, at: usize) {
+        self.0[at / 64] |= 1 << (at % 64);
+    }
+
+    fn has(&self, at: usize) -> bool {
+        self.0[at / 64] >> (at % 64) & 1 == 1
+    }
+}
+
+/// Upper end of the 95 % Wilson score interval of `hits` in `n`.
+pub fn wilson_upper(hits: usize, n: usize) -> f64 {
+    if n == 0 {
+        return 1.0;
+    }
+    let (hits, n) = (hits as f64, n as f64);
+    let share = hits / n;
+    let middle = share + Z * Z / (2.0 * n);
+    let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
+    ((middle + half) / (1.0 + Z * Z / n)).min(1.0)
+}

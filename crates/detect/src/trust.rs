@@ -1,0 +1,84 @@
+//! Who behaves as readers do: whoever fetched a page and then, soon, what that page is made of.
+//!
+//! A browser does it by itself and a flood does not bother, since a style sheet costs its target nothing. So rules that hit such
+//! clients are refused. It is a hint and no proof: whoever knows of it can do it too, and gains that no rule speaks of him; admission
+//! still does.
+
+use std::hash::{BuildHasher, Hasher};
+use std::net::IpAddr;
+
+/// Clients remembered. Under more at once the oldest of a set makes room; one forgotten is one hint less.
+const SETS: usize = 4_096;
+const WAYS: usize = 4;
+/// A page's parts are fetched within this of the page.
+const TOGETHER_S: u64 = 30;
+/// Behaving like a reader is remembered for this long.
+const REMEMBERED_S: u64 = 3_600;
+/// Parts of a page before a client is believed.
+const PARTS_MIN: u8 = 2;
+
+/// 256 KB.
+#[derive(Debug)]
+pub(crate) struct Trust {
+    clients: Box<[Client]>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Client {
+    /// Hash of the address; 0: nobody.
+    name: u32,
+    parts: u8,
+    /// When it last asked for a page, and for a part of one in time.
+    page_s: u32,
+    part_s: u32,
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self {
+            clients: vec![Client::default(); SETS * WAYS].into(),
+        }
+    }
+}
+
+impl Trust {
+    /// Notes a request; `is_part`: of a page, and there is such a part. Does its client behave like a reader?
+    pub(crate) fn note(&mut self, now_s: u64, source: IpAddr, is_part: bool) -> bool {
+        let mut hasher = foldhash::quality::FixedState::with_seed(0x7472_7573).build_hasher();
+        match source.to_canonical() {
+            IpAddr::V4(address) => hasher.write(&address.octets()),
+            IpAddr::V6(address) => hasher.write(&address.octets()),
+        }
+        let hash = hasher.finish();
+        let name = ((hash >> 32) as u32).max(1);
+        let first = (hash as usize % SETS) * WAYS;
+        // Seconds since 1970 fit until 2106.
+        let now = now_s as u32;
+        let set = &mut self.clients[first..first + WAYS];
+        let client = match set.iter().position(|client| client.name == name) {
+            Some(place) => &mut set[place],
+            None => {
+                let Some(place) = set
+                    .iter_mut()
+                    .min_by_key(|client| client.page_s.max(client.part_s))
+                else {
+                    return false;
+                };
+                *place = Client {
+                    name,
+                    ..Client::default()
+                };
+                place
+            }
+        };
+        if is_part {
+            if client.page_s > 0 && u64::from(now.saturating_sub(client.page_s)) <= TOGETHER_S {
+                client.parts = client.parts.saturating_add(1).min(PARTS_MIN);
+                client.part_s = now;
+            }
+        } else {
+            client.page_s = now;
+        }
+        client.parts >= PARTS_MIN && u64::from(now.saturating_sub(client.part_s)) <= REMEMBERED_S
+    }
+}

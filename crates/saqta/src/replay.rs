@@ -1,0 +1,566 @@
+//! `saqta replay`: what would Saqta have done with this log?
+//!
+//! The engine that runs in the edge is fed the lines of an access log as requests. Nothing of what it learns leaves the
+//! process but the answer. What a log does not tell is taken for granted, and the answer says so: from an alarm on something is
+//! scarce, and a page that was answered 200 a moment ago could be answered from a copy.
+//!
+//! Servers write a line when a request ends, so lines are up to minutes out of order: a second is judged when the log is two
+//! minutes past it. With labels the log is read a second time, to measure the rules against all lines of a label, those before the
+//! rule was found included.
+
+mod labels;
+mod line;
+mod source;
+mod tell;
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use saqta_detect::engine::{Engine, Incident, Kind, Standing};
+use saqta_detect::look::{Head, Look};
+use saqta_detect::shape::ShapeBook;
+
+use self::labels::{Class, Label};
+use self::line::{Line, Splitter};
+use self::source::Junk;
+
+/// How far a log may be out of order.
+const ORDER_S: u64 = 120;
+/// A page that was answered 200 could be answered from a copy for so long: what the profiles say of pages that do not say.
+const COPY_S: u64 = 600;
+/// Addresses of such pages, 1 MB. One that is forgotten is asked for again.
+const COPIES: usize = 1 << 16;
+/// Logs show whole seconds.
+const BUCKET_S: u64 = 1;
+const COUNTS_BUCKET_S: u64 = 60;
+const SEED: u64 = 1;
+
+/// What is asked.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    pub logs: Vec<PathBuf>,
+    pub labels: Option<PathBuf>,
+    pub json: bool,
+    pub explain: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+struct Told {
+    lines: u64,
+    parsed: u64,
+    junk: Junk,
+    /// More than two minutes behind; judged with the oldest second still open.
+    late: u64,
+    seconds: f64,
+    incidents: Vec<Incident>,
+    /// Of a log of counts: minutes, and those that were guarded.
+    minutes: Option<(u64, u64)>,
+    labels: Vec<Measured>,
+    benign: Option<Benign>,
+}
+
+/// A label and how the rules did.
+#[derive(Debug)]
+struct Measured {
+    label: Label,
+    lines: u64,
+    first_s: u64,
+    last_s: u64,
+    /// Of the first rule that stood while its lines came and hits half of them or more.
+    found: Option<Found>,
+    /// Hit by any rule, whenever it was found.
+    hit: u64,
+}
+
+#[derive(Debug)]
+struct Found {
+    generated_s: u64,
+    /// Lines from then on, and those of them that a standing rule hits.
+    after: u64,
+    after_hit: u64,
+}
+
+/// What of a label a rule hits, and what came once it was found.
+#[derive(Debug, Clone, Copy, Default)]
+struct ByRule {
+    hits: u64,
+    after: u64,
+    after_hit: u64,
+}
+
+#[derive(Debug, Default)]
+struct Benign {
+    lines: u64,
+    challenged: u64,
+}
+
+/// Reads, judges, tells.
+pub(crate) fn run(what: &Replay) -> Result<(), String> {
+    let labels = match &what.labels {
+        Some(file) => labels::read(file)?,
+        None => Vec::new(),
+    };
+    let told = judge(what, labels)?;
+    let out = if what.json {
+        tell::json(&told)
+    } else {
+        tell::text(&told, what.explain)
+    };
+    match writeln!(io::stdout().lock(), "{}", out.trim_end()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("standard output: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn judge(what: &Replay, labels: Vec<Label>) -> Result<Told, String> {
+    let began = Instant::now();
+    let mut told = Told {
+        lines: 0,
+        parsed: 0,
+        junk: Junk::default(),
+        late: 0,
+        seconds: 0.0,
+        incidents: Vec::new(),
+        minutes: None,
+        labels: Vec::new(),
+        benign: None,
+    };
+    let mut site = Site::new();
+    let mut counts = Counts::default();
+    each_line(&what.logs, "reading", &mut told.junk, &mut |entry| {
+        told.lines += 1;
+        match entry {
+            Entry::Counted(second, requests) => {
+                told.parsed += 1;
+                counts.minute(second, requests);
+                true
+            }
+            Entry::Line(line, text) => {
+                told.parsed += 1;
+                site.pending.push(line, text);
+                site.judge_ready();
+                true
+            }
+            Entry::Junk => false,
+        }
+    })?;
+    site.judge_rest();
+    told.late = site.pending.late;
+    told.incidents = site.incidents;
+    told.minutes = (counts.minutes > 0).then_some((counts.minutes, counts.guarded));
+    if !labels.is_empty() {
+        measure(what, labels, &mut told)?;
+    }
+    told.seconds = began.elapsed().as_secs_f64();
+    Ok(told)
+}
+
+/// What a line of a file is.
+enum Entry<'a> {
+    Line(Line, &'a [u8]),
+    /// `period,count`.
+    Counted(u64, u64),
+    Junk,
+}
+
+fn each_line(
+    logs: &[PathBuf],
+    doing: &str,
+    junk: &mut Junk,
+    each: &mut dyn FnMut(Entry<'_>) -> bool,
+) -> Result<(), String> {
+    let sizes = |log: &PathBuf| std::fs::metadata(log).map_or(0, |data| data.len());
+    let mut progress = Progress::new(doing, logs.iter().map(sizes).sum());
+    let mut splitter = Splitter::default();
+    for log in logs {
+        let read = Arc::clone(&progress.read);
+        source::lines(log, &read, junk, |bytes, number, junk| {
+            if number % 4_096 == 0 {
+                progress.show();
+            }
+            if bytes.is_empty() {
+                return;
+            }
+            let rewritten = (bytes[0] == b'{').then(|| line::combined_of_json(bytes));
+            let text = match &rewritten {
+                Some(Some(text)) => text,
+                _ => bytes,
+            };
+            let entry = match splitter.split(text) {
+                Some(line) => Entry::Line(line, text),
+                None => match counted(bytes) {
+                    Some((second, requests)) => Entry::Counted(second, requests),
+                    None if number == 1 && bytes.starts_with(b"period,") => return,
+                    None => Entry::Junk,
+                },
+            };
+            if !each(entry) {
+                junk.note(log, number, "no line of an access log");
+            }
+        })
+        .map_err(|error| format!("{}: {error}", log.display()))?;
+    }
+    progress.end();
+    Ok(())
+}
+
+/// `2016-02-24 13:12,4711`, or seconds since 1970, or a number of minutes.
+fn counted(line: &[u8]) -> Option<(u64, u64)> {
+    let text = std::str::from_utf8(line).ok()?;
+    let (period, count) = text.split_once(',')?;
+    let count = count.trim().parse().ok()?;
+    let period = period.trim();
+    if let Ok(number) = period.parse::<u64>() {
+        // Nobody counts the minutes of the first years of the epoch in seconds.
+        let is_seconds = number > 100_000_000;
+        return Some((if is_seconds { number } else { number * 60 }, count));
+    }
+    let time: jiff::civil::DateTime = period.trim_end_matches('Z').parse().ok()?;
+    let since = time.duration_since(jiff::civil::datetime(1970, 1, 1, 0, 0, 0, 0));
+    Some((u64::try_from(since.as_secs()).ok()?, count))
+}
+
+/// The engine, the lines it waits for, and what a cache would hold.
+struct Site {
+    engine: Engine,
+    shapes: ShapeBook,
+    pending: Pending,
+    copies: Vec<(u32, u32)>,
+    judged_s: u64,
+    incidents: Vec<Incident>,
+}
+
+impl Site {
+    fn new() -> Self {
+        Self {
+            engine: Engine::new(BUCKET_S, SEED),
+            shapes: ShapeBook::default(),
+            pending: Pending::default(),
+            copies: vec![(0, 0); COPIES],
+            judged_s: 0,
+            incidents: Vec::new(),
+        }
+    }
+
+    fn judge_ready(&mut self) {
+        while let Some(slot) = self.pending.pop_ready() {
+            self.judge(&slot);
+            self.pending.reuse(slot);
+        }
+    }
+
+    fn judge_rest(&mut self) {
+        while let Some(slot) = self.pending.pop() {
+            self.judge(&slot);
+        }
+        self.skip_to(self.judged_s + 2_000);
+        self.engine.finish(self.judged_s);
+        self.incidents.append(&mut self.engine.take_ended());
+    }
+
+    /// Seconds without requests matter only while something is the matter.
+    fn skip_to(&mut self, second: u64) {
+        while !self.engine.is_idle() && self.judged_s + 1 < second {
+            self.judged_s += 1;
+            self.engine.tick(self.judged_s, true);
+        }
+        self.judged_s = second.max(self.judged_s);
+        self.incidents.append(&mut self.engine.take_ended());
+    }
+
+    fn judge(&mut self, slot: &Slot) {
+        if slot.lines.is_empty() {
+            return;
+        }
+        self.skip_to(slot.second);
+        for (from, line) in &slot.lines {
+            let text = &slot.bytes[*from..];
+            let look = look(line, text, &self.shapes);
+            let kind = Kind {
+                needs_origin: self.needs_origin(slot.second, line, text),
+                is_sensitive: is_sensitive(&look),
+                is_part: look.shape.is_part_of_a_page() && matches!(line.status, 200 | 304),
+            };
+            self.engine.observe(slot.second, &look, kind);
+            self.shapes.learn(look.target, line.status);
+        }
+        self.engine.tick(slot.second, true);
+    }
+
+    fn needs_origin(&mut self, second: u64, line: &Line, text: &[u8]) -> bool {
+        if !matches!(&text[line.method.clone()], b"GET" | b"HEAD") {
+            return true;
+        }
+        let mut hasher = foldhash::quality::FixedState::with_seed(2).build_hasher();
+        hasher.write(&text[line.target.clone()]);
+        let hash = hasher.finish();
+        let (name, until) = &mut self.copies[hash as usize % COPIES];
+        let (asked, now) = ((hash >> 32) as u32, second as u32);
+        let needs = !(*name == asked && now < *until);
+        if needs && matches!(line.status, 200 | 301 | 304) {
+            (*name, *until) = (asked, now.saturating_add(COPY_S as u32));
+        }
+        needs
+    }
+}
+
+fn look<'a>(line: &Line, text: &'a [u8], shapes: &ShapeBook) -> Look<'a> {
+    let target = &text[line.target.clone()];
+    Look {
+        method: &text[line.method.clone()],
+        target,
+        shape: shapes.shape(target),
+        version: line.version,
+        agent: line.agent.field(text),
+        referer: line.referer.field(text),
+        head: Head::default(),
+        source: line.source,
+        asn: None,
+        country: None,
+    }
+}
+
+/// Where passwords are guessed and comments are dropped, in the systems we have profiles of and in most others.
+fn is_sensitive(look: &Look<'_>) -> bool {
+    const LAST: [&[u8]; 12] = [
+        b"wp-login.php",
+        b"xmlrpc.php",
+        b"wp-comments-post.php",
+        b"login",
+        b"login.php",
+        b"signin",
+        b"sign-in",
+        b"auth",
+        b"register",
+        b"password",
+        b"comment",
+        b"administrator",
+    ];
+    let path = look
+        .target
+        .split(|byte| *byte == b'?')
+        .next()
+        .unwrap_or_default();
+    let last = path
+        .rsplit(|byte| *byte == b'/')
+        .find(|segment| !segment.is_empty())
+        .unwrap_or_default();
+    look.method == b"POST" && LAST.iter().any(|name| last.eq_ignore_ascii_case(name))
+}
+
+/// Lines whose second is not over yet.
+#[derive(Default)]
+struct Pending {
+    slots: VecDeque<Slot>,
+    spare: Vec<Slot>,
+    newest_s: u64,
+    late: u64,
+}
+
+#[derive(Default)]
+struct Slot {
+    second: u64,
+    bytes: Vec<u8>,
+    lines: Vec<(usize, Line)>,
+}
+
+impl Pending {
+    fn push(&mut self, line: Line, text: &[u8]) {
+        self.newest_s = self.newest_s.max(line.at_s);
+        let oldest = self
+            .slots
+            .front()
+            .map_or(self.newest_s.saturating_sub(ORDER_S), |slot| slot.second);
+        self.late += u64::from(line.at_s < oldest.min(self.newest_s.saturating_sub(ORDER_S)));
+        let second = line.at_s.max(self.newest_s.saturating_sub(ORDER_S));
+        let place = self.slots.partition_point(|slot| slot.second < second);
+        if self
+            .slots
+            .get(place)
+            .is_none_or(|slot| slot.second != second)
+        {
+            let mut slot = self.spare.pop().unwrap_or_default();
+            slot.second = second;
+            self.slots.insert(place, slot);
+        }
+        let slot = &mut self.slots[place];
+        slot.lines.push((slot.bytes.len(), line));
+        slot.bytes.extend_from_slice(text);
+    }
+
+    fn pop_ready(&mut self) -> Option<Slot> {
+        let is_ready = self
+            .slots
+            .front()
+            .is_some_and(|slot| slot.second + ORDER_S < self.newest_s);
+        if is_ready { self.pop() } else { None }
+    }
+
+    fn pop(&mut self) -> Option<Slot> {
+        self.slots.pop_front()
+    }
+
+    fn reuse(&mut self, mut slot: Slot) {
+        slot.bytes.clear();
+        slot.lines.clear();
+        self.spare.push(slot);
+    }
+}
+
+/// A log of counts a minute: load and nothing else. No capacity is known, so nothing is scarce.
+struct Counts {
+    engine: Engine,
+    minutes: u64,
+    guarded: u64,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            engine: Engine::new(COUNTS_BUCKET_S, SEED),
+            minutes: 0,
+            guarded: 0,
+        }
+    }
+}
+
+impl Counts {
+    fn minute(&mut self, second: u64, requests: u64) {
+        self.engine.counted(second, requests);
+        let posture = self.engine.tick(second, false);
+        self.minutes += 1;
+        self.guarded += u64::from(posture != saqta_detect::engine::Posture::Calm);
+    }
+}
+
+/// Reads again and holds each line against the labels and the rules.
+fn measure(what: &Replay, labels: Vec<Label>, told: &mut Told) -> Result<(), String> {
+    let rules: Vec<&Standing> = told
+        .incidents
+        .iter()
+        .flat_map(|incident| &incident.signatures)
+        .collect();
+    let mut measured: Vec<(Measured, Vec<ByRule>)> = labels
+        .into_iter()
+        .map(|label| {
+            let measured = Measured {
+                label,
+                lines: 0,
+                first_s: u64::MAX,
+                last_s: 0,
+                found: None,
+                hit: 0,
+            };
+            (measured, vec![ByRule::default(); rules.len()])
+        })
+        .collect();
+    let mut benign = Benign::default();
+    let shapes = ShapeBook::default();
+    each_line(
+        &what.logs,
+        "measuring",
+        &mut Junk::default(),
+        &mut |entry| {
+            let Entry::Line(line, text) = entry else {
+                return true;
+            };
+            let look = look(&line, text, &shapes);
+            shapes.learn(look.target, line.status);
+            let hits: Vec<usize> = (0..rules.len())
+                .filter(|rule| rules[*rule].signature.hits(&look))
+                .collect();
+            let stood = hits.iter().any(|rule| {
+                let rule = rules[*rule];
+                rule.generated_s <= line.at_s
+                    && rule.expired_s.is_none_or(|expired| line.at_s < expired)
+            });
+            let mut is_benign = true;
+            for (measured, by_rule) in &mut measured {
+                if !measured.label.holds(&line, text) {
+                    continue;
+                }
+                is_benign &= measured.label.class == Class::Trap;
+                measured.lines += 1;
+                measured.first_s = measured.first_s.min(line.at_s);
+                measured.last_s = measured.last_s.max(line.at_s);
+                measured.hit += u64::from(!hits.is_empty());
+                for rule in &hits {
+                    by_rule[*rule].hits += 1;
+                }
+                for (rule, of) in rules.iter().zip(by_rule) {
+                    if rule.generated_s <= line.at_s {
+                        of.after += 1;
+                        of.after_hit += u64::from(stood);
+                    }
+                }
+            }
+            benign.lines += u64::from(is_benign);
+            benign.challenged += u64::from(is_benign && stood);
+            true
+        },
+    )?;
+    for (measured, by_rule) in &mut measured {
+        let first = by_rule
+            .iter()
+            .zip(&rules)
+            .filter(|(of, _)| of.hits > 0 && of.hits * 2 >= measured.lines)
+            .filter(|(_, rule)| {
+                rule.generated_s <= measured.last_s
+                    && rule
+                        .expired_s
+                        .is_none_or(|expired| expired > measured.first_s)
+            })
+            .min_by_key(|(_, rule)| rule.generated_s);
+        measured.found = first.map(|(of, rule)| Found {
+            generated_s: rule.generated_s,
+            after: of.after,
+            after_hit: of.after_hit,
+        });
+    }
+    told.labels = measured.into_iter().map(|(measured, _)| measured).collect();
+    told.benign = Some(benign);
+    Ok(())
+}
+
+/// How far the reading is, for whoever looks.
+struct Progress {
+    doing: String,
+    read: Arc<AtomicU64>,
+    all: u64,
+    shown: Option<u64>,
+    is_seen: bool,
+}
+
+impl Progress {
+    fn new(doing: &str, all: u64) -> Self {
+        Self {
+            doing: doing.to_owned(),
+            read: Arc::default(),
+            all,
+            shown: None,
+            is_seen: io::stderr().is_terminal(),
+        }
+    }
+
+    fn show(&mut self) {
+        let part = self.read.load(Ordering::Relaxed) * 100 / self.all.max(1);
+        if self.is_seen && self.shown != Some(part) {
+            self.shown = Some(part);
+            eprint!("\r{} {:>3} %", self.doing, part.min(100));
+        }
+    }
+
+    fn end(&self) {
+        if self.shown.is_some() {
+            eprint!("\r{:20}\r", "");
+        }
+    }
+}

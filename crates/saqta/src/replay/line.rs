@@ -1,0 +1,268 @@
+//! One line of an access log: combined, common, either behind a virtual host's name, or Caddy's JSON.
+//!
+//! Servers write what clients sent, so anything may stand between the quotes. A line that cannot be split into its parts is
+//! *junk*; a line whose request makes no sense is a request that makes no sense.
+
+use std::borrow::Cow;
+use std::hash::{BuildHasher, Hasher};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
+
+use jiff::civil;
+use saqta_detect::look::Field;
+
+/// A line split into parts. Ranges are of the line's bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Line {
+    /// Seconds since 1970, UTC.
+    pub at_s: u64,
+    /// The same as the log's clock showed it.
+    pub local_s: i64,
+    pub source: IpAddr,
+    pub method: Range<usize>,
+    pub target: Range<usize>,
+    /// 9, 10, 11, 20; 0 when the request does not say.
+    pub version: u8,
+    pub status: u16,
+    pub referer: Said,
+    pub agent: Said,
+}
+
+/// What the log says of a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Said {
+    /// This format does not write it down.
+    Nothing,
+    Absent,
+    Is(Range<usize>),
+}
+
+impl Said {
+    pub(super) fn field<'a>(&self, line: &'a [u8]) -> Field<'a> {
+        match self {
+            Self::Nothing => Field::Unknown,
+            Self::Absent => Field::Absent,
+            Self::Is(range) => line.get(range.clone()).map_or(Field::Unknown, Field::Is),
+        }
+    }
+}
+
+/// Splits lines. Remembers the last day it read: a log has few.
+#[derive(Debug, Default)]
+pub(super) struct Splitter {
+    day: Option<([u8; 11], i64)>,
+}
+
+impl Splitter {
+    /// `None`: junk.
+    pub(super) fn split(&mut self, line: &[u8]) -> Option<Line> {
+        let open = memchr::memchr(b'[', line)?;
+        let close = open + memchr::memchr(b']', &line[open..])?;
+        let (local_s, at_s) = self.time(&line[open + 1..close])?;
+        let source = source(&line[..open])?;
+        let request = quoted(line, close + 1)?;
+        let (method, target, version) = request_line(line, &request);
+        let after = &line[request.end + 1..];
+        let status = number(first_word(after)?).filter(|status| *status <= 999)?;
+        let mut at = request.end + 1;
+        let mut next = || {
+            let found = quoted(line, at)?;
+            at = found.end + 1;
+            Some(found)
+        };
+        let said = |range: Option<Range<usize>>| match range {
+            None => Said::Nothing,
+            Some(range) if matches!(&line[range.clone()], b"-" | b"") => Said::Absent,
+            Some(range) => Said::Is(range),
+        };
+        let (referer, agent) = (next(), next());
+        Some(Line {
+            at_s,
+            local_s,
+            source,
+            method,
+            target,
+            version,
+            status: status as u16,
+            referer: said(referer),
+            agent: said(agent),
+        })
+    }
+
+    /// `24/Feb/2016:13:12:00 -0700`, or `@` and seconds since 1970.
+    fn time(&mut self, text: &[u8]) -> Option<(i64, u64)> {
+        if let Some(seconds) = text.strip_prefix(b"@") {
+            let seconds: u64 = std::str::from_utf8(seconds).ok()?.parse().ok()?;
+            return Some((seconds as i64, seconds));
+        }
+        let day: [u8; 11] = text.get(..11)?.try_into().ok()?;
+        let days = match self.day {
+            Some((held, days)) if held == day => days,
+            _ => {
+                let days = days(&day)?;
+                self.day = Some((day, days));
+                days
+            }
+        };
+        let two = |at: usize, most: i64| {
+            let value = number(text.get(at..at + 2)?)? as i64;
+            (value <= most).then_some(value)
+        };
+        let local = days * 86_400 + two(12, 23)? * 3_600 + two(15, 59)? * 60 + two(18, 60)?;
+        let offset = match text.get(21..26) {
+            Some(zone) => {
+                let seconds = two(22, 23)? * 3_600 + two(24, 59)? * 60;
+                if zone[0] == b'-' { -seconds } else { seconds }
+            }
+            None => 0,
+        };
+        Some((local, u64::try_from(local - offset).ok()?))
+    }
+}
+
+fn days(day: &[u8; 11]) -> Option<i64> {
+    const MONTHS: [&[u8; 3]; 12] = [
+        b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov",
+        b"Dec",
+    ];
+    let month = MONTHS.iter().position(|name| name[..] == day[3..6])? + 1;
+    let date = civil::Date::new(
+        number(&day[7..])? as i16,
+        month as i8,
+        number(&day[..2])? as i8,
+    )
+    .ok()?;
+    Some(date.duration_since(civil::date(1970, 1, 1)).as_hours() / 24)
+}
+
+/// The client is the word before ` - user [`, which a virtual host's name may precede. Names are taken for addresses nobody has.
+fn source(before: &[u8]) -> Option<IpAddr> {
+    let mut words = before
+        .split(|byte| *byte == b' ')
+        .filter(|word| !word.is_empty());
+    let first = words.next()?;
+    let second = words.next();
+    let address = |word: &[u8]| std::str::from_utf8(word).ok()?.parse::<IpAddr>().ok();
+    if let Some(address) = address(first).or_else(|| second.and_then(address)) {
+        return Some(address);
+    }
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:".contains(byte);
+    if !first.iter().all(is_name) {
+        return None;
+    }
+    let mut hasher = foldhash::quality::FixedState::with_seed(1).build_hasher();
+    hasher.write(first);
+    let high = 0xfd00_u128 << 112;
+    Some(IpAddr::V6(Ipv6Addr::from_bits(
+        high | u128::from(hasher.finish()) << 48,
+    )))
+}
+
+/// What stands between the next quotes; a backslash keeps the one after it from ending it.
+fn quoted(line: &[u8], from: usize) -> Option<Range<usize>> {
+    let start = from + memchr::memchr(b'"', line.get(from..)?)? + 1;
+    let mut at = start;
+    loop {
+        let end = at + memchr::memchr2(b'"', b'\\', line.get(at..)?)?;
+        if line[end] == b'"' {
+            return Some(start..end);
+        }
+        at = end + 2;
+    }
+}
+
+/// Method, target, version of a request line; all of it is the method when it is none.
+fn request_line(line: &[u8], request: &Range<usize>) -> (Range<usize>, Range<usize>, u8) {
+    let text = &line[request.clone()];
+    let nowhere = request.end..request.end;
+    let Some(space) = memchr::memchr(b' ', text) else {
+        return (request.clone(), nowhere, 0);
+    };
+    let method = request.start..request.start + space;
+    let rest = method.end + 1..request.end;
+    let (end, version) = match memchr::memrchr(b' ', &line[rest.clone()]) {
+        Some(last) => match &line[rest.start + last + 1..rest.end] {
+            b"HTTP/1.1" => (rest.start + last, 11),
+            b"HTTP/1.0" => (rest.start + last, 10),
+            b"HTTP/2.0" | b"HTTP/2" => (rest.start + last, 20),
+            b"HTTP/3.0" | b"HTTP/3" => (rest.start + last, 30),
+            _ => (rest.end, 0),
+        },
+        None => (rest.end, 9),
+    };
+    (method, rest.start..end, version)
+}
+
+fn first_word(text: &[u8]) -> Option<&[u8]> {
+    text.split(|byte| *byte == b' ')
+        .find(|word| !word.is_empty())
+}
+
+fn number(digits: &[u8]) -> Option<u32> {
+    if digits.is_empty() || digits.len() > 9 {
+        return None;
+    }
+    digits.iter().try_fold(0_u32, |value, digit| {
+        digit
+            .is_ascii_digit()
+            .then(|| value * 10 + u32::from(digit - b'0'))
+    })
+}
+
+/// Caddy's entries, `{"ts":1646861401.5,"request":{"remote_ip":…,"method":…,"uri":…,"proto":…,"headers":{…}},"status":200}`, written
+/// as a combined line with `@seconds` for its time. `None`: junk.
+pub(super) fn combined_of_json(line: &[u8]) -> Option<Vec<u8>> {
+    #[derive(serde::Deserialize)]
+    struct Entry<'a> {
+        ts: f64,
+        status: u16,
+        #[serde(borrow)]
+        request: Request<'a>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Request<'a> {
+        #[serde(borrow, alias = "client_ip", alias = "remote_addr")]
+        remote_ip: Cow<'a, str>,
+        #[serde(borrow, default)]
+        proto: Cow<'a, str>,
+        #[serde(borrow)]
+        method: Cow<'a, str>,
+        #[serde(borrow)]
+        uri: Cow<'a, str>,
+        #[serde(default)]
+        headers: Headers,
+    }
+    #[derive(serde::Deserialize, Default)]
+    struct Headers {
+        #[serde(rename = "User-Agent", default)]
+        agent: Vec<String>,
+        #[serde(rename = "Referer", default)]
+        referer: Vec<String>,
+    }
+    let Entry {
+        ts,
+        status,
+        request,
+    } = serde_json::from_slice(line).ok()?;
+    if !(0.0..1e11).contains(&ts) {
+        return None;
+    }
+    let source = match request.remote_ip.parse::<SocketAddr>() {
+        Ok(peer) => peer.ip(),
+        Err(_) => request.remote_ip.parse().ok()?,
+    };
+    let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+    let first = |values: &[String]| values.first().map_or("-".into(), |value| quoted(value));
+    Some(
+        format!(
+            "{source} - - [@{}] \"{} {} {}\" {status} - \"{}\" \"{}\"",
+            ts as u64,
+            quoted(&request.method),
+            quoted(&request.uri),
+            quoted(&request.proto),
+            first(&request.headers.referer),
+            first(&request.headers.agent),
+        )
+        .into_bytes(),
+    )
+}
