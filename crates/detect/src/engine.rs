@@ -31,7 +31,7 @@ const SENSITIVE_LEAST: f64 = 6.0;
 pub const WINDOW_S: u64 = 10;
 /// With fewer requests than this in the window it reaches further back, to the onset at most.
 const WINDOW_SAMPLES_MIN: usize = 400;
-/// What a second saw is taken for ordinary this long after it, if no alarm has begun by then.
+/// What a second saw is taken for ordinary this long after it, if nothing has begun to rise by then.
 const PROBATION_S: u64 = WINDOW_S;
 /// Nothing was found: the next search comes after a second, then twice as long each time, to this.
 const SEARCH_PAUSE_MAX_S: u64 = 30;
@@ -267,7 +267,11 @@ impl Engine {
         }
         self.settle(now_s, load.or(sensitive));
         if self.posture == Posture::Calm && self.incident.is_none() {
-            let before = now_s.saturating_sub(PROBATION_S);
+            let rising = [&self.requests, &self.sensitive].map(Channel::rising_since);
+            let before = rising
+                .into_iter()
+                .flatten()
+                .fold(now_s.saturating_sub(PROBATION_S), u64::min);
             let baseline = &mut self.baseline;
             let follows = self.requests.is_near_its_past();
             self.current.teach(before, |second| {

@@ -148,6 +148,11 @@ impl Channel {
             .filter(|alarm| now_s < alarm.cause_s + self.bucket_s + HOLD_S)
     }
 
+    /// Since when there has been more than forecast, alarm or not.
+    pub fn rising_since(&self) -> Option<u64> {
+        (self.sum > 0.0).then_some(self.rise_s)
+    }
+
     /// What is expected now, per second.
     pub fn forecast_per_s(&self) -> f64 {
         let hour = self.hour.number;
