@@ -70,6 +70,9 @@ const WANTED_MAX: usize = 1_024;
 pub const GONE_AFTER: Duration = Duration::from_secs(600);
 /// So many of them together are a server in trouble.
 const GONE_TOGETHER: usize = 8;
+/// A page withdrawn is hidden at once, and its file removed after this: if by then as many have been withdrawn as are never withdrawn
+/// together, whoever runs the server's machine has closed it, and all of them are shown again.
+pub const WITHDRAWN_FOR: Duration = Duration::from_secs(60);
 /// When room is needed, so much is made: sorting every page is worth it once, not for each.
 const ROOM_SHARE: u64 = 20;
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
@@ -91,6 +94,8 @@ pub struct KeepSite {
     /// As in the settings.
     pub name: Box<[u8]>,
     pub bytes_max: u64,
+    /// All its names. What was saved under one of them is this site's, whatever the site was called then. Empty: a site of any name.
+    pub hosts: Vec<Box<[u8]>>,
     /// Where the front page is, for the copy of it to be made before any reader asks. `None`: a site of any name.
     pub front: Option<(Scheme, Box<[u8]>)>,
     /// Of banners on pages that name none of ours.
@@ -227,6 +232,12 @@ enum Job {
         name: u64,
         now: UnixMillis,
     },
+    /// Names of pages that are hidden now, or shown again.
+    Withdrawn {
+        site: usize,
+        changed: Vec<u64>,
+        now: UnixMillis,
+    },
     /// Its file cannot be read.
     Mend {
         site: usize,
@@ -238,6 +249,17 @@ enum Job {
         done: mpsc::SyncSender<u64>,
     },
     Settle(mpsc::SyncSender<()>),
+}
+
+impl Job {
+    /// When it was given, where that matters.
+    fn time(&self) -> Option<UnixMillis> {
+        match self {
+            Self::Offer(offer) => Some(offer.now),
+            Self::NotFound { now, .. } | Self::Withdrawn { now, .. } => Some(*now),
+            Self::Remove { .. } | Self::Mend { .. } | Self::Forget { .. } | Self::Settle(_) => None,
+        }
+    }
 }
 
 struct Offer {
@@ -381,10 +403,22 @@ impl Keep {
         sent
     }
 
-    /// The origin answered with this instead of the page: 410 and 451 remove it, a lasting 404 does when it is alone.
+    /// The origin answered with this instead of the page: 410 and 451 hide it at once and remove it soon, unless it is a front page or one
+    /// of many; a lasting 404 removes it when it is alone.
     pub fn answered(&self, page: &Identity<'_>, status: StatusCode, now: UnixMillis) {
         match status {
-            StatusCode::GONE | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => self.remove(page),
+            StatusCode::GONE | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {
+                if let Some((at, site)) = self.shared.site(page.site)
+                    && let Some((name, _)) = self.shared.find(page)
+                {
+                    let changed = lock(&site.state).withdraw(name, now);
+                    self.send(Job::Withdrawn {
+                        site: at,
+                        changed,
+                        now,
+                    });
+                }
+            }
             StatusCode::NOT_FOUND => {
                 if let Some((site, _)) = self.shared.site(page.site)
                     && let Some((name, _)) = self.shared.find(page)
@@ -673,11 +707,15 @@ impl Shared {
         // Another variant is not this reader's page; an asset is.
         let of_asset = (!page.mark.is_empty()).then(|| self.asset_name(page));
         let state = lock(&site.state);
-        if let Some(entry) = state.entries.get(&own) {
+        let shown = |name| {
+            let entry = state.entries.get(&name)?;
+            entry.withdrawn.is_none().then_some(entry)
+        };
+        if let Some(entry) = shown(own) {
             return Some((own, entry.seen));
         }
         let name = of_asset?;
-        let entry = state.entries.get(&name)?;
+        let entry = shown(name)?;
         (entry.class == Class::Asset).then_some((name, entry.seen))
     }
 }

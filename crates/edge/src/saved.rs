@@ -261,6 +261,22 @@ impl Saved {
         copy
     }
 
+    /// Links to Cyrillic addresses are encoded in lower case by WordPress, in upper case by browsers. They are one address, and its server would have
+    /// answered either.
+    pub(crate) fn other_spelling(&self, site: &Site, page: &Identity<'_>) -> Option<Vec<u8>> {
+        memchr::memchr(b'%', page.target)?;
+        [u8::to_ascii_lowercase, u8::to_ascii_uppercase]
+            .into_iter()
+            .map(|letter| encoded_in(page.target, letter))
+            .find(|target| {
+                let other = Identity {
+                    target,
+                    ..page.without_choice()
+                };
+                *target != page.target && self.has_copy(site, &other)
+            })
+    }
+
     /// Some servers send whoever types an outlet's name on to the front page of a language.
     fn language_front(&self, asked: &Asked) -> Option<Address> {
         let keep = self
@@ -274,6 +290,13 @@ impl Saved {
     /// and only that one's pages are kept. When it cannot send them on any more, they get the page they would have been sent to.
     fn of_other_name(&self, asked: &Asked) -> Option<Address> {
         let (site, page) = (asked.site(), page(asked));
+        if let Some(target) = self.other_spelling(site, &page) {
+            let other = Identity {
+                target: &target,
+                ..page.without_choice()
+            };
+            return Some(other.to_address());
+        }
         let name = without_port(asked.authority.as_str());
         let other_name = match name.strip_prefix("www.") {
             Some(bare) => bare.to_owned(),
@@ -628,6 +651,17 @@ impl<'a> Url<'a> {
     }
 }
 
+/// With the digits of encoded bytes in this case.
+fn encoded_in(target: &[u8], letter: fn(&u8) -> u8) -> Vec<u8> {
+    let mut out = target.to_vec();
+    for at in memchr::memchr_iter(b'%', target) {
+        for digit in out.iter_mut().skip(at + 1).take(2) {
+            *digit = letter(digit);
+        }
+    }
+    out
+}
+
 fn kind_of(stored: &Stored) -> Option<Kind> {
     let value = stored.headers().get(header::CONTENT_TYPE)?;
     Kind::of(value.as_bytes())
@@ -717,6 +751,11 @@ fn keep_plan(plan: &Plan) -> KeepPlan {
             .map(|site| KeepSite {
                 name: site.name.as_bytes().into(),
                 bytes_max: part,
+                hosts: site
+                    .hosts
+                    .iter()
+                    .map(|host| host.as_bytes().into())
+                    .collect(),
                 front: site
                     .hosts
                     .first()

@@ -377,7 +377,9 @@ fn spared_at_once(
     if let Some(body) = body {
         return Some(Spared::Reduced(body));
     }
-    if shared.saved.has_usual_copy(plan, &page) {
+    if shared.saved.has_usual_copy(plan, &page)
+        || shared.saved.other_spelling(plan, &page).is_some()
+    {
         return None;
     }
     if !pressure.starved || !state.admission.turn_away_at_once(&ask) {

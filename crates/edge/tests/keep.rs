@@ -24,7 +24,7 @@ use saqta_edge::disk::permitted::{Ground, Permitted};
 use saqta_edge::disk::record::{Identity, Response};
 use saqta_edge::keep::good::{MANY, MEANT_AFTER, TOGETHER};
 use saqta_edge::keep::refresh::{ARTICLE_EVERY, FRONT_EVERY, GAP};
-use saqta_edge::keep::{GONE_AFTER, Keep, KeepPlan, KeepSite, Traits};
+use saqta_edge::keep::{GONE_AFTER, Keep, KeepPlan, KeepSite, Traits, WITHDRAWN_FOR};
 use saqta_edge::plan::Language;
 
 const NOW: UnixMillis = UnixMillis(1_750_000_000_000);
@@ -90,12 +90,19 @@ impl Kept {
     }
 
     fn restart(&mut self) {
+        self.restart_as("kaztag", &["kaztag.kz"]);
+    }
+
+    fn restart_as(&mut self, name: &str, hosts: &[&str]) {
         self.keep = None;
         let plan = KeepPlan {
             sites: vec![KeepSite {
-                name: b"kaztag"[..].into(),
+                name: name.as_bytes().into(),
                 bytes_max: self.bytes_max,
-                front: Some((Scheme::Https, b"kaztag.kz"[..].into())),
+                hosts: hosts.iter().map(|host| host.as_bytes().into()).collect(),
+                front: hosts
+                    .first()
+                    .map(|host| (Scheme::Https, host.as_bytes().into())),
                 language: Language::Kazakh,
             }],
             age_max: Duration::from_secs(30 * 24 * 3600),
@@ -458,6 +465,114 @@ fn withdrawn_pages_go_and_missing_ones_when_it_lasts() {
     assert!(kept.copy("/missing").is_none() && kept.copy("/back").is_some());
     kept.answered("/back", 500, lasting);
     assert!(kept.copy("/back").is_some());
+}
+
+/// A provider that closes a site says 451 of all of it.
+#[test]
+fn when_everything_is_withdrawn_nothing_goes() {
+    for status in [410, 451] {
+        let mut kept = Kept::new();
+        let targets: Vec<String> = (0..20).map(|number| format!("/{number}")).collect();
+        for target in &targets {
+            kept.offer(target, &article(target, 50), NOW);
+        }
+        for (second, target) in targets.iter().enumerate() {
+            kept.answered(target, status, later(second as u64));
+        }
+        for (minute, target) in targets.iter().enumerate() {
+            kept.answered(target, status, later(60 + 60 * minute as u64));
+        }
+        for target in &targets {
+            assert!(kept.copy(target).is_some(), "{status} {target}");
+        }
+        kept.restart();
+        assert_eq!(kept.keep().stats().pages, 20, "{status}");
+    }
+}
+
+#[test]
+fn a_front_page_is_never_withdrawn_and_says_that_the_others_are_not() {
+    let kept = Kept::new();
+    for target in ["/", "/a", "/b"] {
+        kept.offer(target, &article(target, 50), NOW);
+    }
+    kept.answered("/a", 451, NOW);
+    assert!(kept.copy("/a").is_none());
+    kept.answered("/", 451, later(1));
+    kept.answered("/b", 451, later(120));
+    for target in ["/", "/a", "/b"] {
+        assert!(kept.copy(target).is_some(), "{target}");
+    }
+}
+
+#[test]
+fn what_was_withdrawn_is_gone_after_a_restart_and_back_when_its_page_is() {
+    let mut kept = Kept::new();
+    for target in ["/gone", "/back"] {
+        kept.offer(target, &article(target, 50), NOW);
+        kept.offer(target, &article(target, 60), later(1));
+        kept.answered(target, 410, later(2));
+    }
+    kept.offer("/back", &article("/back", 60), later(3));
+    assert!(kept.copy("/back").is_some());
+    // Hidden, and its file is there for a minute more; not for a program that ends within it.
+    kept.restart();
+    assert!(kept.copy("/gone").is_none() && kept.copy("/back").is_some());
+
+    kept.offer("/gone", &article("/gone", 60), later(4));
+    kept.answered("/gone", 410, later(5));
+    let count = || {
+        let mut files = Vec::new();
+        walk(&kept.folder.0, &mut files);
+        files.len()
+    };
+    let files = count();
+    kept.offer(
+        "/back",
+        &article("/back", 60),
+        later(5 + WITHDRAWN_FOR.as_secs()),
+    );
+    assert_eq!(kept.keep().stats().pages, 1);
+    assert!(files > count());
+}
+
+/// An operator puts the names in another order, or adds a mirror in front, on the worst of days.
+#[test]
+fn a_site_called_otherwise_keeps_its_copies() {
+    let now = UnixMillis::now();
+    for (name, hosts) in [
+        ("KazTAG", &["kaztag.kz"][..]),
+        ("www.kaztag.kz", &["www.kaztag.kz", "kaztag.kz"]),
+    ] {
+        let mut kept = Kept::new();
+        for target in ["/", "/a"] {
+            kept.offer(target, &article(target, 50), now);
+            kept.offer(
+                target,
+                &article(target, 60),
+                now.plus(Duration::from_secs(1)),
+            );
+        }
+        let before = kept.keep().stats();
+        kept.restart_as("other.kz", &["other.kz"]);
+        assert_eq!(kept.keep().stats().pages, 0, "its host is nobody's today");
+        kept.restart_as(name, hosts);
+        let after = kept.keep().stats();
+        assert_eq!((after.pages, after.bytes), (before.pages, before.bytes));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let found = Identity {
+            site: name.as_bytes(),
+            ..page("/a")
+        };
+        assert!(
+            runtime.block_on(kept.keep().copy(&found)).is_some(),
+            "{name}"
+        );
+        kept.restart();
+        assert!(kept.copy("/a").is_some(), "and back");
+    }
 }
 
 #[test]

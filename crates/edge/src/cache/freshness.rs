@@ -251,6 +251,7 @@ pub fn judge_for(
     if status.is_informational()
         || status == StatusCode::PARTIAL_CONTENT
         || status == StatusCode::NOT_MODIFIED
+        || is_refusal(status)
     {
         return Err(Unstorable::Status);
     }
@@ -464,7 +465,17 @@ fn is_heuristically_cacheable(status: StatusCode) -> bool {
 
 /// What an overloaded or dead origin answers: a stale copy is better (RFC 5861 §4).
 pub fn is_origin_failure(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+    matches!(
+        status.as_u16(),
+        // To its server all readers are one client, ours: 429 says that there are too many of them. 520 and up are what a service in
+        // front of it says when it gets no answer.
+        500 | 502 | 503 | 504 | 508 | 429 | 520..=527 | 530
+    )
+}
+
+/// Says something of who asks, whatever lifetime it carries. RFC 6585 §3 forbids it for 429.
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 401 | 403 | 407 | 429)
 }
 
 /// `Pragma: no-cache` in a response means nothing by the RFC; old CMS pages say it instead of `Cache-Control`, never beside a
@@ -632,6 +643,10 @@ mod tests {
             (200, "Last-Modified: @1000\nDate: @0", Ok(0)),
             (404, "Last-Modified: @-500\nDate: @0", Ok(50)),
             (403, "Last-Modified: @-1000\nDate: @0", Err(Status)),
+            (401, "Cache-Control: max-age=60", Err(Status)),
+            (403, "Cache-Control: max-age=60", Err(Status)),
+            (429, "Cache-Control: public, max-age=60", Err(Status)),
+            (410, "Cache-Control: max-age=60", Ok(61)),
             (
                 599,
                 "Last-Modified: @-500\nDate: @0\nCache-Control: public",

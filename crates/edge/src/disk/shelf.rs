@@ -172,22 +172,24 @@ impl Shelf {
     /// # Errors
     /// As [`Shelf::read`].
     pub fn read_named(&self, page: &Identity<'_>, name: u64) -> Result<Record, ReadFault> {
-        let file = self.open_file(page.site, name)?;
+        let record = self.read_whole(&self.open_file(page.site, name)?)?;
+        if record.address.as_identity() != *page {
+            return Err(ReadFault::Other);
+        }
+        Ok(record)
+    }
+
+    fn read_whole(&self, file: &File) -> Result<Record, ReadFault> {
         let length = file.metadata().map_err(ReadFault::Read)?.len();
         let longest = (PRELUDE_BYTES + record::HEAD_BYTES_MAX + record::BODY_BYTES_MAX) as u64;
         if length > longest {
             return Err(RecordFault::Length.into());
         }
         let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
-        (&file)
-            .take(longest + 1)
+        file.take(longest + 1)
             .read_to_end(&mut bytes)
             .map_err(ReadFault::Read)?;
-        let record = record::decode(self.seal, &Bytes::from(bytes))?;
-        if record.address.as_identity() != *page {
-            return Err(ReadFault::Other);
-        }
-        Ok(record)
+        Ok(record::decode(self.seal, &Bytes::from(bytes))?)
     }
 
     /// Its head alone, with an empty body.
@@ -275,20 +277,34 @@ impl Shelf {
                 drop(fs::remove_file(&folder));
                 continue;
             }
-            for file in entries(&folder) {
-                match (name_of(&file), fs::symlink_metadata(&file)) {
-                    (Some(name), Ok(metadata)) if metadata.is_file() => each(Seen {
-                        name,
-                        bytes: metadata.len().div_ceil(BLOCK_BYTES) * BLOCK_BYTES
-                            + FILE_OVERHEAD_BYTES,
-                        modified: UnixMillis::from_secs(
-                            u64::try_from(metadata.mtime()).unwrap_or(0),
-                        ),
-                    }),
-                    _ => drop(fs::remove_file(&file)),
-                }
-            }
+            look_through_folder(&folder, &mut each);
         }
+    }
+
+    /// Every file of sites that are not named here, each with its path.
+    pub fn look_through_others(&self, sites: &[&[u8]], mut each: impl FnMut(&Path, Seen)) {
+        let named: Vec<PathBuf> = sites.iter().map(|site| self.site(site)).collect();
+        for site in entries(&self.root.join("sites")) {
+            if named.contains(&site) {
+                continue;
+            }
+            for folder in entries(&site) {
+                look_through_folder(&folder, |seen| {
+                    each(&folder.join(format!("{:016x}", seen.name)), seen);
+                });
+                // Once it is empty.
+                drop(fs::remove_dir(&folder));
+            }
+            drop(fs::remove_dir(&site));
+        }
+    }
+
+    /// A whole record, wherever it lies.
+    ///
+    /// # Errors
+    /// As [`Shelf::read`].
+    pub fn read_file(&self, path: &Path) -> Result<Record, ReadFault> {
+        self.read_whole(&File::open(path).map_err(ReadFault::Read)?)
     }
 
     /// Takes away what belongs to sites the settings no longer name.
@@ -310,6 +326,20 @@ impl Shelf {
         path.push(format!("{:02x}", name >> 56));
         path.push(format!("{name:016x}"));
         path
+    }
+}
+
+/// What is no record's name is removed.
+fn look_through_folder(folder: &Path, mut each: impl FnMut(Seen)) {
+    for file in entries(folder) {
+        match (name_of(&file), fs::symlink_metadata(&file)) {
+            (Some(name), Ok(metadata)) if metadata.is_file() => each(Seen {
+                name,
+                bytes: metadata.len().div_ceil(BLOCK_BYTES) * BLOCK_BYTES + FILE_OVERHEAD_BYTES,
+                modified: UnixMillis::from_secs(u64::try_from(metadata.mtime()).unwrap_or(0)),
+            }),
+            _ => drop(fs::remove_file(&file)),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::crawl::{Crawl, is_front};
 use super::good::{Looks, Sketch};
 use super::note::Note;
 use super::refresh::Refresh;
-use super::{ENTRIES_MAX, OLDER, WANTED_MAX};
+use super::{ENTRIES_MAX, GONE_AFTER, GONE_TOGETHER, OLDER, WANTED_MAX, WITHDRAWN_FOR};
 use crate::clock::UnixMillis;
 use crate::disk::record::{Address, Identity, Record};
 use crate::disk::shelf::{Seen, Shelf};
@@ -27,6 +27,10 @@ pub(super) struct State {
     pub(super) crawl: Crawl,
     /// Pages that are a front page: asked for by everybody who types the site's name.
     pub(super) fronts: HashSet<u64, foldhash::fast::RandomState>,
+    /// Withdrawn in the last minute or so; fewer than [`GONE_TOGETHER`].
+    pub(super) withdrawn: Vec<u64>,
+    /// When the server last withdrew what no newsroom withdraws.
+    pub(super) closed: Option<UnixMillis>,
 }
 
 /// What of a page is fetched first. Without its style sheet it is no page; without a script it may be one; pictures come last.
@@ -92,12 +96,48 @@ pub(super) struct Entry {
     pub(super) reads: u32,
     pub(super) asked: UnixMillis,
     pub(super) not_found_since: Option<UnixMillis>,
+    /// Since when the origin says that it is gone. Such an entry is not shown.
+    pub(super) withdrawn: Option<UnixMillis>,
     pub(super) held_since: Option<UnixMillis>,
     /// What the origin shows instead, for now, is not good.
     pub(super) is_better: bool,
 }
 
 impl State {
+    /// The origin says that this page is gone. Names of those that are hidden or shown now and were not before.
+    pub(super) fn withdraw(&mut self, name: u64, now: UnixMillis) -> Vec<u64> {
+        let is_closed = self
+            .closed
+            .is_some_and(|since| now.since(since) < GONE_AFTER);
+        if is_closed || self.fronts.contains(&name) || self.withdrawn.len() + 1 >= GONE_TOGETHER {
+            self.closed = Some(now);
+            let shown = std::mem::take(&mut self.withdrawn);
+            for name in &shown {
+                if let Some(entry) = self.entries.get_mut(name) {
+                    entry.withdrawn = None;
+                }
+            }
+            return shown;
+        }
+        if let Some(entry) = self.entries.get_mut(&name) {
+            entry.withdrawn = Some(now);
+            self.withdrawn.push(name);
+        }
+        vec![name]
+    }
+
+    /// Those that have been withdrawn for long enough to be believed.
+    pub(super) fn gone(&mut self, now: UnixMillis) -> Vec<u64> {
+        let entries = &self.entries;
+        let is_gone = |name: &u64| {
+            let since = entries.get(name).and_then(|entry| entry.withdrawn);
+            since.is_none_or(|since| now.since(since) >= WITHDRAWN_FOR)
+        };
+        self.withdrawn
+            .extract_if(.., |name| is_gone(name))
+            .collect()
+    }
+
     /// One page more needs these.
     pub(super) fn count_in(&mut self, names: &[u64]) {
         for name in names {
@@ -199,6 +239,7 @@ impl State {
             reads: 0,
             asked: UnixMillis::default(),
             not_found_since: None,
+            withdrawn: None,
             held_since: None,
             is_better: false,
         });

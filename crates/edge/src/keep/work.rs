@@ -1,5 +1,6 @@
 //! Judging, writing and letting go: everything the keeping thread does.
 
+use std::fs;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
@@ -20,6 +21,7 @@ use crate::compress;
 use crate::disk::REST;
 use crate::disk::record::{self, Address, Response};
 use crate::disk::shelf::Shelf;
+use crate::head::without_port;
 use crate::known::links::{self, Kind, Role};
 
 enum LookedUp {
@@ -47,7 +49,11 @@ impl Shared {
         let mut rested_since: Option<UnixMillis> = None;
         let mut swept: Option<UnixMillis> = None;
         for job in jobs {
+            if let Some(now) = job.time() {
+                self.remove_gone(now);
+            }
             match job {
+                Job::Withdrawn { site, changed, .. } => self.mark_withdrawn(site, &changed),
                 Job::Offer(offer) => {
                     let length = offer.response.body.len() as u64;
                     let now = offer.now;
@@ -77,6 +83,53 @@ impl Shared {
                 }
                 Job::Settle(done) => _ = done.try_send(()),
             }
+        }
+    }
+
+    fn remove_gone(&self, now: UnixMillis) {
+        for site in &self.sites {
+            let gone = lock(&site.state).gone(now);
+            for name in gone {
+                let is_withdrawn = lock(&site.state)
+                    .entries
+                    .get(&name)
+                    .is_some_and(|entry| entry.withdrawn.is_some());
+                if is_withdrawn {
+                    self.remove_from(site, name);
+                }
+            }
+        }
+    }
+
+    /// So that a page withdrawn is not found after a restart either, it looks as old as can be.
+    fn mark_withdrawn(&self, site: usize, changed: &[u64]) {
+        let site = &self.sites[site];
+        for name in changed {
+            let seen = lock(&site.state)
+                .entries
+                .get(name)
+                .map(|entry| match entry.withdrawn {
+                    Some(_) => UnixMillis::default(),
+                    None => entry.seen,
+                });
+            if let Some(seen) = seen
+                && let Err(error) = self.shelf.set_modified(&site.plan.name, *name, seen)
+            {
+                tracing::warn!(%error, "a saved copy could not be marked as withdrawn");
+            }
+            if let Some(seen) = seen {
+                // Most have no older version.
+                drop(
+                    self.shelf
+                        .set_modified(&site.plan.name, *name ^ OLDER, seen),
+                );
+            }
+        }
+        if changed.len() > 1 {
+            tracing::warn!(
+                "the server of {} says of so many pages that they are gone that it is taken to be closed: their saved copies are kept",
+                String::from_utf8_lossy(&site.plan.name)
+            );
         }
     }
 
@@ -252,10 +305,12 @@ impl Shared {
         if entry.sum != sum {
             return LookedUp::Changed(entry.class, entry.sketch);
         }
+        let was_withdrawn = entry.withdrawn.take().is_some();
         entry.held_since = None;
         entry.is_better = false;
         let noted = entry.seen;
-        let note = now.since(noted) >= NOTE_EVERY;
+        // A page withdrawn is marked on disk, too.
+        let note = was_withdrawn || now.since(noted) >= NOTE_EVERY;
         if note {
             entry.seen = now;
         }
@@ -537,6 +592,7 @@ impl Shared {
                 reads: before.as_ref().map_or(0, |before| before.reads),
                 asked: now,
                 not_found_since: None,
+                withdrawn: None,
                 held_since: None,
                 is_better: false,
             },
@@ -693,6 +749,58 @@ impl Shared {
         }
     }
 
+    /// Sites get other names when a mirror is added or the file put in order, and one that is left out today may be back tomorrow. What was
+    /// saved under a host that a site has now is that site's; the rest waits until it is too old.
+    fn claim(&self, names: &[&[u8]]) {
+        let now = UnixMillis::now();
+        let room = self.sites.iter().map(|site| site.plan.bytes_max).max();
+        let (mut claimed, mut others) = (0_u64, 0_u64);
+        self.shelf.look_through_others(names, |path, seen| {
+            let is_old = now.since(seen.modified) > self.age_max;
+            others += seen.bytes;
+            if is_old || others > room.unwrap_or(0) {
+                drop(fs::remove_file(path));
+                return;
+            }
+            let Ok(record) = self.shelf.read_file(path) else {
+                return;
+            };
+            let host = std::str::from_utf8(&record.address.host).map_or("", without_port);
+            let owner = self.sites.iter().find(|site| {
+                site.plan.hosts.iter().any(|own| own.as_ref() == host.as_bytes())
+            });
+            let Some(site) = owner else {
+                return;
+            };
+            let address = Address {
+                site: site.plan.name.clone(),
+                ..record.address
+            };
+            let page = address.as_identity();
+            let name = name_of(&self.shelf, &page) | seen.name & OLDER;
+            let head = record::encode(self.shelf.seal(), &page, &record.response, &record.note);
+            let body = &record.response.body;
+            // What this site has saved under its name of today is newer.
+            let moved = match head {
+                Some(head) if self.shelf.read_head(&site.plan.name, name).is_err() => self
+                    .shelf
+                    .write(&site.plan.name, name, &head, body, seen.modified),
+                _ => Ok(()),
+            };
+            match moved {
+                Ok(()) => {
+                    claimed += 1;
+                    others -= seen.bytes;
+                    drop(fs::remove_file(path));
+                }
+                Err(error) => tracing::warn!(%error, "a saved copy could not be given to {}", String::from_utf8_lossy(&site.plan.name)),
+            }
+        });
+        if claimed > 0 {
+            tracing::info!("{claimed} saved copies of sites called otherwise before are used on");
+        }
+    }
+
     /// What is there already: heads only, bodies are proved when they are read.
     fn list(&self) {
         let names: Vec<&[u8]> = self
@@ -700,7 +808,7 @@ impl Shared {
             .iter()
             .map(|site| site.plan.name.as_ref())
             .collect();
-        self.shelf.keep_only(&names);
+        self.claim(&names);
         for site in &self.sites {
             let mut found = Vec::new();
             self.shelf
@@ -710,6 +818,11 @@ impl Shared {
             let mut needed = Vec::new();
             for seen in found {
                 let mut file = seen.name;
+                if seen.modified == UnixMillis::default() {
+                    // Withdrawn, and then the program ended.
+                    self.unlink(site, file);
+                    continue;
+                }
                 let known = self
                     .shelf
                     .read_head(&site.plan.name, file)
