@@ -281,6 +281,10 @@ impl Profile {
         }
     }
 
+    pub fn system(&self) -> System {
+        self.system
+    }
+
     /// `path` without its query.
     pub fn use_of(&self, path: &str, query: Option<&str>) -> Use {
         if self
@@ -515,6 +519,18 @@ pub fn holds_form_token(body: &[u8]) -> bool {
     })
 }
 
+/// A page whose links carry the session of the reader it was made for, as PHP and Java write them for browsers without cookies.
+pub fn holds_session_links(body: &[u8]) -> bool {
+    /// PHP's ids have 22 characters or more, Java's 32; an article about them has none.
+    const ID_CHARS_MIN: usize = 16;
+    [&b"PHPSESSID="[..], b";jsessionid="].iter().any(|mark| {
+        memchr::memmem::find_iter(body, mark).any(|at| {
+            let id = &body[at + mark.len()..];
+            id.len() >= ID_CHARS_MIN && id[..ID_CHARS_MIN].iter().all(u8::is_ascii_alphanumeric)
+        })
+    })
+}
+
 /// A target in its two parts.
 pub(crate) fn path_and_query(target: &str) -> (&str, Option<&str>) {
     match memchr::memchr(b'?', target.as_bytes()) {
@@ -566,6 +582,23 @@ fn is_among(patterns: &[String], name: &[u8]) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_page_with_somebodys_session_in_its_links_is_known() {
+        let table = [
+            ("<a href=\"/a?PHPSESSID=q3k5l8m2n4p6r8s0t2u4v6w8\">", true),
+            (
+                "<a href=/b;jsessionid=1A530637289A03B07199A44E8D531427?x=1>",
+                true,
+            ),
+            ("<p>PHP calls it PHPSESSID=… in addresses", false),
+            ("<a href=/a?PHPSESSID=>", false),
+            ("ends with PHPSESSID=abc", false),
+        ];
+        for (body, expected) in table {
+            assert_eq!(holds_session_links(body.as_bytes()), expected, "{body}");
+        }
+    }
 
     #[test]
     fn what_paths_are_for() {

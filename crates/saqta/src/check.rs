@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use saqta_edge::plan::{Plan, Site};
+use saqta_edge::profile::System;
 use tokio::time::Instant;
 
 use crate::control::{self, Order};
@@ -20,8 +21,8 @@ use crate::screen::{self, Tone};
 const ACCEPT_QUEUE_WANTED: u64 = 4096;
 /// A person waits for this command; an origin that needs longer is in trouble.
 const ORIGIN_WITHIN: Duration = Duration::from_secs(5);
-/// A status line.
-const STATUS_LINE_BYTES_MAX: usize = 512;
+/// Of an answer; what comes after is not looked at.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// One line of the answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -199,16 +200,46 @@ fn origin(site: &Site, plan: &Plan) -> Finding {
     let path = site.origin.health_path.as_deref().unwrap_or("/");
     let asked = Instant::now();
     match ask_origin(*address, host, path) {
-        Ok(status) => {
+        Ok(answered) => {
             let ms = asked.elapsed().as_millis();
             let said = format!(
-                "{}: {authority} answered {status} to {path} in {ms} ms",
-                site.name
+                "{}: {authority} answered {} to {path} in {ms} ms",
+                site.name, answered.status
             );
-            if status < 500 {
-                Finding::ok("origin", said)
-            } else {
+            let leads_to_https = answered.field("location").is_some_and(|location| {
+                location == format!("https://{host}{path}") && (300..400).contains(&answered.status)
+            });
+            let keeps_nothing = answered
+                .field("cache-control")
+                .is_some_and(|control| control.contains("no-store") || control.contains("private"));
+            if answered.status == 429 {
+                Finding::todo(
+                    "origin",
+                    said,
+                    "raise that server's limit for this machine: to it, all readers come from here",
+                )
+            } else if answered.status >= 500 {
                 Finding::todo("origin", said, "see the log of the newsroom's own server")
+            } else if leads_to_https && plan.trust_forwarded.0.is_empty() {
+                Finding::todo(
+                    "origin",
+                    format!(
+                        "{said}: it sends readers on to https, and we do not know who of them comes that way"
+                    ),
+                    "name what speaks https in front of Saqta in `trust_forwarded`, or let that server answer here without https",
+                )
+            } else if keeps_nothing
+                && answered.status == 200
+                && site.profile.system() == System::Generic
+            {
+                Finding::ok(
+                    "origin",
+                    format!(
+                        "{said}; it forbids to keep that page (Cache-Control), so it is neither cached nor saved for the day the server is down. PHP does so where a session begins: session.cache_limiter, and `ignored_cookies`"
+                    ),
+                )
+            } else {
+                Finding::ok("origin", said)
             }
         }
         Err(error) => Finding::todo(
@@ -273,39 +304,59 @@ pub(crate) fn read_within(
     Ok(bytes)
 }
 
-/// The status the origin answers with.
-fn ask_origin(address: SocketAddr, host: &str, path: &str) -> io::Result<u16> {
+/// The head of an answer.
+struct Answered {
+    status: u16,
+    head: String,
+}
+
+impl Answered {
+    fn field(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (field, value) = line.split_once(':')?;
+            field.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
+fn ask_origin(address: SocketAddr, host: &str, path: &str) -> io::Result<Answered> {
     let deadline = Instant::now() + ORIGIN_WITHIN;
-    let left = || match deadline.saturating_duration_since(Instant::now()) {
-        Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
-        left => Ok(Some(left)),
-    };
     let mut stream = TcpStream::connect_timeout(&address, ORIGIN_WITHIN)?;
-    stream.set_write_timeout(left()?)?;
+    stream.set_write_timeout(Some(ORIGIN_WITHIN))?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: saqta-check\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes())?;
-    let mut line = Vec::new();
-    let mut byte = [0];
-    while line.len() < STATUS_LINE_BYTES_MAX && !line.ends_with(b"\n") {
-        stream.set_read_timeout(left()?)?;
-        if stream.read(&mut byte)? == 0 {
-            break;
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 1024];
+    let is_over = |bytes: &[u8]| {
+        let is_http = bytes.starts_with(&b"HTTP/1."[..bytes.len().min(7)]);
+        !is_http || bytes.windows(4).any(|four| four == b"\r\n\r\n")
+    };
+    while bytes.len() < HEAD_BYTES_MAX && !is_over(&bytes) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
         }
-        line.push(byte[0]);
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut chunk)? {
+            0 => break,
+            length => bytes.extend_from_slice(&chunk[..length]),
+        }
     }
-    let line = String::from_utf8_lossy(&line);
-    let status = line
+    let text = String::from_utf8_lossy(&bytes);
+    let head = text.split("\r\n\r\n").next().unwrap_or_default().to_owned();
+    let status = head
         .strip_prefix("HTTP/1.")
-        .and_then(|rest| rest.split(' ').nth(1))
+        .and_then(|rest| rest.split([' ', '\r', '\n']).nth(1))
         .and_then(|status| status.trim().parse().ok());
-    status.ok_or_else(|| {
-        io::Error::new(
+    match status {
+        Some(status) => Ok(Answered { status, head }),
+        None => Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "what answers there does not speak HTTP/1",
-        )
-    })
+        )),
+    }
 }
 
 pub(crate) fn counted(count: usize, what: &str) -> String {
@@ -400,6 +451,23 @@ mod tests {
                 origin_saying("HTTP/1.1 404 Not Found\r\n\r\n"),
                 true,
                 "answered 404",
+            ),
+            (
+                origin_saying("HTTP/1.1 429 Slow down\r\n\r\n"),
+                false,
+                "answered 429",
+            ),
+            (
+                origin_saying(
+                    "HTTP/1.1 200 OK\r\nX-Powered-CMS: Bitrix\r\nCache-Control: no-store, no-cache\r\n\r\n",
+                ),
+                true,
+                "neither cached nor saved",
+            ),
+            (
+                origin_saying("HTTP/1.1 301 On\r\nLocation: https://elsewhere.kz/\r\n\r\n"),
+                true,
+                "answered 301",
             ),
             (
                 origin_saying("HTTP/1.1 503 No\r\n\r\n"),

@@ -19,11 +19,11 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use saqta_detect::engine::{Engine, Incident, Kind, Standing};
 use saqta_detect::look::{Head, Look};
 use saqta_detect::shape::ShapeBook;
+use tokio::time::Instant;
 
 use self::labels::{Class, Label};
 use self::line::{Line, Splitter};

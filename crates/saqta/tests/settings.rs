@@ -382,11 +382,12 @@ const UNDER_THE_SITE: &[(&str, &str)] = &[
         "f:2: `hots` is not a setting of [[site]]\n    did you mean `hosts`?\n",
     ),
     (
-        "any_host = true\norigin = \"http://a\"\nprofile = \"wordpres\"\nlifetime = \"2000h\"\nlanguages = [\"kk\", \"kazakh language\", \"KK\"]",
+        "any_host = true\norigin = \"http://a\"\nprofile = \"wordpres\"\nlifetime = \"2000h\"\nlanguages = [\"kk\", \"kazakh language\", \"KK\", \"kz\"]",
         "f:4: `profile` cannot be \"wordpres\"\n    write profile = \"generic\" or \"wordpress\" or \"drupal\" or \"joomla\"\n\
          f:5: `lifetime` is 2000h; it goes from 1s to 24h\n    write lifetime = \"24h\", or leave it out\n\
          f:6: \"kazakh language\" in `languages` is not a language\n    write the tags browsers use: languages = [\"kk\", \"ru\", \"en\"]\n\
-         f:6: \"KK\" is in `languages` twice\n    take one out\n",
+         f:6: \"KK\" is in `languages` twice\n    take one out\n\
+         f:6: \"kz\" in `languages` is a country: browsers call Kazakh kk\n    write languages = [\"kk\", …]\n",
     ),
     (
         "any_host = true\norigin = \"http://a\"\nsession_cookies = [\"a\", \"*\"]\nkeyed_cookies = \"a\"\nignored_cookies = \"a=b\"\nprivate_paths = \"members\"\nignored_parameters = \"?from\"",

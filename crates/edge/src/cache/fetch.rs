@@ -390,7 +390,8 @@ impl Receiving {
                     cache.fetch_bare(&key, response_time);
                     return false;
                 }
-                let has_token = freshness.overrules_a_habit() && profile::holds_form_token(body);
+                let has_token = freshness.overrules_a_habit() && profile::holds_form_token(body)
+                    || profile::holds_session_links(body);
                 if has_token {
                     cache.remember(&key, &Err(Unstorable::FormToken), response_time);
                 }

@@ -218,6 +218,8 @@ pub(super) static PRIVATE_PARAMETERS: Names = names![
     "SAMLResponse",
     "session*",
     "sid",
+    "PHPSESSID",
+    "JSESSIONID",
     "activation*",
     "activate",
     "unsubscribe*",

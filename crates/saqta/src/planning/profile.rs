@@ -208,7 +208,13 @@ fn languages(texts: Option<Texts>, problems: &mut Problems) -> Vec<String> {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && tag.as_bytes()[0].is_ascii_alphabetic();
-        if !fits {
+        if tag == "kz" {
+            problems.add(
+                place,
+                "\"kz\" in `languages` is a country: browsers call Kazakh kk",
+                "write languages = [\"kk\", …]",
+            );
+        } else if !fits {
             problems.add(
                 place,
                 format!("{} in `languages` is not a language", shown(&value)),
