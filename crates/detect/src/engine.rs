@@ -12,21 +12,13 @@
 
 use std::sync::Arc;
 
-use crate::load::{Alarm, Channel, HOLD_S, Teaching};
+use crate::load::{Alarm, Channel, HOLD_S, Limits, Teaching};
 use crate::look::{Look, Sample};
 use crate::reservoir::{Baseline, CURRENT_S, Current};
 use crate::signature::{RULES_MAX, Scene, Signature, Verdict};
 use crate::tally::Sources;
 use crate::trust::Trust;
 
-/// Nobody's server falls under this many requests a second above normal.
-const SITE_FLOOR_PER_S: f64 = 0.5;
-/// One try a minute is what people do who have forgotten a password.
-const SENSITIVE_FLOOR_PER_S: f64 = 1.0 / 60.0;
-/// A page with its pictures is sixty requests from one reader.
-const SITE_LEAST: f64 = 60.0;
-/// Somebody who has forgotten a password tries fewer times than this.
-const SENSITIVE_LEAST: f64 = 6.0;
 /// A rule is searched in so many seconds, on a site where many come.
 pub const WINDOW_S: u64 = 10;
 /// With fewer requests than this in the window it reaches further back, to the onset at most.
@@ -159,8 +151,8 @@ impl Engine {
     /// `bucket_s`: how finely load is known. `seed`: of the sketches that count sources.
     pub fn new(bucket_s: u64, seed: u64) -> Self {
         Self {
-            requests: Channel::new(bucket_s, SITE_FLOOR_PER_S, SITE_LEAST),
-            sensitive: Channel::new(bucket_s, SENSITIVE_FLOOR_PER_S, SENSITIVE_LEAST),
+            requests: Channel::new(bucket_s, Limits::REQUESTS),
+            sensitive: Channel::new(bucket_s, Limits::SENSITIVE),
             current: Current::default(),
             baseline: Baseline::default(),
             trust: Trust::default(),

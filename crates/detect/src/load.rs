@@ -3,12 +3,15 @@
 //! Not per address: the floods newsrooms meet come at one request in a few seconds from each of tens of thousands of addresses,
 //! below every limit anybody sets. The *site* raises the alarm.
 //!
-//! A [`Channel`] counts one thing (a site's requests, or its tries at a login) in buckets of equal length and keeps two forecasts:
-//! what the last minutes had, and what this hour of the week had in weeks before. The larger one is what a bucket is compared
-//! with, so that neither a morning nor a busy day is an alarm. The comparison is a CUSUM of log-likelihood ratios between "as
-//! forecast" and "[`RATIO`] times that", both negative binomial: readers come in bunches, and the more a site's counts scatter, the
-//! less one bucket proves. What a busy bucket adds a quiet one takes away again; the alarm sounds at [`LIMIT`], and the
-//! bucket after the sum was last zero is the *onset*: when it began, which is before it could be known.
+//! A [`Channel`] counts one thing (a site's requests, or its tries at a login) in buckets of equal length and forecasts each by the
+//! minutes before it. The comparison is a CUSUM of log-likelihood ratios between "as forecast" and "[`RATIO`] times that", both
+//! negative binomial: readers come in bunches, and the larger those are, the less one bucket proves. What a busy bucket adds a
+//! quiet one takes away again; the alarm sounds at [`LIMIT`], and the bucket after the sum was last zero is the *onset*: when it
+//! began, which is before it could be known.
+//!
+//! What this hour of the week had in weeks before is learned too, but raises no forecast: on the World Cup's trace it hid one step
+//! in four to five times the load, in weeks after the load had fallen, and spared no false alarm that counted. It says whether
+//! what comes slowly is still what the site is used to ([`Channel::is_near_its_past`]).
 //!
 //! What is learned is bounded: a bucket counts for at most [`WINSOR`] times its forecast, while the alarm stands the forecast
 //! creeps, and in an attack it does not move. The measurements behind the numbers are in `docs/decisions/0010-load-alarm.md`.
@@ -17,12 +20,12 @@
 pub const RATIO: f64 = 10.0;
 /// Where the sum becomes an alarm.
 pub const LIMIT: f64 = 12.0;
-/// Negative binomial dispersion: the variance of a count around its forecast m is m + m²/dispersion. Learned for each channel between these
-/// bounds: above, a busy hour of news would be an alarm; below, on a site with few readers who come in bunches, nothing would be.
-const DISPERSION_MAX: f64 = 8.0;
-const DISPERSION_MIN: f64 = 0.05;
-/// Buckets that are believed to have had [`DISPERSION_MAX`] / 2 before any was seen.
-const PRIOR_BUCKETS: f64 = 20.0;
+/// A forecast of m is off by as much as a third of itself on an ordinary day, and requests come in bunches of b: the variance of a count is
+/// taken for b × m + m²/STEADINESS. Were it less, a busy hour of news would be an alarm.
+const STEADINESS: f64 = 8.0;
+/// How large bunches are believed to be before any was seen, and for how many requests' worth of seeing that counts.
+const BUNCH_PRIOR: f64 = 2.0;
+const BUNCH_PRIOR_REQUESTS: f64 = 100.0;
 /// A bucket teaches at most this many times its forecast.
 const WINSOR: f64 = 3.0;
 /// While an alarm stands the forecast may grow by this factor in each [`RECENT_S`]: what has come to stay ends its own alarm in an hour or two.
@@ -62,6 +65,33 @@ pub struct Alarm {
     pub cause_s: u64,
 }
 
+/// What is too little to matter, of what a channel counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Below this rate nothing is an alarm.
+    pub floor_per_s: f64,
+    /// Nor are fewer than this above the forecast in all.
+    pub least: f64,
+    /// Larger bunches than this are not believed in.
+    pub bunch_max: f64,
+}
+
+impl Limits {
+    /// Of a site's requests. Half a request a second above normal is no load for any server. A page with its pictures is sixty requests from
+    /// one reader.
+    pub const REQUESTS: Self = Self {
+        floor_per_s: 0.5,
+        least: 60.0,
+        bunch_max: 60.0,
+    };
+    /// Of tries at a login or a comment. Somebody who has forgotten a password makes one in a minute, and fewer than six.
+    pub const SENSITIVE: Self = Self {
+        floor_per_s: 1.0 / 60.0,
+        least: 6.0,
+        bunch_max: 1.1,
+    };
+}
+
 /// One count, its forecasts and its alarm. Fixed size.
 #[derive(Debug, Clone)]
 pub struct Channel {
@@ -77,8 +107,10 @@ pub struct Channel {
     /// Mean per bucket over a day or, while it is younger, over all the time it has been learned for.
     past: f64,
     past_buckets: f64,
-    /// Mean of what squared deviations were above a Poisson count's, in squares of the past's mean: 1 / dispersion.
-    scatter: f64,
+    /// Squared deviations beyond what [`STEADINESS`] explains, and what was expected, over a day: their quotient is the size of bunches.
+    deviated: f64,
+    expected: f64,
+    bunch_max: f64,
     /// Mean per bucket of each hour of the week in weeks before; `None` until such an hour was seen to its end.
     weekly: Box<[Option<f64>; WEEK_H]>,
     hour: Hour,
@@ -98,19 +130,20 @@ struct Hour {
 }
 
 impl Channel {
-    /// `floor_per_s`: below this rate nothing is an alarm. `least`: nor are fewer than this above the forecast.
-    pub fn new(bucket_s: u64, floor_per_s: f64, least: f64) -> Self {
+    pub fn new(bucket_s: u64, limits: Limits) -> Self {
         let bucket_s = bucket_s.max(1);
         Self {
             bucket_s,
-            least,
-            floor: floor_per_s * bucket_s as f64,
+            least: limits.least,
+            floor: limits.floor_per_s * bucket_s as f64,
             open_s: None,
             count: 0,
             recent: None,
             past: 0.0,
             past_buckets: 0.0,
-            scatter: 2.0 / DISPERSION_MAX,
+            deviated: BUNCH_PRIOR * BUNCH_PRIOR_REQUESTS,
+            expected: BUNCH_PRIOR_REQUESTS,
+            bunch_max: limits.bunch_max,
             weekly: Box::new([None; WEEK_H]),
             hour: Hour::default(),
             sum: 0.0,
@@ -155,8 +188,7 @@ impl Channel {
 
     /// What is expected now, per second.
     pub fn forecast_per_s(&self) -> f64 {
-        let hour = self.hour.number;
-        self.forecast(hour) / self.bucket_s as f64
+        self.forecast() / self.bucket_s as f64
     }
 
     /// Not risen slowly to something else: what this hour of the week had, or the last day, is about what it has now.
@@ -166,13 +198,14 @@ impl Channel {
         self.recent.unwrap_or(0.0) <= NEAR_PAST * past
     }
 
-    fn dispersion(&self) -> f64 {
-        (1.0 / self.scatter.max(1.0 / DISPERSION_MAX)).max(DISPERSION_MIN)
+    /// Of a negative binomial count with this mean and the variance that the channel has.
+    fn dispersion(&self, mean: f64) -> f64 {
+        let bunch = (self.deviated / self.expected.max(1.0)).clamp(1.0, self.bunch_max);
+        1.0 / ((bunch - 1.0) / mean + 1.0 / STEADINESS)
     }
 
-    fn forecast(&self, hour: u64) -> f64 {
-        let weekly = self.weekly[(hour % WEEK_H as u64) as usize].unwrap_or(0.0);
-        self.recent.unwrap_or(0.0).max(weekly).max(self.floor)
+    fn forecast(&self) -> f64 {
+        self.recent.unwrap_or(0.0).max(self.floor)
     }
 
     fn close(&mut self, start_s: u64, teaching: Teaching) {
@@ -186,13 +219,13 @@ impl Channel {
             self.recent = Some(count);
             return;
         }
-        let forecast = self.forecast(hour);
+        let forecast = self.forecast();
         if self.sum == 0.0 {
             (self.rise_s, self.rise) = (start_s, 0.0);
         }
         self.rise += count - forecast;
-        self.sum =
-            (self.sum + log_likelihood_ratio(count, forecast, self.dispersion())).clamp(0.0, LIMIT);
+        self.sum = (self.sum + log_likelihood_ratio(count, forecast, self.dispersion(forecast)))
+            .clamp(0.0, LIMIT);
         if self.sum >= LIMIT && self.rise >= self.least {
             let onset_s = self
                 .alarm(start_s)
@@ -220,10 +253,11 @@ impl Channel {
             *recent += weight * (taught - *recent);
         }
         if teaching == Teaching::Calm {
-            let usual = self.past.max(1e-3);
-            let scatter = ((count - usual).powi(2) - usual) / (usual * usual);
-            let weight = 1.0 / (self.past_buckets + PRIOR_BUCKETS);
-            self.scatter += weight * (scatter - self.scatter);
+            let usual = self.recent.unwrap_or(0.0);
+            let fade = (-(self.bucket_s as f64) / PAST_S).exp();
+            let beyond = (count - usual).powi(2) - usual * usual / STEADINESS;
+            self.deviated = (self.deviated * fade + beyond).max(0.0);
+            self.expected = self.expected * fade + usual;
         }
         self.past_buckets = (self.past_buckets + 1.0).min(PAST_S / self.bucket_s as f64);
         self.past += (taught - self.past) / self.past_buckets;
