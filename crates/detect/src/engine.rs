@@ -573,3 +573,196 @@ impl Engine {
 fn network(look: &Look<'_>) -> std::net::IpAddr {
     crate::network::Group::of(look.source).address()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::look::Field;
+    use crate::look::tests::reader;
+
+    const CALM_S: u64 = 60;
+    const READERS: u32 = 100;
+    const PAGE: Kind = Kind {
+        needs_origin: true,
+        is_sensitive: false,
+        is_part: false,
+    };
+
+    fn site() -> Engine {
+        Engine::new(1, 1)
+    }
+
+    /// A second of readers, of two browsers and many networks; one in fifty searches.
+    fn readers(engine: &mut Engine, second: u64) {
+        for number in 0..READERS {
+            let turn = second as u32 * READERS + number;
+            let target = if turn % 50 == 0 {
+                format!("/?s=word{turn}")
+            } else {
+                format!("/news/2026/story-{}", turn % 40)
+            };
+            let look = reader(0x0a00_0000 + turn.wrapping_mul(77) % 200_000, &target);
+            let phone = Look {
+                agent: Field::Is(b"Mozilla/5.0 (Linux; Android 14) Mobile"),
+                ..look
+            };
+            engine.observe(second, if turn % 3 == 0 { &phone } else { &look }, PAGE);
+        }
+    }
+
+    /// A second of a flood of searches; how many of them a rule hits.
+    fn flood(engine: &mut Engine, second: u64, count: u32) -> u32 {
+        let mut hit = 0;
+        for number in 0..count {
+            let turn = second as u32 * count + number;
+            let target = format!("/?s=term{turn}");
+            let look = Look {
+                agent: Field::Is(b"python-requests/2.31.0"),
+                ..reader(0x0b00_0000 + turn.wrapping_mul(311) % 1_600_000, &target)
+            };
+            hit += u32::from(engine.observe(second, &look, PAGE).is_some());
+        }
+        hit
+    }
+
+    /// Calm, then `attack` for so many seconds, then calm until it is over. Incidents that ended.
+    fn story(
+        engine: &mut Engine,
+        attack_s: u64,
+        mut attack: impl FnMut(&mut Engine, u64),
+    ) -> Vec<Incident> {
+        for second in 0..CALM_S + attack_s + 3 * HOLD_S {
+            readers(engine, second);
+            if (CALM_S..CALM_S + attack_s).contains(&second) {
+                attack(engine, second);
+            }
+            let is_scarce = engine.posture() != Posture::Calm;
+            engine.tick(second, is_scarce);
+        }
+        engine.take_ended()
+    }
+
+    #[test]
+    fn a_flood_becomes_an_incident_with_a_rule() {
+        let mut engine = site();
+        let (mut all, mut hit) = (0, 0);
+        let incidents = story(&mut engine, 60, |engine, second| {
+            hit += flood(engine, second, 600);
+            all += 600;
+        });
+        let [incident] = &incidents[..] else {
+            panic!("{incidents:?}")
+        };
+        assert_eq!(
+            (incident.onset_s, incident.trigger),
+            (CALM_S, Trigger::Load)
+        );
+        let [rule] = &incident.signatures[..] else {
+            panic!("{incident:?}")
+        };
+        assert!(
+            rule.generated_s <= CALM_S + 3,
+            "{}",
+            rule.generated_s - CALM_S
+        );
+        // All but those of the first seconds, and no reader.
+        assert_eq!(rule.hits, u64::from(hit));
+        assert!(hit >= all - 4 * 600, "{hit} of {all}");
+        assert!(
+            rule.expired_s
+                .is_some_and(|expired| expired < CALM_S + 60 + 2 * HOLD_S)
+        );
+        assert_eq!(engine.posture(), Posture::Calm);
+        let off = incident.sources as f64 / 36_000.0;
+        assert!((0.85..1.15).contains(&off), "{} sources", incident.sources);
+    }
+
+    #[test]
+    fn more_readers_are_no_incident_when_nothing_is_scarce() {
+        let mut engine = site();
+        let mut highest = Posture::Calm;
+        for second in 0..CALM_S + 60 {
+            for _ in 0..if second < CALM_S { 1 } else { 30 } {
+                readers(&mut engine, second);
+            }
+            highest = highest.max(engine.tick(second, false));
+        }
+        assert_eq!(highest, Posture::Guarded);
+        assert!(engine.incident().is_none());
+    }
+
+    #[test]
+    fn the_same_requests_give_the_same_incidents() {
+        let told = || {
+            let mut engine = site();
+            let incidents = story(&mut engine, 30, |engine, second| {
+                flood(engine, second, 600);
+            });
+            format!("{incidents:?}")
+        };
+        assert_eq!(told(), told());
+    }
+
+    #[test]
+    fn guessing_passwords_is_an_attack_though_nothing_is_scarce() {
+        let mut engine = site();
+        let mut postures = Vec::new();
+        for second in 0..CALM_S + 120 {
+            readers(&mut engine, second);
+            if second >= CALM_S && second % 4 == 0 {
+                let look = Look {
+                    method: b"POST",
+                    agent: Field::Absent,
+                    ..reader(0x0c00_0001, "/wp-login.php")
+                };
+                let kind = Kind {
+                    is_sensitive: true,
+                    ..PAGE
+                };
+                engine.observe(second, &look, kind);
+            }
+            postures.push(engine.tick(second, false));
+        }
+        assert!(
+            postures[..CALM_S as usize]
+                .iter()
+                .all(|posture| *posture == Posture::Calm)
+        );
+        assert_eq!(postures.last(), Some(&Posture::UnderAttack));
+        let incident = engine.incident().unwrap();
+        assert_eq!(incident.trigger, Trigger::Sensitive);
+        assert!(!incident.signatures.is_empty());
+    }
+
+    /// A flood that comes so slowly that the load is followed: what is kept as ordinary stays what it was.
+    #[test]
+    fn a_slow_flood_does_not_teach() {
+        const RAMP_S: u64 = 6 * 3_600;
+        let mut engine = site();
+        let (calm_s, mut fed) = (2 * 3_600, 0.0);
+        for second in 0..calm_s + RAMP_S {
+            // A tenth of the readers' rate is enough to see it, and quicker.
+            for number in 0..10 {
+                let turn = second as u32 * 10 + number;
+                let target = format!("/news/2026/story-{}", turn % 40);
+                engine.observe(
+                    second,
+                    &reader(0x0a00_0000 + turn.wrapping_mul(77) % 200_000, &target),
+                    PAGE,
+                );
+            }
+            if second >= calm_s {
+                // To four times the readers, so five times the load.
+                fed += 40.0 * (second - calm_s) as f64 / RAMP_S as f64;
+                let now = fed as u32;
+                fed -= f64::from(now);
+                flood(&mut engine, second, now);
+            }
+            engine.tick(second, false);
+        }
+        let samples = engine.baseline.samples();
+        let is_flood = |sample: &&Arc<Sample>| sample.look().target.starts_with(b"/?s=term");
+        let share = samples.iter().filter(is_flood).count() as f64 / samples.len() as f64;
+        assert!(share <= 0.05, "{share}");
+    }
+}

@@ -43,7 +43,7 @@ const EMPTY_MAX: u64 = 3_600;
 /// Time constant of what the site's load has been over days.
 const PAST_S: f64 = 86_400.0;
 /// Above its past by this factor the load is followed, but what comes is not taken for ordinary.
-const NEAR_PAST: f64 = 1.5;
+const NEAR_PAST: f64 = 1.25;
 
 /// How a bucket may move the forecasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,4 +292,149 @@ fn log_likelihood_ratio(count: f64, mean: f64, dispersion: f64) -> f64 {
     let raised = RATIO * mean;
     let growth = ((raised + dispersion) / (mean + dispersion)).ln();
     count * (RATIO.ln() - growth) - dispersion * growth
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LEARNED_S: u64 = 1_800;
+
+    /// Half an hour of `per_s`, then what `then` says of each second after.
+    fn channel(per_s: u64, limits: Limits) -> Channel {
+        let mut channel = Channel::new(1, limits);
+        for second in 0..LEARNED_S {
+            channel.add(second, per_s, Teaching::Calm);
+        }
+        channel
+    }
+
+    #[test]
+    fn a_step_is_an_alarm_and_its_onset_is_where_it_began() {
+        // Per second before and after, and within how many seconds.
+        let table = [
+            (350, 350, None),
+            (350, 700, None),
+            (350, 1_750, Some(1)),
+            (350, 3_500, Some(1)),
+            (20, 40, None),
+            (20, 100, Some(3)),
+            // A hundred times next to nothing is next to nothing.
+            (0, 1, None),
+            (0, 20, Some(20)),
+        ];
+        for (before, after, expected) in table {
+            let mut channel = channel(before, Limits::REQUESTS);
+            let alarm = (0..60).find_map(|past| {
+                channel.add(LEARNED_S + past, after, Teaching::Calm);
+                let now = LEARNED_S + past + 1;
+                channel.advance(now, Teaching::Calm);
+                channel.alarm(now).map(|alarm| (past + 1, alarm))
+            });
+            match (alarm, expected) {
+                (None, None) => {}
+                (Some((within, alarm)), Some(expected)) => {
+                    assert!(within <= expected, "{before} to {after}: after {within} s");
+                    assert_eq!(alarm.onset_s, LEARNED_S, "{before} to {after}");
+                }
+                (alarm, _) => panic!("{before} to {after}: {alarm:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_slow_rise_is_followed() {
+        let mut channel = channel(100, Limits::REQUESTS);
+        let mut now = LEARNED_S;
+        // To five times as much in an hour.
+        for step in 0..3_600 {
+            channel.add(now, 100 + 400 * step / 3_600, Teaching::Calm);
+            now += 1;
+            assert_eq!(channel.alarm(now), None, "{step}");
+        }
+        assert!(channel.forecast_per_s() > 400.0);
+        assert!(
+            !channel.is_near_its_past(),
+            "but it is not what the site is used to"
+        );
+    }
+
+    #[test]
+    fn an_attack_teaches_nothing_and_what_stays_becomes_normal() {
+        let mut attacked = channel(100, Limits::REQUESTS);
+        let mut guarded = attacked.clone();
+        let before = attacked.forecast_per_s();
+        for past in 0..3 * 3_600 {
+            attacked.add(LEARNED_S + past, 1_000, Teaching::Attack);
+            guarded.add(LEARNED_S + past, 1_000, Teaching::Guarded);
+        }
+        let now = LEARNED_S + 3 * 3_600;
+        assert_eq!(attacked.forecast_per_s(), before);
+        assert!(attacked.alarm(now).is_some());
+        assert_eq!(guarded.alarm(now), None, "{}", guarded.forecast_per_s());
+    }
+
+    #[test]
+    fn one_readers_page_on_an_idle_site_is_no_alarm() {
+        let mut channel = Channel::new(1, Limits::REQUESTS);
+        for hour in 0..200 {
+            // A page with its pictures within two seconds.
+            channel.add(hour * 3_600, 25, Teaching::Calm);
+            channel.add(hour * 3_600 + 1, 20, Teaching::Calm);
+            let now = hour * 3_600 + 2;
+            channel.advance(now, Teaching::Calm);
+            assert_eq!(channel.alarm(now), None, "hour {hour}");
+        }
+    }
+
+    #[test]
+    fn tries_at_a_login_are_few_and_count() {
+        let mut channel = Channel::new(1, Limits::SENSITIVE);
+        for day in 0..3 {
+            // An editor who has forgotten the password.
+            for attempt in 0..4 {
+                channel.add(day * 86_400 + attempt * 10, 1, Teaching::Calm);
+            }
+        }
+        let start = 3 * 86_400;
+        channel.advance(start, Teaching::Calm);
+        assert_eq!(channel.alarm(start), None);
+        // Sixteen a minute.
+        let alarm = (0..60).find(|past| {
+            let now = start + past;
+            if past % 4 == 0 {
+                channel.add(now, 1, Teaching::Calm);
+            }
+            channel.advance(now, Teaching::Calm);
+            channel.alarm(now).is_some()
+        });
+        assert!(alarm.is_some_and(|past| past < 45), "{alarm:?}");
+    }
+
+    #[test]
+    fn a_gap_of_years_is_passed_over() {
+        let mut channel = channel(100, Limits::REQUESTS);
+        let years = LEARNED_S + 20 * 365 * 86_400;
+        channel.add(years, 1, Teaching::Calm);
+        assert_eq!(channel.alarm(years), None);
+        assert!(channel.forecast_per_s() <= Limits::REQUESTS.floor_per_s);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_counted_the_forecast_is_a_number(
+            steps in proptest::collection::vec((0..100_000_u64, 0..u64::MAX / 2), 0..200),
+        ) {
+            let mut channel = Channel::new(1, Limits::REQUESTS);
+            let mut now = 0;
+            for (pause, count) in steps {
+                now += pause;
+                channel.add(now, count, Teaching::Calm);
+                let forecast = channel.forecast_per_s();
+                prop_assert!(forecast.is_finite() && forecast >= Limits::REQUESTS.floor_per_s);
+            }
+        }
+    }
 }

@@ -442,3 +442,145 @@ fn host(address: &[u8]) -> Option<&[u8]> {
         .unwrap_or(rest.len());
     (end > 0).then(|| &rest[..end])
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A reader of a news site, from this address.
+    pub(crate) fn reader(source: u32, target: &str) -> Look<'_> {
+        Look {
+            method: b"GET",
+            target: target.as_bytes(),
+            shape: Shape::of(target.as_bytes()),
+            version: 11,
+            agent: Field::Is(
+                b"Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/131.0 Safari/537.36",
+            ),
+            referer: Field::Is(b"https://news.kz/"),
+            head: Head {
+                accept_language: Field::Is(b"ru,kk;q=0.9"),
+                ..Head::default()
+            },
+            source: IpAddr::V4(Ipv4Addr::from_bits(source)),
+            asn: None,
+            country: None,
+        }
+    }
+
+    #[test]
+    fn each_attribute_has_one_value() {
+        let look = Look {
+            method: b"POST",
+            country: Some(*b"KZ"),
+            asn: Some(9198),
+            head: Head {
+                names: Field::Is(b"host,user-agent"),
+                accept: Field::Absent,
+                ..Head::default()
+            },
+            ..reader(0x0a00_0102, "/news/2026/fire?page=2&lang=kk")
+        };
+        let table = [
+            (Attribute::Method, Some("POST")),
+            (Attribute::Section, Some("news")),
+            (Attribute::Path, Some("/news/2026/fire")),
+            (Attribute::Keys, Some("page&lang")),
+            (Attribute::Value, Some("page=2")),
+            (
+                Attribute::AgentFamily,
+                Some("Mozilla/. (Windows NT .; Win; x) Chrome/. Safari/."),
+            ),
+            (Attribute::RefererHost, Some("news.kz")),
+            (Attribute::Version, Some("1.1")),
+            (Attribute::Accept, Some("")),
+            (Attribute::AcceptLanguage, None),
+            (Attribute::FieldNames, Some("host,user-agent")),
+            (Attribute::FieldOrder, None),
+            (Attribute::Network, Some("10.0.1.0/24")),
+            (Attribute::Asn, Some("AS9198")),
+            (Attribute::Country, Some("KZ")),
+        ];
+        for (attribute, text) in table {
+            assert_eq!(look.text(attribute).as_deref(), text, "{attribute:?}");
+            assert_eq!(
+                look.token(attribute).is_known(),
+                text.is_some(),
+                "{attribute:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_address_taken_apart() {
+        for (target, path, keys, value) in [
+            ("/", "/", "", ""),
+            ("/?", "/", "", ""),
+            ("/?&&s=1&&", "/", "s", "s=1"),
+            ("?s", "", "s", "s"),
+            ("", "", "", ""),
+            ("/a?b?c=d", "/a", "b?c", "b?c=d"),
+        ] {
+            let look = reader(1, target);
+            let text = |attribute| look.text(attribute).unwrap();
+            assert_eq!(
+                (
+                    text(Attribute::Path),
+                    text(Attribute::Keys),
+                    text(Attribute::Value)
+                ),
+                (path.to_owned(), keys.to_owned(), value.to_owned()),
+                "{target}"
+            );
+        }
+        for (referer, expected) in [
+            ("https://t.me/s/channel", Some("t.me")),
+            ("https://t.me", Some("t.me")),
+            ("android-app://org.telegram/", Some("org.telegram")),
+            ("news.kz", None),
+            ("https://", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                host(referer.as_bytes()),
+                expected.map(str::as_bytes),
+                "{referer}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_sample_looks_as_its_request_did(
+            target in proptest::collection::vec(any::<u8>(), 0..TEXT_BYTES_MAX),
+            agent in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..TEXT_BYTES_MAX)),
+            source in any::<u32>(),
+        ) {
+            let look = Look {
+                target: &target,
+                shape: Shape::of(&target),
+                agent: agent.as_deref().map_or(Field::Absent, Field::Is),
+                ..reader(source, "")
+            };
+            let sample = Sample::of(&look, 7);
+            prop_assert_eq!(sample.tokens, look.tokens());
+            prop_assert_eq!(sample.look().tokens(), look.tokens());
+            for attribute in Attribute::ALL {
+                prop_assert_eq!(sample.look().text(attribute), look.text(attribute));
+            }
+        }
+
+        /// What is cut off is not compared: a rule found in samples hits the requests they are of.
+        #[test]
+        fn a_rule_hits_however_long_its_value(extra in 0..2_000_usize) {
+            let agent = vec![b'a'; TEXT_BYTES_MAX + extra];
+            let look = Look { agent: Field::Is(&agent), ..reader(1, "/") };
+            let sample = Sample::of(&look, 7);
+            prop_assert_eq!(sample.tokens[Attribute::Agent as usize], look.token(Attribute::Agent));
+        }
+    }
+}

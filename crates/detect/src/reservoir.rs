@@ -147,3 +147,70 @@ fn mix(number: u64) -> u64 {
     mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ mixed >> 31
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::look::tests::reader;
+
+    fn sample(at_s: u64) -> Arc<Sample> {
+        Arc::new(Sample::of(&reader(1, "/"), at_s))
+    }
+
+    #[test]
+    fn a_day_old_request_counts_for_half() {
+        let mut baseline = Baseline::default();
+        // As many each day, for a week.
+        const DAY_S: u64 = 86_400;
+        for number in 0..70_000 {
+            baseline.offer(sample(number / 10_000 * DAY_S), 1.0);
+        }
+        assert_eq!(baseline.len(), BASELINE_MAX);
+        let of_day = |day: u64| {
+            let samples = baseline.samples();
+            samples
+                .iter()
+                .filter(|sample| sample.at_s == day * DAY_S)
+                .count() as f64
+        };
+        for day in 1..6 {
+            let ratio = of_day(day) / of_day(day + 1);
+            assert!((0.35..0.65).contains(&ratio), "day {day}: {ratio}");
+        }
+    }
+
+    #[test]
+    fn a_busy_second_is_drawn_from_evenly() {
+        let mut current = Current::default();
+        for number in 0..80_000_u32 {
+            current.offer(7, || Sample::of(&reader(number, "/"), 7));
+        }
+        let seconds: Vec<_> = current.range(0, 10).collect();
+        let [second] = seconds[..] else {
+            panic!("one second")
+        };
+        assert_eq!((second.seen, second.kept.len()), (80_000, PER_SECOND_MAX));
+        assert_eq!(second.weight(), 100.0);
+        let late = second
+            .kept
+            .iter()
+            .filter(|sample| sample.source() >= reader(40_000, "/").source)
+            .count();
+        assert!((320..480).contains(&late), "{late} of {PER_SECOND_MAX}");
+    }
+
+    #[test]
+    fn each_second_teaches_once_and_old_ones_go() {
+        let mut current = Current::default();
+        for second in 0..500 {
+            current.offer(second, || Sample::of(&reader(1, "/"), second));
+            let mut taught = Vec::new();
+            current.teach(second.saturating_sub(10), |second| {
+                taught.push(second.second)
+            });
+            let expected: Vec<u64> = (second > 10).then(|| second - 11).into_iter().collect();
+            assert_eq!(taught, expected, "{second}");
+        }
+        assert_eq!(current.range(0, 1_000).count() as u64, CURRENT_S);
+    }
+}

@@ -484,3 +484,213 @@ pub fn wilson_upper(hits: usize, n: usize) -> f64 {
     let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
     ((middle + half) / (1.0 + Z * Z / n)).min(1.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::look::Field;
+    use crate::look::tests::reader;
+
+    const CRUDE: &[u8] = b"python-requests/2.31.0";
+
+    /// Three thousand ordinary requests: most for articles, one in fifty a search, from readers of a thousand networks.
+    fn baseline() -> Vec<Arc<Sample>> {
+        (0..3_000_u32)
+            .map(|number| {
+                let source = 0x0a00_0000 + (number % 1_000) * 256;
+                let search = format!("/?s=word{number}");
+                let article = format!("/news/2026/story-{}", number % 40);
+                let target = if number % 50 == 0 { &search } else { &article };
+                let phone = Look {
+                    agent: Field::Is(b"Mozilla/5.0 (Linux; Android 14) Mobile"),
+                    ..reader(source, target)
+                };
+                let look = if number % 3 == 0 {
+                    phone
+                } else {
+                    reader(source, target)
+                };
+                Arc::new(Sample::of(&look, 100))
+            })
+            .collect()
+    }
+
+    fn samples(looks: impl IntoIterator<Item = Sample>) -> Vec<Sample> {
+        looks.into_iter().collect()
+    }
+
+    fn scene<'a>(current: &'a [Sample], expected: f64, baseline: &'a [Arc<Sample>]) -> Scene<'a> {
+        Scene {
+            current: current.iter().collect(),
+            expected,
+            ordinary: baseline.iter().map(AsRef::as_ref).collect(),
+            baseline,
+            trusted: current.iter().filter(|sample| sample.is_trusted).collect(),
+        }
+    }
+
+    fn search(number: u32, agent: &[u8]) -> Sample {
+        let target = format!("/?s=term{number}");
+        let look = Look {
+            agent: Field::Is(agent),
+            ..reader(0x0b00_0000 + number * 300, &target)
+        };
+        Sample::of(&look, 200)
+    }
+
+    fn names(signatures: &[Signature]) -> Vec<Vec<&'static str>> {
+        signatures
+            .iter()
+            .map(|signature| {
+                let names = signature
+                    .rule
+                    .iter()
+                    .map(|predicate| predicate.attribute.name());
+                names.collect()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn one_librarys_flood_is_told_by_it() {
+        let baseline = baseline();
+        let flood = samples((0..900).map(|number| search(number, CRUDE)));
+        let (verdict, found) = scene(&flood, 20.0, &baseline).explain(RULES_MAX);
+        assert_eq!(verdict, Verdict::Generated);
+        let [signature] = &found[..] else {
+            panic!("{found:?}")
+        };
+        assert!(signature.attack_share > 0.99 && signature.baseline_share_upper < 0.002);
+        assert!(signature.confidence > 0.99, "{signature:?}");
+        assert!(flood.iter().all(|sample| signature.hits_sample(sample)));
+        assert!(baseline.iter().all(|sample| !signature.hits_sample(sample)));
+    }
+
+    #[test]
+    fn a_flood_in_two_parts_is_told_in_two() {
+        let baseline = baseline();
+        let flood = samples((0..900).map(|number| {
+            search(
+                number,
+                if number % 3 == 0 {
+                    CRUDE
+                } else {
+                    b"Go-http-client/2.0"
+                },
+            )
+        }));
+        let (_, found) = scene(&flood, 20.0, &baseline).explain(RULES_MAX);
+        let hit = |sample: &Sample| found.iter().any(|rule| rule.hits_sample(sample));
+        assert!(flood.iter().all(hit), "{:?}", names(&found));
+        assert!(
+            baseline.iter().all(|sample| !hit(sample)),
+            "{:?}",
+            names(&found)
+        );
+    }
+
+    /// Searches as readers make them, many times as many: everybody who searches is no rule.
+    #[test]
+    fn what_looks_like_readers_is_left_to_admission() {
+        let baseline = baseline();
+        let agents: [&[u8]; 2] = [
+            b"Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/131.0 Safari/537.36",
+            b"Mozilla/5.0 (Linux; Android 14) Mobile",
+        ];
+        let flood = samples((0..900).map(|number| {
+            let mut sample = search(number, agents[usize::from(number % 3 == 0)]);
+            // From the networks that readers come from.
+            let target = format!("/?s=term{number}");
+            let look = Look {
+                agent: Field::Is(agents[usize::from(number % 3 == 0)]),
+                ..reader(0x0a00_0001 + (number % 1_000) * 256, &target)
+            };
+            sample.tokens = look.tokens();
+            sample
+        }));
+        let (verdict, found) = scene(&flood, 20.0, &baseline).explain(RULES_MAX);
+        assert_eq!(
+            (verdict, names(&found)),
+            (Verdict::NoRuleUnderTheGate, Vec::new())
+        );
+    }
+
+    /// One new address, one application nobody used before, one channel it was posted in: readers, all of them.
+    #[test]
+    fn a_new_article_passed_around_is_no_attack() {
+        let baseline = baseline();
+        let push = samples((0..900).map(|number| {
+            let look = Look {
+                agent: Field::Is(
+                    b"Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/131.0 Safari/537.36",
+                ),
+                referer: Field::Is(b"https://t.me/"),
+                ..reader(0x0a00_0001 + (number % 1_000) * 256, "/news/2026/breaking")
+            };
+            Sample::of(&look, 200)
+        }));
+        let (_, found) = scene(&push, 20.0, &baseline).explain(RULES_MAX);
+        assert!(found.is_empty(), "{:?}", names(&found));
+    }
+
+    #[test]
+    fn who_loads_pages_as_readers_do_is_spared() {
+        let baseline = baseline();
+        let mut flood = samples((0..900).map(|number| search(number, CRUDE)));
+        for sample in flood.iter_mut().step_by(4) {
+            sample.is_trusted = true;
+        }
+        let (verdict, _) = scene(&flood, 20.0, &baseline).explain(RULES_MAX);
+        assert_eq!(verdict, Verdict::NoRuleUnderTheGate);
+    }
+
+    #[test]
+    fn without_ordinary_requests_nothing_is_said() {
+        let flood = samples((0..900).map(|number| search(number, CRUDE)));
+        for (known, expected) in [
+            (0, Verdict::TooLittleBaseline),
+            (380, Verdict::TooLittleBaseline),
+            (381, Verdict::Generated),
+        ] {
+            let baseline = &baseline()[..known];
+            let (verdict, _) = scene(&flood, 20.0, baseline).explain(RULES_MAX);
+            assert_eq!(verdict, expected, "{known}");
+        }
+    }
+
+    #[test]
+    fn what_is_expected_is_no_excess() {
+        let baseline = baseline();
+        let usual: Vec<Sample> = baseline
+            .iter()
+            .take(900)
+            .map(|one| Sample::clone(one))
+            .collect();
+        for expected in [700.0, 900.0, 2_000.0] {
+            let (verdict, found) = scene(&usual, expected, &baseline).explain(RULES_MAX);
+            assert_eq!(
+                (verdict, found.len()),
+                (Verdict::NothingSignificant, 0),
+                "{expected}"
+            );
+        }
+    }
+
+    /// Newcombe 1998, table I, and the rule of three.
+    #[test]
+    fn the_interval_is_wilsons() {
+        for (hits, n, upper) in [
+            (81, 263, 0.3662),
+            (15, 148, 0.1605),
+            (0, 20, 0.1611),
+            (1, 29, 0.1718),
+            (0, 381, 0.00998),
+        ] {
+            assert!(
+                (wilson_upper(hits, n) - upper).abs() < 1e-4,
+                "{hits} of {n}"
+            );
+        }
+        assert_eq!(wilson_upper(0, 0), 1.0);
+    }
+}
