@@ -5,6 +5,7 @@
 //! may be shown to the next reader. Those are the laws here. libFuzzer looks for bytes that break them
 //! (`cargo x fuzz NAME`), and the test command replays the seeds and everything that was ever found, so that a fault stays fixed.
 
+pub mod access_log;
 pub mod banner;
 pub mod cache_control;
 pub mod disk_record;
@@ -22,6 +23,7 @@ pub mod vary;
 pub type Target = (&'static str, fn(&[u8]));
 
 pub const TARGETS: &[Target] = &[
+    ("access_log", access_log::check),
     ("banner", banner::check),
     ("cache_control", cache_control::check),
     ("disk_record", disk_record::check),

@@ -596,7 +596,7 @@ mod tests {
     fn readers(engine: &mut Engine, second: u64) {
         for number in 0..READERS {
             let turn = second as u32 * READERS + number;
-            let target = if turn % 50 == 0 {
+            let target = if turn.is_multiple_of(50) {
                 format!("/?s=word{turn}")
             } else {
                 format!("/news/2026/story-{}", turn % 40)
@@ -606,7 +606,7 @@ mod tests {
                 agent: Field::Is(b"Mozilla/5.0 (Linux; Android 14) Mobile"),
                 ..look
             };
-            engine.observe(second, if turn % 3 == 0 { &phone } else { &look }, PAGE);
+            engine.observe(second, if turn.is_multiple_of(3) { &phone } else { &look }, PAGE);
         }
     }
 

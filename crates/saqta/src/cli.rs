@@ -190,6 +190,7 @@ is taken for granted from an alarm on.
 Examples:
   saqta replay /var/log/nginx/access.log
   saqta replay access.log.2.gz access.log.1 access.log --explain
+  saqta replay access.log.gz --report reports
   saqta replay access.log.gz --labels known.tsv --json"
     )]
     Replay {
@@ -205,6 +206,9 @@ Examples:
         /// Say of each rule when it stood and what it hit
         #[arg(long)]
         explain: bool,
+        /// Folder for a page with the time line and every rule
+        #[arg(long, value_name = "DIR")]
+        report: Option<PathBuf>,
     },
     /// Show what the running Saqta does
     #[command(after_help = "Examples:
@@ -429,11 +433,13 @@ pub fn execute(cli: Cli) -> ExitCode {
             labels,
             json,
             explain,
+            report,
         } => replay::run(&Replay {
             logs,
             labels,
             json,
             explain,
+            report,
         })
         .map(|()| ExitCode::SUCCESS)
         .map_err(|what| Failure::Other(anyhow::anyhow!(what))),

@@ -13,7 +13,7 @@ mod machine;
 mod planning;
 pub mod problem;
 mod purging;
-mod replay;
+pub mod replay;
 mod run;
 mod screen;
 pub mod settings;

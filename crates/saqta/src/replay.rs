@@ -9,9 +9,11 @@
 //! rule was found included.
 
 mod labels;
-mod line;
+pub mod line;
+mod report;
 mod source;
 mod tell;
+mod timeline;
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
@@ -28,6 +30,7 @@ use tokio::time::Instant;
 use self::labels::{Class, Label};
 use self::line::{Line, Splitter};
 use self::source::Junk;
+use self::timeline::TimeLine;
 
 /// How far a log may be out of order.
 const ORDER_S: u64 = 120;
@@ -47,6 +50,7 @@ pub(crate) struct Replay {
     pub labels: Option<PathBuf>,
     pub json: bool,
     pub explain: bool,
+    pub report: Option<PathBuf>,
 }
 
 /// What came of it.
@@ -63,6 +67,7 @@ struct Told {
     minutes: Option<(u64, u64)>,
     labels: Vec<Measured>,
     benign: Option<Benign>,
+    time_line: TimeLine,
 }
 
 /// A label and how the rules did.
@@ -107,6 +112,13 @@ pub(crate) fn run(what: &Replay) -> Result<(), String> {
         None => Vec::new(),
     };
     let told = judge(what, labels)?;
+    if let Some(folder) = &what.report {
+        let file = folder.join("replay.html");
+        let written = std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(&file, report::html(&told)));
+        written.map_err(|error| format!("{}: {error}", file.display()))?;
+        eprintln!("report: {}", file.display());
+    }
     let out = if what.json {
         tell::json(&told)
     } else {
@@ -132,6 +144,7 @@ fn judge(what: &Replay, labels: Vec<Label>) -> Result<Told, String> {
         minutes: None,
         labels: Vec::new(),
         benign: None,
+        time_line: TimeLine::default(),
     };
     let mut site = Site::new();
     let mut counts = Counts::default();
@@ -141,6 +154,7 @@ fn judge(what: &Replay, labels: Vec<Label>) -> Result<Told, String> {
             Entry::Counted(second, requests) => {
                 told.parsed += 1;
                 counts.minute(second, requests);
+                site.time_line.add(second, requests, false);
                 true
             }
             Entry::Line(line, text) => {
@@ -155,6 +169,7 @@ fn judge(what: &Replay, labels: Vec<Label>) -> Result<Told, String> {
     site.judge_rest();
     told.late = site.pending.late;
     told.incidents = site.incidents;
+    told.time_line = site.time_line;
     told.minutes = (counts.minutes > 0).then_some((counts.minutes, counts.guarded));
     if !labels.is_empty() {
         measure(what, labels, &mut told)?;
@@ -236,6 +251,7 @@ struct Site {
     copies: Vec<(u32, u32)>,
     judged_s: u64,
     incidents: Vec<Incident>,
+    time_line: TimeLine,
 }
 
 impl Site {
@@ -247,6 +263,7 @@ impl Site {
             copies: vec![(0, 0); COPIES],
             judged_s: 0,
             incidents: Vec::new(),
+            time_line: TimeLine::default(),
         }
     }
 
@@ -289,7 +306,8 @@ impl Site {
                 is_sensitive: is_sensitive(&look),
                 is_part: look.shape.is_part_of_a_page() && matches!(line.status, 200 | 304),
             };
-            self.engine.observe(slot.second, &look, kind);
+            let hit = self.engine.observe(slot.second, &look, kind);
+            self.time_line.add(slot.second, 1, hit.is_some());
             self.shapes.learn(look.target, line.status);
         }
         self.engine.tick(slot.second, true);

@@ -13,7 +13,7 @@ use saqta_detect::look::Field;
 
 /// A line split into parts. Ranges are of the line's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
+pub struct Line {
     /// Seconds since 1970, UTC.
     pub at_s: u64,
     /// The same as the log's clock showed it.
@@ -30,7 +30,7 @@ pub(super) struct Line {
 
 /// What the log says of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Said {
+pub enum Said {
     /// This format does not write it down.
     Nothing,
     Absent,
@@ -38,7 +38,7 @@ pub(super) enum Said {
 }
 
 impl Said {
-    pub(super) fn field<'a>(&self, line: &'a [u8]) -> Field<'a> {
+    pub fn field<'a>(&self, line: &'a [u8]) -> Field<'a> {
         match self {
             Self::Nothing => Field::Unknown,
             Self::Absent => Field::Absent,
@@ -49,13 +49,13 @@ impl Said {
 
 /// Splits lines. Remembers the last day it read: a log has few.
 #[derive(Debug, Default)]
-pub(super) struct Splitter {
+pub struct Splitter {
     day: Option<([u8; 11], i64)>,
 }
 
 impl Splitter {
     /// `None`: junk.
-    pub(super) fn split(&mut self, line: &[u8]) -> Option<Line> {
+    pub fn split(&mut self, line: &[u8]) -> Option<Line> {
         let open = memchr::memchr(b'[', line)?;
         let close = open + memchr::memchr(b']', &line[open..])?;
         let (local_s, at_s) = self.time(&line[open + 1..close])?;
@@ -211,7 +211,7 @@ fn number(digits: &[u8]) -> Option<u32> {
 
 /// Caddy's entries, `{"ts":1646861401.5,"request":{"remote_ip":…,"method":…,"uri":…,"proto":…,"headers":{…}},"status":200}`, written
 /// as a combined line with `@seconds` for its time. `None`: junk.
-pub(super) fn combined_of_json(line: &[u8]) -> Option<Vec<u8>> {
+pub fn combined_of_json(line: &[u8]) -> Option<Vec<u8>> {
     #[derive(serde::Deserialize)]
     struct Entry<'a> {
         ts: f64,
@@ -265,4 +265,123 @@ pub(super) fn combined_of_json(line: &[u8]) -> Option<Vec<u8>> {
         )
         .into_bytes(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &[u8]) -> Option<String> {
+        let line = Splitter::default().split(text)?;
+        let part =
+            |range: &Range<usize>| String::from_utf8_lossy(&text[range.clone()]).into_owned();
+        let said = |said: &Said| match said {
+            Said::Nothing => "?".to_owned(),
+            Said::Absent => "-".to_owned(),
+            Said::Is(range) => part(range),
+        };
+        Some(format!(
+            "{} {} {} {} {} {} {} | {} | {}",
+            line.at_s,
+            line.local_s,
+            line.source,
+            part(&line.method),
+            part(&line.target),
+            line.version,
+            line.status,
+            said(&line.referer),
+            said(&line.agent)
+        ))
+    }
+
+    #[test]
+    fn lines_are_split() {
+        let table = [
+            (
+                r#"203.0.113.7 - - [24/Feb/2016:13:12:00 -0700] "POST /wp-login.php HTTP/1.0" 200 3771 "-" "Mozilla/5.0 (X11)""#,
+                "1456344720 1456319520 203.0.113.7 POST /wp-login.php 10 200 | - | Mozilla/5.0 (X11)",
+            ),
+            (
+                r#"203.0.113.7 - Aru B [24/Feb/2016:13:12:00 +0000] "GET /?s=a b HTTP/1.1" 200 - "https://t.me/" """#,
+                "1456319520 1456319520 203.0.113.7 GET /?s=a b 11 200 | https://t.me/ | -",
+            ),
+            (
+                r#"::1 - - [01/Jan/1970:00:00:01 +0000] "GET / HTTP/1.1" 304 0"#,
+                "1 1 ::1 GET / 11 304 | ? | ?",
+            ),
+            (
+                r#"news.kz:443 203.0.113.7 - - [01/Jan/1970:00:00:01 +0000] "GET / HTTP/2.0" 200 5 "-" "-""#,
+                "1 1 203.0.113.7 GET / 20 200 | - | -",
+            ),
+            (
+                r#"203.0.113.7 - - [01/Jan/1970:00:00:01] "GET /old" 200 5"#,
+                "1 1 203.0.113.7 GET /old 9 200 | ? | ?",
+            ),
+            // What is no request is one that makes no sense.
+            (
+                r#"203.0.113.7 - - [01/Jan/1970:00:00:01 +0000] "\x16\x03\x01" 400 0 "-" "-""#,
+                r"1 1 203.0.113.7 \x16\x03\x01  0 400 | - | -",
+            ),
+            (
+                r#"203.0.113.7 - - [01/Jan/1970:00:00:01 +0000] "" 408 0 "-" "-""#,
+                "1 1 203.0.113.7   0 408 | - | -",
+            ),
+            // A quote that a client sent ends nothing.
+            (
+                r#"203.0.113.7 - - [01/Jan/1970:00:00:01 +0000] "GET /\"x HTTP/1.1" 200 0 "-" "a \" 999 b""#,
+                r#"1 1 203.0.113.7 GET /\"x 11 200 | - | a \" 999 b"#,
+            ),
+        ];
+        for (line, expected) in table {
+            assert_eq!(told(line.as_bytes()).as_deref(), Some(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn junk_is_junk() {
+        for line in [
+            "",
+            "203.0.113.7",
+            "203.0.113.7 - - [24/Feb/2016:13:12:00 -0700]",
+            "203.0.113.7 - - [31/Feb/2016:13:12:00 -0700] \"GET / HTTP/1.1\" 200 0",
+            "203.0.113.7 - - [24/Foo/2016:13:12:00 -0700] \"GET / HTTP/1.1\" 200 0",
+            "203.0.113.7 - - [24/Feb/2016:25:12:00 -0700] \"GET / HTTP/1.1\" 200 0",
+            "203.0.113.7 - - [24/Feb/1969:13:12:00 -0700] \"GET / HTTP/1.1\" 200 0",
+            "203.0.113.7 - - [24/Feb/2016:13:12:00 -0700] \"GET / HTTP/1.1 200 0",
+            "203.0.113.7 - - [24/Feb/2016:13:12:00 -0700] \"GET / HTTP/1.1\" OK 0",
+            "203.0.113.7 - - [24/Feb/2016:13:12:00 -0700] \"GET / HTTP/1.1\"",
+            "\u{1}\u{2} - - [24/Feb/2016:13:12:00 -0700] \"GET / HTTP/1.1\" 200 0",
+        ] {
+            assert_eq!(told(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn caddys_entries_are_lines() {
+        let table: [(&str, Option<&str>); 4] = [
+            (
+                r#"{"level":"info","ts":1646861401.5,"request":{"remote_ip":"203.0.113.7","remote_port":"41342","proto":"HTTP/2.0","method":"GET","host":"news.kz","uri":"/?a=1\u0026b=2","headers":{"User-Agent":["say \"x\""],"Referer":["https://t.me/"]}},"status":200,"size":12}"#,
+                Some(
+                    r#"1646861401 1646861401 203.0.113.7 GET /?a=1&b=2 20 200 | https://t.me/ | say \"x\""#,
+                ),
+            ),
+            (
+                r#"{"ts":1,"request":{"remote_addr":"[2001:db8::1]:443","method":"GET","uri":"/"},"status":404}"#,
+                Some("1 1 2001:db8::1 GET / 0 404 | - | -"),
+            ),
+            (
+                r#"{"ts":1,"request":{"method":"GET","uri":"/"},"status":404}"#,
+                None,
+            ),
+            (
+                r#"{"ts":-1,"request":{"remote_ip":"::1","method":"GET","uri":"/"},"status":404}"#,
+                None,
+            ),
+        ];
+        for (entry, expected) in table {
+            let line = combined_of_json(entry.as_bytes());
+            let told = line.as_deref().and_then(told);
+            assert_eq!(told.as_deref(), expected, "{entry}");
+        }
+    }
 }

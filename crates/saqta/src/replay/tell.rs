@@ -9,12 +9,13 @@ use saqta_detect::signature::Verdict;
 use serde_json::{Value, json};
 
 use super::{Measured, Told};
+use crate::check::counted;
 
-fn time(second: u64) -> String {
+pub(super) fn time(second: u64) -> String {
     Timestamp::from_second(second as i64).map_or_else(|_| second.to_string(), |at| at.to_string())
 }
 
-fn share(part: u64, whole: u64) -> Option<f64> {
+pub(super) fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
@@ -34,7 +35,7 @@ fn collateral(incident: &Incident) -> f64 {
         .min(1.0)
 }
 
-fn verdict(verdict: Verdict) -> &'static str {
+pub(super) fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Generated => "generated",
         Verdict::TooLittleBaseline => "too little baseline",
@@ -150,7 +151,7 @@ fn tell(out: &mut String, told: &Told, explain: bool) -> std::fmt::Result {
             "{minutes} minutes, {guarded} of them guarded ({share:.2} %)"
         )?;
     }
-    writeln!(out, "{} incidents", told.incidents.len())?;
+    writeln!(out, "{}", counted(told.incidents.len(), "incident"))?;
     for incident in &told.incidents {
         let end = incident.end_s.map(time).unwrap_or_default();
         writeln!(
