@@ -606,7 +606,15 @@ mod tests {
                 agent: Field::Is(b"Mozilla/5.0 (Linux; Android 14) Mobile"),
                 ..look
             };
-            engine.observe(second, if turn.is_multiple_of(3) { &phone } else { &look }, PAGE);
+            engine.observe(
+                second,
+                if turn.is_multiple_of(3) {
+                    &phone
+                } else {
+                    &look
+                },
+                PAGE,
+            );
         }
     }
 

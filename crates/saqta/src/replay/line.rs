@@ -186,6 +186,7 @@ fn request_line(line: &[u8], request: &Range<usize>) -> (Range<usize>, Range<usi
             b"HTTP/1.0" => (rest.start + last, 10),
             b"HTTP/2.0" | b"HTTP/2" => (rest.start + last, 20),
             b"HTTP/3.0" | b"HTTP/3" => (rest.start + last, 30),
+            b"" => (rest.start + last, 0),
             _ => (rest.end, 0),
         },
         None => (rest.end, 9),

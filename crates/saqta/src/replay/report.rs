@@ -7,18 +7,18 @@ use std::fmt::Write;
 use saqta_detect::engine::{Incident, Standing};
 use saqta_detect::sentence::{Language, sentence};
 
-use super::tell::{share, time, verdict};
+use super::tell::{about, because, from_to, share, time, verdict};
 use super::timeline::TimeLine;
 use super::{Measured, Told};
 use crate::check::counted;
 
 /// Of the picture's own coordinates; the page scales it.
 const WIDTH: f64 = 1_000.0;
-const HEIGHT: f64 = 220.0;
-const LEFT: f64 = 52.0;
+const HEIGHT: f64 = 260.0;
+const LEFT: f64 = 84.0;
 const RIGHT: f64 = 8.0;
 const TOP: f64 = 12.0;
-const BOTTOM: f64 = 26.0;
+const BOTTOM: f64 = 34.0;
 /// An incident is at least so wide, to be seen.
 const BAND_MIN: f64 = 3.0;
 
@@ -35,7 +35,7 @@ p{margin:.25rem 0 .75rem;max-width:75ch;overflow-wrap:anywhere}
 figure,section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 16px;margin:12px 0}
 figcaption{color:var(--soft);font-size:.85rem;margin-top:.35rem}
 svg{display:block;width:100%;height:auto}
-svg text{font:12px system-ui,sans-serif;fill:var(--soft)}
+svg text{font:14px system-ui,sans-serif;fill:var(--soft)}
 .grid{stroke:var(--line)}
 .all{fill:var(--all)}.hit{fill:var(--hit)}.band{fill:var(--band)}
 .key i{display:inline-block;width:.75em;height:.75em;border-radius:2px;margin:0 .4em 0 1em}
@@ -48,7 +48,7 @@ th,td{text-align:right;padding:6px 8px;border-bottom:1px solid var(--line);white
 th:first-child,td:first-child{text-align:left}
 th{color:var(--soft);font-weight:500;font-size:.85rem}
 tr:last-child td{border-bottom:0}
-@media(max-width:700px){svg text{font-size:26px}}
+@media(max-width:700px){svg text{font-size:30px}.wide{display:none}}
 ";
 
 pub(super) fn html(told: &Told) -> String {
@@ -133,13 +133,13 @@ fn picture(page: &mut String, line: &TimeLine, incidents: &[Incident]) -> std::f
          <text x=\"{LEFT}\" y=\"{y}\">{}</text>\n<text x=\"{}\" y=\"{y}\" text-anchor=\"end\">{}</text>\n</svg>\n\
          <figcaption>Requests in {} s; times are UTC.</figcaption>\n</figure>",
         LEFT - 6.0,
-        TOP + 10.0,
+        TOP + 14.0,
         LEFT - 6.0,
         day(from),
         WIDTH - RIGHT,
         day(until),
         line.bar_s(),
-        y = HEIGHT - 6.0,
+        y = HEIGHT - 8.0,
     )
 }
 
@@ -150,13 +150,12 @@ fn day(second: u64) -> String {
 fn section(page: &mut String, incident: &Incident) -> std::fmt::Result {
     writeln!(
         page,
-        "<section>\n<h2>{} to {}</h2>\n<p class=\"soft\">{} requests, about {} addresses in {} networks; raised by {}.</p>",
-        time(incident.onset_s),
-        incident.end_s.map(time).unwrap_or_default(),
-        incident.requests,
-        incident.sources,
-        incident.networks,
-        incident.trigger.name(),
+        "<section>\n<h2>{}</h2>\n<p class=\"soft\">{}, {} in {}: {}.</p>",
+        from_to(incident.onset_s, incident.end_s),
+        counted(incident.requests as usize, "request"),
+        about(incident.sources, "address"),
+        about(incident.networks, "network"),
+        because(incident.trigger),
     )?;
     if incident.signatures.is_empty() {
         writeln!(
@@ -176,13 +175,12 @@ fn told_rule(page: &mut String, rule: &Standing) -> std::fmt::Result {
     writeln!(
         page,
         "<div class=\"rule\">\n<p>{}</p>\n<p class=\"soft\" lang=\"kk\">{}</p>\n<p class=\"soft\" lang=\"ru\">{}</p>\n\
-         <p class=\"soft\">From {} to {}; hit {}; confidence {:.3}.</p>\n</div>",
+         <p class=\"soft\">Stood {}; hit {}; confidence {:.3}.</p>\n</div>",
         say(Language::English),
         say(Language::Kazakh),
         say(Language::Russian),
-        time(rule.generated_s),
-        rule.expired_s.map(time).unwrap_or_default(),
-        rule.hits,
+        from_to(rule.generated_s, rule.expired_s),
+        counted(rule.hits as usize, "request"),
         rule.signature.confidence,
     )
 }

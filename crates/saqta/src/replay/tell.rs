@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use jiff::Timestamp;
-use saqta_detect::engine::{Incident, Standing};
+use saqta_detect::engine::{Incident, Standing, Trigger};
 use saqta_detect::sentence::{Language, sentence};
 use saqta_detect::signature::Verdict;
 use serde_json::{Value, json};
@@ -13,6 +13,38 @@ use crate::check::counted;
 
 pub(super) fn time(second: u64) -> String {
     Timestamp::from_second(second as i64).map_or_else(|_| second.to_string(), |at| at.to_string())
+}
+
+/// For people: day and time once, then the time alone while the day is the same.
+pub(super) fn from_to(from: u64, to: Option<u64>) -> String {
+    let plain = |second| time(second).replace('T', " ").replace('Z', "");
+    let from = plain(from);
+    let Some(to) = to.map(plain) else {
+        return format!("{from} UTC");
+    };
+    let shown = match to.strip_prefix(&from[..from.len().min(11)]) {
+        Some(hours) => hours,
+        None => &to,
+    };
+    format!("{from} to {shown} UTC")
+}
+
+/// `1 address`, `about 6,300 addresses`: few are counted exactly, as good as always.
+pub(super) fn about(count: u64, what: &str) -> String {
+    let counted = counted(count as usize, what);
+    if count < 10 {
+        counted
+    } else {
+        format!("about {counted}")
+    }
+}
+
+/// What raised the alarm, in words.
+pub(super) fn because(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::Load => "more requests than usual",
+        Trigger::Sensitive => "more tries at logins and comments than usual",
+    }
 }
 
 pub(super) fn share(part: u64, whole: u64) -> Option<f64> {
@@ -153,15 +185,14 @@ fn tell(out: &mut String, told: &Told, explain: bool) -> std::fmt::Result {
     }
     writeln!(out, "{}", counted(told.incidents.len(), "incident"))?;
     for incident in &told.incidents {
-        let end = incident.end_s.map(time).unwrap_or_default();
         writeln!(
             out,
-            "\n{} to {end}: {} requests, about {} addresses in {} networks ({})",
-            time(incident.onset_s),
-            incident.requests,
-            incident.sources,
-            incident.networks,
-            incident.trigger.name(),
+            "\n{}: {}, {} in {} ({})",
+            from_to(incident.onset_s, incident.end_s),
+            counted(incident.requests as usize, "request"),
+            about(incident.sources, "address"),
+            about(incident.networks, "network"),
+            because(incident.trigger),
         )?;
         if incident.signatures.is_empty() {
             writeln!(out, "  no rule: {}", verdict(incident.verdict))?;
@@ -169,11 +200,10 @@ fn tell(out: &mut String, told: &Told, explain: bool) -> std::fmt::Result {
         for rule in &incident.signatures {
             writeln!(out, "  {}", sentence(&rule.signature, Language::English))?;
             if explain {
-                let expired = rule.expired_s.map(time).unwrap_or_default();
                 writeln!(
                     out,
-                    "    from {} to {expired}: hit {}; confidence {:.3}",
-                    time(rule.generated_s),
+                    "    {}: hit {}; confidence {:.3}",
+                    from_to(rule.generated_s, rule.expired_s),
                     rule.hits,
                     rule.signature.confidence
                 )?;
