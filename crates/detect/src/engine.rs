@@ -269,6 +269,8 @@ impl Engine {
             self.current.teach(before, |second| {
                 if follows {
                     for sample in &second.kept {
+                        // Hashed now and not all at once when an attack begins.
+                        sample.tokens();
                         baseline.offer(Arc::clone(sample), second.weight());
                     }
                 }

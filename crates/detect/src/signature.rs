@@ -20,8 +20,10 @@
 //!
 //! "Nothing under the gates" is an answer, and against traffic like readers' own the right one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+
+use foldhash::fast::FixedState;
 
 use crate::look::{Attribute, Look, Sample, Token};
 
@@ -39,6 +41,8 @@ pub const DEPTH_MAX: usize = 4;
 const BEAM: usize = 16;
 /// Values considered, those with the most excess first.
 const VALUES_MAX: usize = 64;
+/// Kinds of page a rule is held against; what is rarer in an attack is not what it is for.
+const KINDS_MAX: usize = 16;
 /// Fewer requests than this prove nothing.
 pub const EVIDENCE_MIN: usize = 8;
 /// A rule carries at least this part of the excess.
@@ -85,7 +89,7 @@ impl Signature {
     pub fn hits_sample(&self, sample: &Sample) -> bool {
         self.rule
             .iter()
-            .all(|predicate| sample.tokens[predicate.attribute as usize] == predicate.token)
+            .all(|predicate| sample.tokens()[predicate.attribute as usize] == predicate.token)
     }
 }
 
@@ -229,10 +233,10 @@ impl Scene<'_> {
 
     /// Values that carry a part of the excess, the most important first.
     fn values(&self, excess: f64) -> Vec<Value> {
-        let mut counts: BTreeMap<(Attribute, Token), usize> = BTreeMap::new();
+        let mut counts: HashMap<(Attribute, Token), usize, FixedState> = HashMap::default();
         for sample in &self.current {
             for attribute in Attribute::ALL {
-                let token = sample.tokens[attribute as usize];
+                let token = sample.tokens()[attribute as usize];
                 if token.is_known() {
                     *counts.entry((attribute, token)).or_default() += 1;
                 }
@@ -288,29 +292,12 @@ impl Scene<'_> {
 
     /// Of the ordinary requests for the kind of page it hits the most.
     fn spares_the_kind(&self, one: &Conjunction, sets: &Sets) -> bool {
-        let mut kinds: BTreeMap<(Token, Token), usize> = BTreeMap::new();
-        let kind = |sample: &Sample| {
-            (
-                sample.tokens[Attribute::Shape as usize],
-                sample.tokens[Attribute::Method as usize],
-            )
-        };
-        for (at, sample) in self.current.iter().enumerate() {
-            if one.values.iter().all(|value| sets.current[*value].has(at)) {
-                *kinds.entry(kind(sample)).or_default() += 1;
-            }
-        }
-        let Some((main, _)) = kinds.into_iter().max_by_key(|(_, count)| *count) else {
+        let hits = |kind: &Kind| count(&kind.current, &sets.current, &one.values);
+        let Some(main) = sets.kinds.iter().max_by_key(|kind| hits(kind)) else {
             return false;
         };
-        let (mut all, mut hit) = (0, 0);
-        for (at, sample) in self.baseline.iter().enumerate() {
-            if kind(sample) == main {
-                all += 1;
-                hit += usize::from(one.values.iter().all(|value| sets.baseline[*value].has(at)));
-            }
-        }
-        hit as f64 <= GATE_WITHIN * f64::from(all)
+        let hit = count(&main.baseline, &sets.baseline, &one.values);
+        hit as f64 <= GATE_WITHIN * main.ordinary as f64
     }
 
     fn signature(
@@ -415,6 +402,50 @@ struct Sets {
     ordinary: Vec<Bits>,
     baseline: Vec<Bits>,
     trusted: Vec<Bits>,
+    /// The commonest of now.
+    kinds: Vec<Kind>,
+}
+
+/// Requests for one kind of page by one method.
+struct Kind {
+    current: Bits,
+    baseline: Bits,
+    ordinary: usize,
+}
+
+impl Kind {
+    fn all(scene: &Scene<'_>) -> Vec<Self> {
+        let kind = |sample: &Sample| {
+            (
+                sample.tokens()[Attribute::Shape as usize],
+                sample.tokens()[Attribute::Method as usize],
+            )
+        };
+        let mut counts: BTreeMap<(Token, Token), usize> = BTreeMap::new();
+        for sample in &scene.current {
+            *counts.entry(kind(sample)).or_default() += 1;
+        }
+        let mut kinds: Vec<_> = counts.into_iter().collect();
+        kinds.sort_by_key(|(kind, count)| (std::cmp::Reverse(*count), *kind));
+        kinds.truncate(KINDS_MAX);
+        kinds
+            .into_iter()
+            .map(|(one, _)| {
+                let current = scene.current.iter().map(|sample| kind(sample) == one);
+                let baseline = scene.baseline.iter().map(|sample| kind(sample) == one);
+                let baseline = Bits::of(scene.baseline.len(), baseline);
+                Self {
+                    current: Bits::of(scene.current.len(), current),
+                    ordinary: baseline
+                        .0
+                        .iter()
+                        .map(|word| word.count_ones() as usize)
+                        .sum(),
+                    baseline,
+                }
+            })
+            .collect()
+    }
 }
 
 impl Sets {
@@ -423,7 +454,7 @@ impl Sets {
             let mut sets = vec![Bits::new(count); values.len()];
             for (at, sample) in samples.enumerate() {
                 for (set, value) in sets.iter_mut().zip(values) {
-                    if sample.tokens[value.attribute as usize] == value.token {
+                    if sample.tokens()[value.attribute as usize] == value.token {
                         set.insert(at);
                     }
                 }
@@ -438,22 +469,28 @@ impl Sets {
                 scene.baseline.len(),
             ),
             trusted: of(&mut scene.trusted.iter().copied(), scene.trusted.len()),
+            kinds: Kind::all(scene),
         }
     }
 
     fn count(&self, sets: &[Bits], values: &[usize]) -> usize {
-        let Some((first, rest)) = values.split_first() else {
-            return 0;
-        };
-        let words = &sets[*first].0;
-        (0..words.len())
-            .map(|word| {
-                rest.iter()
-                    .fold(words[word], |held, value| held & sets[*value].0[word])
-                    .count_ones() as usize
-            })
-            .sum()
+        match values.split_first() {
+            Some((first, rest)) => count(&sets[*first], sets, rest),
+            None => 0,
+        }
     }
+}
+
+/// How many are in all of these.
+fn count(set: &Bits, rest: &[Bits], of_rest: &[usize]) -> usize {
+    (0..set.0.len())
+        .map(|word| {
+            of_rest
+                .iter()
+                .fold(set.0[word], |held, value| held & rest[*value].0[word])
+                .count_ones() as usize
+        })
+        .sum()
 }
 
 #[derive(Clone)]
@@ -462,6 +499,14 @@ struct Bits(Vec<u64>);
 impl Bits {
     fn new(count: usize) -> Self {
         Self(vec![0; count.div_ceil(64)])
+    }
+
+    fn of(count: usize, members: impl Iterator<Item = bool>) -> Self {
+        let mut bits = Self::new(count);
+        for (at, _) in members.enumerate().filter(|(_, is)| *is) {
+            bits.insert(at);
+        }
+        bits
     }
 
     fn insert(&mut self, at: usize) {
@@ -598,15 +643,13 @@ mod tests {
             b"Mozilla/5.0 (Linux; Android 14) Mobile",
         ];
         let flood = samples((0..900).map(|number| {
-            let mut sample = search(number, agents[usize::from(number % 3 == 0)]);
             // From the networks that readers come from.
             let target = format!("/?s=term{number}");
             let look = Look {
                 agent: Field::Is(agents[usize::from(number % 3 == 0)]),
                 ..reader(0x0a00_0001 + (number % 1_000) * 256, &target)
             };
-            sample.tokens = look.tokens();
-            sample
+            Sample::of(&look, 200)
         }));
         let (verdict, found) = scene(&flood, 20.0, &baseline).explain(RULES_MAX);
         assert_eq!(
