@@ -12,7 +12,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use saqta_detect::engine::{Engine, Kind, Posture};
+use saqta_detect::engine::{Engine, Kind, Posture, Scarce};
 use saqta_detect::look::{Field, Head, Look};
 use saqta_detect::shape::Shape;
 
@@ -57,7 +57,14 @@ fn main() {
             flood += began.elapsed();
         }
         let began = Instant::now();
-        engine.tick(second, engine.posture() != Posture::Calm);
+        let scarce = match engine.posture() {
+            Posture::Calm => Scarce::NOTHING,
+            Posture::Guarded | Posture::UnderAttack => Scarce {
+                origin: true,
+                edge: true,
+            },
+        };
+        engine.tick(second, scarce);
         tick = tick.max(began.elapsed());
     }
     let mean = |time: Duration, count: u64| time.as_secs_f64() * 1e6 / count as f64;

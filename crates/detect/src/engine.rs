@@ -59,6 +59,26 @@ impl Trigger {
     }
 }
 
+/// What runs short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Scarce {
+    /// Requests wait for the newsroom's server.
+    pub origin: bool,
+    /// Our own processor, sockets or line, so that a copy is not free either.
+    pub edge: bool,
+}
+
+impl Scarce {
+    pub const NOTHING: Self = Self {
+        origin: false,
+        edge: false,
+    };
+
+    fn is_any(self) -> bool {
+        self.origin || self.edge
+    }
+}
+
 /// What is known of a request beside how it looks.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind {
@@ -68,6 +88,14 @@ pub struct Kind {
     pub is_sensitive: bool,
     /// A style sheet, script or picture that the site has.
     pub is_part: bool,
+}
+
+/// Of which requests there are too many.
+#[derive(Debug, Clone, Copy)]
+enum Pool {
+    Origin,
+    All,
+    Sensitive,
 }
 
 /// A rule and what became of it.
@@ -212,8 +240,8 @@ impl Engine {
         self.posture == Posture::Calm && self.incident.is_none()
     }
 
-    /// Once a second, after its requests. `scarce`: admission, processor, sockets or the line run short.
-    pub fn tick(&mut self, now_s: u64, scarce: bool) -> Posture {
+    /// Once a second, after its requests.
+    pub fn tick(&mut self, now_s: u64, scarce: Scarce) -> Posture {
         let elapsed = now_s.saturating_sub(self.ticked_s).max(1);
         self.ticked_s = now_s;
         let teaching = self.teaching();
@@ -233,8 +261,8 @@ impl Engine {
         {
             self.guarded_s = Some(self.guarded_s.unwrap_or(0).max(alarm.cause_s));
         }
-        let found = self.search(now_s, &alarm);
-        if load.is_some() && scarce
+        let found = self.search(now_s, &alarm, scarce);
+        if load.is_some() && scarce.is_any()
             || self.stands(Trigger::Sensitive)
             || found
                 .as_ref()
@@ -347,6 +375,7 @@ impl Engine {
         &mut self,
         now_s: u64,
         alarm: &[Option<(Trigger, Alarm)>; 2],
+        scarce: Scarce,
     ) -> Option<(Trigger, Verdict, Vec<Signature>)> {
         if now_s < self.next_search_s || alarm.iter().all(Option::is_none) {
             return None;
@@ -361,13 +390,27 @@ impl Engine {
         let mut verdict = None;
         let fresh = |(_, alarm): &&(Trigger, Alarm)| now_s < alarm.cause_s + WINDOW_S;
         for (trigger, alarm) in alarm.iter().flatten().filter(fresh) {
-            let scene = self.scene(now_s, *trigger, alarm, &baseline);
-            let (reason, signatures) = scene.explain(RULES_MAX.saturating_sub(standing));
-            if !signatures.is_empty() {
-                (self.search_pause_s, self.next_search_s) = (1, now_s + 1);
-                return Some((*trigger, reason, signatures));
+            // What a copy can answer needs no rule, as long as copies are free.
+            let pools: &[Pool] = match trigger {
+                Trigger::Sensitive => &[Pool::Sensitive],
+                Trigger::Load if scarce.edge => &[Pool::Origin, Pool::All],
+                Trigger::Load => &[Pool::Origin],
+            };
+            for pool in pools {
+                let scene = self.scene(now_s, *pool, alarm, &baseline);
+                let (reason, signatures) = scene.explain(RULES_MAX.saturating_sub(standing));
+                if !signatures.is_empty() {
+                    (self.search_pause_s, self.next_search_s) = (1, now_s + 1);
+                    return Some((*trigger, reason, signatures));
+                }
+                let reason = match (pool, reason) {
+                    (Pool::Origin, Verdict::NothingSignificant) if !scarce.edge => {
+                        Verdict::CopiesAnswer
+                    }
+                    (_, reason) => reason,
+                };
+                verdict = verdict.or(Some((*trigger, reason, signatures)));
             }
-            verdict = Some((*trigger, reason, signatures));
         }
         self.next_search_s = now_s + self.search_pause_s;
         self.search_pause_s = (self.search_pause_s * 2).min(SEARCH_PAUSE_MAX_S);
@@ -377,13 +420,14 @@ impl Engine {
     fn scene<'a>(
         &'a self,
         now_s: u64,
-        trigger: Trigger,
+        pool: Pool,
         alarm: &Alarm,
         baseline: &'a [Arc<Sample>],
     ) -> Scene<'a> {
-        let is_concerned = |sample: &Sample| match trigger {
-            Trigger::Load => sample.needs_origin,
-            Trigger::Sensitive => sample.is_sensitive,
+        let is_concerned = |sample: &Sample| match pool {
+            Pool::Origin => sample.needs_origin,
+            Pool::All => true,
+            Pool::Sensitive => sample.is_sensitive,
         };
         let from = self.window(now_s, alarm, is_concerned);
         let seconds: Vec<_> = self.current.range(from, now_s).collect();
@@ -406,9 +450,9 @@ impl Engine {
             .filter(|sample| is_concerned(sample))
             .collect();
         let share = ordinary.len() as f64 / baseline.len().max(1) as f64;
-        let per_s = match trigger {
-            Trigger::Load => self.requests.forecast_per_s() * share,
-            Trigger::Sensitive => self.sensitive.forecast_per_s(),
+        let per_s = match pool {
+            Pool::Origin | Pool::All => self.requests.forecast_per_s() * share,
+            Pool::Sensitive => self.sensitive.forecast_per_s(),
         };
         let rules: Vec<&Signature> = self
             .incident
@@ -646,8 +690,11 @@ mod tests {
             if (CALM_S..CALM_S + attack_s).contains(&second) {
                 attack(engine, second);
             }
-            let is_scarce = engine.posture() != Posture::Calm;
-            engine.tick(second, is_scarce);
+            let scarce = Scarce {
+                origin: engine.posture() != Posture::Calm,
+                edge: false,
+            };
+            engine.tick(second, scarce);
         }
         engine.take_ended()
     }
@@ -687,6 +734,43 @@ mod tests {
         assert!((0.85..1.15).contains(&off), "{} sources", incident.sources);
     }
 
+    /// While copies are free nobody is refused one; when the line is full, who floods is.
+    #[test]
+    fn what_a_copy_answers_needs_a_rule_only_when_copies_run_short() {
+        for edge in [false, true] {
+            let mut engine = site();
+            for second in 0..CALM_S + 30 {
+                readers(&mut engine, second);
+                for number in 0..if second < CALM_S { 0 } else { 900_u32 } {
+                    let look = Look {
+                        agent: Field::Is(b"python-requests/2.31.0"),
+                        ..reader(0x0b00_0000 + number * 311, "/")
+                    };
+                    let kind = Kind {
+                        needs_origin: false,
+                        ..PAGE
+                    };
+                    engine.observe(second, &look, kind);
+                }
+                let scarce = Scarce {
+                    origin: second >= CALM_S,
+                    edge: edge && second >= CALM_S,
+                };
+                engine.tick(second, scarce);
+            }
+            let incident = engine.incident().unwrap();
+            assert_eq!(!incident.signatures.is_empty(), edge);
+            assert_eq!(
+                incident.verdict,
+                if edge {
+                    Verdict::Generated
+                } else {
+                    Verdict::CopiesAnswer
+                }
+            );
+        }
+    }
+
     #[test]
     fn more_readers_are_no_incident_when_nothing_is_scarce() {
         let mut engine = site();
@@ -695,7 +779,7 @@ mod tests {
             for _ in 0..if second < CALM_S { 1 } else { 30 } {
                 readers(&mut engine, second);
             }
-            highest = highest.max(engine.tick(second, false));
+            highest = highest.max(engine.tick(second, Scarce::NOTHING));
         }
         assert_eq!(highest, Posture::Guarded);
         assert!(engine.incident().is_none());
@@ -731,7 +815,7 @@ mod tests {
                 };
                 engine.observe(second, &look, kind);
             }
-            postures.push(engine.tick(second, false));
+            postures.push(engine.tick(second, Scarce::NOTHING));
         }
         assert!(
             postures[..CALM_S as usize]
@@ -768,7 +852,7 @@ mod tests {
                 fed -= f64::from(now);
                 flood(&mut engine, second, now);
             }
-            engine.tick(second, false);
+            engine.tick(second, Scarce::NOTHING);
         }
         let samples = engine.baseline.samples();
         let is_flood = |sample: &&Arc<Sample>| sample.look().target.starts_with(b"/?s=term");

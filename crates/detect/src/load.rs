@@ -37,9 +37,6 @@ pub const HOLD_S: u64 = 300;
 const WEEK_H: usize = 168;
 /// Weight of the newest week in an hour's mean: a level that has changed is half learned in two weeks.
 const WEEKLY: f64 = 0.3;
-/// After this many empty buckets sums are zero and forecasts at their floor; longer gaps are skipped over.
-const EMPTY_MAX: u64 = 3_600;
-
 /// Time constant of what the site's load has been over days.
 const PAST_S: f64 = 86_400.0;
 /// Above its past by this factor the load is followed, but what comes is not taken for ordinary.
@@ -161,15 +158,18 @@ impl Channel {
 
     /// Closes the buckets that ended before `now_s`.
     pub fn advance(&mut self, now_s: u64, teaching: Teaching) {
-        let bucket_of_now = now_s - now_s % self.bucket_s;
-        let mut open = *self.open_s.get_or_insert(bucket_of_now);
-        let mut empty = 0;
+        let mut open = *self.open_s.get_or_insert(now_s - now_s % self.bucket_s);
         while open + self.bucket_s <= now_s {
-            empty = if self.count == 0 { empty + 1 } else { 0 };
-            self.close(open, teaching);
-            open += self.bucket_s;
-            if empty >= EMPTY_MAX {
-                open = open.max(bucket_of_now);
+            let is_quiet = self.count == 0 && self.sum == 0.0 && self.recent.is_some();
+            if is_quiet {
+                // Nights on a small site are long: a whole hour of nothing is one step.
+                let hour_ends = (open / 3_600 + 1) * 3_600;
+                let buckets = ((now_s.min(hour_ends) - open) / self.bucket_s).max(1);
+                self.close_empty(open, buckets, teaching);
+                open += buckets * self.bucket_s;
+            } else {
+                self.close(open, teaching);
+                open += self.bucket_s;
             }
         }
         self.open_s = Some(open);
@@ -240,6 +240,35 @@ impl Channel {
             (teaching, _) => teaching,
         };
         self.learn(count, forecast, teaching);
+    }
+
+    /// As [`Channel::close`] for so many buckets of one hour that had nothing, when the sum is zero and stays there.
+    fn close_empty(&mut self, start_s: u64, buckets: u64, teaching: Teaching) {
+        let hour = start_s / 3_600;
+        if hour != self.hour.number {
+            self.end_hour(hour);
+        }
+        self.rise_s = start_s + (buckets - 1) * self.bucket_s;
+        if teaching == Teaching::Attack {
+            return;
+        }
+        let (count, bucket_s) = (buckets as f64, self.bucket_s as f64);
+        let usual = self.recent.unwrap_or(0.0);
+        let kept = (-bucket_s / RECENT_S).exp();
+        if teaching == Teaching::Calm {
+            let fade = (-bucket_s / PAST_S).exp().powf(count);
+            let sum_of = |ratio: f64| (1.0 - ratio.powf(count)) / (1.0 - ratio);
+            let beyond = usual * usual * (1.0 - 1.0 / STEADINESS) * sum_of(kept * kept);
+            self.deviated = self.deviated * fade + beyond;
+            self.expected = self.expected * fade + usual * sum_of(kept);
+        }
+        self.recent = Some(usual * kept.powf(count));
+        let most = PAST_S / bucket_s;
+        let growing = (most - self.past_buckets).clamp(0.0, count);
+        self.past *= self.past_buckets / (self.past_buckets + growing).max(1.0);
+        self.past *= (1.0 - 1.0 / most).powf(count - growing);
+        self.past_buckets += growing;
+        self.hour.buckets += buckets;
     }
 
     fn learn(&mut self, count: f64, forecast: f64, teaching: Teaching) {
@@ -423,6 +452,32 @@ mod tests {
     }
 
     proptest! {
+        /// An hour of nothing in one step is an hour of nothing.
+        #[test]
+        fn empty_buckets_are_as_many_single_ones(
+            counts in proptest::collection::vec(0..50_u64, 1..60),
+            pause in 2..10_000_u64,
+        ) {
+            let mut at_once = Channel::new(1, Limits::REQUESTS);
+            for (second, count) in counts.iter().enumerate() {
+                at_once.add(second as u64, *count, Teaching::Calm);
+            }
+            at_once.advance(counts.len() as u64, Teaching::Calm);
+            prop_assume!(at_once.alarm(counts.len() as u64).is_none());
+            let mut singly = at_once.clone();
+            let end = counts.len() as u64 + pause;
+            at_once.advance(end, Teaching::Calm);
+            for second in counts.len() as u64..=end {
+                singly.advance(second, Teaching::Calm);
+            }
+            let told = |channel: &Channel| {
+                [channel.recent.unwrap(), channel.past, channel.past_buckets, channel.deviated, channel.expected]
+            };
+            for (one, other) in told(&at_once).into_iter().zip(told(&singly)) {
+                prop_assert!((one - other).abs() <= 0.05 * other.abs() + 1e-9, "{:?} {:?}", told(&at_once), told(&singly));
+            }
+        }
+
         #[test]
         fn whatever_is_counted_the_forecast_is_a_number(
             steps in proptest::collection::vec((0..100_000_u64, 0..u64::MAX / 2), 0..200),

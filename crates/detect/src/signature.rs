@@ -103,6 +103,8 @@ pub enum Verdict {
     NothingSignificant,
     /// What it has in common, readers have too: admission protects.
     NoRuleUnderTheGate,
+    /// What is too much can be answered from copies: nobody need be refused one.
+    CopiesAnswer,
 }
 
 /// What there is to explain, and by what measure.

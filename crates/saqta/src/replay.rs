@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use saqta_detect::engine::{Engine, Incident, Kind, Standing};
+use saqta_detect::engine::{Engine, Incident, Kind, Scarce, Standing};
 use saqta_detect::look::{Head, Look};
 use saqta_detect::shape::ShapeBook;
 use tokio::time::Instant;
@@ -42,6 +42,12 @@ const COPIES: usize = 1 << 16;
 const BUCKET_S: u64 = 1;
 const COUNTS_BUCKET_S: u64 = 60;
 const SEED: u64 = 1;
+/// A log does not tell what ran short. Copies are free: a machine that sends them on would be seen to, and what is refused then hits whoever
+/// reads what everybody reads.
+const TAKEN_FOR_GRANTED: Scarce = Scarce {
+    origin: true,
+    edge: false,
+};
 
 /// What is asked.
 #[derive(Debug)]
@@ -287,7 +293,7 @@ impl Site {
     fn skip_to(&mut self, second: u64) {
         while !self.engine.is_idle() && self.judged_s + 1 < second {
             self.judged_s += 1;
-            self.engine.tick(self.judged_s, true);
+            self.engine.tick(self.judged_s, TAKEN_FOR_GRANTED);
         }
         self.judged_s = second.max(self.judged_s);
         self.incidents.append(&mut self.engine.take_ended());
@@ -310,7 +316,7 @@ impl Site {
             self.time_line.add(slot.second, 1, hit.is_some());
             self.shapes.learn(look.target, line.status);
         }
-        self.engine.tick(slot.second, true);
+        self.engine.tick(slot.second, TAKEN_FOR_GRANTED);
     }
 
     fn needs_origin(&mut self, second: u64, line: &Line, text: &[u8]) -> bool {
@@ -453,7 +459,7 @@ impl Default for Counts {
 impl Counts {
     fn minute(&mut self, second: u64, requests: u64) {
         self.engine.counted(second, requests);
-        let posture = self.engine.tick(second, false);
+        let posture = self.engine.tick(second, Scarce::NOTHING);
         self.minutes += 1;
         self.guarded += u64::from(posture != saqta_detect::engine::Posture::Calm);
     }

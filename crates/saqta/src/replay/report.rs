@@ -160,7 +160,7 @@ fn section(page: &mut String, incident: &Incident) -> std::fmt::Result {
     if incident.signatures.is_empty() {
         writeln!(
             page,
-            "<p>No rule: {}. Admission would have protected the server.</p>",
+            "<p>No rule: {}. Copies and admission would have protected the server.</p>",
             verdict(incident.verdict)
         )?;
     }

@@ -73,6 +73,7 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
         Verdict::TooLittleBaseline => "too little baseline",
         Verdict::NothingSignificant => "nothing significant",
         Verdict::NoRuleUnderTheGate => "no rule under the gate",
+        Verdict::CopiesAnswer => "copies answer it",
     }
 }
 
