@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::load::{Alarm, Channel, HOLD_S, Limits, Teaching};
 use crate::look::{Look, Sample};
 use crate::reservoir::{Baseline, CURRENT_S, Current};
-use crate::signature::{RULES_MAX, Scene, Signature, Verdict};
+use crate::signature::{self, RULES_MAX, Scene, Signature, Verdict};
 use crate::tally::Sources;
 use crate::trust::Trust;
 
@@ -96,6 +96,40 @@ enum Pool {
     Origin,
     All,
     Sensitive,
+}
+
+impl Pool {
+    fn holds(self, sample: &Sample) -> bool {
+        match self {
+            Self::Origin => sample.needs_origin,
+            Self::All => true,
+            Self::Sensitive => sample.is_sensitive,
+        }
+    }
+}
+
+/// The present half of a [`Scene`].
+struct View<'a> {
+    current: Vec<&'a Sample>,
+    expected: f64,
+    trusted: Vec<&'a Sample>,
+}
+
+impl<'a> View<'a> {
+    fn is_too_much(&self) -> bool {
+        signature::is_too_much(self.current.len(), self.expected)
+    }
+
+    fn against(self, pool: Pool, baseline: &'a [Arc<Sample>]) -> Scene<'a> {
+        let ordinary = baseline.iter().map(AsRef::as_ref);
+        Scene {
+            current: self.current,
+            expected: self.expected,
+            ordinary: ordinary.filter(|sample| pool.holds(sample)).collect(),
+            baseline,
+            trusted: self.trusted,
+        }
+    }
 }
 
 /// A rule and what became of it.
@@ -386,8 +420,8 @@ impl Engine {
             .flat_map(|incident| &incident.signatures)
             .filter(|rule| rule.expired_s.is_none())
             .count();
-        let baseline = self.baseline.samples();
         let mut verdict = None;
+        let mut baseline = None;
         let fresh = |(_, alarm): &&(Trigger, Alarm)| now_s < alarm.cause_s + WINDOW_S;
         for (trigger, alarm) in alarm.iter().flatten().filter(fresh) {
             // What a copy can answer needs no rule, as long as copies are free.
@@ -397,8 +431,14 @@ impl Engine {
                 Trigger::Load => &[Pool::Origin],
             };
             for pool in pools {
-                let scene = self.scene(now_s, *pool, alarm, &baseline);
-                let (reason, signatures) = scene.explain(RULES_MAX.saturating_sub(standing));
+                let view = self.view(now_s, *pool, alarm);
+                let (reason, signatures) = if view.is_too_much() {
+                    let baseline = baseline.get_or_insert_with(|| self.baseline.samples());
+                    view.against(*pool, baseline)
+                        .explain(RULES_MAX.saturating_sub(standing))
+                } else {
+                    (Verdict::NothingSignificant, Vec::new())
+                };
                 if !signatures.is_empty() {
                     (self.search_pause_s, self.next_search_s) = (1, now_s + 1);
                     return Some((*trigger, reason, signatures));
@@ -417,41 +457,22 @@ impl Engine {
         verdict
     }
 
-    fn scene<'a>(
-        &'a self,
-        now_s: u64,
-        pool: Pool,
-        alarm: &Alarm,
-        baseline: &'a [Arc<Sample>],
-    ) -> Scene<'a> {
-        let is_concerned = |sample: &Sample| match pool {
-            Pool::Origin => sample.needs_origin,
-            Pool::All => true,
-            Pool::Sensitive => sample.is_sensitive,
-        };
-        let from = self.window(now_s, alarm, is_concerned);
+    /// What of this pool came lately and is not explained yet.
+    fn view(&self, now_s: u64, pool: Pool, alarm: &Alarm) -> View<'_> {
+        let from = self.window(now_s, alarm, |sample| pool.holds(sample));
         let seconds: Vec<_> = self.current.range(from, now_s).collect();
         // Seconds of which more is left out weigh more; what is kept of the others is thinned to match.
         let weight = seconds
             .iter()
             .map(|second| second.weight())
             .fold(1.0, f64::max);
-        let thinned: Vec<&Sample> = seconds
-            .iter()
-            .flat_map(|second| {
-                let keep = (second.kept.len() as f64 * second.weight() / weight).round() as usize;
-                second.kept.iter().take(keep)
-            })
-            .map(AsRef::as_ref)
-            .collect();
-        let ordinary: Vec<&Sample> = baseline
-            .iter()
-            .map(AsRef::as_ref)
-            .filter(|sample| is_concerned(sample))
-            .collect();
-        let share = ordinary.len() as f64 / baseline.len().max(1) as f64;
+        let thinned = seconds.iter().flat_map(|second| {
+            let keep = (second.kept.len() as f64 * second.weight() / weight).round() as usize;
+            second.kept.iter().take(keep).map(AsRef::as_ref)
+        });
         let per_s = match pool {
-            Pool::Origin | Pool::All => self.requests.forecast_per_s() * share,
+            Pool::Origin => self.requests.forecast_per_s() * self.baseline.share_needing_origin(),
+            Pool::All => self.requests.forecast_per_s(),
             Pool::Sensitive => self.sensitive.forecast_per_s(),
         };
         let rules: Vec<&Signature> = self
@@ -462,20 +483,13 @@ impl Engine {
             .map(|rule| &rule.signature)
             .collect();
         let is_hit = |sample: &Sample| rules.iter().any(|rule| rule.hits_sample(sample));
-        Scene {
+        View {
             current: thinned
-                .iter()
-                .copied()
-                .filter(|sample| is_concerned(sample) && !is_hit(sample))
+                .clone()
+                .filter(|sample| pool.holds(sample) && !is_hit(sample))
                 .collect(),
             expected: per_s * (now_s + 1 - from) as f64 / weight,
-            ordinary,
-            trusted: thinned
-                .iter()
-                .copied()
-                .filter(|sample| sample.is_trusted)
-                .collect(),
-            baseline,
+            trusted: thinned.filter(|sample| sample.is_trusted).collect(),
         }
     }
 

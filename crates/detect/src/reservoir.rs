@@ -21,6 +21,8 @@ pub struct Baseline {
     /// By key: the largest leaves first. The second part only tells equal keys apart.
     held: BTreeMap<(Key, u64), Arc<Sample>>,
     offered: u64,
+    /// Of those held.
+    needing_origin: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,10 +50,18 @@ impl Baseline {
         let rate = weight.ln() + sample.at_s as f64 * std::f64::consts::LN_2 / HALF_LIFE_S;
         // The logarithm of an exponential variate of rate `weight × growth`, which itself would overflow within months.
         let key = (-(1.0 - chance).ln()).max(f64::MIN_POSITIVE).ln() - rate;
+        self.needing_origin += usize::from(sample.needs_origin);
         self.held.insert((Key(key), self.offered), sample);
-        if self.held.len() > BASELINE_MAX {
-            self.held.pop_last();
+        if self.held.len() > BASELINE_MAX
+            && let Some((_, gone)) = self.held.pop_last()
+        {
+            self.needing_origin -= usize::from(gone.needs_origin);
         }
+    }
+
+    /// Share of those that no copy could answer.
+    pub fn share_needing_origin(&self) -> f64 {
+        self.needing_origin as f64 / self.held.len().max(1) as f64
     }
 
     pub fn samples(&self) -> Vec<Arc<Sample>> {

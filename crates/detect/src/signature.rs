@@ -122,6 +122,11 @@ pub struct Scene<'a> {
     pub trusted: Vec<&'a Sample>,
 }
 
+/// Are so many, where so many are expected, worth explaining?
+pub(crate) fn is_too_much(count: usize, expected: f64) -> bool {
+    count >= EVIDENCE_MIN && count as f64 - expected >= EXCESS_MIN * count as f64
+}
+
 impl Scene<'_> {
     /// The rules that explain it, at most `rules_max`, the strongest first.
     pub fn explain(mut self, rules_max: usize) -> (Verdict, Vec<Signature>) {
@@ -135,10 +140,7 @@ impl Scene<'_> {
         while found.len() < rules_max {
             let left = self.current.len();
             let excess_left = left as f64 - self.expected;
-            if left < EVIDENCE_MIN
-                || excess_left < EXCESS_MIN * left as f64
-                || excess_left < SHARE_MIN * excess
-            {
+            if !is_too_much(left, self.expected) || excess_left < SHARE_MIN * excess {
                 break;
             }
             match self.strongest(excess) {
