@@ -85,7 +85,7 @@ struct Measured {
     last_s: u64,
     /// Of the first rule that stood while its lines came and hits half of them or more.
     found: Option<Found>,
-    /// Hit by any rule, whenever it was found.
+    /// Hit by any rule that stood at some time of the label's.
     hit: u64,
 }
 
@@ -515,7 +515,12 @@ fn measure(what: &Replay, labels: Vec<Label>, told: &mut Told) -> Result<(), Str
                 measured.lines += 1;
                 measured.first_s = measured.first_s.min(line.at_s);
                 measured.last_s = measured.last_s.max(line.at_s);
-                measured.hit += u64::from(!hits.is_empty());
+                measured.hit += u64::from(hits.iter().any(|rule| {
+                    let rule = rules[*rule];
+                    measured
+                        .label
+                        .overlaps(&line, rule.generated_s, rule.expired_s)
+                }));
                 for rule in &hits {
                     by_rule[*rule].hits += 1;
                 }

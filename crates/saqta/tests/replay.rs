@@ -127,6 +127,7 @@ fn guessed_passwords_are_found_and_the_editor_is_not() {
         (&editor["lines"], &editor["detected"]),
         (&5.into(), &false.into())
     );
+    assert_eq!(editor["coverage"], 0.0, "{editor}");
     assert_eq!(told["benign"]["challenged"], 0, "{told}");
     let [incident] = &told["incidents"].as_array().unwrap()[..] else {
         panic!("{told}")

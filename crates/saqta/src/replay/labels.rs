@@ -42,6 +42,14 @@ pub(super) struct Label {
 }
 
 impl Label {
+    /// Did a rule that stood from `from_s` to `until_s`, in seconds since 1970, stand while this label's lines came? `line` is one of them: its
+    /// clock says what the label's means.
+    pub(super) fn overlaps(&self, line: &Line, from_s: u64, until_s: Option<u64>) -> bool {
+        let ahead = line.at_s as i64 - line.local_s;
+        let is_before = until_s.is_some_and(|until_s| (until_s as i64) < self.start_s + ahead);
+        !is_before && from_s as i64 <= self.end_s + ahead
+    }
+
     pub(super) fn holds(&self, line: &Line, text: &[u8]) -> bool {
         let contains =
             |text: &[u8], part: &str| memchr::memmem::find(text, part.as_bytes()).is_some();

@@ -63,9 +63,11 @@ fn write(page: &mut String, told: &Told) -> std::fmt::Result {
         page,
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"referrer\" content=\"no-referrer\">\n<title>What Saqta would have done</title>\n<style>{STYLE}</style>\n<main>\n\
-         <h1>What Saqta would have done</h1>\n<p class=\"soft\">{} lines, {} of them requests, {} no lines of a log. A log does not tell what ran \
+         <h1>What Saqta would have done</h1>\n<p class=\"soft\">{} lines, {} of them requests; {} of no log. A log does not tell what ran \
          short: that something did is taken for granted from an alarm on.</p>",
-        told.lines, told.parsed, told.junk.lines
+        told.lines,
+        told.parsed,
+        counted(told.junk.lines as usize, "line")
     )?;
     picture(page, &told.time_line, &told.incidents)?;
     match told.incidents.len() {
@@ -175,7 +177,7 @@ fn told_rule(page: &mut String, rule: &Standing) -> std::fmt::Result {
     writeln!(
         page,
         "<div class=\"rule\">\n<p>{}</p>\n<p class=\"soft\" lang=\"kk\">{}</p>\n<p class=\"soft\" lang=\"ru\">{}</p>\n\
-         <p class=\"soft\">Stood {}; hit {}; confidence {:.3}.</p>\n</div>",
+         <p class=\"soft\">Stood {}; hit {} meanwhile; confidence {:.3}.</p>\n</div>",
         say(Language::English),
         say(Language::Kazakh),
         say(Language::Russian),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Measured, Told};
 use crate::check::counted;
+use crate::screen;
 
 pub(super) fn time(second: u64) -> String {
     Timestamp::from_second(second as i64).map_or_else(|_| second.to_string(), |at| at.to_string())
@@ -166,16 +167,17 @@ fn tell(out: &mut String, told: &Told, explain: bool) -> std::fmt::Result {
         told.lines, told.parsed, told.seconds
     )?;
     if told.junk.lines > 0 {
-        writeln!(out, "{} lines were no lines of a log:", told.junk.lines)?;
+        let mut junk = format!("{} of no log:", counted(told.junk.lines as usize, "line"));
         for place in &told.junk.places {
-            writeln!(
-                out,
-                "  {}:{}: {}",
+            write!(
+                junk,
+                "\n{}:{}: {}",
                 place.file.display(),
                 place.line,
                 place.what
             )?;
         }
+        writeln!(out, "{}", screen::entry(&junk))?;
     }
     if let Some((minutes, guarded)) = told.minutes {
         let share = share(guarded, minutes).unwrap_or_default() * 100.0;
@@ -186,30 +188,30 @@ fn tell(out: &mut String, told: &Told, explain: bool) -> std::fmt::Result {
     }
     writeln!(out, "{}", counted(told.incidents.len(), "incident"))?;
     for incident in &told.incidents {
-        writeln!(
-            out,
-            "\n{}: {}, {} in {} ({})",
+        let mut entry = format!(
+            "{}\n{}, {} in {}: {}",
             from_to(incident.onset_s, incident.end_s),
             counted(incident.requests as usize, "request"),
             about(incident.sources, "address"),
             about(incident.networks, "network"),
             because(incident.trigger),
-        )?;
+        );
         if incident.signatures.is_empty() {
-            writeln!(out, "  no rule: {}", verdict(incident.verdict))?;
+            write!(entry, "\nno rule: {}", verdict(incident.verdict))?;
         }
         for rule in &incident.signatures {
-            writeln!(out, "  {}", sentence(&rule.signature, Language::English))?;
+            write!(entry, "\n{}", sentence(&rule.signature, Language::English))?;
             if explain {
-                writeln!(
-                    out,
-                    "    {}: hit {}; confidence {:.3}",
+                write!(
+                    entry,
+                    "\nstood {}, hit {} meanwhile, confidence {:.3}",
                     from_to(rule.generated_s, rule.expired_s),
                     rule.hits,
                     rule.signature.confidence
                 )?;
             }
         }
+        writeln!(out, "\n{}", screen::entry(&entry))?;
     }
     for measured in &told.labels {
         let percent = share(measured.hit, measured.lines).unwrap_or_default() * 100.0;
