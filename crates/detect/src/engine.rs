@@ -29,6 +29,8 @@ const PROBATION_S: u64 = WINDOW_S;
 const SEARCH_PAUSE_MAX_S: u64 = 30;
 /// A rule stands at least so long: a flood that pauses for a minute is not over.
 const STAND_MIN_S: u64 = 60;
+/// Rules of one incident that are remembered. One that lasts for days has no more; of those that are over the one that hit least goes.
+const RULES_REMEMBERED_MAX: usize = 256;
 /// Time constant of how often a rule hits.
 const HITS_S: f64 = 20.0;
 /// Fewer hits than this a second are no flood, whatever was forecast.
@@ -181,6 +183,22 @@ pub struct Incident {
     seen: Seen,
 }
 
+impl Incident {
+    fn remember(&mut self, rule: Standing) {
+        let over = self
+            .signatures
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| rule.expired_s.is_some());
+        if self.signatures.len() >= RULES_REMEMBERED_MAX
+            && let Some((least, _)) = over.min_by_key(|(_, rule)| rule.hits)
+        {
+            self.signatures.remove(least);
+        }
+        self.signatures.push(rule);
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Seen {
     sources: Sources,
@@ -314,9 +332,7 @@ impl Engine {
             for signature in signatures {
                 let earlier = Self::before(&self.current, incident, &signature, now_s);
                 incident.hit += earlier;
-                incident
-                    .signatures
-                    .push(Standing::new(signature, trigger, now_s));
+                incident.remember(Standing::new(signature, trigger, now_s));
             }
         }
         self.settle(now_s, load.or(sensitive));

@@ -34,6 +34,8 @@ use self::timeline::TimeLine;
 
 /// How far a log may be out of order.
 const ORDER_S: u64 = 120;
+/// Lines that wait for their second to be over. A log of 100,000 lines a second is judged after ten seconds instead of two minutes.
+const WAITING_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// A page that was answered 200 could be answered from a copy for so long: what the profiles say of pages that do not say.
 const COPY_S: u64 = 600;
 /// Addresses of such pages, 1 MB. One that is forgotten is asked for again.
@@ -387,6 +389,10 @@ struct Pending {
     spare: Vec<Slot>,
     newest_s: u64,
     late: u64,
+    /// Of all slots.
+    bytes: usize,
+    /// Seconds up to this one have left.
+    judged_s: u64,
 }
 
 #[derive(Default)]
@@ -399,12 +405,13 @@ struct Slot {
 impl Pending {
     fn push(&mut self, line: Line, text: &[u8]) {
         self.newest_s = self.newest_s.max(line.at_s);
+        // What is judged is judged.
         let oldest = self
-            .slots
-            .front()
-            .map_or(self.newest_s.saturating_sub(ORDER_S), |slot| slot.second);
-        self.late += u64::from(line.at_s < oldest.min(self.newest_s.saturating_sub(ORDER_S)));
-        let second = line.at_s.max(self.newest_s.saturating_sub(ORDER_S));
+            .newest_s
+            .saturating_sub(ORDER_S)
+            .max(self.judged_s.saturating_add(1));
+        self.late += u64::from(line.at_s < oldest);
+        let second = line.at_s.max(oldest);
         let place = self.slots.partition_point(|slot| slot.second < second);
         if self
             .slots
@@ -416,6 +423,7 @@ impl Pending {
             self.slots.insert(place, slot);
         }
         let slot = &mut self.slots[place];
+        self.bytes += size_of::<(usize, Line)>() + text.len();
         slot.lines.push((slot.bytes.len(), line));
         slot.bytes.extend_from_slice(text);
     }
@@ -425,11 +433,19 @@ impl Pending {
             .slots
             .front()
             .is_some_and(|slot| slot.second + ORDER_S < self.newest_s);
-        if is_ready { self.pop() } else { None }
+        let is_full = self.bytes > WAITING_BYTES_MAX && self.slots.len() > 1;
+        if is_ready || is_full {
+            self.pop()
+        } else {
+            None
+        }
     }
 
     fn pop(&mut self) -> Option<Slot> {
-        self.slots.pop_front()
+        let slot = self.slots.pop_front()?;
+        self.bytes -= slot.lines.len() * size_of::<(usize, Line)>() + slot.bytes.len();
+        self.judged_s = slot.second;
+        Some(slot)
     }
 
     fn reuse(&mut self, mut slot: Slot) {
@@ -590,6 +606,45 @@ impl Progress {
     fn end(&self) {
         if self.shown.is_some() {
             eprint!("\r{:20}\r", "");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn line(at_s: u64) -> Line {
+        let text = format!("203.0.113.7 - - [@{at_s}] \"GET / HTTP/1.1\" 200 5");
+        Splitter::default().split(text.as_bytes()).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn lines_leave_once_each_and_in_the_order_of_their_seconds(
+            steps in proptest::collection::vec(0..400_u64, 1..200),
+        ) {
+            let mut pending = Pending::default();
+            let (mut left, mut late) = (Vec::new(), 0);
+            let (mut now, mut newest) = (1_000, 0);
+            for step in &steps {
+                // Forward by up to 200 seconds, or back by as many.
+                now = (now + step).saturating_sub(200).max(1);
+                newest = newest.max(now);
+                late += u64::from(now + ORDER_S < newest);
+                pending.push(line(now), b"x");
+                while let Some(slot) = pending.pop_ready() {
+                    left.push((slot.second, slot.lines.len()));
+                }
+            }
+            while let Some(slot) = pending.pop() {
+                left.push((slot.second, slot.lines.len()));
+            }
+            prop_assert!(left.windows(2).all(|pair| pair[0].0 < pair[1].0), "{left:?}");
+            prop_assert_eq!(left.iter().map(|(_, lines)| lines).sum::<usize>(), steps.len());
+            prop_assert!(pending.late >= late && pending.bytes == 0);
         }
     }
 }
