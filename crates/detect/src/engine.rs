@@ -130,6 +130,7 @@ impl<'a> View<'a> {
             ordinary: ordinary.filter(|sample| pool.holds(sample)).collect(),
             baseline,
             trusted: self.trusted,
+            must_name_client: matches!(pool, Pool::Sensitive),
         }
     }
 }
@@ -386,8 +387,15 @@ impl Engine {
         match self.posture {
             Posture::Calm => Teaching::Calm,
             Posture::Guarded => Teaching::Guarded,
-            Posture::UnderAttack => Teaching::Attack,
+            Posture::UnderAttack if self.has_rules() => Teaching::Attack,
+            // An alarm without a rule may be a forecast that was wrong, which must not stand for ever.
+            Posture::UnderAttack => Teaching::Guarded,
         }
+    }
+
+    fn has_rules(&self) -> bool {
+        let incident = self.incident.as_ref();
+        incident.is_some_and(|incident| !incident.signatures.is_empty())
     }
 
     fn stands(&self, trigger: Trigger) -> bool {

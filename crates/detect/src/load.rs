@@ -32,6 +32,11 @@ const WINSOR: f64 = 3.0;
 const CREEP: f64 = 1.1;
 /// Time constant of the recent forecast.
 const RECENT_S: f64 = 300.0;
+/// Before this there is no alarm: a mean of fewer buckets is no forecast.
+const WARM_UP_S: u64 = 10;
+const WARM_UP_BUCKETS: u64 = 3;
+/// Longer silences than this leave nothing of what was learned but the hours of the week.
+const SILENCE_MAX_S: u64 = 60 * 86_400;
 /// An alarm stands this long after the last bucket that gave cause.
 pub const HOLD_S: u64 = 300;
 const WEEK_H: usize = 168;
@@ -101,6 +106,8 @@ pub struct Channel {
     open_s: Option<u64>,
     count: u64,
     recent: Option<f64>,
+    /// Buckets that have ended, but for empty ones taken together.
+    closed: u64,
     /// Mean per bucket over a day or, while it is younger, over all the time it has been learned for.
     past: f64,
     past_buckets: f64,
@@ -136,6 +143,7 @@ impl Channel {
             open_s: None,
             count: 0,
             recent: None,
+            closed: 0,
             past: 0.0,
             past_buckets: 0.0,
             deviated: BUNCH_PRIOR * BUNCH_PRIOR_REQUESTS,
@@ -160,8 +168,10 @@ impl Channel {
     pub fn advance(&mut self, now_s: u64, teaching: Teaching) {
         let mut open = *self.open_s.get_or_insert(now_s - now_s % self.bucket_s);
         while open + self.bucket_s <= now_s {
-            let is_quiet = self.count == 0 && self.sum == 0.0 && self.recent.is_some();
+            let is_quiet = self.count == 0 && self.sum == 0.0 && self.closed > self.warm_up();
             if is_quiet {
+                let silent_since = now_s.saturating_sub(SILENCE_MAX_S);
+                open = open.max(silent_since - silent_since % self.bucket_s);
                 // Nights on a small site are long: a whole hour of nothing is one step.
                 let hour_ends = (open / 3_600 + 1) * 3_600;
                 let buckets = ((now_s.min(hour_ends) - open) / self.bucket_s).max(1);
@@ -198,6 +208,10 @@ impl Channel {
         self.recent.unwrap_or(0.0) <= NEAR_PAST * past
     }
 
+    fn warm_up(&self) -> u64 {
+        (WARM_UP_S / self.bucket_s).max(WARM_UP_BUCKETS)
+    }
+
     /// Of a negative binomial count with this mean and the variance that the channel has.
     fn dispersion(&self, mean: f64) -> f64 {
         let bunch = (self.deviated / self.expected.max(1.0)).clamp(1.0, self.bunch_max);
@@ -214,9 +228,11 @@ impl Channel {
         if hour != self.hour.number {
             self.end_hour(hour);
         }
-        if self.recent.is_none() {
-            // The first bucket has nothing to be compared with.
-            self.recent = Some(count);
+        self.closed += 1;
+        if self.closed <= self.warm_up() {
+            // Nothing to compare with yet, and the first second of a log is half a second.
+            let recent = self.recent.unwrap_or(0.0);
+            self.recent = Some(recent + (count - recent) / self.closed as f64);
             return;
         }
         let forecast = self.forecast();
@@ -277,7 +293,9 @@ impl Channel {
             Teaching::Guarded => count.min(forecast * CREEP),
             Teaching::Attack => return,
         };
-        let weight = 1.0 - (-(self.bucket_s as f64) / RECENT_S).exp();
+        // While it is young, the mean of all there was.
+        let weight =
+            (1.0 - (-(self.bucket_s as f64) / RECENT_S).exp()).max(1.0 / self.closed as f64);
         if let Some(recent) = &mut self.recent {
             *recent += weight * (taught - *recent);
         }
@@ -369,6 +387,19 @@ mod tests {
                     assert_eq!(alarm.onset_s, LEARNED_S, "{before} to {after}");
                 }
                 (alarm, _) => panic!("{before} to {after}: {alarm:?}"),
+            }
+        }
+    }
+
+    /// The first second of a log is a part of one.
+    #[test]
+    fn it_may_begin_in_the_middle_of_everything() {
+        for first in [0, 1, 5, 33, 330] {
+            let mut channel = Channel::new(1, Limits::REQUESTS);
+            channel.add(0, first, Teaching::Calm);
+            for second in 1..600 {
+                channel.add(second, 25 + second * 7 % 20, Teaching::Calm);
+                assert_eq!(channel.alarm(second), None, "{first}, {second} s");
             }
         }
     }

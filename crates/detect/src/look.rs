@@ -107,6 +107,14 @@ impl Attribute {
         )
     }
 
+    /// Says what is asked for and nothing of who asks.
+    pub fn is_of_the_target(self) -> bool {
+        matches!(
+            self,
+            Self::Method | Self::Shape | Self::Section | Self::Path | Self::Keys | Self::Value
+        )
+    }
+
     /// Says where a client is and nothing of what it does.
     pub fn is_place(self) -> bool {
         matches!(self, Self::Network | Self::Asn | Self::Country)
@@ -239,6 +247,11 @@ impl<'a> Look<'a> {
                 Field::Is(value) => Token::of(attribute, Some(value)),
             },
         }
+    }
+
+    /// Of the target, without its query.
+    pub fn path(&self) -> &'a [u8] {
+        path(self.target)
     }
 
     pub fn tokens(&self) -> Tokens {

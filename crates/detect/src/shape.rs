@@ -140,6 +140,11 @@ impl Shape {
         form == Form::Script as u64 || form == Form::Media as u64
     }
 
+    /// Its parameters play no role that is known: a reader's own, an advertiser's or none.
+    pub fn has_only_unknown_parameters(self) -> bool {
+        self.0 >> QUERY_SHIFT & 0x7f == u64::from(UNKNOWN)
+    }
+
     fn section_hash(self) -> u32 {
         (self.0 & 0xffff_ffff) as u32
     }

@@ -120,6 +120,8 @@ pub struct Scene<'a> {
     pub baseline: &'a [Arc<Sample>],
     /// All requests of now whose clients behave as readers.
     pub trusted: Vec<&'a Sample>,
+    /// What is too much is a few requests of a kind that readers make too, such as comments: a rule has to say whose they are.
+    pub must_name_client: bool,
 }
 
 /// Are so many, where so many are expected, worth explaining?
@@ -266,11 +268,26 @@ impl Scene<'_> {
         if one.baseline_upper(self) >= GATE {
             return false;
         }
+        if self.must_name_client && !self.names_client(one, values, sets) {
+            return false;
+        }
         let trusted = sets.count(&sets.trusted, &one.values);
         if trusted > 1 && trusted as f64 > GATE * self.trusted.len() as f64 {
             return false;
         }
         self.is_more_than_novel(one, values, sets) && self.spares_the_kind(one, sets)
+    }
+
+    /// What it says of who asks holds for few ordinary requests of any kind.
+    fn names_client(&self, one: &Conjunction, values: &[Value], sets: &Sets) -> bool {
+        let of_client: Vec<usize> = one
+            .values
+            .iter()
+            .copied()
+            .filter(|value| !values[*value].attribute.is_of_the_target())
+            .collect();
+        let hits = sets.count(&sets.baseline, &of_client);
+        !of_client.is_empty() && hits as f64 <= GATE_REST * self.baseline.len() as f64
     }
 
     fn is_more_than_novel(&self, one: &Conjunction, values: &[Value], sets: &Sets) -> bool {
@@ -575,6 +592,7 @@ mod tests {
             ordinary: baseline.iter().map(AsRef::as_ref).collect(),
             baseline,
             trusted: current.iter().filter(|sample| sample.is_trusted).collect(),
+            must_name_client: false,
         }
     }
 
@@ -678,6 +696,35 @@ mod tests {
         }));
         let (_, found) = scene(&push, 20.0, &baseline).explain(RULES_MAX);
         assert!(found.is_empty(), "{:?}", names(&found));
+    }
+
+    /// Comments of many readers at once: "whoever comments" is no rule.
+    #[test]
+    fn where_few_are_many_a_rule_says_who() {
+        let baseline = baseline();
+        let comment = |number: u32, agent| {
+            let look = Look {
+                method: b"POST",
+                agent: Field::Is(agent),
+                ..reader(
+                    0x0a00_0001 + (number % 1_000) * 256,
+                    "/wp-comments-post.php",
+                )
+            };
+            Sample::of(&look, 200)
+        };
+        let agents: [&[u8]; 2] = [
+            b"Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/131.0 Safari/537.36",
+            b"Mozilla/5.0 (Linux; Android 14) Mobile",
+        ];
+        let readers = samples((0..30).map(|number| comment(number, agents[number as usize % 2])));
+        let program = samples((0..30).map(|number| comment(number, CRUDE)));
+        for (current, is_found) in [(readers, false), (program, true)] {
+            let mut scene = scene(&current, 1.0, &baseline);
+            scene.must_name_client = true;
+            let (_, found) = scene.explain(RULES_MAX);
+            assert_eq!(!found.is_empty(), is_found, "{:?}", names(&found));
+        }
     }
 
     #[test]

@@ -34,6 +34,8 @@ use self::timeline::TimeLine;
 
 /// How far a log may be out of order.
 const ORDER_S: u64 = 120;
+/// A silence of more than a year between two lines.
+const LEAP_S: u64 = 400 * 86_400;
 /// Lines that wait for their second to be over. A log of 100,000 lines a second is judged after ten seconds instead of two minutes.
 const WAITING_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// A page that was answered 200 could be answered from a copy for so long: what the profiles say of pages that do not say.
@@ -165,13 +167,13 @@ fn judge(what: &Replay, labels: Vec<Label>) -> Result<Told, String> {
                 site.time_line.add(second, requests, false);
                 true
             }
-            Entry::Line(line, text) => {
+            Entry::Line(line, text) if site.fits(&line) => {
                 told.parsed += 1;
                 site.pending.push(line, text);
                 site.judge_ready();
                 true
             }
-            Entry::Junk => false,
+            Entry::Line(..) | Entry::Junk => false,
         }
     })?;
     site.judge_rest();
@@ -260,6 +262,8 @@ struct Site {
     judged_s: u64,
     incidents: Vec<Incident>,
     time_line: TimeLine,
+    /// The line before was a leap in time.
+    leapt: bool,
 }
 
 impl Site {
@@ -272,7 +276,17 @@ impl Site {
             judged_s: 0,
             incidents: Vec::new(),
             time_line: TimeLine::default(),
+            leapt: false,
         }
+    }
+
+    /// One line with the clock of another century must not make all that follow late. A second one in a row means that the log has such a gap.
+    fn fits(&mut self, line: &Line) -> bool {
+        let newest = self.pending.newest_s;
+        let leaps = newest > 0 && line.at_s > newest + LEAP_S;
+        let fits = !leaps || self.leapt;
+        self.leapt = leaps;
+        fits
     }
 
     fn judge_ready(&mut self) {
@@ -310,7 +324,7 @@ impl Site {
             let text = &slot.bytes[*from..];
             let look = look(line, text, &self.shapes);
             let kind = Kind {
-                needs_origin: self.needs_origin(slot.second, line, text),
+                needs_origin: self.needs_origin(slot.second, line, text, &look),
                 is_sensitive: is_sensitive(&look),
                 is_part: look.shape.is_part_of_a_page() && matches!(line.status, 200 | 304),
             };
@@ -321,12 +335,16 @@ impl Site {
         self.engine.tick(slot.second, TAKEN_FOR_GRANTED);
     }
 
-    fn needs_origin(&mut self, second: u64, line: &Line, text: &[u8]) -> bool {
+    fn needs_origin(&mut self, second: u64, line: &Line, text: &[u8], look: &Look<'_>) -> bool {
         if !matches!(&text[line.method.clone()], b"GET" | b"HEAD") {
             return true;
         }
         let mut hasher = foldhash::quality::FixedState::with_seed(2).build_hasher();
-        hasher.write(&text[line.target.clone()]);
+        // What a stranger or an advertiser adds to an address chooses no page.
+        hasher.write(match look.shape.has_only_unknown_parameters() {
+            true => look.path(),
+            false => look.target,
+        });
         let hash = hasher.finish();
         let (name, until) = &mut self.copies[hash as usize % COPIES];
         let (asked, now) = ((hash >> 32) as u32, second as u32);

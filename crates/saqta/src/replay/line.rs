@@ -222,8 +222,12 @@ pub fn combined_of_json(line: &[u8]) -> Option<Vec<u8>> {
     }
     #[derive(serde::Deserialize)]
     struct Request<'a> {
-        #[serde(borrow, alias = "client_ip", alias = "remote_addr")]
-        remote_ip: Cow<'a, str>,
+        #[serde(borrow)]
+        client_ip: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        remote_ip: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        remote_addr: Option<Cow<'a, str>>,
         #[serde(borrow, default)]
         proto: Cow<'a, str>,
         #[serde(borrow)]
@@ -248,9 +252,14 @@ pub fn combined_of_json(line: &[u8]) -> Option<Vec<u8>> {
     if !(0.0..1e11).contains(&ts) {
         return None;
     }
-    let source = match request.remote_ip.parse::<SocketAddr>() {
+    // Behind another proxy the client is who that says it is.
+    let source = request
+        .client_ip
+        .or(request.remote_ip)
+        .or(request.remote_addr)?;
+    let source = match source.parse::<SocketAddr>() {
         Ok(peer) => peer.ip(),
-        Err(_) => request.remote_ip.parse().ok()?,
+        Err(_) => source.parse().ok()?,
     };
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
     let first = |values: &[String]| values.first().map_or("-".into(), |value| quoted(value));
@@ -359,7 +368,11 @@ mod tests {
 
     #[test]
     fn caddys_entries_are_lines() {
-        let table: [(&str, Option<&str>); 4] = [
+        let table: [(&str, Option<&str>); 5] = [
+            (
+                r#"{"ts":1,"request":{"remote_ip":"10.0.0.1","client_ip":"203.0.113.7","method":"GET","uri":"/"},"status":200}"#,
+                Some("1 1 203.0.113.7 GET / 0 200 | - | -"),
+            ),
             (
                 r#"{"level":"info","ts":1646861401.5,"request":{"remote_ip":"203.0.113.7","remote_port":"41342","proto":"HTTP/2.0","method":"GET","host":"news.kz","uri":"/?a=1\u0026b=2","headers":{"User-Agent":["say \"x\""],"Referer":["https://t.me/"]}},"status":200,"size":12}"#,
                 Some(

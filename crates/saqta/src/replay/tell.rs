@@ -179,6 +179,22 @@ fn tell(out: &mut String, told: &Told, explain: bool) -> std::fmt::Result {
         }
         writeln!(out, "{}", screen::entry(&junk))?;
     }
+    if told.parsed == 0 && told.lines > 0 {
+        writeln!(
+            out,
+            "{}",
+            screen::entry(
+                "None of it is a log that can be read.\nWhat can: combined and common lines of nginx and Apache, with or without a virtual host, Caddy's JSON, and counts a minute (`period,count`)."
+            )
+        )?;
+    }
+    if told.late > 0 {
+        let late = format!(
+            "{} more than two minutes behind the others, judged later than they came.\nGive several files in the order of their time.",
+            counted(told.late as usize, "line")
+        );
+        writeln!(out, "{}", screen::entry(&late))?;
+    }
     if let Some((minutes, guarded)) = told.minutes {
         let share = share(guarded, minutes).unwrap_or_default() * 100.0;
         writeln!(
