@@ -379,32 +379,26 @@ impl Engine {
         self.end_incident(now_s);
     }
 
-    pub fn baseline_samples(&self) -> usize {
-        self.baseline.len()
-    }
-
     fn teaching(&self) -> Teaching {
         match self.posture {
             Posture::Calm => Teaching::Calm,
             Posture::Guarded => Teaching::Guarded,
-            Posture::UnderAttack if self.has_rules() => Teaching::Attack,
-            // An alarm without a rule may be a forecast that was wrong, which must not stand for ever.
+            Posture::UnderAttack if self.rules().next().is_some() => Teaching::Attack,
+            // An alarm without a rule that stands may be a forecast that was wrong, which must not stand for ever.
             Posture::UnderAttack => Teaching::Guarded,
         }
     }
 
-    fn has_rules(&self) -> bool {
-        let incident = self.incident.as_ref();
-        incident.is_some_and(|incident| !incident.signatures.is_empty())
+    /// Those that stand.
+    fn rules(&self) -> impl Iterator<Item = &Standing> {
+        self.incident
+            .iter()
+            .flat_map(|incident| &incident.signatures)
+            .filter(|rule| rule.expired_s.is_none())
     }
 
     fn stands(&self, trigger: Trigger) -> bool {
-        self.incident.as_ref().is_some_and(|incident| {
-            incident
-                .signatures
-                .iter()
-                .any(|rule| rule.trigger == trigger && rule.expired_s.is_none())
-        })
+        self.rules().any(|rule| rule.trigger == trigger)
     }
 
     /// What each rule hit in the last second, and whether it is still of use.
@@ -438,12 +432,7 @@ impl Engine {
         if now_s < self.next_search_s || alarm.iter().all(Option::is_none) {
             return None;
         }
-        let standing = self
-            .incident
-            .iter()
-            .flat_map(|incident| &incident.signatures)
-            .filter(|rule| rule.expired_s.is_none())
-            .count();
+        let standing = self.rules().count();
         let mut verdict = None;
         let mut baseline = None;
         let fresh = |(_, alarm): &&(Trigger, Alarm)| now_s < alarm.cause_s + WINDOW_S;
@@ -499,13 +488,7 @@ impl Engine {
             Pool::All => self.requests.forecast_per_s(),
             Pool::Sensitive => self.sensitive.forecast_per_s(),
         };
-        let rules: Vec<&Signature> = self
-            .incident
-            .iter()
-            .flat_map(|incident| &incident.signatures)
-            .filter(|rule| rule.expired_s.is_none())
-            .map(|rule| &rule.signature)
-            .collect();
+        let rules: Vec<&Signature> = self.rules().map(|rule| &rule.signature).collect();
         let is_hit = |sample: &Sample| rules.iter().any(|rule| rule.hits_sample(sample));
         View {
             current: thinned

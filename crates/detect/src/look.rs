@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use crate::network::Group;
-use crate::shape::Shape;
+use crate::shape::{self, Shape};
 
 /// Kept of a target, an agent or a referer. Longer ones are cut: their beginning identifies them, and a sample stays small.
 pub const TEXT_BYTES_MAX: usize = 512;
@@ -336,7 +336,7 @@ pub struct Sample {
     pub needs_origin: bool,
     /// A try at something that is guessed at: a login, a comment.
     pub is_sensitive: bool,
-    /// Its client behaves as readers do, see [`crate::engine`].
+    /// Its client behaves as readers do, see `trust.rs`.
     pub is_trusted: bool,
     /// Hashed when a search first looks at it: most samples come and go unlooked at.
     tokens: OnceLock<Tokens>,
@@ -449,17 +449,11 @@ impl Sample {
 }
 
 fn path(target: &[u8]) -> &[u8] {
-    match target.iter().position(|byte| *byte == b'?') {
-        Some(mark) => &target[..mark],
-        None => target,
-    }
+    shape::split(target).0
 }
 
 fn query(target: &[u8]) -> &[u8] {
-    match target.iter().position(|byte| *byte == b'?') {
-        Some(mark) => &target[mark + 1..],
-        None => b"",
-    }
+    shape::split(target).1.unwrap_or_default()
 }
 
 fn keys(query: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -561,6 +555,7 @@ pub(crate) mod tests {
             ("?s", "", "s", "s"),
             ("", "", "", ""),
             ("/a?b?c=d", "/a", "b?c", "b?c=d"),
+            ("http://news.kz/a?b=c", "/a", "b", "b=c"),
         ] {
             let look = reader(1, target);
             let text = |attribute| look.text(attribute).unwrap();

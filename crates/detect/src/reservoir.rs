@@ -67,14 +67,6 @@ impl Baseline {
     pub fn samples(&self) -> Vec<Arc<Sample>> {
         self.held.values().cloned().collect()
     }
-
-    pub fn len(&self) -> usize {
-        self.held.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
-    }
 }
 
 /// The requests of one second: all of them, or as many drawn evenly.
@@ -175,7 +167,7 @@ mod tests {
         for number in 0..70_000 {
             baseline.offer(sample(number / 10_000 * DAY_S), 1.0);
         }
-        assert_eq!(baseline.len(), BASELINE_MAX);
+        assert_eq!(baseline.held.len(), BASELINE_MAX);
         let of_day = |day: u64| {
             let samples = baseline.samples();
             samples

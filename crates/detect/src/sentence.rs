@@ -62,14 +62,19 @@ fn condition(predicate: &Predicate, language: Language) -> String {
     if value.len() < predicate.value.len() {
         value.push('…');
     }
-    let value: String = value
-        .chars()
-        .flat_map(|letter| match letter.is_control() {
-            true => letter.escape_default().collect::<Vec<_>>(),
-            false => vec![letter],
-        })
-        .collect();
-    format!("{noun} {value}")
+    format!("{noun} {}", shown(&value))
+}
+
+/// Strangers' words on a screen: what would steer a terminal or turn letters round is written out.
+pub fn shown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '"' | '\'' | '\\' => out.push(letter),
+            letter => out.extend(letter.escape_debug()),
+        }
+    }
+    out
 }
 
 fn noun(attribute: Attribute) -> [&'static str; 3] {
@@ -104,5 +109,59 @@ fn noun(attribute: Attribute) -> [&'static str; 3] {
         Attribute::Network => ["желі", "сеть", "network"],
         Attribute::Asn => ["автономды жүйе", "автономная система", "autonomous system"],
         Attribute::Country => ["ел", "страна", "country"],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::look::tests::reader;
+
+    #[test]
+    fn an_attack_is_said_in_three_languages() {
+        let look = reader(0x0a00_0001, "/?s=1");
+        let predicate = |attribute, value: &str| Predicate {
+            attribute,
+            token: look.token(attribute),
+            value: value.to_owned(),
+        };
+        let signature = Signature {
+            rule: vec![
+                predicate(Attribute::Method, "POST"),
+                predicate(Attribute::Agent, ""),
+            ],
+            attack_share: 0.994,
+            baseline_share: 0.0,
+            baseline_share_upper: 0.0012,
+            confidence: 0.99,
+        };
+        for (language, expected) in [
+            (
+                Language::English,
+                "99 % of the attack and at most 0.12 % of ordinary requests: method POST, program (User-Agent): absent",
+            ),
+            (
+                Language::Russian,
+                "99 % атаки и не более 0,12 % обычных запросов: метод POST, программа (User-Agent): нет",
+            ),
+            (
+                Language::Kazakh,
+                "шабуылдың 99 % және әдеттегі сұраулардың ең көбі 0,12 %: әдіс POST, бағдарлама (User-Agent): жоқ",
+            ),
+        ] {
+            assert_eq!(sentence(&signature, language), expected);
+        }
+    }
+
+    #[test]
+    fn a_strangers_words_steer_nothing() {
+        for (text, expected) in [
+            ("Mozilla/5.0 \"x\" \\ қала", "Mozilla/5.0 \"x\" \\ қала"),
+            ("\u{1b}[31mred\u{7}", "\\u{1b}[31mred\\u{7}"),
+            ("a\u{202e}b\u{9b}", "a\\u{202e}b\\u{9b}"),
+            ("two\nlines", "two\\nlines"),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
     }
 }

@@ -428,7 +428,7 @@ fn is_odd(path: &[u8]) -> bool {
 }
 
 /// Path and query. An absolute-form target (`http://host/path`) loses its scheme and authority.
-fn split(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+pub(crate) fn split(target: &[u8]) -> (&[u8], Option<&[u8]>) {
     let (path, query) = match target.iter().position(|byte| *byte == b'?') {
         Some(mark) => (&target[..mark], Some(&target[mark + 1..])),
         None => (target, None),

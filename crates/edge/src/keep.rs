@@ -36,7 +36,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use self::good::NotGood;
 use self::reading::Reading;
-use self::table::{Class, State, name_of};
+use self::table::{Class, State, Withdrawal, name_of};
 use crate::background::{self, Nice};
 use crate::cache::key::Scheme;
 use crate::cache::stored::Stored;
@@ -86,6 +86,8 @@ const OLDER: u64 = 1;
 #[derive(Debug, Clone)]
 pub struct KeepPlan {
     pub sites: Vec<KeepSite>,
+    /// Names and hosts of sites that want no copies: what is saved of them goes.
+    pub unwanted: Vec<Box<[u8]>>,
     pub age_max: Duration,
 }
 
@@ -161,6 +163,7 @@ pub struct Keep {
 struct Shared {
     shelf: Shelf,
     sites: Vec<Site>,
+    unwanted: Vec<Box<[u8]>>,
     age_max: Duration,
     at_hand: quick_cache::sync::Cache<(u64, u64), Arc<Stored>, Weights>,
     waiting_bytes: AtomicU64,
@@ -232,10 +235,9 @@ enum Job {
         name: u64,
         now: UnixMillis,
     },
-    /// Names of pages that are hidden now, or shown again.
     Withdrawn {
         site: usize,
-        changed: Vec<u64>,
+        withdrawal: Withdrawal,
         now: UnixMillis,
     },
     /// Its file cannot be read.
@@ -296,6 +298,7 @@ impl Keep {
                     had_better: AtomicBool::new(false),
                 })
                 .collect(),
+            unwanted: plan.unwanted.clone(),
             age_max: plan.age_max,
             at_hand: quick_cache::sync::Cache::with_weighter(256, AT_HAND_BYTES, Weights),
             waiting_bytes: AtomicU64::new(0),
@@ -411,12 +414,16 @@ impl Keep {
                 if let Some((at, site)) = self.shared.site(page.site)
                     && let Some((name, _)) = self.shared.find(page)
                 {
-                    let changed = lock(&site.state).withdraw(name, now);
-                    self.send(Job::Withdrawn {
+                    let withdrawal = lock(&site.state).withdraw(name, now);
+                    let sent = self.send(Job::Withdrawn {
                         site: at,
-                        changed,
+                        withdrawal: withdrawal.clone(),
                         now,
                     });
+                    if !sent {
+                        // Withdrawn is withdrawn, however busy we are.
+                        self.shared.mark(at, &withdrawal);
+                    }
                 }
             }
             StatusCode::NOT_FOUND => {

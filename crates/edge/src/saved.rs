@@ -655,8 +655,10 @@ impl<'a> Url<'a> {
 fn encoded_in(target: &[u8], letter: fn(&u8) -> u8) -> Vec<u8> {
     let mut out = target.to_vec();
     for at in memchr::memchr_iter(b'%', target) {
-        for digit in out.iter_mut().skip(at + 1).take(2) {
-            *digit = letter(digit);
+        if let Some(digits) = out.get_mut(at + 1..at + 3)
+            && digits.iter().all(u8::is_ascii_hexdigit)
+        {
+            digits.iter_mut().for_each(|digit| *digit = letter(digit));
         }
     }
     out
@@ -745,7 +747,12 @@ fn keep_plan(plan: &Plan) -> KeepPlan {
     } else {
         Scheme::Https
     };
+    let unwanted = plan.sites.iter().filter(|site| !site.saved);
     KeepPlan {
+        unwanted: unwanted
+            .flat_map(|site| site.hosts.iter().chain([&site.name]))
+            .map(|name| name.as_bytes().into())
+            .collect(),
         sites: sites
             .into_iter()
             .map(|site| KeepSite {
@@ -876,6 +883,27 @@ mod tests {
 
     fn group(number: u64) -> Group {
         Group::from_bits(number)
+    }
+
+    #[test]
+    fn only_encoded_bytes_have_two_spellings() {
+        for (target, lower, upper) in [
+            ("/%D2%9bala", "/%d2%9bala", "/%D2%9Bala"),
+            ("/100%Off%", "/100%Off%", "/100%Off%"),
+            ("/A?q=%2F%zZ%a", "/A?q=%2f%zZ%a", "/A?q=%2F%zZ%a"),
+        ] {
+            let encoded = |letter| encoded_in(target.as_bytes(), letter);
+            assert_eq!(
+                encoded(u8::to_ascii_lowercase),
+                lower.as_bytes(),
+                "{target}"
+            );
+            assert_eq!(
+                encoded(u8::to_ascii_uppercase),
+                upper.as_bytes(),
+                "{target}"
+            );
+        }
     }
 
     #[test]

@@ -163,7 +163,10 @@ pub(crate) fn fetched(
             index_page(asked, stored, leave);
         }
         Some(_) if status == StatusCode::OK => {}
-        _ if withdrawn => forget(search, asked),
+        // What a server says of everything when it was closed leaves the copies, and they are still to be found.
+        _ if withdrawn && !saved.has_copy(asked.site(), &crate::saved::page(asked)) => {
+            forget(search, asked);
+        }
         _ => {}
     }
 }

@@ -94,8 +94,14 @@ impl Kept {
     }
 
     fn restart_as(&mut self, name: &str, hosts: &[&str]) {
+        self.restart_beside(name, hosts, &[]);
+    }
+
+    /// `unwanted`: names and hosts of a site beside it that wants no copies.
+    fn restart_beside(&mut self, name: &str, hosts: &[&str], unwanted: &[&str]) {
         self.keep = None;
         let plan = KeepPlan {
+            unwanted: unwanted.iter().map(|name| name.as_bytes().into()).collect(),
             sites: vec![KeepSite {
                 name: name.as_bytes().into(),
                 bytes_max: self.bytes_max,
@@ -144,6 +150,12 @@ impl Kept {
     fn text(&self, target: &str) -> Option<String> {
         let copy = self.copy(target)?;
         Some(String::from_utf8(copy.body().to_vec()).unwrap())
+    }
+
+    /// Is there a file that says so?
+    fn holds(&self, title: &str) -> bool {
+        self.folder
+            .holds(format!("<title>{title}</title>").as_bytes())
     }
 
     fn answered(&self, target: &str, status: u16, now: UnixMillis) {
@@ -534,6 +546,20 @@ fn what_was_withdrawn_is_gone_after_a_restart_and_back_when_its_page_is() {
     );
     assert_eq!(kept.keep().stats().pages, 1);
     assert!(files > count());
+}
+
+/// `saved = false` for one of two sites.
+#[test]
+fn a_site_that_wants_no_copies_loses_them_whatever_it_was_called() {
+    for unwanted in ["kaztag", "kaztag.kz"] {
+        let mut kept = Kept::new();
+        kept.offer("/a", &article("/a", 50), UnixMillis::now());
+        assert!(kept.holds("/a"));
+        kept.restart_as("other", &["other.kz"]);
+        assert!(kept.holds("/a"), "a site that is left out may be back");
+        kept.restart_beside("other", &["other.kz"], &[unwanted]);
+        assert!(!kept.holds("/a"), "{unwanted}");
+    }
 }
 
 /// An operator puts the names in another order, or adds a mirror in front, on the worst of days.

@@ -468,6 +468,96 @@ fn an_address_with_a_parameter_nobody_knows_gets_the_saved_copy_too() {
     assert_eq!(get_with(&edge, "/story?from=tg", asks).status, 502);
 }
 
+/// A provider closes a server, and only then switches it off.
+#[test]
+fn what_a_provider_closed_is_shown_and_found() {
+    let folder = Folder::new();
+    let closed = Arc::new(AtomicBool::new(false));
+    let is_closed = Arc::clone(&closed);
+    let (origin, dead) = mortal(move |asked| {
+        let fields = "Content-Type: text/html; charset=utf-8\r\nCache-Control: max-age=1\r\n";
+        if is_closed.load(Ordering::Relaxed) {
+            return page(
+                "451 Unavailable For Legal Reasons",
+                "Cache-Control: no-store\r\n",
+                "",
+            );
+        }
+        let target = asked.line.split(' ').nth(1).unwrap_or("/");
+        let text = format!("Вода у {target} поднялась. ").repeat(20);
+        page(
+            "200 OK",
+            fields,
+            &format!(
+                "<!doctype html><html lang=ru><head><title>Паводок {target}</title></head><body><a href=/story>Паводок</a><article><p>{text}</article></body></html>"
+            ),
+        )
+    });
+    let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
+    assert_eq!(get(&edge, "/").status, 200);
+    until("the front page's link is known", || {
+        edge.settle();
+        edge.stats().saved.known_addresses >= 1
+    });
+    assert_eq!(get(&edge, "/story").status, 200);
+    until("front page and story are kept", || {
+        edge.settle();
+        edge.stats().saved.saved_pages >= Some(2)
+    });
+    closed.store(true, Ordering::Relaxed);
+    for target in ["/", "/story"] {
+        until("what it says now is passed on", || {
+            get(&edge, target).status == 451
+        });
+    }
+    dead.store(true, Ordering::Relaxed);
+    until("it is known to be down", || {
+        get(&edge, "/nobody-knows").status == 502
+    });
+    assert_is_saved(&get(&edge, "/story"), "Вода у /story поднялась");
+    const SEARCH: &str = "/?s=%D0%BF%D0%B0%D0%B2%D0%BE%D0%B4%D0%BE%D0%BA";
+    until("the story is found", || {
+        get_with(&edge, SEARCH, "Accept: text/html\r\n")
+            .text()
+            .contains("href=\"/story\"")
+    });
+}
+
+/// To its server all readers are one client, and it may have a limit for clients.
+#[test]
+fn readers_of_a_server_that_limits_them_get_the_copy() {
+    for status in ["429 Too Many Requests", "520 Unknown", "503 Busy"] {
+        let folder = Folder::new();
+        let limited = Arc::new(AtomicBool::new(false));
+        let is_limited = Arc::clone(&limited);
+        let (origin, _dead) = mortal(move |_| {
+            let fields = "Content-Type: text/html; charset=utf-8\r\nCache-Control: max-age=1\r\n";
+            if is_limited.load(Ordering::Relaxed) {
+                return page(status, "Cache-Control: max-age=3600\r\n", "too many");
+            }
+            let text = "Вода поднялась. ".repeat(20);
+            page(
+                "200 OK",
+                fields,
+                &format!(
+                    "<!doctype html><html lang=ru><head><title>Паводок</title></head><body><p>{text}</body></html>"
+                ),
+            )
+        });
+        let edge = Edge::start_in(plan_with_disk(origin.address), &folder.0).unwrap();
+        assert_eq!(get(&edge, "/").status, 200);
+        until("the front page is kept", || {
+            edge.settle();
+            edge.stats().saved.saved_pages >= Some(1)
+        });
+        limited.store(true, Ordering::Relaxed);
+        edge.purge(Some("a.kz"), &What::path(b"/"));
+        let answer = get(&edge, "/");
+        assert_eq!(answer.status, 200, "{status}");
+        assert!(answer.text().contains("Вода поднялась"), "{status}");
+    }
+}
+
 /// WordPress links in lower case, browsers write upper case.
 #[test]
 fn a_cyrillic_address_is_saved_in_every_spelling() {

@@ -557,8 +557,8 @@ impl Frame {
     }
 }
 
-/// A scenario's words may be anybody's.
-fn escaped(text: &str) -> String {
+/// Anybody's words as text in a page.
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

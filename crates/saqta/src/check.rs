@@ -491,6 +491,26 @@ mod tests {
     }
 
     #[test]
+    fn readers_sent_round_in_circles_are_seen() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().take(2) {
+                let mut stream = stream.unwrap();
+                let _length = stream.read(&mut [0; 1024]).unwrap();
+                let answer = format!("HTTP/1.1 301 On\r\nlocation: https://{address}/\r\n\r\n");
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        let mut plan = plan_for(address);
+        let finding = origin(&plan.sites[0], &plan);
+        let remedy = finding.remedy.unwrap_or_default();
+        assert!(remedy.contains("trust_forwarded"), "{remedy}");
+        plan.trust_forwarded.0.push("127.0.0.1/32".parse().unwrap());
+        assert_eq!(origin(&plan.sites[0], &plan).remedy, None);
+    }
+
+    #[test]
     fn a_taken_port_is_seen_although_ours_share_theirs() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();

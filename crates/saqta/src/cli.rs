@@ -183,9 +183,9 @@ Examples:
     /// What would Saqta have done? Feed it an access log
     #[command(
         after_help = "Reads combined, common and virtual-host lines, Caddy's JSON, and counts a
-minute (`period,count`); plain, gzip or zstd. Nothing is written and nothing
-leaves this machine. A log does not tell what ran short, so that something did
-is taken for granted from an alarm on.
+minute (`period,count`); plain, gzip or zstd. Nothing is written but the report you ask
+for, and nothing leaves this machine. A log does not tell what ran short, so
+that something did is taken for granted from an alarm on.
 
 Examples:
   saqta replay /var/log/nginx/access.log
@@ -442,7 +442,7 @@ pub fn execute(cli: Cli) -> ExitCode {
             report,
         })
         .map(|()| ExitCode::SUCCESS)
-        .map_err(|what| Failure::Other(anyhow::anyhow!(what))),
+        .map_err(Failure::Other),
         Command::Status { json } => status(&data, json),
         Command::Lab { arguments } => stage::lab_main(&arguments)
             .map(|()| ExitCode::SUCCESS)

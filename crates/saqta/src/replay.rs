@@ -16,12 +16,15 @@ mod tell;
 mod timeline;
 
 use std::collections::VecDeque;
+use std::fs::OpenOptions;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use anyhow::Context;
 use saqta_detect::engine::{Engine, Incident, Kind, Scarce, Standing};
 use saqta_detect::look::{Head, Look};
 use saqta_detect::shape::ShapeBook;
@@ -116,7 +119,7 @@ struct Benign {
 }
 
 /// Reads, judges, tells.
-pub(crate) fn run(what: &Replay) -> Result<(), String> {
+pub(crate) fn run(what: &Replay) -> anyhow::Result<()> {
     let labels = match &what.labels {
         Some(file) => labels::read(file)?,
         None => Vec::new(),
@@ -124,9 +127,8 @@ pub(crate) fn run(what: &Replay) -> Result<(), String> {
     let told = judge(what, labels)?;
     if let Some(folder) = &what.report {
         let file = folder.join("replay.html");
-        let written = std::fs::create_dir_all(folder)
-            .and_then(|()| std::fs::write(&file, report::html(&told)));
-        written.map_err(|error| format!("{}: {error}", file.display()))?;
+        write_report(folder, &file, &report::html(&told))
+            .with_context(|| file.display().to_string())?;
         eprintln!("report: {}", file.display());
     }
     let out = if what.json {
@@ -136,13 +138,21 @@ pub(crate) fn run(what: &Replay) -> Result<(), String> {
     };
     match writeln!(io::stdout().lock(), "{}", out.trim_end()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(format!("standard output: {error}"))
+            Err(error).context("standard output")
         }
         _ => Ok(()),
     }
 }
 
-fn judge(what: &Replay, labels: Vec<Label>) -> Result<Told, String> {
+/// For its owner alone: what a rule names is somebody's network or program, and may be a reader's.
+fn write_report(folder: &Path, file: &Path, page: &str) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(file)?.write_all(page.as_bytes())
+}
+
+fn judge(what: &Replay, labels: Vec<Label>) -> anyhow::Result<Told> {
     let began = Instant::now();
     let mut told = Told {
         lines: 0,
@@ -165,15 +175,16 @@ fn judge(what: &Replay, labels: Vec<Label>) -> Result<Told, String> {
                 told.parsed += 1;
                 counts.minute(second, requests);
                 site.time_line.add(second, requests, false);
-                true
+                Ok(())
             }
             Entry::Line(line, text) if site.fits(&line) => {
                 told.parsed += 1;
                 site.pending.push(line, text);
                 site.judge_ready();
-                true
+                Ok(())
             }
-            Entry::Line(..) | Entry::Junk => false,
+            Entry::Line(..) => Err("its time is more than a year after the line before"),
+            Entry::Junk => Err("no line of an access log"),
         }
     })?;
     site.judge_rest();
@@ -200,8 +211,8 @@ fn each_line(
     logs: &[PathBuf],
     doing: &str,
     junk: &mut Junk,
-    each: &mut dyn FnMut(Entry<'_>) -> bool,
-) -> Result<(), String> {
+    each: &mut dyn FnMut(Entry<'_>) -> Result<(), &'static str>,
+) -> anyhow::Result<()> {
     let sizes = |log: &PathBuf| std::fs::metadata(log).map_or(0, |data| data.len());
     let mut progress = Progress::new(doing, logs.iter().map(sizes).sum());
     let mut splitter = Splitter::default();
@@ -227,11 +238,11 @@ fn each_line(
                     None => Entry::Junk,
                 },
             };
-            if !each(entry) {
-                junk.note(log, number, "no line of an access log");
+            if let Err(what) = each(entry) {
+                junk.note(log, number, what);
             }
         })
-        .map_err(|error| format!("{}: {error}", log.display()))?;
+        .with_context(|| log.display().to_string())?;
     }
     progress.end();
     Ok(())
@@ -388,12 +399,8 @@ fn is_sensitive(look: &Look<'_>) -> bool {
         b"comment",
         b"administrator",
     ];
-    let path = look
-        .target
-        .split(|byte| *byte == b'?')
-        .next()
-        .unwrap_or_default();
-    let last = path
+    let last = look
+        .path()
         .rsplit(|byte| *byte == b'/')
         .find(|segment| !segment.is_empty())
         .unwrap_or_default();
@@ -500,7 +507,7 @@ impl Counts {
 }
 
 /// Reads again and holds each line against the labels and the rules.
-fn measure(what: &Replay, labels: Vec<Label>, told: &mut Told) -> Result<(), String> {
+fn measure(what: &Replay, labels: Vec<Label>, told: &mut Told) -> anyhow::Result<()> {
     let rules: Vec<&Standing> = told
         .incidents
         .iter()
@@ -528,7 +535,7 @@ fn measure(what: &Replay, labels: Vec<Label>, told: &mut Told) -> Result<(), Str
         &mut Junk::default(),
         &mut |entry| {
             let Entry::Line(line, text) = entry else {
-                return true;
+                return Ok(());
             };
             let look = look(&line, text, &shapes);
             shapes.learn(look.target, line.status);
@@ -567,7 +574,7 @@ fn measure(what: &Replay, labels: Vec<Label>, told: &mut Told) -> Result<(), Str
             }
             benign.lines += u64::from(is_benign);
             benign.challenged += u64::from(is_benign && stood);
-            true
+            Ok(())
         },
     )?;
     for (measured, by_rule) in &mut measured {

@@ -12,17 +12,19 @@
     reason = "what cannot go on has failed, in helpers too"
 )]
 
+mod kit;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use kit::Folder;
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest, Sha256};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -835,18 +837,7 @@ fn everything(edge: SocketAddr) -> usize {
 
 // ---- The program.
 
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new() -> Self {
-        static MADE: AtomicU32 = AtomicU32::new(0);
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("saqta-trace-{}-{number}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
     fn saqta(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_saqta"));
         command
@@ -886,12 +877,6 @@ impl Folder {
             }
         }
         files
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _left_behind = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -6,37 +6,23 @@
     reason = "what cannot go on has failed, in helpers too"
 )]
 
+mod kit;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU32, Ordering};
 
+use kit::Folder;
 use serde_json::Value;
 
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("saqta-replay-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
     fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, bytes).unwrap();
         path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
     }
 }
 
@@ -146,7 +132,13 @@ fn guessed_passwords_are_found_and_the_editor_is_not() {
 
     let report = folder.0.join("reports");
     replay(&[&log, Path::new("--report"), &report]);
-    let page = fs::read_to_string(report.join("replay.html")).unwrap();
+    let file = report.join("replay.html");
+    let page = fs::read_to_string(&file).unwrap();
+    // It names networks and programs of the log, which may be readers'.
+    assert_eq!(
+        fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     for words in ["1 incident", "of the attack", "шабуылдың", "атаки", "<svg"] {
         assert!(page.contains(words), "{words}");
     }
@@ -215,7 +207,14 @@ fn what_is_no_log_is_counted_with_its_place() {
     gzip.write_all(good.as_bytes()).unwrap();
     let whole = gzip.finish().unwrap();
     let long = "a".repeat(3_000_000);
-    let table: [(&str, Vec<u8>, u64, &str); 6] = [
+    let ahead = first.lines().next().unwrap().replace("/2016:", "/2099:");
+    let table: [(&str, Vec<u8>, u64, &str); 7] = [
+        (
+            "a clock of another century",
+            format!("{first}{ahead}\n{first}").into_bytes(),
+            1,
+            "its time is more than a year after the line before",
+        ),
         ("empty", Vec::new(), 0, ""),
         ("binary", vec![0xff; 5_000], 1, "no line of an access log"),
         (

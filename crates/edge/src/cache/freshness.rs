@@ -473,7 +473,7 @@ pub fn is_origin_failure(status: StatusCode) -> bool {
     )
 }
 
-/// Says something of who asks, whatever lifetime it carries. RFC 6585 §3 forbids it for 429.
+/// Says something of who asks, whatever lifetime it carries. RFC 6585 §4 forbids it for 429.
 fn is_refusal(status: StatusCode) -> bool {
     matches!(status.as_u16(), 401 | 403 | 407 | 429)
 }

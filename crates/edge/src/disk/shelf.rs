@@ -16,7 +16,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::record::{self, Identity, PRELUDE_BYTES, Record, RecordFault, Seal};
+use super::record::{self, Address, Identity, PRELUDE_BYTES, Record, RecordFault, Seal};
 use crate::clock::UnixMillis;
 
 /// Of the folder's layout; that of the records is [`record::VERSION`].
@@ -197,26 +197,26 @@ impl Shelf {
     /// # Errors
     /// As [`Shelf::read`].
     pub fn read_head(&self, site: &[u8], name: u64) -> Result<Record, ReadFault> {
-        /// Most heads are within, so that one read is enough.
-        const USUAL_BYTES: u64 = 4096;
-        let file = self.open_file(site, name)?;
-        let length = file.metadata().map_err(ReadFault::Read)?.len();
-        let mut bytes = Vec::with_capacity(USUAL_BYTES as usize);
-        let read = |upto: u64, bytes: &mut Vec<u8>| {
-            let more = upto.saturating_sub(bytes.len() as u64);
-            (&file)
-                .take(more)
-                .read_to_end(bytes)
-                .map_err(ReadFault::Read)
-        };
-        read(USUAL_BYTES, &mut bytes)?;
-        let needed = record::head_bytes(&bytes)? as u64;
-        read(needed, &mut bytes)?;
-        let record = record::decode_head(self.seal, &Bytes::from(bytes), length)?;
+        let record = self.read_head_of(&self.open_file(site, name)?)?;
         if record.address.site.as_ref() != site {
             return Err(ReadFault::Other);
         }
         Ok(record)
+    }
+
+    fn read_head_of(&self, file: &File) -> Result<Record, ReadFault> {
+        /// Most heads are within, so that one read is enough.
+        const USUAL_BYTES: u64 = 4096;
+        let length = file.metadata().map_err(ReadFault::Read)?.len();
+        let mut bytes = Vec::with_capacity(USUAL_BYTES as usize);
+        let read = |upto: u64, bytes: &mut Vec<u8>| {
+            let more = upto.saturating_sub(bytes.len() as u64);
+            file.take(more).read_to_end(bytes).map_err(ReadFault::Read)
+        };
+        read(USUAL_BYTES, &mut bytes)?;
+        let needed = record::head_bytes(&bytes)? as u64;
+        read(needed, &mut bytes)?;
+        Ok(record::decode_head(self.seal, &Bytes::from(bytes), length)?)
     }
 
     fn open_file(&self, site: &[u8], name: u64) -> Result<File, ReadFault> {
@@ -297,6 +297,15 @@ impl Shelf {
             }
             drop(fs::remove_dir(&site));
         }
+    }
+
+    /// Whose a record is, wherever it lies.
+    ///
+    /// # Errors
+    /// As [`Shelf::read`].
+    pub fn address_in(&self, path: &Path) -> Result<Address, ReadFault> {
+        let file = File::open(path).map_err(ReadFault::Read)?;
+        Ok(self.read_head_of(&file)?.address)
     }
 
     /// A whole record, wherever it lies.

@@ -103,13 +103,22 @@ pub(super) struct Entry {
     pub(super) is_better: bool,
 }
 
+/// What a page that is gone changes.
+#[derive(Debug, Clone)]
+pub(super) struct Withdrawal {
+    /// Names of pages that are hidden now, or shown again.
+    pub(super) changed: Vec<u64>,
+    /// It is not the newsroom that withdraws, and that is new.
+    pub(super) closes: bool,
+}
+
 impl State {
-    /// The origin says that this page is gone. Names of those that are hidden or shown now and were not before.
-    pub(super) fn withdraw(&mut self, name: u64, now: UnixMillis) -> Vec<u64> {
-        let is_closed = self
+    /// The origin says that this page is gone.
+    pub(super) fn withdraw(&mut self, name: u64, now: UnixMillis) -> Withdrawal {
+        let was_closed = self
             .closed
             .is_some_and(|since| now.since(since) < GONE_AFTER);
-        if is_closed || self.fronts.contains(&name) || self.withdrawn.len() + 1 >= GONE_TOGETHER {
+        if was_closed || self.fronts.contains(&name) || self.withdrawn.len() + 1 >= GONE_TOGETHER {
             self.closed = Some(now);
             let shown = std::mem::take(&mut self.withdrawn);
             for name in &shown {
@@ -117,13 +126,19 @@ impl State {
                     entry.withdrawn = None;
                 }
             }
-            return shown;
+            return Withdrawal {
+                changed: shown,
+                closes: !was_closed,
+            };
         }
         if let Some(entry) = self.entries.get_mut(&name) {
             entry.withdrawn = Some(now);
             self.withdrawn.push(name);
         }
-        vec![name]
+        Withdrawal {
+            changed: vec![name],
+            closes: false,
+        }
     }
 
     /// Those that have been withdrawn for long enough to be believed.

@@ -10,7 +10,7 @@ use super::crawl::{self, Named};
 use super::good::{self, MEANT_AFTER, NotGood, Sketch, TOGETHER};
 use super::note::Note;
 use super::reading::Reading;
-use super::table::{Class, Entry, Rank, State, beside, name_of};
+use super::table::{Class, Entry, Rank, State, Withdrawal, beside, name_of};
 use super::{
     ASSETS_MAX, ENTRIES_MAX, GONE_AFTER, GONE_TOGETHER, IMAGES_MAX, Job, NOTE_EVERY, OLDER, Offer,
     READ_AS, ROOM_SHARE, SWEEP_EVERY, Shared, Site, count, kind_of, lock, read_page,
@@ -53,7 +53,9 @@ impl Shared {
                 self.remove_gone(now);
             }
             match job {
-                Job::Withdrawn { site, changed, .. } => self.mark_withdrawn(site, &changed),
+                Job::Withdrawn {
+                    site, withdrawal, ..
+                } => self.mark(site, &withdrawal),
                 Job::Offer(offer) => {
                     let length = offer.response.body.len() as u64;
                     let now = offer.now;
@@ -102,9 +104,9 @@ impl Shared {
     }
 
     /// So that a page withdrawn is not found after a restart either, it looks as old as can be.
-    fn mark_withdrawn(&self, site: usize, changed: &[u64]) {
+    pub(super) fn mark(&self, site: usize, withdrawal: &Withdrawal) {
         let site = &self.sites[site];
-        for name in changed {
+        for name in &withdrawal.changed {
             let seen = lock(&site.state)
                 .entries
                 .get(name)
@@ -125,9 +127,9 @@ impl Shared {
                 );
             }
         }
-        if changed.len() > 1 {
+        if withdrawal.closes {
             tracing::warn!(
-                "the server of {} says of so many pages that they are gone that it is taken to be closed: their saved copies are kept",
+                "{}: its origin answers 410 or 451 to its front page or to many pages; taken for a server that was closed, so their saved copies are kept. To withdraw a page: saqta purge --forget URL",
                 String::from_utf8_lossy(&site.plan.name)
             );
         }
@@ -755,6 +757,7 @@ impl Shared {
         let now = UnixMillis::now();
         let room = self.sites.iter().map(|site| site.plan.bytes_max).max();
         let (mut claimed, mut others) = (0_u64, 0_u64);
+        let mut was_told = false;
         self.shelf.look_through_others(names, |path, seen| {
             let is_old = now.since(seen.modified) > self.age_max;
             others += seen.bytes;
@@ -762,14 +765,23 @@ impl Shared {
                 drop(fs::remove_file(path));
                 return;
             }
-            let Ok(record) = self.shelf.read_file(path) else {
+            let Ok(Address { host, site, .. }) = self.shelf.address_in(path) else {
                 return;
             };
-            let host = std::str::from_utf8(&record.address.host).map_or("", without_port);
+            let host = std::str::from_utf8(&host).map_or("", without_port);
+            let is_unwanted = |name: &[u8]| [host.as_bytes(), &site].contains(&name);
+            if self.unwanted.iter().any(|name| is_unwanted(name)) {
+                others -= seen.bytes;
+                drop(fs::remove_file(path));
+                return;
+            }
             let owner = self.sites.iter().find(|site| {
                 site.plan.hosts.iter().any(|own| own.as_ref() == host.as_bytes())
             });
             let Some(site) = owner else {
+                return;
+            };
+            let Ok(record) = self.shelf.read_file(path) else {
                 return;
             };
             let address = Address {
@@ -793,7 +805,11 @@ impl Shared {
                     others -= seen.bytes;
                     drop(fs::remove_file(path));
                 }
-                Err(error) => tracing::warn!(%error, "a saved copy could not be given to {}", String::from_utf8_lossy(&site.plan.name)),
+                Err(error) if !was_told => {
+                    was_told = true;
+                    tracing::warn!(%error, "saved copies of a site called otherwise before could not be given to {}; it is tried again with the next start", String::from_utf8_lossy(&site.plan.name));
+                }
+                Err(_) => {}
             }
         });
         if claimed > 0 {

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use anyhow::{Context, anyhow};
 use jiff::civil::{self, DateTime};
 use saqta_detect::look::Field;
 
@@ -72,15 +73,15 @@ impl Label {
 }
 
 /// All of a file, or its first fault: line and what is wrong.
-pub(super) fn read(file: &Path) -> Result<Vec<Label>, String> {
-    let text =
-        std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+pub(super) fn read(file: &Path) -> anyhow::Result<Vec<Label>> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let mut labels = Vec::new();
     for (at, row) in text.lines().enumerate() {
         if row.trim().is_empty() || at == 0 && row.starts_with("id\t") {
             continue;
         }
-        labels.push(label(row).map_err(|what| format!("{}:{}: {what}", file.display(), at + 1))?);
+        let label = label(row);
+        labels.push(label.map_err(|what| anyhow!("{}:{}: {what}", file.display(), at + 1))?);
     }
     Ok(labels)
 }

@@ -1,11 +1,13 @@
 //! The answer as a page: when it was calm and when not, and for each incident what distinguished it, in three languages.
 //!
-//! No script, no font, no request: the time line is drawn here. It can be opened anywhere and sent to anybody who may see the log.
+//! No script, no font, no request: the time line is drawn here. It can be opened anywhere and sent to anybody who may see the log: it names
+//! networks, programs and parameters out of it.
 
 use std::fmt::Write;
 
 use saqta_detect::engine::{Incident, Standing};
 use saqta_detect::sentence::{Language, sentence};
+use saqta_lab::report::escaped;
 
 use super::tell::{about, because, from_to, share, time, verdict};
 use super::timeline::TimeLine;
@@ -227,19 +229,4 @@ fn labels(page: &mut String, told: &Told) -> std::fmt::Result {
         )?;
     }
     writeln!(page, "</section>")
-}
-
-/// A log holds what strangers sent.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            letter => out.push(letter),
-        }
-    }
-    out
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 use saqta_detect::engine::{Incident, Standing, Trigger};
-use saqta_detect::sentence::{Language, sentence};
+use saqta_detect::sentence::{Language, sentence, shown};
 use saqta_detect::signature::Verdict;
 use serde_json::{Value, json};
 
@@ -172,7 +172,7 @@ fn tell(out: &mut String, told: &Told, explain: bool) -> std::fmt::Result {
             write!(
                 junk,
                 "\n{}:{}: {}",
-                place.file.display(),
+                shown(&place.file.to_string_lossy()),
                 place.line,
                 place.what
             )?;
