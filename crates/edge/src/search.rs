@@ -148,8 +148,8 @@ struct Queue {
     bytes: usize,
     /// Of all pages that ever came, the number of the last.
     arrivals: u64,
-    /// The page being read; `None` again when it was forgotten meanwhile.
-    in_hand: Option<u64>,
+    /// The page being read, by its key and URL; `None` again when it was forgotten meanwhile.
+    in_hand: Option<(u64, String)>,
     /// Its arrival, forgotten or not.
     reading: Option<u64>,
     closing: bool,
@@ -216,9 +216,7 @@ impl Search {
         let key = inner.stems.hash(url);
         let mut queue = inner.queue();
         queue.drop_waiting(key);
-        if queue.in_hand == Some(key) {
-            queue.in_hand = None;
-        }
+        queue.in_hand.take_if(|(in_hand, _)| *in_hand == key);
         inner.take_out(key);
         drop(queue);
         inner.changed.notify_all();
@@ -237,8 +235,7 @@ impl Search {
             }
             !gone
         });
-        // Which page that is, is not known any more.
-        queue.in_hand = None;
+        queue.in_hand.take_if(|(_, url)| is_gone(url));
         if inner.index_mut().forget_where(is_gone) > 0 {
             inner.lists_are_old();
         }
@@ -459,7 +456,7 @@ impl Inner {
                 });
             self.make_room();
             let mut queue = self.queue();
-            if queue.in_hand.take() == Some(key) {
+            if queue.in_hand.take().is_some() {
                 match page {
                     Some(page) => self
                         .index_mut()
@@ -486,7 +483,7 @@ impl Inner {
             }) = queue.waiting.pop_front()
             {
                 queue.bytes -= saved.html.len();
-                queue.in_hand = Some(key);
+                queue.in_hand = Some((key, saved.url.clone()));
                 queue.reading = Some(arrival);
                 return Some((key, saved));
             }
@@ -677,6 +674,20 @@ mod tests {
         search.wait_until_read();
         assert_eq!((search.stats().pages, search.stats().queued), (0, 0));
         assert_eq!(search.find("слово", Russian, NOW).total, 0);
+    }
+
+    #[test]
+    fn what_is_being_read_stays_when_another_page_is_forgotten() {
+        let (search, _) = search();
+        let text = "<h1>слово</h1>".repeat(2_000);
+        for n in 0..50 {
+            search.put(saved(&format!("/{n}"), &text)).unwrap();
+        }
+        while search.stats().queued > 0 {
+            search.forget_where(|target| target == "/other");
+        }
+        search.wait_until_read();
+        assert_eq!(search.stats().pages, 50);
     }
 
     #[tokio::test(start_paused = true)]
