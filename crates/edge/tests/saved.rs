@@ -778,7 +778,7 @@ fn copies_are_made_and_renewed_before_any_reader_asks() {
 /// is nothing.
 #[test]
 fn who_asks_before_it_is_known_what_is_saved_waits_for_it() {
-    const MORE_FILES: u32 = 20_000;
+    const MORE_FILES: u32 = 4_000;
     let (folder, state, _origin, edge, plan) = read_once_with(|_| ());
     state.dead.store(true, Ordering::Relaxed);
     edge.stop(Duration::ZERO);
