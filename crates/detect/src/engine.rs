@@ -14,13 +14,15 @@ use std::sync::Arc;
 
 use crate::load::{Alarm, Channel, HOLD_S, Limits, Teaching};
 use crate::look::{Look, Sample};
-use crate::reservoir::{Baseline, CURRENT_S, Current};
+use crate::reservoir::{Baseline, CURRENT_S, Current, Drawn, FRESH_S, Second};
 use crate::signature::{self, RULES_MAX, Scene, Signature, Verdict};
 use crate::tally::Sources;
 use crate::trust::Trust;
+use crate::watch::{Glimpse, Rule, Stance, Watch, Who};
+pub use crate::watch::{Kind, Posture};
 
 /// A rule is searched in so many seconds, on a site where many come.
-pub const WINDOW_S: u64 = 10;
+pub const WINDOW_S: u64 = FRESH_S;
 /// With fewer requests than this in the window it reaches further back, to the onset at most.
 const WINDOW_SAMPLES_MIN: usize = 400;
 /// What a second saw is taken for ordinary this long after it, if nothing has begun to rise by then.
@@ -35,13 +37,6 @@ const RULES_REMEMBERED_MAX: usize = 256;
 const HITS_S: f64 = 20.0;
 /// Fewer hits than this a second are no flood, whatever was forecast.
 const HITS_MIN_PER_S: f64 = 0.05;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Posture {
-    Calm,
-    Guarded,
-    UnderAttack,
-}
 
 /// What raised the alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,17 +76,6 @@ impl Scarce {
     }
 }
 
-/// What is known of a request beside how it looks.
-#[derive(Debug, Clone, Copy)]
-pub struct Kind {
-    /// Nothing stored could answer it.
-    pub needs_origin: bool,
-    /// A try at what is guessed at: a login, a comment.
-    pub is_sensitive: bool,
-    /// A style sheet, script or picture that the site has.
-    pub is_part: bool,
-}
-
 /// Of which requests there are too many.
 #[derive(Debug, Clone, Copy)]
 enum Pool {
@@ -101,6 +85,14 @@ enum Pool {
 }
 
 impl Pool {
+    /// Where such requests are found.
+    fn of(self, second: &Second) -> &Drawn {
+        match self {
+            Self::Origin | Self::All => &second.all,
+            Self::Sensitive => &second.sensitive,
+        }
+    }
+
     fn holds(self, sample: &Sample) -> bool {
         match self {
             Self::Origin => sample.needs_origin,
@@ -138,7 +130,9 @@ impl<'a> View<'a> {
 /// A rule and what became of it.
 #[derive(Debug, Clone)]
 pub struct Standing {
-    pub signature: Signature,
+    /// Never used twice.
+    pub id: u64,
+    pub signature: Arc<Signature>,
     pub trigger: Trigger,
     pub generated_s: u64,
     /// `None`: it stands.
@@ -149,9 +143,10 @@ pub struct Standing {
 }
 
 impl Standing {
-    fn new(signature: Signature, trigger: Trigger, now_s: u64) -> Self {
+    fn new(id: u64, signature: Signature, trigger: Trigger, now_s: u64) -> Self {
         Self {
-            signature,
+            id,
+            signature: Arc::new(signature),
             trigger,
             generated_s: now_s,
             expired_s: None,
@@ -181,7 +176,7 @@ pub struct Incident {
     pub signatures: Vec<Standing>,
     /// Why the last search ended as it did.
     pub verdict: Verdict,
-    seen: Seen,
+    who: Who,
 }
 
 impl Incident {
@@ -200,14 +195,6 @@ impl Incident {
     }
 }
 
-#[derive(Debug, Clone)]
-struct Seen {
-    sources: Sources,
-    networks: Sources,
-    hit_sources: Sources,
-    hit_networks: Sources,
-}
-
 /// One site's.
 #[derive(Debug)]
 pub struct Engine {
@@ -215,7 +202,11 @@ pub struct Engine {
     sensitive: Channel,
     current: Current,
     baseline: Baseline,
-    trust: Trust,
+    trust: Arc<Trust>,
+    /// Of whoever has no shards.
+    watch: Watch,
+    stance: Arc<Stance>,
+    rules_made: u64,
     posture: Posture,
     /// When there was last cause for each posture.
     guarded_s: Option<u64>,
@@ -231,12 +222,16 @@ pub struct Engine {
 impl Engine {
     /// `bucket_s`: how finely load is known. `seed`: of the sketches that count sources.
     pub fn new(bucket_s: u64, seed: u64) -> Self {
+        let trust = Arc::<Trust>::default();
         Self {
             requests: Channel::new(bucket_s, Limits::REQUESTS),
             sensitive: Channel::new(bucket_s, Limits::SENSITIVE),
             current: Current::default(),
             baseline: Baseline::default(),
-            trust: Trust::default(),
+            watch: Watch::new(seed, Arc::clone(&trust)),
+            trust,
+            stance: Arc::default(),
+            rules_made: 0,
             posture: Posture::Calm,
             guarded_s: None,
             attacked_s: None,
@@ -249,38 +244,52 @@ impl Engine {
         }
     }
 
-    /// A request. Returns which of the standing rules hits it.
-    pub fn observe(&mut self, now_s: u64, look: &Look<'_>, kind: Kind) -> Option<usize> {
-        let teaching = self.teaching();
-        self.requests.add(now_s, 1, teaching);
-        if kind.is_sensitive {
-            self.sensitive.add(now_s, 1, teaching);
+    /// For a shard, whose seconds come back through [`Engine::absorb`].
+    pub fn watch(&self) -> Watch {
+        Watch::new(self.seed, Arc::clone(&self.trust))
+    }
+
+    /// What shards go by until the next tick.
+    pub fn stance(&self) -> &Arc<Stance> {
+        &self.stance
+    }
+
+    /// A request, where there are no shards. Is it hit by a rule that stands?
+    pub fn observe(&mut self, now_s: u64, look: &Look<'_>, kind: Kind) -> bool {
+        let hit = self.stance.hit(look).map(|rule| rule.id);
+        self.watch
+            .note(now_s, (look.source, kind), (&self.stance, hit), || *look);
+        hit.is_some()
+    }
+
+    /// A second that is over, of all shards together; before the tick that follows it.
+    pub fn absorb(&mut self, glimpse: Glimpse) {
+        let Glimpse {
+            second,
+            all,
+            sensitive,
+            who,
+            hits,
+        } = glimpse;
+        let (requests, teaching) = (all.seen, self.teaching());
+        self.requests.add(second, requests, teaching);
+        self.sensitive.add(second, sensitive.seen, teaching);
+        self.current.push(second, all, sensitive);
+        let Some(incident) = &mut self.incident else {
+            return;
+        };
+        incident.requests += requests;
+        if let Some(who) = who {
+            incident.who.merge(&who);
         }
-        let is_trusted = self.trust.note(now_s, look.source, kind.is_part);
-        self.current.offer(now_s, || {
-            let mut sample = Sample::of(look, now_s);
-            sample.needs_origin = kind.needs_origin;
-            sample.is_sensitive = kind.is_sensitive;
-            sample.is_trusted = is_trusted;
-            sample
-        });
-        let incident = self.incident.as_mut()?;
-        let hit = incident
-            .signatures
-            .iter()
-            .position(|rule| rule.expired_s.is_none() && rule.signature.hits(look));
-        incident.requests += 1;
-        incident.seen.sources.add(look.source);
-        incident.seen.networks.add(network(look));
-        if let Some(rule) = hit {
-            let rule = &mut incident.signatures[rule];
-            rule.hits += 1;
-            rule.hits_now += 1;
-            incident.hit += 1;
-            incident.seen.hit_sources.add(look.source);
-            incident.seen.hit_networks.add(network(look));
+        for (id, hits) in hits {
+            // One that is over may have hit on until the shards heard of it.
+            if let Some(rule) = incident.signatures.iter_mut().find(|rule| rule.id == id) {
+                rule.hits += hits;
+                rule.hits_now += hits;
+                incident.hit += hits;
+            }
         }
-        hit
     }
 
     /// Only counts, of a log that has nothing else.
@@ -297,6 +306,9 @@ impl Engine {
     pub fn tick(&mut self, now_s: u64, scarce: Scarce) -> Posture {
         let elapsed = now_s.saturating_sub(self.ticked_s).max(1);
         self.ticked_s = now_s;
+        for glimpse in self.watch.take(now_s + 1) {
+            self.absorb(glimpse);
+        }
         let teaching = self.teaching();
         self.requests.advance(now_s, teaching);
         self.sensitive.advance(now_s, teaching);
@@ -331,9 +343,10 @@ impl Engine {
                 incident.verdict = verdict;
             }
             for signature in signatures {
-                let earlier = Self::before(&self.current, incident, &signature, now_s);
+                let earlier = Self::before(&self.current, incident, (trigger, &signature), now_s);
                 incident.hit += earlier;
-                incident.remember(Standing::new(signature, trigger, now_s));
+                self.rules_made += 1;
+                incident.remember(Standing::new(self.rules_made, signature, trigger, now_s));
             }
         }
         self.settle(now_s, load.or(sensitive));
@@ -347,17 +360,33 @@ impl Engine {
             let follows = self.requests.is_near_its_past();
             self.current.teach(before, |second| {
                 if follows {
-                    for sample in &second.kept {
+                    for sample in &second.all.kept {
                         // Hashed now and not all at once when an attack begins.
                         sample.tokens();
-                        baseline.offer(Arc::clone(sample), second.weight());
+                        baseline.offer(Arc::clone(sample), second.all.weight());
                     }
                 }
             });
         } else {
             self.current.teach(now_s, |_| {});
         }
+        self.publish();
         self.posture
+    }
+
+    fn publish(&mut self) {
+        let rules = self.rules().map(|rule| Rule {
+            id: rule.id,
+            signature: Arc::clone(&rule.signature),
+        });
+        let stance = Stance {
+            posture: self.posture,
+            rules: rules.collect(),
+            is_incident: self.incident.is_some(),
+        };
+        if stance != *self.stance {
+            self.stance = Arc::new(stance);
+        }
     }
 
     pub fn posture(&self) -> Posture {
@@ -472,23 +501,25 @@ impl Engine {
 
     /// What of this pool came lately and is not explained yet.
     fn view(&self, now_s: u64, pool: Pool, alarm: &Alarm) -> View<'_> {
-        let from = self.window(now_s, alarm, |sample| pool.holds(sample));
+        let from = self.window(now_s, alarm, pool);
         let seconds: Vec<_> = self.current.range(from, now_s).collect();
         // Seconds of which more is left out weigh more; what is kept of the others is thinned to match.
         let weight = seconds
             .iter()
-            .map(|second| second.weight())
+            .map(|second| pool.of(second).weight())
             .fold(1.0, f64::max);
         let thinned = seconds.iter().flat_map(|second| {
-            let keep = (second.kept.len() as f64 * second.weight() / weight).round() as usize;
-            second.kept.iter().take(keep).map(AsRef::as_ref)
+            let drawn = pool.of(second);
+            let keep = (drawn.kept.len() as f64 * drawn.weight() / weight).round() as usize;
+            drawn.kept.iter().take(keep).map(AsRef::as_ref)
         });
+        let all = seconds.iter().flat_map(|second| &second.all.kept);
         let per_s = match pool {
             Pool::Origin => self.requests.forecast_per_s() * self.baseline.share_needing_origin(),
             Pool::All => self.requests.forecast_per_s(),
             Pool::Sensitive => self.sensitive.forecast_per_s(),
         };
-        let rules: Vec<&Signature> = self.rules().map(|rule| &rule.signature).collect();
+        let rules: Vec<_> = self.rules().map(|rule| &rule.signature).collect();
         let is_hit = |sample: &Sample| rules.iter().any(|rule| rule.hits_sample(sample));
         View {
             current: thinned
@@ -496,12 +527,15 @@ impl Engine {
                 .filter(|sample| pool.holds(sample) && !is_hit(sample))
                 .collect(),
             expected: per_s * (now_s + 1 - from) as f64 / weight,
-            trusted: thinned.filter(|sample| sample.is_trusted).collect(),
+            trusted: all
+                .map(AsRef::as_ref)
+                .filter(|sample| sample.is_trusted)
+                .collect(),
         }
     }
 
     /// Since when what is too much is looked at.
-    fn window(&self, now_s: u64, alarm: &Alarm, is_concerned: impl Fn(&Sample) -> bool) -> u64 {
+    fn window(&self, now_s: u64, alarm: &Alarm, pool: Pool) -> u64 {
         let least = now_s.saturating_sub(WINDOW_S - 1);
         let most = now_s
             .saturating_sub(CURRENT_S - 1)
@@ -511,7 +545,8 @@ impl Engine {
             .current
             .range(most, now_s)
             .map(|second| {
-                let concerned = second.kept.iter().filter(|sample| is_concerned(sample));
+                let drawn = pool.of(second).kept.iter();
+                let concerned = drawn.filter(|sample| pool.holds(sample));
                 (second.second, concerned.count())
             })
             .collect();
@@ -536,12 +571,6 @@ impl Engine {
         else {
             return;
         };
-        let seen = Seen {
-            sources: Sources::new(self.seed),
-            networks: Sources::new(self.seed),
-            hit_sources: Sources::new(self.seed),
-            hit_networks: Sources::new(self.seed),
-        };
         let mut incident = Incident {
             onset_s: alarm.onset_s,
             end_s: None,
@@ -553,13 +582,12 @@ impl Engine {
             networks: 0,
             signatures: Vec::new(),
             verdict: Verdict::NothingSignificant,
-            seen,
+            who: Who::new(self.seed),
         };
         for second in self.current.range(alarm.onset_s, now_s) {
-            incident.requests += second.seen;
-            for sample in &second.kept {
-                incident.seen.sources.add(sample.source());
-                incident.seen.networks.add(network(&sample.look()));
+            incident.requests += second.all.seen;
+            for sample in &second.all.kept {
+                incident.who.add(sample.source(), false);
             }
         }
         self.incident = Some(incident);
@@ -569,22 +597,25 @@ impl Engine {
     fn before(
         current: &Current,
         incident: &mut Incident,
-        signature: &Signature,
+        (trigger, signature): (Trigger, &Signature),
         now_s: u64,
     ) -> u64 {
         let Incident {
-            signatures, seen, ..
+            signatures, who, ..
         } = incident;
         let mut hits = 0.0;
         for second in current.range(incident.onset_s, now_s) {
-            for sample in &second.kept {
+            let drawn = match trigger {
+                Trigger::Load => &second.all,
+                Trigger::Sensitive => &second.sensitive,
+            };
+            for sample in &drawn.kept {
                 let is_new = !signatures
                     .iter()
                     .any(|rule| rule.signature.hits_sample(sample));
                 if is_new && signature.hits_sample(sample) {
-                    hits += second.weight();
-                    seen.hit_sources.add(sample.source());
-                    seen.hit_networks.add(network(&sample.look()));
+                    hits += drawn.weight();
+                    who.add_hit(sample.source());
                 }
             }
         }
@@ -617,28 +648,19 @@ impl Engine {
         };
         incident.end_s = Some(now_s);
         let has_rules = !incident.signatures.is_empty();
-        let Seen {
-            sources,
-            networks,
-            hit_sources,
-            hit_networks,
-        } = &incident.seen;
-        let count = |hit: &Sources, all: &Sources| {
-            let sketch = if has_rules { hit } else { all };
-            sketch.estimate().round() as u64
+        let who = &incident.who;
+        let (sources, networks) = if has_rules {
+            (&who.hit_sources, &who.hit_networks)
+        } else {
+            (&who.sources, &who.networks)
         };
-        (incident.sources, incident.networks) =
-            (count(hit_sources, sources), count(hit_networks, networks));
+        let count = |sketch: &Sources| sketch.estimate().round() as u64;
+        (incident.sources, incident.networks) = (count(sources), count(networks));
         for rule in &mut incident.signatures {
             rule.expired_s.get_or_insert(now_s);
         }
         self.ended.push(incident);
     }
-}
-
-/// A network as an address that stands for it.
-fn network(look: &Look<'_>) -> std::net::IpAddr {
-    crate::network::Group::of(look.source).address()
 }
 
 #[cfg(test)]
@@ -695,7 +717,7 @@ mod tests {
                 agent: Field::Is(b"python-requests/2.31.0"),
                 ..reader(0x0b00_0000 + turn.wrapping_mul(311) % 1_600_000, &target)
             };
-            hit += u32::from(engine.observe(second, &look, PAGE).is_some());
+            hit += u32::from(engine.observe(second, &look, PAGE));
         }
         hit
     }

@@ -5,8 +5,8 @@
 //!
 //! Read it in the order a request is understood: [`network`] and [`shape`] name where it came from and what kind of page it
 //! wants, [`facts`] holds that beside what its head says, [`tally`] adds facts up; [`look`] is all of it that a rule can be about.
-//! [`load`] says when it is more than normal, [`reservoir`] keeps what to compare with, [`signature`] finds what distinguishes it,
-//! [`engine`] is the whole for one site.
+//! [`watch`] is what a shard notes of each; [`load`] says when it is more than normal, [`reservoir`] keeps what to compare with,
+//! [`signature`] finds what distinguishes it, [`engine`] is the whole for one site.
 
 pub mod engine;
 pub mod facts;
@@ -18,4 +18,5 @@ pub mod sentence;
 pub mod shape;
 pub mod signature;
 pub mod tally;
-mod trust;
+pub mod trust;
+pub mod watch;

@@ -11,8 +11,14 @@ pub const BASELINE_MAX: usize = 8_192;
 const HALF_LIFE_S: f64 = 86_400.0;
 /// Kept of one second. Ten of them are what a rule is searched in; more would cost time and say the same.
 pub const PER_SECOND_MAX: usize = 800;
+/// Kept of one second's tries at what is guessed at, beside these.
+pub const SENSITIVE_PER_SECOND_MAX: usize = 100;
 /// The newest requests are kept this long, for a site where few come.
 pub const CURRENT_S: u64 = 120;
+/// Where many come a rule is searched in no more than these.
+pub const FRESH_S: u64 = 10;
+/// Kept of a second that is older.
+const OLD_MAX: usize = 100;
 
 /// Ordinary requests, each kept with a probability that halves with every [`HALF_LIFE_S`] of its age. A sample by exponential keys
 /// (Efraimidis and Spirakis 2006): what is held at any time is what a sample of all that was ever offered would be.
@@ -69,20 +75,64 @@ impl Baseline {
     }
 }
 
-/// The requests of one second: all of them, or as many drawn evenly.
-#[derive(Debug)]
-pub struct Second {
-    pub second: u64,
+/// Requests of one second: all of them, or as many drawn evenly.
+#[derive(Debug, Default)]
+pub struct Drawn {
     pub seen: u64,
     pub kept: Vec<Arc<Sample>>,
-    taught: bool,
 }
 
-impl Second {
+impl Drawn {
     /// How many requests each of the kept ones stands for.
     pub fn weight(&self) -> f64 {
         self.seen as f64 / self.kept.len().max(1) as f64
     }
+
+    /// Counts a request. Where it goes, if it is drawn: among the kept ones or behind them. At most `most` are kept.
+    pub(crate) fn place(&mut self, most: usize, seed: u64) -> Option<usize> {
+        self.seen += 1;
+        if self.kept.len() < most {
+            return Some(self.kept.len());
+        }
+        let drawn = mix(self.seen ^ seed << 32) % self.seen;
+        usize::try_from(drawn)
+            .ok()
+            .filter(|place| *place < self.kept.len())
+    }
+
+    pub(crate) fn put(&mut self, place: usize, sample: Arc<Sample>) {
+        match self.kept.get_mut(place) {
+            Some(kept) => *kept = sample,
+            None => self.kept.push(sample),
+        }
+    }
+
+    /// Another shard's; afterwards each request of both was drawn with the same chance.
+    pub(crate) fn merge(&mut self, mut other: Self, most: usize) {
+        let together = (self.seen + other.seen) as f64 / most as f64;
+        let weight = together.max(self.weight()).max(other.weight()).max(1.0);
+        for drawn in [&mut *self, &mut other] {
+            drawn.kept.truncate((drawn.seen as f64 / weight) as usize);
+        }
+        self.seen += other.seen;
+        self.kept.append(&mut other.kept);
+    }
+
+    fn thin(&mut self, most: usize) {
+        if self.kept.len() > most {
+            self.kept.truncate(most);
+            self.kept.shrink_to_fit();
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Second {
+    pub second: u64,
+    pub all: Drawn,
+    /// Of these, tries at what is guessed at: a few a minute are an attack, and must not get lost among thousands.
+    pub sensitive: Drawn,
+    taught: bool,
 }
 
 /// The newest requests.
@@ -92,36 +142,26 @@ pub struct Current {
 }
 
 impl Current {
-    /// `sample` is made only if this request is drawn.
-    pub fn offer(&mut self, second: u64, sample: impl FnOnce() -> Sample) {
-        let is_new = self.seconds.back().is_none_or(|last| last.second < second);
-        if is_new {
-            while self
-                .seconds
-                .front()
-                .is_some_and(|first| first.second + CURRENT_S <= second)
-            {
-                self.seconds.pop_front();
+    /// What was drawn of this second, which comes after all there are.
+    pub fn push(&mut self, second: u64, all: Drawn, sensitive: Drawn) {
+        while self
+            .seconds
+            .front()
+            .is_some_and(|first| first.second + CURRENT_S <= second)
+        {
+            self.seconds.pop_front();
+        }
+        for old in &mut self.seconds {
+            if old.second + FRESH_S <= second {
+                old.all.thin(OLD_MAX);
             }
-            self.seconds.push_back(Second {
-                second,
-                seen: 0,
-                kept: Vec::new(),
-                taught: false,
-            });
         }
-        let Some(last) = self.seconds.back_mut() else {
-            return;
-        };
-        last.seen += 1;
-        if last.kept.len() < PER_SECOND_MAX {
-            last.kept.push(Arc::new(sample()));
-            return;
-        }
-        let place = (mix(last.seen ^ last.second << 32) % last.seen) as usize;
-        if let Some(kept) = last.kept.get_mut(place) {
-            *kept = Arc::new(sample());
-        }
+        self.seconds.push_back(Second {
+            second,
+            all,
+            sensitive,
+            taught: false,
+        });
     }
 
     /// Seconds of `from..=to`.
@@ -182,30 +222,36 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_second_is_drawn_from_evenly() {
+    fn of_older_seconds_less_is_kept() {
         let mut current = Current::default();
-        for number in 0..80_000_u32 {
-            current.offer(7, || Sample::of(&reader(number, "/"), 7));
+        for second in 0..=2 * FRESH_S {
+            let kept = (0..PER_SECOND_MAX).map(|_| sample(second)).collect();
+            let sensitive = Drawn {
+                seen: 1,
+                kept: vec![sample(second)],
+            };
+            current.push(second, Drawn { seen: 8_000, kept }, sensitive);
         }
-        let seconds: Vec<_> = current.range(0, 10).collect();
-        let [second] = seconds[..] else {
-            panic!("one second")
-        };
-        assert_eq!((second.seen, second.kept.len()), (80_000, PER_SECOND_MAX));
-        assert_eq!(second.weight(), 100.0);
-        let late = second
-            .kept
-            .iter()
-            .filter(|sample| sample.source() >= reader(40_000, "/").source)
-            .count();
-        assert!((320..480).contains(&late), "{late} of {PER_SECOND_MAX}");
+        for second in current.range(0, 2 * FRESH_S) {
+            let (kept, weight) = if second.second <= FRESH_S {
+                (OLD_MAX, 80.0)
+            } else {
+                (PER_SECOND_MAX, 10.0)
+            };
+            assert_eq!((second.all.kept.len(), second.all.weight()), (kept, weight));
+            assert_eq!(second.sensitive.kept.len(), 1);
+        }
     }
 
     #[test]
     fn each_second_teaches_once_and_old_ones_go() {
         let mut current = Current::default();
         for second in 0..500 {
-            current.offer(second, || Sample::of(&reader(1, "/"), second));
+            let all = Drawn {
+                seen: 1,
+                kept: vec![sample(second)],
+            };
+            current.push(second, all, Drawn::default());
             let mut taught = Vec::new();
             current.teach(second.saturating_sub(10), |second| {
                 taught.push(second.second)

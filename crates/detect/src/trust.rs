@@ -6,6 +6,7 @@
 
 use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
 /// Clients remembered. Under more at once the oldest of a set makes room; one forgotten is one hint less.
 const SETS: usize = 4_096;
@@ -17,10 +18,10 @@ const REMEMBERED_S: u64 = 3_600;
 /// Parts of a page before a client is believed.
 const PARTS_MIN: u8 = 2;
 
-/// 256 KB.
+/// 300 KB. All shards share it, for a browser's connections need not come to the same one.
 #[derive(Debug)]
-pub(crate) struct Trust {
-    clients: Box<[Client]>,
+pub struct Trust {
+    sets: Box<[Mutex<[Client; WAYS]>]>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,14 +37,14 @@ struct Client {
 impl Default for Trust {
     fn default() -> Self {
         Self {
-            clients: vec![Client::default(); SETS * WAYS].into(),
+            sets: (0..SETS).map(|_| Mutex::default()).collect(),
         }
     }
 }
 
 impl Trust {
     /// Notes a request; `is_part`: of a page, and there is such a part. Does its client behave like a reader?
-    pub(crate) fn note(&mut self, now_s: u64, source: IpAddr, is_part: bool) -> bool {
+    pub fn note(&self, now_s: u64, source: IpAddr, is_part: bool) -> bool {
         let mut hasher = foldhash::quality::FixedState::with_seed(0x7472_7573).build_hasher();
         match source.to_canonical() {
             IpAddr::V4(address) => hasher.write(&address.octets()),
@@ -51,10 +52,11 @@ impl Trust {
         }
         let hash = hasher.finish();
         let name = ((hash >> 32) as u32).max(1);
-        let first = (hash as usize % SETS) * WAYS;
         // Seconds since 1970 fit until 2106.
         let now = now_s as u32;
-        let set = &mut self.clients[first..first + WAYS];
+        let mut set = self.sets[hash as usize % SETS]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let client = match set.iter().position(|client| client.name == name) {
             Some(place) => &mut set[place],
             None => {

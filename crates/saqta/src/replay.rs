@@ -340,7 +340,7 @@ impl Site {
                 is_part: look.shape.is_part_of_a_page() && matches!(line.status, 200 | 304),
             };
             let hit = self.engine.observe(slot.second, &look, kind);
-            self.time_line.add(slot.second, 1, hit.is_some());
+            self.time_line.add(slot.second, 1, hit);
             self.shapes.learn(look.target, line.status);
         }
         self.engine.tick(slot.second, TAKEN_FOR_GRANTED);
