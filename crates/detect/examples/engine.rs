@@ -12,7 +12,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use saqta_detect::engine::{Engine, Kind, Posture, Scarce};
+use saqta_detect::engine::{Engine, Kind, Posture, Role, Scarce};
 use saqta_detect::look::{Field, Head, Look};
 use saqta_detect::shape::Shape;
 
@@ -27,7 +27,7 @@ fn main() {
     let kind = Kind {
         needs_origin: true,
         is_sensitive: false,
-        is_part: false,
+        role: Role::Page,
     };
     let (mut calm, mut flood, mut tick) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     for second in 0..CALM_S + FLOOD_S {
@@ -62,6 +62,7 @@ fn main() {
             Posture::Guarded | Posture::UnderAttack => Scarce {
                 origin: true,
                 edge: true,
+                demand: false,
             },
         };
         engine.tick(second, scarce);

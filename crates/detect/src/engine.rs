@@ -19,7 +19,7 @@ use crate::signature::{self, RULES_MAX, Scene, Signature, Verdict};
 use crate::tally::Sources;
 use crate::trust::Trust;
 use crate::watch::{Glimpse, Rule, Stance, Watch, Who};
-pub use crate::watch::{Kind, Posture};
+pub use crate::watch::{Kind, Posture, Role};
 
 /// A rule is searched in so many seconds, on a site where many come.
 pub const WINDOW_S: u64 = FRESH_S;
@@ -35,6 +35,8 @@ const STAND_MIN_S: u64 = 60;
 const RULES_REMEMBERED_MAX: usize = 256;
 /// Time constant of how often a rule hits.
 const HITS_S: f64 = 20.0;
+/// One slow page keeps a few others waiting. So many seconds without a break are more than the server can do.
+pub const DEMAND_S: u64 = 3;
 /// Fewer hits than this a second are no flood, whatever was forecast.
 const HITS_MIN_PER_S: f64 = 0.05;
 
@@ -45,6 +47,8 @@ pub enum Trigger {
     Load,
     /// More tries at a login or a comment than forecast.
     Sensitive,
+    /// More than the newsroom's server can do, whatever was forecast.
+    Demand,
 }
 
 impl Trigger {
@@ -52,6 +56,7 @@ impl Trigger {
         match self {
             Self::Load => "load",
             Self::Sensitive => "sensitive",
+            Self::Demand => "demand",
         }
     }
 }
@@ -63,12 +68,15 @@ pub struct Scarce {
     pub origin: bool,
     /// Our own processor, sockets or line, so that a copy is not free either.
     pub edge: bool,
+    /// That requests wait for the server is seen and not assumed: after [`DEMAND_S`] it is an alarm by itself, which needs no history.
+    pub demand: bool,
 }
 
 impl Scarce {
     pub const NOTHING: Self = Self {
         origin: false,
         edge: false,
+        demand: false,
     };
 
     fn is_any(self) -> bool {
@@ -211,6 +219,9 @@ pub struct Engine {
     /// When there was last cause for each posture.
     guarded_s: Option<u64>,
     attacked_s: Option<u64>,
+    /// Requests have been waiting for the server without a break.
+    waits_since_s: Option<u64>,
+    demand: Option<Alarm>,
     incident: Option<Incident>,
     ended: Vec<Incident>,
     next_search_s: u64,
@@ -235,6 +246,8 @@ impl Engine {
             posture: Posture::Calm,
             guarded_s: None,
             attacked_s: None,
+            waits_since_s: None,
+            demand: None,
             incident: None,
             ended: Vec::new(),
             next_search_s: 0,
@@ -247,6 +260,15 @@ impl Engine {
     /// For a shard, whose seconds come back through [`Engine::absorb`].
     pub fn watch(&self) -> Watch {
         Watch::new(self.seed, Arc::clone(&self.trust))
+    }
+
+    pub fn trust(&self) -> &Arc<Trust> {
+        &self.trust
+    }
+
+    /// The last second that was judged.
+    pub fn ticked_s(&self) -> u64 {
+        self.ticked_s
     }
 
     /// What shards go by until the next tick.
@@ -314,10 +336,12 @@ impl Engine {
         self.sensitive.advance(now_s, teaching);
         let load = self.requests.alarm(now_s);
         let sensitive = self.sensitive.alarm(now_s);
+        let demand = self.demand(now_s, scarce.demand);
         self.judge_rules(now_s, elapsed);
         let alarm = [
             load.map(|alarm| (Trigger::Load, alarm)),
             sensitive.map(|alarm| (Trigger::Sensitive, alarm)),
+            demand.map(|alarm| (Trigger::Demand, alarm)),
         ];
         if let Some((_, alarm)) = alarm
             .iter()
@@ -327,7 +351,7 @@ impl Engine {
             self.guarded_s = Some(self.guarded_s.unwrap_or(0).max(alarm.cause_s));
         }
         let found = self.search(now_s, &alarm, scarce);
-        if load.is_some() && scarce.is_any()
+        if load.or(demand).is_some() && scarce.is_any()
             || self.stands(Trigger::Sensitive)
             || found
                 .as_ref()
@@ -349,29 +373,56 @@ impl Engine {
                 incident.remember(Standing::new(self.rules_made, signature, trigger, now_s));
             }
         }
-        self.settle(now_s, load.or(sensitive));
-        if self.posture == Posture::Calm && self.incident.is_none() {
+        self.settle(now_s, load.or(sensitive).or(demand));
+        let before = if self.posture == Posture::Calm && self.incident.is_none() {
             let rising = [&self.requests, &self.sensitive].map(Channel::rising_since);
-            let before = rising
+            rising
                 .into_iter()
                 .flatten()
-                .fold(now_s.saturating_sub(PROBATION_S), u64::min);
-            let baseline = &mut self.baseline;
-            let follows = self.requests.is_near_its_past();
-            self.current.teach(before, |second| {
-                if follows {
-                    for sample in &second.all.kept {
-                        // Hashed now and not all at once when an attack begins.
-                        sample.tokens();
-                        baseline.offer(Arc::clone(sample), second.all.weight());
-                    }
-                }
-            });
+                .fold(now_s.saturating_sub(PROBATION_S), u64::min)
         } else {
+            // What came before the rise was ordinary.
+            let onset = alarm.iter().flatten().map(|(_, alarm)| alarm.onset_s).min();
+            onset.unwrap_or(0)
+        };
+        self.teach(before);
+        if self.posture != Posture::Calm || self.incident.is_some() {
             self.current.teach(now_s, |_| {});
         }
         self.publish();
         self.posture
+    }
+
+    /// Seconds before this one were ordinary.
+    fn teach(&mut self, before_s: u64) {
+        let (baseline, follows) = (&mut self.baseline, self.requests.is_near_its_past());
+        self.current.teach(before_s, |second| {
+            if follows {
+                for sample in &second.all.kept {
+                    // Hashed now and not all at once when an attack begins.
+                    sample.tokens();
+                    baseline.offer(Arc::clone(sample), second.all.weight());
+                }
+            }
+        });
+    }
+
+    /// The alarm that needs no history.
+    fn demand(&mut self, now_s: u64, waits: bool) -> Option<Alarm> {
+        if waits {
+            let onset_s = *self.waits_since_s.get_or_insert(now_s);
+            if now_s >= onset_s + DEMAND_S {
+                let alarm = self.demand.get_or_insert(Alarm {
+                    onset_s,
+                    cause_s: now_s,
+                });
+                alarm.cause_s = now_s;
+            }
+        } else {
+            self.waits_since_s = None;
+        }
+        self.demand = self.demand.filter(|alarm| now_s < alarm.cause_s + HOLD_S);
+        self.demand
     }
 
     fn publish(&mut self) {
@@ -379,9 +430,12 @@ impl Engine {
             id: rule.id,
             signature: Arc::clone(&rule.signature),
         });
+        let rules: Vec<Rule> = rules.collect();
+        let asks_for_names = rules.iter().any(|rule| rule.signature.asks_for_names());
         let stance = Stance {
             posture: self.posture,
-            rules: rules.collect(),
+            rules,
+            asks_for_names,
             is_incident: self.incident.is_some(),
         };
         if stance != *self.stance {
@@ -455,7 +509,7 @@ impl Engine {
     fn search(
         &mut self,
         now_s: u64,
-        alarm: &[Option<(Trigger, Alarm)>; 2],
+        alarm: &[Option<(Trigger, Alarm)>; 3],
         scarce: Scarce,
     ) -> Option<(Trigger, Verdict, Vec<Signature>)> {
         if now_s < self.next_search_s || alarm.iter().all(Option::is_none) {
@@ -469,8 +523,8 @@ impl Engine {
             // What a copy can answer needs no rule, as long as copies are free.
             let pools: &[Pool] = match trigger {
                 Trigger::Sensitive => &[Pool::Sensitive],
-                Trigger::Load if scarce.edge => &[Pool::Origin, Pool::All],
-                Trigger::Load => &[Pool::Origin],
+                Trigger::Load | Trigger::Demand if scarce.edge => &[Pool::Origin, Pool::All],
+                Trigger::Load | Trigger::Demand => &[Pool::Origin],
             };
             for pool in pools {
                 let view = self.view(now_s, *pool, alarm);
@@ -562,7 +616,7 @@ impl Engine {
         from
     }
 
-    fn open_incident(&mut self, now_s: u64, alarm: &[Option<(Trigger, Alarm)>; 2]) {
+    fn open_incident(&mut self, now_s: u64, alarm: &[Option<(Trigger, Alarm)>; 3]) {
         let Some((trigger, alarm)) = alarm
             .iter()
             .flatten()
@@ -606,7 +660,7 @@ impl Engine {
         let mut hits = 0.0;
         for second in current.range(incident.onset_s, now_s) {
             let drawn = match trigger {
-                Trigger::Load => &second.all,
+                Trigger::Load | Trigger::Demand => &second.all,
                 Trigger::Sensitive => &second.sensitive,
             };
             for sample in &drawn.kept {
@@ -674,7 +728,7 @@ mod tests {
     const PAGE: Kind = Kind {
         needs_origin: true,
         is_sensitive: false,
-        is_part: false,
+        role: Role::Page,
     };
 
     fn site() -> Engine {
@@ -735,7 +789,7 @@ mod tests {
             }
             let scarce = Scarce {
                 origin: engine.posture() != Posture::Calm,
-                edge: false,
+                ..Scarce::NOTHING
             };
             engine.tick(second, scarce);
         }
@@ -798,6 +852,7 @@ mod tests {
                 let scarce = Scarce {
                     origin: second >= CALM_S,
                     edge: edge && second >= CALM_S,
+                    demand: false,
                 };
                 engine.tick(second, scarce);
             }

@@ -448,6 +448,29 @@ impl Sample {
     }
 }
 
+/// Where passwords are guessed and comments are dropped, in the systems we have profiles of and in most others.
+pub fn is_guessed_at(path: &[u8]) -> bool {
+    const LAST: [&[u8]; 12] = [
+        b"wp-login.php",
+        b"xmlrpc.php",
+        b"wp-comments-post.php",
+        b"login",
+        b"login.php",
+        b"signin",
+        b"sign-in",
+        b"auth",
+        b"register",
+        b"password",
+        b"comment",
+        b"administrator",
+    ];
+    let last = path
+        .rsplit(|byte| *byte == b'/')
+        .find(|segment| !segment.is_empty())
+        .unwrap_or_default();
+    LAST.iter().any(|name| last.eq_ignore_ascii_case(name))
+}
+
 fn path(target: &[u8]) -> &[u8] {
     shape::split(target).0
 }

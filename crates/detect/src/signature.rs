@@ -86,6 +86,15 @@ impl Signature {
             .all(|predicate| look.token(predicate.attribute) == predicate.token)
     }
 
+    pub fn asks_for_names(&self) -> bool {
+        self.rule.iter().any(|predicate| {
+            matches!(
+                predicate.attribute,
+                Attribute::FieldNames | Attribute::FieldOrder
+            )
+        })
+    }
+
     pub fn hits_sample(&self, sample: &Sample) -> bool {
         self.rule
             .iter()

@@ -8,6 +8,8 @@ use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
+use crate::watch::Role;
+
 /// Clients remembered. Under more at once the oldest of a set makes room; one forgotten is one hint less.
 const SETS: usize = 4_096;
 const WAYS: usize = 4;
@@ -43,8 +45,8 @@ impl Default for Trust {
 }
 
 impl Trust {
-    /// Notes a request; `is_part`: of a page, and there is such a part. Does its client behave like a reader?
-    pub fn note(&self, now_s: u64, source: IpAddr, is_part: bool) -> bool {
+    /// Notes a request. Does its client behave like a reader?
+    pub fn note(&self, now_s: u64, source: IpAddr, role: Role) -> bool {
         let mut hasher = foldhash::quality::FixedState::with_seed(0x7472_7573).build_hasher();
         match source.to_canonical() {
             IpAddr::V4(address) => hasher.write(&address.octets()),
@@ -73,13 +75,15 @@ impl Trust {
                 place
             }
         };
-        if is_part {
-            if client.page_s > 0 && u64::from(now.saturating_sub(client.page_s)) <= TOGETHER_S {
-                client.parts = client.parts.saturating_add(1).min(PARTS_MIN);
-                client.part_s = now;
+        match role {
+            Role::Part => {
+                if client.page_s > 0 && u64::from(now.saturating_sub(client.page_s)) <= TOGETHER_S {
+                    client.parts = client.parts.saturating_add(1).min(PARTS_MIN);
+                    client.part_s = now;
+                }
             }
-        } else {
-            client.page_s = now;
+            Role::Page => client.page_s = now,
+            Role::Unknown => {}
         }
         client.parts >= PARTS_MIN && u64::from(now.saturating_sub(client.part_s)) <= REMEMBERED_S
     }

@@ -43,8 +43,17 @@ pub struct Kind {
     pub needs_origin: bool,
     /// A try at what is guessed at: a login, a comment.
     pub is_sensitive: bool,
+    pub role: Role,
+}
+
+/// What it is to its client, see [`Trust`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Page,
     /// A style sheet, script or picture that the site has.
-    pub is_part: bool,
+    Part,
+    /// What may turn out to be one.
+    Unknown,
 }
 
 /// A rule that stands. `id`: never used twice by an engine.
@@ -60,6 +69,8 @@ pub struct Stance {
     pub posture: Posture,
     /// At most [`RULES_MAX`](crate::signature::RULES_MAX).
     pub rules: Vec<Rule>,
+    /// One of them is about the names of a request's fields.
+    pub asks_for_names: bool,
     /// An incident is on: who takes part is counted.
     pub is_incident: bool,
 }
@@ -97,7 +108,7 @@ impl Watch {
         (stance, hit): (&Stance, Option<u64>),
         look: impl FnOnce() -> Look<'a>,
     ) {
-        let is_trusted = self.trust.note(now_s, source, kind.is_part);
+        let is_trusted = self.trust.note(now_s, source, kind.role);
         let seed = self.seed;
         let second = self.second(now_s);
         if stance.is_incident {
@@ -246,7 +257,7 @@ mod tests {
     const PAGE: Kind = Kind {
         needs_origin: true,
         is_sensitive: false,
-        is_part: false,
+        role: Role::Page,
     };
 
     fn watch() -> Watch {

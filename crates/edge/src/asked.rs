@@ -9,13 +9,14 @@ use http::{HeaderMap, HeaderName, Method, Request, Version, header};
 use saqta_detect::facts::{self, Facts};
 use saqta_detect::network::Group;
 use saqta_detect::shape::Shape;
+use saqta_detect::watch::Posture;
 
 use crate::admission::{self, Ask, Class};
 use crate::clock::UnixMillis;
 use crate::fields::Fields;
 use crate::forward::{self, Inbound, Outbound, Scheme};
 use crate::head::{self, ClientFault};
-use crate::plan::{Site, SiteId};
+use crate::plan::{Mode, Site, SiteId};
 use crate::profile::{Profile, Reading, System, Target, Use};
 use crate::saved::Saved;
 use crate::serve::Client;
@@ -42,6 +43,10 @@ pub(crate) struct Asked {
     pub scheme: Scheme,
     pub version: Version,
     pub class: Class,
+    /// For the saved copies, and for no reader.
+    pub is_our_own: bool,
+    /// A rule hits it that is acted on.
+    pub is_suspect: bool,
     /// The site itself names no such address.
     pub is_strange: bool,
     pub shape: Shape,
@@ -77,6 +82,7 @@ impl Asked {
         let authority = normal(authority, scheme);
         let state = &running.sites[site_id];
         let class = class_of(&running.plan.sites[site_id], state, address, fields);
+        let (class, is_suspect) = judged(class, &running.plan.sites[site_id], state, client.rule);
         let shape = state.shapes.shape(target.as_str().as_bytes());
         let usage = profile.use_of(target.path(), target.query());
         let is_strange = matches!(*request.method(), Method::GET | Method::HEAD)
@@ -99,6 +105,8 @@ impl Asked {
             scheme,
             version: request.version(),
             class,
+            is_our_own: false,
+            is_suspect,
             is_strange,
             shape,
             group: Group::of(address),
@@ -108,11 +116,6 @@ impl Asked {
 
     pub(crate) fn site(&self) -> &Site {
         &self.running.plan.sites[self.site_id]
-    }
-
-    /// For the saved copies, and for no reader.
-    pub(crate) fn is_our_own(&self) -> bool {
-        self.class == Class::Signature && self.client == OURSELVES
     }
 
     pub(crate) fn state(&self) -> &Arc<SiteState> {
@@ -221,6 +224,21 @@ pub(crate) fn class_of(
         staff = staff || state.staff.is_staff(line, UnixMillis::now())
     });
     if staff { Class::Staff } else { Class::Unknown }
+}
+
+/// A rule that hit is acted on where the site is protected and under attack, and never against staff.
+pub(crate) fn judged(
+    class: Class,
+    site: &Site,
+    state: &SiteState,
+    rule: Option<u64>,
+) -> (Class, bool) {
+    let is_suspect = rule.is_some()
+        && class == Class::Unknown
+        && site.mode == Mode::Protect
+        && state.detection.stance().posture == Posture::UnderAttack;
+    let class = if is_suspect { Class::Signature } else { class };
+    (class, is_suspect)
 }
 
 /// Of whom nothing is known waits last if nothing is known of what he asks for either: random paths and made-up queries are what floods are

@@ -149,7 +149,9 @@ impl Look {
 /// How long the answer to this request may be kept for everybody although its origin forbids it.
 pub(crate) fn lasts(shared: &Shared, asked: &Asked, fields: &HeaderMap) -> Option<Duration> {
     let (state, now) = (asked.state(), UnixMillis::now());
-    if shared.bypassed() || !reduced::pressure(state, &asked.ask(), now).under_attack {
+    if shared.bypassed()
+        || !reduced::pressure(state, &asked.ask(), asked.is_suspect, now).under_attack
+    {
         return None;
     }
     let question = question(&shared.cache, asked, &Method::GET, fields)?;

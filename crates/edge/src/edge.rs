@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use saqta_detect::engine::Engine;
 use saqta_detect::tally::{Second, Tally};
 use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::watch;
@@ -29,6 +30,7 @@ use crate::purging;
 use crate::renew;
 use crate::saved::{self, Saved};
 use crate::searching;
+use crate::sentry::{self, Watched};
 use crate::serve;
 use crate::shard::{Running, Shard, Shared};
 use crate::stats::{Counters, SiteStats, Stats, Totals};
@@ -71,6 +73,8 @@ pub struct Edge {
     tallies: Vec<Arc<Mutex<Tally>>>,
     addresses: Vec<SocketAddr>,
     stop: watch::Sender<Stop>,
+    /// Dropped, it ends the sentry.
+    sentry: Option<mpsc::SyncSender<()>>,
     threads: Vec<thread::JoinHandle<()>>,
     reloading: Mutex<()>,
     secret: RandomState,
@@ -146,6 +150,7 @@ impl Edge {
         let running = Running::new(plan, None, &secret);
         let shared = Arc::new(Shared::new(running, cache, saved));
         let (stop, stopped) = watch::channel(Stop::Run);
+        let (sentry, sentry_ends) = mpsc::sync_channel(0);
         let mut edge = Self {
             shared,
             counters: (0..shards).map(|_| Arc::default()).collect(),
@@ -154,6 +159,7 @@ impl Edge {
                 .collect(),
             addresses,
             stop,
+            sentry: Some(sentry),
             threads: Vec::new(),
             reloading: Mutex::new(()),
             secret,
@@ -168,6 +174,14 @@ impl Edge {
             background::spawn("find-saved", Nice::Whenever, finds_saved)
                 .map_err(StartError::Thread)?,
         );
+        let (shared, counters) = (Arc::clone(&edge.shared), edge.counters.clone());
+        let bytes_out = move || Totals::of(counters.iter().map(Arc::as_ref)).bytes_out;
+        edge.threads.push(
+            thread::Builder::new()
+                .name("sentry".to_owned())
+                .spawn(move || sentry::watch(&shared, bytes_out, &sentry_ends))
+                .map_err(StartError::Thread)?,
+        );
         for (index, sockets) in sockets.into_iter().enumerate() {
             let listeners = sockets
                 .into_iter()
@@ -178,6 +192,7 @@ impl Edge {
                     source,
                 })?;
             let start = ShardStart {
+                index,
                 listeners,
                 shared: Arc::clone(&edge.shared),
                 counters: Arc::clone(&edge.counters[index]),
@@ -308,6 +323,23 @@ impl Edge {
         }
     }
 
+    /// What detection makes of a site. `None`: there is no such site.
+    pub fn watched(&self, site: SiteId) -> Option<Watched> {
+        let running = self.shared.running.load();
+        running
+            .sites
+            .get(site)
+            .map(|state| state.detection.watched())
+    }
+
+    /// Shows a site's detection traffic that did not come through here, such as a calm that a rehearsal begins with.
+    pub fn teach(&self, site: SiteId, teach: impl FnOnce(&mut Engine)) {
+        let running = self.shared.running.load();
+        if let Some(state) = running.sites.get(site) {
+            state.detection.teach(teach);
+        }
+    }
+
     pub fn stats(&self) -> Stats {
         let running = self.shared.running.load();
         let cache = self.shared.cache.stats();
@@ -386,6 +418,7 @@ impl Edge {
             }
         }
         self.stop.send_replace(Stop::Now);
+        self.sentry = None;
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread had panicked");
@@ -401,6 +434,7 @@ impl Drop for Edge {
 }
 
 struct ShardStart {
+    index: usize,
     listeners: Vec<std::net::TcpListener>,
     shared: Arc<Shared>,
     counters: Arc<Counters>,
@@ -413,6 +447,7 @@ struct ShardStart {
 impl ShardStart {
     fn run(self, runtime: &LocalRuntime) {
         let Self {
+            index,
             listeners,
             shared,
             counters,
@@ -421,7 +456,7 @@ impl ShardStart {
             renews,
         } = self;
         runtime.block_on(async move {
-            let shard = Rc::new(Shard::new(shared, counters, tally));
+            let shard = Rc::new(Shard::new(index, shared, counters, tally));
             let accepting: Vec<_> = listeners
                 .into_iter()
                 .filter_map(

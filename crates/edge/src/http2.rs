@@ -206,11 +206,11 @@ impl Opening {
         })));
         let request = request.map(|stream| (stream, &reply, &open));
         let request = received(request);
-        let client = self.client.clone();
+        let mut client = self.client.clone();
         tokio::task::spawn_local(async move {
             let _busy = client.shard.shared.busy();
             // Freed when the answer's head is known: a slow reader then holds the answer and not how it was found.
-            let answer = Box::pin(serve::respond_h2(&client, request));
+            let answer = Box::pin(serve::respond_h2(&mut client, request));
             if let Some(response) = reply.unless_reset(answer).await {
                 reply.send(response, &open, hold).await;
             }

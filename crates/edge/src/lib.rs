@@ -45,9 +45,11 @@ mod renew;
 pub mod saved;
 pub mod search;
 mod searching;
+mod sentry;
 mod serve;
 mod shard;
 pub mod shareable;
+mod sight;
 mod splice;
 pub mod staff;
 pub mod stats;
@@ -57,3 +59,4 @@ mod upload;
 mod wire;
 
 pub use edge::{Edge, Forgotten, ReloadError, StartError};
+pub use sentry::Watched;

@@ -40,7 +40,13 @@ pub struct Plan {
     pub line_mbit: u32,
     /// Pass requests through the RFC cache only: no admission, no stale or reduced answers.
     pub bypass: bool,
+    /// A rehearsal: answers say in [`RULE_FIELD`] which rule hit their request, so that the referee need not guess. Never otherwise, for
+    /// it would tell an attacker what to change.
+    pub is_drill: bool,
 }
+
+/// See [`Plan::is_drill`].
+pub const RULE_FIELD: &str = "saqta-rule";
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Site {

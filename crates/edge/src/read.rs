@@ -817,7 +817,7 @@ pub(crate) async fn run_fetch(
         });
     let briefly = brief::lasts(&shard.shared, asked, &headers);
     let mut outbound = asked.outbound();
-    if bare || briefly.is_some() || asked.is_our_own() {
+    if bare || briefly.is_some() || asked.is_our_own {
         // What its origin lets nobody keep may be made for one address, and what repeats an address must not repeat anybody's.
         outbound.client_address = ForwardClientAddress::None;
     }
@@ -885,7 +885,7 @@ pub(crate) async fn run_fetch(
         if let Some(location) = head
             .headers
             .get(header::LOCATION)
-            .filter(|_| asked.is_our_own())
+            .filter(|_| asked.is_our_own)
         {
             saved.sent_on(public, location.as_bytes());
         }

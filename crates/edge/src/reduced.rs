@@ -27,6 +27,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request};
 use http_body_util::BodyExt;
 use saqta_detect::facts::Served;
+use saqta_detect::watch::Posture;
 use tokio::time::timeout;
 
 use crate::admission::{Ask, Class, Outcome};
@@ -120,16 +121,23 @@ impl Learned {
 }
 
 /// What speaks for sparing the origin this request.
-pub(crate) fn pressure(state: &SiteState, ask: &Ask, now: UnixMillis) -> Pressure {
+pub(crate) fn pressure(
+    state: &SiteState,
+    ask: &Ask,
+    is_suspect: bool,
+    now: UnixMillis,
+) -> Pressure {
     let starved = state.admission.is_starved(ask);
     if starved {
         state.learned.has_starved(now);
     }
     Pressure {
         starved,
-        under_attack: starved || state.learned.is_under_attack(now),
-        // Nobody judges requests yet.
-        matches_signature: false,
+        under_attack: starved
+            || is_suspect
+            || state.learned.is_under_attack(now)
+            || state.detection.stance().posture != Posture::Calm,
+        matches_signature: is_suspect,
     }
 }
 
@@ -295,7 +303,7 @@ pub(crate) async fn read(
     };
     let of = (asked.site(), asked.state().as_ref());
     let said = (reading, request.headers());
-    let pressure = pressure(asked.state(), &asked.ask(), now);
+    let pressure = pressure(asked.state(), &asked.ask(), asked.is_suspect, now);
     if let Some(stand_in) = copy(wanted, of, said, pressure, now) {
         return Ok(answer(
             client,

@@ -155,6 +155,8 @@ fn asked(running: &Arc<Running>, site: SiteId, address: &Address) -> Option<Aske
         scheme,
         version: Version::HTTP_11,
         class: Class::Signature,
+        is_our_own: true,
+        is_suspect: false,
         is_strange: false,
         group: Group::of(OURSELVES),
     })

@@ -81,8 +81,9 @@ pub(crate) fn before(
     let key = read::key(&shared.cache, asked);
     let now = UnixMillis::now();
     let of = (&asked.reading, asked.site());
-    let needs_origin = reduced::pressure(asked.state(), &asked.ask(), now).starved
-        && serve::needs_origin(&shared.cache, &key, fields, of, now);
+    let pressure = reduced::pressure(asked.state(), &asked.ask(), asked.is_suspect, now);
+    let needs_origin =
+        pressure.spares_unknown() && serve::needs_origin(&shared.cache, &key, fields, of, now);
     needs_origin.then(|| response(client, asked, &question, asker))?
 }
 

@@ -11,10 +11,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Response, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use saqta_detect::facts::{self, Facts, Outcome, Served};
 use saqta_detect::network::Group;
-use saqta_detect::shape::Shape;
+use saqta_detect::watch::{Kind, Role};
 
 use crate::admission::{Ask, Class, READER_DEADLINE, Starved};
 use crate::asked::{self, Asked, Unasked};
@@ -32,14 +33,16 @@ use crate::origin::OriginError;
 use crate::pages::{Asker, Format, Page, Prebuilt};
 use crate::pass::{self, PassError};
 use crate::place::Place;
-use crate::plan::{Language, Site, SiteId};
+use crate::plan::{Language, RULE_FIELD, Site, SiteId};
 use crate::profile::{AsSent, Reading, Standing, Target, path_and_query};
 use crate::purging;
 use crate::read;
 use crate::reduced::{self, Wanted};
 use crate::search::Question;
 use crate::searching;
+use crate::sentry::Detection;
 use crate::shard::{Running, Shard};
+use crate::sight::Sight;
 use crate::upgrade::Upgrade;
 use crate::upload::{self, Incoming, Upload};
 
@@ -53,6 +56,8 @@ pub(crate) struct Client {
     refused: bool,
     /// Its `X-Forwarded-For` is believed.
     trusted: bool,
+    /// The rule that hits the request in hand.
+    pub rule: Option<u64>,
 }
 
 impl Client {
@@ -63,6 +68,7 @@ impl Client {
             generation: u64::MAX,
             refused: false,
             trusted: false,
+            rule: None,
         }
     }
 
@@ -106,6 +112,24 @@ pub(crate) fn at_once(
     head: &Head<'_, '_>,
     out: &mut BytesMut,
 ) -> AtOnce {
+    client.rule = None;
+    let answer = look_and_answer(client, running, head, out);
+    if let (true, AtOnce::Answered { .. }, Some(rule)) =
+        (running.plan.is_drill, &answer, client.rule)
+    {
+        // Before the blank line.
+        out.truncate(out.len() - 2);
+        out.extend_from_slice(format!("{RULE_FIELD}: {rule}\r\n\r\n").as_bytes());
+    }
+    answer
+}
+
+fn look_and_answer(
+    client: &mut Client,
+    running: &Running,
+    head: &Head<'_, '_>,
+    out: &mut BytesMut,
+) -> AtOnce {
     client.look(running);
     let refused = client.refused
         || client.trusted && running.plan.refuse.contains(client.address(running, head));
@@ -121,10 +145,11 @@ pub(crate) fn at_once(
         let page = client.shard.shared.pages.page(Page::Refused, asker);
         // A body we do not read would be the next head.
         let keep_alive = head.keep_alive && head.framing == Framing::None;
-        note(
+        let sight = sight(client, running, site, head);
+        count(
             client,
-            running,
-            (site, shape(running, site, head)),
+            site,
+            &sight,
             head,
             Served::Refused,
             403,
@@ -132,9 +157,13 @@ pub(crate) fn at_once(
         );
         return own_page_at_once(page, head, keep_alive, out);
     }
+    let sight = sight(client, running, site, head);
+    let detection = &running.sites[site].detection;
+    client.rule = hit(detection, &sight);
     let reads =
         matches!(head.method, "GET" | "HEAD") && head.framing == Framing::None && !head.websocket;
     if !reads || head.target == "*" {
+        see(client, running, site, &sight, true, None);
         return AtOnce::Exchange;
     }
     let method = if head.method == "GET" {
@@ -148,12 +177,12 @@ pub(crate) fn at_once(
     let key = key_at_once(client, running, site, head, &target, &reading);
     let is_whole = target.taken.is_empty();
     let sent = (&reading.sent(profile, head), is_whole);
-    let asked = (site, shape(running, site, head));
     let found = match stored_at_once(client, running, (site, &key), &method, head, sent, out) {
         Ok(body) => {
             counters.requests.add(1);
             counters.hits.add(1);
-            note(client, running, asked, head, Served::Hit, 200, body.len());
+            see(client, running, site, &sight, false, Some(200));
+            count(client, site, &sight, head, Served::Hit, 200, body.len());
             let body = if method == Method::HEAD {
                 Bytes::new()
             } else {
@@ -166,10 +195,13 @@ pub(crate) fn at_once(
         }
         Err(found) => found,
     };
+    let cache = &client.shard.shared.cache;
+    let needs_origin = cache.leaves_to_origin(&key, &found);
+    see(client, running, site, &sight, needs_origin, None);
     match spared_at_once(
         client,
         running,
-        (asked, &key, &found),
+        ((site, &sight), &key, &found),
         (&method, head),
         &target,
         &reading,
@@ -179,7 +211,7 @@ pub(crate) fn at_once(
         Some(Spared::Reduced(body)) => {
             counters.requests.add(1);
             counters.reduced.add(1);
-            note(client, running, asked, head, Served::Stale, 200, body.len());
+            count(client, site, &sight, head, Served::Stale, 200, body.len());
             AtOnce::Answered {
                 body: if method == Method::HEAD {
                     Bytes::new()
@@ -193,7 +225,7 @@ pub(crate) fn at_once(
             counters.requests.add(1);
             counters.searched.add(1);
             let bytes = page.body().len();
-            note(client, running, asked, head, Served::Searched, 200, bytes);
+            count(client, site, &sight, head, Served::Searched, 200, bytes);
             own_page_at_once(&page, head, head.keep_alive, out)
         }
         Some(Spared::TurnedAway(group)) => {
@@ -202,7 +234,7 @@ pub(crate) fn at_once(
             let asker = Asker::of(head, running.plan.sites[site].language);
             let page = client.shard.shared.pages.page(waiting(group), asker);
             let bytes = page.body().len();
-            note(client, running, asked, head, Served::Waiting, 503, bytes);
+            count(client, site, &sight, head, Served::Waiting, 503, bytes);
             own_page_at_once(page, head, head.keep_alive, out)
         }
     }
@@ -225,15 +257,56 @@ fn own_page_at_once(
     AtOnce::Answered { body, keep_alive }
 }
 
-fn shape(running: &Running, site: SiteId, head: &Head<'_, '_>) -> Shape {
-    running.sites[site].shapes.shape(head.target.as_bytes())
+fn sight<'a>(
+    client: &Client,
+    running: &Running,
+    site: SiteId,
+    head: &'a Head<'_, '_>,
+) -> Sight<'a, Head<'a, 'a>> {
+    let shape = running.sites[site].shapes.shape(head.target.as_bytes());
+    let version = if head.http_10 { 10 } else { 11 };
+    let source = client.address(running, head);
+    Sight::new((head.method, head.target), version, (shape, source), head)
+}
+
+/// The rule that hits this request.
+fn hit<F: Fields + ?Sized>(detection: &Detection, sight: &Sight<'_, F>) -> Option<u64> {
+    let stance = detection.stance();
+    if stance.rules.is_empty() {
+        return None;
+    }
+    stance
+        .hit(&sight.look(stance.asks_for_names))
+        .map(|rule| rule.id)
+}
+
+/// Lets detection see a request. `status`: of the answer, where it is known.
+fn see<F: Fields + ?Sized>(
+    client: &Client,
+    running: &Running,
+    site: SiteId,
+    sight: &Sight<'_, F>,
+    needs_origin: bool,
+    status: Option<u16>,
+) {
+    let kind = Kind {
+        needs_origin,
+        is_sensitive: sight.is_sensitive(&running.plan.sites[site].profile),
+        role: match (sight.shape().is_part_of_a_page(), status) {
+            (false, _) => Role::Page,
+            (true, Some(200 | 304)) => Role::Part,
+            (true, _) => Role::Unknown,
+        },
+    };
+    let detection = &running.sites[site].detection;
+    detection.note(client.shard.index, sight, kind, client.rule);
 }
 
 /// Counts a request that was answered at once.
-fn note(
+fn count(
     client: &Client,
-    running: &Running,
-    (site, shape): (SiteId, Shape),
+    site: SiteId,
+    sight: &Sight<'_, Head<'_, '_>>,
     head: &Head<'_, '_>,
     served: Served,
     status: u16,
@@ -242,8 +315,8 @@ fn note(
     let facts = Facts {
         site,
         method: facts::Method::Read,
-        shape,
-        source: client.address(running, head),
+        shape: sight.shape(),
+        source: sight.source(),
         class: Class::Unknown,
         is_navigation: asked::is_navigation(head),
     };
@@ -297,7 +370,7 @@ enum Spared {
 fn spared_at_once(
     client: &Client,
     running: &Running,
-    ((site, shape), key, found): ((SiteId, Shape), &KeyRef<'_>, &Lookup),
+    ((site, sight), key, found): ((SiteId, &Sight<'_, Head<'_, '_>>), &KeyRef<'_>, &Lookup),
     (method, head): (&Method, &Head<'_, '_>),
     target: &Target<'_>,
     reading: &Reading,
@@ -308,22 +381,23 @@ fn spared_at_once(
         return None;
     }
     let (plan, state) = (&running.plan.sites[site], &running.sites[site]);
-    let address = client.address(running, head);
+    let address = sight.source();
     let class = asked::class_of(plan, state, address, head);
     if class == Class::Staff {
         return None;
     }
+    let (class, is_suspect) = asked::judged(class, plan, state, client.rule);
     let (path, query) = path_and_query(&target.kept);
     let usage = plan.profile.use_of(path, query);
     let is_strange = asked::is_strange(&shared.saved, plan, &target.kept, usage);
     let ask = Ask {
         class: asked::place_in_line(class, is_strange),
-        shape,
+        shape: sight.shape(),
         group: Group::of(address),
         deadline: READER_DEADLINE,
     };
     let now = UnixMillis::now();
-    let pressure = reduced::pressure(state, &ask, now);
+    let pressure = reduced::pressure(state, &ask, is_suspect, now);
     // In calm no more than this is asked.
     if !pressure.under_attack {
         return None;
@@ -353,7 +427,7 @@ fn spared_at_once(
     let found = |(question, asker): &(Question<'_>, Asker)| {
         searching::results(state, question, head.host, *asker).map(Spared::Found)
     };
-    if pressure.starved
+    if pressure.spares_unknown()
         && let Some(asked) = question.as_ref().filter(|(question, _)| !question.live)
         && let Some(found) = found(asked)
     {
@@ -453,7 +527,7 @@ fn connection_line(head: &Head<'_, '_>, keep_alive: bool) -> &'static [u8] {
 }
 
 /// Answers an HTTP/2 request: what the strict head parser does for HTTP/1.1, then the same.
-pub(crate) async fn respond_h2(client: &Client, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn respond_h2(client: &mut Client, request: Request<Incoming>) -> Response<Body> {
     if let Some(fault) = asked::http2_fault(request.method(), request.headers()) {
         client.shard.fault(fault);
         return client.shard.shared.pages.response(
@@ -462,7 +536,42 @@ pub(crate) async fn respond_h2(client: &Client, request: Request<Incoming>) -> R
         );
     }
     let no_upgrade = Cell::new(None);
+    see_h2(client, &request);
     respond(client, request, &no_upgrade).await
+}
+
+/// What [`at_once`] does for HTTP/1.1.
+fn see_h2(client: &mut Client, request: &Request<Incoming>) {
+    let running = client.shard.shared.running.load_full();
+    let Ok(asked) = Asked::of(client, Arc::clone(&running), request) else {
+        return;
+    };
+    if running.plan.refuse.contains(asked.client) {
+        return;
+    }
+    let fields = request.headers();
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("/", PathAndQuery::as_str);
+    let sight = Sight::new(
+        (request.method().as_str(), target),
+        20,
+        (asked.shape, asked.client),
+        fields,
+    );
+    client.rule = hit(&asked.state().detection, &sight);
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let cache = &client.shard.shared.cache;
+    let needs_origin = !is_read
+        || needs_origin(
+            cache,
+            &read::key(cache, &asked),
+            fields,
+            (&asked.reading, asked.site()),
+            UnixMillis::now(),
+        );
+    see(client, &running, asked.site_id, &sight, needs_origin, None);
 }
 
 /// Answers what could not be answered at once.
@@ -541,6 +650,14 @@ pub(crate) async fn respond(
     client
         .shard
         .tally(|tally, second| tally.answered(second, &outcome));
+    if asked.shape.is_part_of_a_page() && matches!(outcome.status, 200 | 304) {
+        asked.state().detection.note_part(asked.client);
+    }
+    if let (true, Some(rule)) = (asked.running.plan.is_drill, client.rule) {
+        response
+            .headers_mut()
+            .insert(RULE_FIELD, HeaderValue::from(rule));
+    }
     response
 }
 

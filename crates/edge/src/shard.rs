@@ -30,6 +30,7 @@ use crate::plan::{Plan, Site, SiteId};
 use crate::reduced::Learned;
 use crate::saved::Saved;
 use crate::search::{self, Search, SearchForm, Share};
+use crate::sentry::Detection;
 use crate::staff::StaffSessions;
 use crate::stats::Counters;
 
@@ -66,6 +67,7 @@ pub(crate) struct SiteState {
     pub kept_waiting: AtomicBool,
     /// `None`: searches are not answered here.
     pub search: Option<Search>,
+    pub detection: Detection,
 }
 
 pub(crate) struct Shared {
@@ -87,6 +89,8 @@ pub(crate) struct Shared {
 }
 
 pub(crate) struct Shard {
+    /// Among those of this process.
+    pub index: usize,
     pub shared: Arc<Shared>,
     pub counters: Arc<Counters>,
     tally: Arc<Mutex<Tally>>,
@@ -156,6 +160,7 @@ impl Running {
                         leads_back: AtomicBool::new(false),
                         kept_waiting: AtomicBool::new(false),
                         search: search(&search_share),
+                        detection: Detection::new(plan.shards, secret.hash_one("sources")),
                     }),
                 }
             })
@@ -224,11 +229,13 @@ impl Drop for Busy {
 
 impl Shard {
     pub(crate) fn new(
+        index: usize,
         shared: Arc<Shared>,
         counters: Arc<Counters>,
         tally: Arc<Mutex<Tally>>,
     ) -> Self {
         Self {
+            index,
             shared,
             counters,
             tally,

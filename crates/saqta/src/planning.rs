@@ -152,6 +152,7 @@ pub(crate) fn plan(
         saved_bytes_max: saved_gb * GIB,
         line_mbit,
         bypass: false,
+        is_drill: false,
     })
 }
 

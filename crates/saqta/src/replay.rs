@@ -25,8 +25,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context;
-use saqta_detect::engine::{Engine, Incident, Kind, Scarce, Standing};
-use saqta_detect::look::{Head, Look};
+use saqta_detect::engine::{Engine, Incident, Kind, Role, Scarce, Standing};
+use saqta_detect::look::{Head, Look, is_guessed_at};
 use saqta_detect::shape::ShapeBook;
 use tokio::time::Instant;
 
@@ -53,7 +53,7 @@ const SEED: u64 = 1;
 /// reads what everybody reads.
 const TAKEN_FOR_GRANTED: Scarce = Scarce {
     origin: true,
-    edge: false,
+    ..Scarce::NOTHING
 };
 
 /// What is asked.
@@ -337,7 +337,11 @@ impl Site {
             let kind = Kind {
                 needs_origin: self.needs_origin(slot.second, line, text, &look),
                 is_sensitive: is_sensitive(&look),
-                is_part: look.shape.is_part_of_a_page() && matches!(line.status, 200 | 304),
+                role: match (look.shape.is_part_of_a_page(), line.status) {
+                    (false, _) => Role::Page,
+                    (true, 200 | 304) => Role::Part,
+                    (true, _) => Role::Unknown,
+                },
             };
             let hit = self.engine.observe(slot.second, &look, kind);
             self.time_line.add(slot.second, 1, hit);
@@ -383,28 +387,8 @@ fn look<'a>(line: &Line, text: &'a [u8], shapes: &ShapeBook) -> Look<'a> {
     }
 }
 
-/// Where passwords are guessed and comments are dropped, in the systems we have profiles of and in most others.
 fn is_sensitive(look: &Look<'_>) -> bool {
-    const LAST: [&[u8]; 12] = [
-        b"wp-login.php",
-        b"xmlrpc.php",
-        b"wp-comments-post.php",
-        b"login",
-        b"login.php",
-        b"signin",
-        b"sign-in",
-        b"auth",
-        b"register",
-        b"password",
-        b"comment",
-        b"administrator",
-    ];
-    let last = look
-        .path()
-        .rsplit(|byte| *byte == b'/')
-        .find(|segment| !segment.is_empty())
-        .unwrap_or_default();
-    look.method == b"POST" && LAST.iter().any(|name| last.eq_ignore_ascii_case(name))
+    look.method == b"POST" && is_guessed_at(look.path())
 }
 
 /// Lines whose second is not over yet.

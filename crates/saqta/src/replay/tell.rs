@@ -44,6 +44,7 @@ pub(super) fn about(count: u64, what: &str) -> String {
 pub(super) fn because(trigger: Trigger) -> &'static str {
     match trigger {
         Trigger::Load => "more requests than usual",
+        Trigger::Demand => "more than the server can do",
         Trigger::Sensitive => "more tries at logins and comments than usual",
     }
 }

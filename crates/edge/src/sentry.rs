@@ -1,0 +1,222 @@
+//! Detection while it happens: what the shards see, and what they go by.
+//!
+//! A request never waits for it. Each shard notes what it sees in a [`Watch`] of its own and reads the [`Stance`] that was published
+//! last; the sentry, one thread for all sites, takes the seconds that are over, lets each site's engine judge them, and publishes what
+//! follows. It comes by [`LOOKS_PER_S`] times a second and judges each second once, when all of it has been seen.
+
+use std::net::IpAddr;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use rustix::time::{ClockId, clock_gettime};
+use saqta_detect::engine::{Engine, Incident, Scarce};
+use saqta_detect::trust::Trust;
+use saqta_detect::watch::{Glimpse, Kind, Posture, Role, Stance, Watch};
+
+use crate::clock::UnixMillis;
+use crate::fields::Fields;
+use crate::shard::{Shared, SiteState};
+use crate::sight::Sight;
+
+/// A second is judged a quarter of a second after its end at the latest.
+const LOOKS_PER_S: u32 = 4;
+/// Seconds that are made up for one by one when the sentry comes late; more than that were not watched.
+const LATE_S_MAX: u64 = 10;
+/// Of the processor, the seats and the line: a fifth is left for what comes in bursts within a second.
+const SCARCE_SHARE: f64 = 0.8;
+/// Requests have waited for the origin for so many looks, a second, one after the other.
+const WAITED_LOOKS: u32 = LOOKS_PER_S;
+
+/// One site's.
+pub(crate) struct Detection {
+    stance: ArcSwap<Stance>,
+    /// By shard.
+    watches: Box<[Mutex<Watch>]>,
+    trust: Arc<Trust>,
+    /// The sentry's; others look at it for as long as it takes to copy what they show.
+    engine: Mutex<Engine>,
+    waits: Mutex<Waits>,
+}
+
+/// How long requests have been waiting for the origin.
+#[derive(Default)]
+struct Waits {
+    looks: u32,
+    turned_away: u64,
+}
+
+/// What is shown of a site's detection.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    pub posture: Posture,
+    pub incident: Option<Incident>,
+}
+
+impl Detection {
+    pub(crate) fn new(shards: usize, seed: u64) -> Self {
+        let engine = Engine::new(1, seed);
+        Self {
+            stance: ArcSwap::from(Arc::clone(engine.stance())),
+            watches: (0..shards).map(|_| Mutex::new(engine.watch())).collect(),
+            trust: Arc::clone(engine.trust()),
+            engine: Mutex::new(engine),
+            waits: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn stance(&self) -> Guard<Arc<Stance>> {
+        self.stance.load()
+    }
+
+    /// Notes a request. `hit`: the rule that hit it.
+    pub(crate) fn note<F: Fields + ?Sized>(
+        &self,
+        shard: usize,
+        sight: &Sight<'_, F>,
+        kind: Kind,
+        hit: Option<u64>,
+    ) {
+        let now_s = UnixMillis::now().secs();
+        let who = (sight.source(), kind);
+        lock(&self.watches[shard]).note(now_s, who, (&self.stance(), hit), || sight.look(true));
+    }
+
+    /// What was asked for is a part of a page and there is one.
+    pub(crate) fn note_part(&self, source: IpAddr) {
+        self.trust
+            .note(UnixMillis::now().secs(), source, Role::Part);
+    }
+
+    pub(crate) fn watched(&self) -> Watched {
+        let engine = lock(&self.engine);
+        Watched {
+            posture: engine.posture(),
+            incident: engine.incident().cloned(),
+        }
+    }
+
+    /// Lets the engine learn from what was not seen here.
+    pub(crate) fn teach(&self, teach: impl FnOnce(&mut Engine)) {
+        let mut engine = lock(&self.engine);
+        teach(&mut engine);
+        self.stance.store(Arc::clone(engine.stance()));
+    }
+
+    /// Judges the seconds before `now_s` that nobody has judged yet.
+    fn judge(&self, now_s: u64, edge: bool) {
+        let origin = lock(&self.waits).looks >= WAITED_LOOKS;
+        let scarce = Scarce {
+            origin,
+            edge,
+            demand: origin,
+        };
+        let mut engine = lock(&self.engine);
+        let mut next = (engine.ticked_s() + 1).max(now_s.saturating_sub(LATE_S_MAX));
+        if next >= now_s {
+            return;
+        }
+        let mut seen: Vec<Glimpse> = Vec::new();
+        for watch in &self.watches {
+            for glimpse in lock(watch).take(now_s) {
+                match seen.iter_mut().find(|one| one.second == glimpse.second) {
+                    Some(one) => one.merge(glimpse),
+                    None => seen.push(glimpse),
+                }
+            }
+        }
+        seen.sort_unstable_by_key(|glimpse| glimpse.second);
+        let mut seen = seen.into_iter().peekable();
+        while next < now_s {
+            while let Some(glimpse) = seen.next_if(|glimpse| glimpse.second <= next) {
+                engine.absorb(glimpse);
+            }
+            engine.tick(next, scarce);
+            next += 1;
+        }
+        if !Arc::ptr_eq(&self.stance.load(), engine.stance()) {
+            self.stance.store(Arc::clone(engine.stance()));
+        }
+    }
+
+    fn look_at_queue(&self, state: &SiteState) {
+        let stats = state.admission.stats();
+        let (mut queued, mut turned_away) = (0, 0);
+        for class in &stats.classes {
+            queued += class.queued;
+            turned_away += class.turned_away + class.expired;
+        }
+        let mut waits = lock(&self.waits);
+        let waited = queued > 0 || turned_away > waits.turned_away;
+        waits.turned_away = turned_away;
+        waits.looks = if waited { waits.looks + 1 } else { 0 };
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What all sites share, as of the last look.
+struct Machine {
+    at: Duration,
+    cpu: Duration,
+    bytes_out: u64,
+}
+
+impl Machine {
+    fn now(bytes_out: u64) -> Self {
+        let time = |clock| {
+            let time = clock_gettime(clock);
+            Duration::new(
+                u64::try_from(time.tv_sec).unwrap_or(0),
+                u32::try_from(time.tv_nsec).unwrap_or(0),
+            )
+        };
+        Self {
+            at: time(ClockId::Monotonic),
+            cpu: time(ClockId::ProcessCPUTime),
+            bytes_out,
+        }
+    }
+
+    /// Is the processor, the line or the room for connections nearly used up?
+    fn is_scarce(&self, before: &Self, shared: &Shared) -> bool {
+        let running = shared.running.load();
+        let plan = &running.plan;
+        let seconds = self.at.saturating_sub(before.at).as_secs_f64().max(0.001);
+        let cpu = self.cpu.saturating_sub(before.cpu).as_secs_f64() / seconds;
+        let bits = 8.0 * self.bytes_out.saturating_sub(before.bytes_out) as f64 / seconds;
+        cpu > SCARCE_SHARE * plan.shards as f64
+            || bits > SCARCE_SHARE * 1e6 * f64::from(plan.line_mbit)
+            || shared.occupancy.connections() as f64
+                > SCARCE_SHARE * plan.limits.connections_max as f64
+    }
+}
+
+/// Until the sender of `ends` is gone. `bytes_out`: sent by all shards since the start.
+pub(crate) fn watch(shared: &Shared, bytes_out: impl Fn() -> u64, ends: &Receiver<()>) {
+    let (mut before, mut judged_s) = (Machine::now(bytes_out()), 0);
+    loop {
+        match ends.recv_timeout(Duration::from_secs(1) / LOOKS_PER_S) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let running = shared.running.load_full();
+        for state in &running.sites {
+            state.detection.look_at_queue(state);
+        }
+        let now_s = UnixMillis::now().secs();
+        if now_s == judged_s {
+            continue;
+        }
+        judged_s = now_s;
+        let machine = Machine::now(bytes_out());
+        let edge = machine.is_scarce(&before, shared);
+        before = machine;
+        for state in &running.sites {
+            state.detection.judge(now_s, edge);
+        }
+    }
+}
