@@ -116,6 +116,19 @@ pub enum Verdict {
     CopiesAnswer,
 }
 
+impl Verdict {
+    /// As exports write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Generated => "generated",
+            Self::TooLittleBaseline => "too little baseline",
+            Self::NothingSignificant => "nothing significant",
+            Self::NoRuleUnderTheGate => "no rule under the gate",
+            Self::CopiesAnswer => "copies answer it",
+        }
+    }
+}
+
 /// What there is to explain, and by what measure.
 #[derive(Debug)]
 pub struct Scene<'a> {

@@ -30,7 +30,7 @@ use crate::purging;
 use crate::renew;
 use crate::saved::{self, Saved};
 use crate::searching;
-use crate::sentry::{self, Watched};
+use crate::sentry;
 use crate::serve;
 use crate::shard::{Running, Shard, Shared};
 use crate::stats::{Counters, SiteStats, Stats, Totals};
@@ -323,15 +323,6 @@ impl Edge {
         }
     }
 
-    /// What detection makes of a site. `None`: there is no such site.
-    pub fn watched(&self, site: SiteId) -> Option<Watched> {
-        let running = self.shared.running.load();
-        running
-            .sites
-            .get(site)
-            .map(|state| state.detection.watched())
-    }
-
     /// Shows a site's detection traffic that did not come through here, such as a calm that a rehearsal begins with.
     pub fn teach(&self, site: SiteId, teach: impl FnOnce(&mut Engine)) {
         let running = self.shared.running.load();
@@ -384,6 +375,7 @@ impl Edge {
                             .map_or(0, |search| search.stats().pages),
                         requests_per_s: last.counts.requests,
                         sources_per_s: last.sources.estimate().round() as u64,
+                        detection: state.detection.stats(),
                     }
                 })
                 .collect(),

@@ -59,4 +59,3 @@ mod upload;
 mod wire;
 
 pub use edge::{Edge, Forgotten, ReloadError, StartError};
-pub use sentry::Watched;

@@ -4,6 +4,7 @@
 //! last; the sentry, one thread for all sites, takes the seconds that are over, lets each site's engine judge them, and publishes what
 //! follows. It comes by [`LOOKS_PER_S`] times a second and judges each second once, when all of it has been seen.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,12 +14,13 @@ use arc_swap::{ArcSwap, Guard};
 use rustix::time::{ClockId, clock_gettime};
 use saqta_detect::engine::{Engine, Incident, Scarce};
 use saqta_detect::trust::Trust;
-use saqta_detect::watch::{Glimpse, Kind, Posture, Role, Stance, Watch};
+use saqta_detect::watch::{Glimpse, Kind, Role, Stance, Watch};
 
 use crate::clock::UnixMillis;
 use crate::fields::Fields;
 use crate::shard::{Shared, SiteState};
 use crate::sight::Sight;
+use crate::stats::{DetectionStats, IncidentStats};
 
 /// A second is judged a quarter of a second after its end at the latest.
 const LOOKS_PER_S: u32 = 4;
@@ -29,6 +31,9 @@ const SCARCE_SHARE: f64 = 0.8;
 /// Requests have waited for the origin for so many looks, a second, one after the other.
 const WAITED_LOOKS: u32 = LOOKS_PER_S;
 
+/// Attacks remembered of a site. A newsroom under a campaign has a few a day; what outlives a restart is the exhibit.
+const INCIDENTS_MAX: usize = 16;
+
 /// One site's.
 pub(crate) struct Detection {
     stance: ArcSwap<Stance>,
@@ -38,6 +43,20 @@ pub(crate) struct Detection {
     /// The sentry's; others look at it for as long as it takes to copy what they show.
     engine: Mutex<Engine>,
     waits: Mutex<Waits>,
+    history: Mutex<History>,
+}
+
+/// What is remembered of attacks, in memory: the newest [`INCIDENTS_MAX`].
+#[derive(Default)]
+struct History {
+    ended: VecDeque<Past>,
+    /// When the site came under the attack that goes on.
+    attacked_at: Option<UnixMillis>,
+}
+
+struct Past {
+    attacked_at: UnixMillis,
+    incident: Incident,
 }
 
 /// How long requests have been waiting for the origin.
@@ -45,13 +64,6 @@ pub(crate) struct Detection {
 struct Waits {
     looks: u32,
     turned_away: u64,
-}
-
-/// What is shown of a site's detection.
-#[derive(Debug, Clone)]
-pub struct Watched {
-    pub posture: Posture,
-    pub incident: Option<Incident>,
 }
 
 impl Detection {
@@ -63,6 +75,7 @@ impl Detection {
             trust: Arc::clone(engine.trust()),
             engine: Mutex::new(engine),
             waits: Mutex::default(),
+            history: Mutex::default(),
         }
     }
 
@@ -89,11 +102,19 @@ impl Detection {
             .note(UnixMillis::now().secs(), source, Role::Part);
     }
 
-    pub(crate) fn watched(&self) -> Watched {
+    pub(crate) fn stats(&self) -> DetectionStats {
+        let history = lock(&self.history);
         let engine = lock(&self.engine);
-        Watched {
-            posture: engine.posture(),
-            incident: engine.incident().cloned(),
+        let now = engine
+            .incident()
+            .map(|incident| IncidentStats::of(incident, history.attacked_at));
+        let ended = history
+            .ended
+            .iter()
+            .map(|past| IncidentStats::of(&past.incident, Some(past.attacked_at)));
+        DetectionStats {
+            posture: engine.posture().name(),
+            incidents: now.into_iter().chain(ended).collect(),
         }
     }
 
@@ -112,11 +133,6 @@ impl Detection {
             edge,
             demand: origin,
         };
-        let mut engine = lock(&self.engine);
-        let mut next = (engine.ticked_s() + 1).max(now_s.saturating_sub(LATE_S_MAX));
-        if next >= now_s {
-            return;
-        }
         let mut seen: Vec<Glimpse> = Vec::new();
         for watch in &self.watches {
             for glimpse in lock(watch).take(now_s) {
@@ -127,6 +143,13 @@ impl Detection {
             }
         }
         seen.sort_unstable_by_key(|glimpse| glimpse.second);
+        let mut engine = lock(&self.engine);
+        // Time before the first request is no calm without requests: nobody had come yet.
+        let begins = match engine.ticked_s() {
+            0 => seen.first().map_or(now_s, |first| first.second),
+            ticked => ticked + 1,
+        };
+        let mut next = begins.max(now_s.saturating_sub(LATE_S_MAX));
         let mut seen = seen.into_iter().peekable();
         while next < now_s {
             while let Some(glimpse) = seen.next_if(|glimpse| glimpse.second <= next) {
@@ -137,6 +160,27 @@ impl Detection {
         }
         if !Arc::ptr_eq(&self.stance.load(), engine.stance()) {
             self.stance.store(Arc::clone(engine.stance()));
+        }
+        let (is_attacked, ended) = (engine.incident().is_some(), engine.take_ended());
+        drop(engine);
+        if is_attacked || !ended.is_empty() {
+            self.remember(is_attacked, ended);
+        }
+    }
+
+    fn remember(&self, is_attacked: bool, ended: Vec<Incident>) {
+        let mut history = lock(&self.history);
+        let now = UnixMillis::now();
+        for incident in ended {
+            let attacked_at = history.attacked_at.take().unwrap_or(now);
+            history.ended.push_front(Past {
+                attacked_at,
+                incident,
+            });
+        }
+        history.ended.truncate(INCIDENTS_MAX);
+        if is_attacked {
+            history.attacked_at.get_or_insert(now);
         }
     }
 

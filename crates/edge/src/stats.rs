@@ -4,7 +4,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use saqta_detect::engine::{Incident, Standing};
+use saqta_detect::sentence::{Language, sentence};
 use serde::Serialize;
+
+use crate::clock::UnixMillis;
 
 use crate::saved::SavedStats;
 
@@ -110,6 +114,107 @@ pub struct SiteStats {
     pub requests_per_s: u64,
     /// Addresses that asked in the last full second, estimated by a sketch.
     pub sources_per_s: u64,
+    pub detection: DetectionStats,
+}
+
+/// What detection makes of one site.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DetectionStats {
+    pub posture: &'static str,
+    /// The newest first; one that goes on has no end.
+    pub incidents: Vec<IncidentStats>,
+}
+
+/// Times in seconds since 1970, `_ms` in milliseconds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct IncidentStats {
+    pub onset_s: u64,
+    pub attacked_at_ms: Option<u64>,
+    pub end_s: Option<u64>,
+    pub trigger: &'static str,
+    pub requests: u64,
+    /// What the forecast accounts for.
+    pub expected: f64,
+    pub hit: u64,
+    /// Why there is a rule, or none.
+    pub state: &'static str,
+    pub rules: Vec<RuleStats>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RuleStats {
+    pub id: u64,
+    /// By language.
+    pub sentence: Sentences,
+    pub rule: Vec<PredicateStats>,
+    pub attack_share: f64,
+    pub baseline_share: f64,
+    pub baseline_share_upper: f64,
+    pub confidence: f64,
+    pub generated_s: u64,
+    /// `None`: it stands.
+    pub expired_s: Option<u64>,
+    pub hits: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Sentences {
+    pub kk: String,
+    pub ru: String,
+    pub en: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PredicateStats {
+    pub attribute: &'static str,
+    /// Empty: it is absent.
+    pub value: String,
+}
+
+impl IncidentStats {
+    pub(crate) fn of(incident: &Incident, attacked_at: Option<UnixMillis>) -> Self {
+        Self {
+            onset_s: incident.onset_s,
+            attacked_at_ms: attacked_at.map(|at| at.0),
+            end_s: incident.end_s,
+            trigger: incident.trigger.name(),
+            requests: incident.requests,
+            expected: incident.expected,
+            hit: incident.hit,
+            state: incident.verdict.name(),
+            rules: incident.signatures.iter().map(RuleStats::of).collect(),
+        }
+    }
+}
+
+impl RuleStats {
+    fn of(rule: &Standing) -> Self {
+        let signature = &rule.signature;
+        let said = |language| sentence(signature, language);
+        Self {
+            id: rule.id,
+            sentence: Sentences {
+                kk: said(Language::Kazakh),
+                ru: said(Language::Russian),
+                en: said(Language::English),
+            },
+            rule: signature
+                .rule
+                .iter()
+                .map(|predicate| PredicateStats {
+                    attribute: predicate.attribute.name(),
+                    value: predicate.value.clone(),
+                })
+                .collect(),
+            attack_share: signature.attack_share,
+            baseline_share: signature.baseline_share,
+            baseline_share_upper: signature.baseline_share_upper,
+            confidence: signature.confidence,
+            generated_s: rule.generated_s,
+            expired_s: rule.expired_s,
+            hits: rule.hits,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]

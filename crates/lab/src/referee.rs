@@ -19,6 +19,8 @@ use crate::scenario::{AttackShape, Figure, Measure, Phases, Scenario};
 pub const CLAIM_REQUESTS_MIN: u64 = 10_000;
 /// Of what the attack was to send.
 const OFFERED_SHARE_MIN: f64 = 0.95;
+/// Detection has a forecast after ten seconds and ordinary requests to compare with after ten more, or at the onset.
+const LEARNED_IN: Duration = Duration::from_secs(15);
 /// Readers' requests sent later than this measure the generator, not the server.
 const SEND_LAG_MS_MAX: f64 = 50.0;
 
@@ -80,6 +82,16 @@ pub struct EdgeBook {
     pub disk_bytes: u64,
     /// CPU seconds used by each second of the drill.
     pub cpu_by_second: Vec<f64>,
+    pub found: Found,
+}
+
+/// What its detection says when the drill is over.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Found {
+    /// When it first took the newsroom to be under attack, since the drill's start.
+    pub attacked_s: Option<f64>,
+    /// In English.
+    pub signatures: Vec<String>,
 }
 
 /// How a drill ended. Serialised, it is what `drill --json` prints.
@@ -122,6 +134,8 @@ pub struct ReadersResult {
     pub challenged: u64,
     pub refused: u64,
     pub failed: u64,
+    pub hit_share: Option<f64>,
+    pub hit_share_upper: Option<f64>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -134,6 +148,9 @@ pub struct GroupResult {
     pub p99_ms: Option<f64>,
     pub challenged: u64,
     pub refused: u64,
+    /// Of its requests from onset on, those that a rule hit; the upper end of the 95 % Wilson interval. `null`: nobody says.
+    pub hit_share: Option<f64>,
+    pub hit_share_upper: Option<f64>,
 }
 
 impl From<&ReadersResult> for GroupResult {
@@ -147,6 +164,8 @@ impl From<&ReadersResult> for GroupResult {
             p99_ms: readers.p99_ms,
             challenged: readers.challenged,
             refused: readers.refused,
+            hit_share: readers.hit_share,
+            hit_share_upper: readers.hit_share_upper,
         }
     }
 }
@@ -236,6 +255,11 @@ pub fn wilson_lower(successes: u64, trials: u64) -> Option<f64> {
     Some(((centre - margin) / (1.0 + z2 / n)).max(0.0))
 }
 
+/// The upper end of the same.
+pub fn wilson_upper(successes: u64, trials: u64) -> Option<f64> {
+    wilson_lower(trials - successes.min(trials), trials).map(|lower| 1.0 - lower)
+}
+
 fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
@@ -261,8 +285,10 @@ pub fn judge(evidence: &Evidence<'_>) -> Outcome {
     let origin = origin_result(&evidence.origin, phases);
     let cache_status_seen = attack_book.is_some_and(|book| book.cache_status_seen);
     let reached = reached_origin(evidence).min(attack.requests);
+    let detection = detection_result(evidence);
     let measures = Measures {
         readers: evidence.readers,
+        detection: &detection,
         over_capacity_ms: origin.over_capacity_ms,
         edge: evidence.edge.as_ref(),
     };
@@ -275,13 +301,13 @@ pub fn judge(evidence: &Evidence<'_>) -> Outcome {
         seconds: phases.total().as_secs_f64(),
         offered,
         offered_per_s: (offered_per_s * 10.0).round() / 10.0,
-        readers: readers_result(&reading.attack),
+        readers: readers_result(reading, evidence.edge.is_some()),
         groups: evidence
             .readers
             .groups
             .iter()
             .filter(|group| group.name != "readers")
-            .map(group_result)
+            .map(|group| group_result(group, evidence.edge.is_some()))
             .collect(),
         attack: AttackResult {
             requests: attack.requests,
@@ -292,7 +318,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Outcome {
             reached_origin: cache_status_seen.then_some(reached),
         },
         origin,
-        detection: DetectionResult::default(),
+        detection,
         edge: EdgeResult {
             cpu_seconds: evidence.edge.as_ref().map(|edge| edge.cpu_seconds),
             rss_peak_bytes: evidence.edge.as_ref().map(|edge| edge.rss_peak_bytes),
@@ -418,8 +444,59 @@ fn timeline(evidence: &Evidence<'_>, reading: &GroupBook) -> Timeline {
     }
 }
 
-fn readers_result(during: &Tally) -> ReadersResult {
+/// What detection found, by its own word, and what its rules hit, by the word of those who were hit.
+fn detection_result(evidence: &Evidence<'_>) -> DetectionResult {
+    let Some(edge) = &evidence.edge else {
+        return DetectionResult::default();
+    };
+    let onset_s = evidence.scenario.phases.calm.as_secs_f64();
+    let since_onset = |at_s: f64| (at_s - onset_s) * 1_000.0;
+    let baseline = if evidence.scenario.phases.calm >= LEARNED_IN {
+        "learned"
+    } else {
+        "none"
+    };
+    let first_hit_s = attack_book(evidence).and_then(|book| book.first_hit_s);
+    let (mut hit, mut requests) = (0, 0);
+    // Those who come for the news are among the readers.
+    let others = evidence.readers.groups.iter();
+    for group in others.filter(|group| group.name != "news") {
+        let (of_group, all) = hits(group);
+        hit += of_group;
+        requests += all;
+    }
+    DetectionResult {
+        baseline: Some(baseline.to_owned()),
+        onset_to_attack_ms: edge.found.attacked_s.map(since_onset),
+        onset_to_signature_ms: first_hit_s.map(since_onset),
+        coverage: first_hit_s.and_then(|first_s| {
+            let book = attack_book(evidence)?;
+            let stood = book.seconds.iter().skip(first_s as usize + 1);
+            let (mut hit, mut answered) = (0, 0);
+            for second in stood {
+                hit += second.hit;
+                answered += second.answered;
+            }
+            share(hit, answered)
+        }),
+        collateral_share: share(hit, requests),
+        collateral_upper: wilson_upper(hit, requests),
+        signatures: edge.found.signatures.clone(),
+    }
+}
+
+/// Of a group's requests from onset on, those that a rule hit; and all.
+fn hits(group: &GroupBook) -> (u64, u64) {
+    let (attack, after) = (&group.attack, &group.after);
+    (attack.hit + after.hit, attack.requests + after.requests)
+}
+
+fn readers_result(group: &GroupBook, says_hits: bool) -> ReadersResult {
+    let during = &group.attack;
+    let (hit, requests) = hits(group);
     ReadersResult {
+        hit_share: share(hit, requests).filter(|_| says_hits),
+        hit_share_upper: wilson_upper(hit, requests).filter(|_| says_hits),
         requests: during.requests,
         served: during.served,
         served_share: share(during.served, during.requests),
@@ -458,9 +535,12 @@ fn attacked_seconds(scenario: &Scenario) -> f64 {
     }
 }
 
-fn group_result(group: &GroupBook) -> GroupResult {
+fn group_result(group: &GroupBook, says_hits: bool) -> GroupResult {
     let during = &group.attack;
+    let (hit, requests) = hits(group);
     GroupResult {
+        hit_share: share(hit, requests).filter(|_| says_hits),
+        hit_share_upper: wilson_upper(hit, requests).filter(|_| says_hits),
         name: group.name.clone(),
         requests: during.requests,
         served: during.served,
@@ -475,6 +555,7 @@ fn group_result(group: &GroupBook) -> GroupResult {
 /// What expectations are compared with.
 struct Measures<'a> {
     readers: &'a Books,
+    detection: &'a DetectionResult,
     over_capacity_ms: u64,
     edge: Option<&'a EdgeBook>,
 }
@@ -486,6 +567,13 @@ impl Measures<'_> {
             Figure::OverCapacity => return Some(self.over_capacity_ms as f64),
             Figure::Memory => return Some(megabytes(self.edge?.rss_peak_bytes)),
             Figure::Disk => return Some(megabytes(self.edge?.disk_bytes)),
+            Figure::Coverage => return self.detection.coverage,
+            Figure::SignatureMs => return self.detection.onset_to_signature_ms,
+            Figure::Collateral => return self.detection.collateral_share,
+            Figure::Attacks => {
+                let attacked = self.edge?.found.attacked_s.is_some();
+                return Some(f64::from(u8::from(attacked)));
+            }
             _ => {}
         }
         if measure.figure == Figure::Leaked {
@@ -515,7 +603,18 @@ impl Measures<'_> {
             Figure::Refused => sum(&whole, |tally| tally.refused),
             Figure::Own => sum(&whole, |tally| tally.own),
             Figure::CalmUnserved => sum(&calm, |tally| tally.requests - tally.served),
-            Figure::OverCapacity | Figure::Memory | Figure::Disk | Figure::Leaked => None,
+            Figure::HitShare => {
+                let (hit, requests) = hits(book);
+                share(hit, requests).filter(|_| self.edge.is_some())
+            }
+            Figure::OverCapacity
+            | Figure::Memory
+            | Figure::Disk
+            | Figure::Leaked
+            | Figure::Coverage
+            | Figure::SignatureMs
+            | Figure::Collateral
+            | Figure::Attacks => None,
         }
     }
 }
@@ -642,6 +741,7 @@ impl Outcome {
                 ),
             ]);
         }
+        rows.extend(self.detection_rows());
         rows.push((
             "origin",
             format!(
@@ -663,6 +763,53 @@ impl Outcome {
         ));
         rows
     }
+}
+
+impl Outcome {
+    fn detection_rows(&self) -> Vec<(&'static str, String)> {
+        let found = &self.detection;
+        let Some(baseline) = &found.baseline else {
+            return Vec::new();
+        };
+        let mut rows = Vec::new();
+        let when = |after: Option<f64>| {
+            after.map_or("never".to_owned(), |after| {
+                format!("after {}", millis(Some(after)))
+            })
+        };
+        rows.push((
+            "detection",
+            format!(
+                "baseline {baseline}; under attack {}, a rule {}",
+                when(found.onset_to_attack_ms),
+                when(found.onset_to_signature_ms)
+            ),
+        ));
+        if let Some(coverage) = found.coverage {
+            rows.push((
+                "",
+                format!(
+                    "rules hit {} of the attack from then on and {} of all others'",
+                    percent(Some(coverage)),
+                    percent_upwards(found.collateral_share)
+                ),
+            ));
+        }
+        for signature in &found.signatures {
+            let lines = wrapped(signature, 62);
+            for (number, line) in lines.lines().enumerate() {
+                rows.push((if number == 0 { "signature" } else { "" }, line.to_owned()));
+            }
+        }
+        rows
+    }
+}
+
+/// Never rounded down to nothing.
+fn percent_upwards(share: Option<f64>) -> String {
+    share.map_or("–".to_owned(), |share| {
+        format!("{:.2} %", (share * 10_000.0).ceil() / 100.0)
+    })
 }
 
 /// As short as it can be without losing what bounds are compared in: shares in hundredths of a per cent.
@@ -809,6 +956,7 @@ mod tests {
                     addresses: 50,
                     seconds: vec![attack(500), attack(500)],
                     cache_status_seen: true,
+                    first_hit_s: None,
                 }),
                 bytes_in: 300,
                 ..Books::default()
@@ -839,6 +987,7 @@ mod tests {
                 rss_peak_bytes: 80_000_000,
                 disk_bytes: 1_000_000,
                 cpu_by_second: Vec::new(),
+                found: Found::default(),
             }),
             untimed,
         })
@@ -954,11 +1103,11 @@ mod tests {
             ),
             (
                 "/readers",
-                "challenged failed p50_ms p99_ms refused requests served served_share served_share_lower",
+                "challenged failed hit_share hit_share_upper p50_ms p99_ms refused requests served served_share served_share_lower",
             ),
             (
                 "/groups/0",
-                "challenged name p99_ms refused requests served served_share served_share_lower",
+                "challenged hit_share hit_share_upper name p99_ms refused requests served served_share served_share_lower",
             ),
             (
                 "/attack",

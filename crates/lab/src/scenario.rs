@@ -422,6 +422,16 @@ pub enum Figure {
     Memory,
     /// What is in its data folder in the end, in MB.
     Disk,
+    /// Of the attack's answers since the first rule, those to requests that a rule hit.
+    Coverage,
+    /// From onset to the first request that a rule hit.
+    SignatureMs,
+    /// Of everybody else's requests from onset on, those that a rule hit.
+    Collateral,
+    /// The same of one group.
+    HitShare,
+    /// 1 when the newsroom was taken to be under attack.
+    Attacks,
 }
 
 /// What may be expected, as it is written in a scenario and in the results; the ending says whether the bound is a floor or a
@@ -462,6 +472,31 @@ const MEASURES: &[(&str, Measure)] = &[
         "origin.over_capacity_ms_max",
         Measure::new("origin", Figure::OverCapacity),
     ),
+    (
+        "detection.coverage_min",
+        Measure::new("detection", Figure::Coverage),
+    ),
+    (
+        "detection.signature_ms_max",
+        Measure::new("detection", Figure::SignatureMs),
+    ),
+    (
+        "detection.collateral_share_max",
+        Measure::new("detection", Figure::Collateral),
+    ),
+    (
+        "detection.attacks_max",
+        Measure::new("detection", Figure::Attacks),
+    ),
+    (
+        "readers.hit_share_max",
+        Measure::new("readers", Figure::HitShare),
+    ),
+    ("news.hit_share_max", Measure::new("news", Figure::HitShare)),
+    (
+        "search.hit_share_max",
+        Measure::new("search", Figure::HitShare),
+    ),
     ("edge.memory_mb_max", Measure::new("edge", Figure::Memory)),
     ("edge.disk_mb_max", Measure::new("edge", Figure::Disk)),
     (
@@ -494,7 +529,7 @@ impl Measure {
     pub fn is_timed(self) -> bool {
         matches!(
             self.figure,
-            Figure::P99 | Figure::P99Ratio | Figure::OverCapacity
+            Figure::P99 | Figure::P99Ratio | Figure::OverCapacity | Figure::SignatureMs
         )
     }
 
@@ -504,11 +539,17 @@ impl Measure {
     }
 
     fn is_share(self) -> bool {
-        self.figure == Figure::ServedShare
+        matches!(
+            self.figure,
+            Figure::ServedShare | Figure::Coverage | Figure::Collateral | Figure::HitShare
+        )
     }
 
     pub fn holds(self, value: f64, bound: f64) -> bool {
-        if matches!(self.figure, Figure::ServedShare | Figure::Own) {
+        if matches!(
+            self.figure,
+            Figure::ServedShare | Figure::Own | Figure::Coverage
+        ) {
             value >= bound
         } else {
             value <= bound

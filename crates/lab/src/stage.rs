@@ -31,7 +31,7 @@ use crate::load::{Books, Line, Orders, PATIENCE, Progress, Role};
 use crate::network::{self, Network, Side};
 use crate::newsroom::Newsroom;
 use crate::origin::{self, Dialect, OriginSpec, OriginStats};
-use crate::referee::{EdgeBook, OriginBook, OriginLine};
+use crate::referee::{EdgeBook, Found, OriginBook, OriginLine};
 use crate::scenario::{FaultKind, Scenario};
 
 /// Lines not yet looked at: four processes write one a second.
@@ -345,7 +345,7 @@ impl Stage<'_> {
         let file = self.folder.path.join("drill.toml");
         fs::write(&file, settings).context("cannot write the edge's settings")?;
         let me = rustix::process::getpid().as_raw_nonzero().get().to_string();
-        let arguments: [OsString; 8] = [
+        let arguments: [OsString; 9] = [
             "lab".into(),
             "edge".into(),
             me.into(),
@@ -354,6 +354,7 @@ impl Stage<'_> {
             "run".into(),
             "-c".into(),
             file.into(),
+            "--drill".into(),
         ];
         self.start(Who::Edge, &arguments)?;
         let line = self.first_line(Who::Edge)?;
@@ -488,6 +489,8 @@ impl Stage<'_> {
         if let Some(mut meter) = meter {
             meter.read(live.at);
             meter.book.disk_bytes = disk_bytes(&self.folder.path);
+            let began_ms = clock::unix_ms() as f64 - 1_000.0 * live.at.as_secs_f64();
+            meter.book.found = self.found(began_ms);
             performed.edge = Some(meter.book);
         }
         // The last line of the origin's books comes when it is let go.
@@ -512,6 +515,34 @@ impl Stage<'_> {
         }
         self.end();
         Ok(performed)
+    }
+
+    /// What the edge says of the first newsroom, where it says anything. `began_ms`: the drill, in milliseconds since 1970.
+    fn found(&self, began_ms: f64) -> Found {
+        let status = Command::new(self.exe)
+            .arg("--data")
+            .arg(&self.folder.path)
+            .args(["status", "--json"])
+            .stdin(Stdio::null())
+            .output();
+        let said = status
+            .ok()
+            .and_then(|said| serde_json::from_slice::<serde_json::Value>(&said.stdout).ok());
+        let Some(said) = said else {
+            return Found::default();
+        };
+        let incidents = said["edge"]["sites"][0]["detection"]["incidents"].as_array();
+        // The newest is the first.
+        let incidents = || incidents.into_iter().flatten().rev();
+        let attacked_ms = incidents().find_map(|incident| incident["attacked_at_ms"].as_f64());
+        let rules = incidents().filter_map(|incident| incident["rules"].as_array());
+        Found {
+            attacked_s: attacked_ms.map(|at_ms| (at_ms - began_ms) / 1_000.0),
+            signatures: rules
+                .flatten()
+                .filter_map(|rule| Some(rule["sentence"]["en"].as_str()?.to_owned()))
+                .collect(),
+        }
     }
 
     /// Asks everybody to end, last started first, and waits.

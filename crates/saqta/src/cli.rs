@@ -242,6 +242,9 @@ struct Run {
     /// Host name readers type; may be given several times. Without it every host is answered
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     host: Vec<String>,
+    /// A rehearsal: answers say which rule hit their request. What `saqta drill` starts
+    #[arg(long, hide = true)]
+    drill: bool,
 }
 
 #[derive(Debug, Args)]
@@ -458,7 +461,7 @@ pub fn execute(cli: Cli) -> ExitCode {
 }
 
 fn run(what: Run, data: &Path) -> Result<ExitCode, Failure> {
-    let (source, plan) = match (what.config, what.origin) {
+    let (source, mut plan) = match (what.config, what.origin) {
         (Some(file), _) => {
             let plan = read_file(&file)?;
             (Source::File(file), plan)
@@ -474,6 +477,7 @@ fn run(what: Run, data: &Path) -> Result<ExitCode, Failure> {
             );
         }
     };
+    plan.is_drill = what.drill;
     run::run(source, plan, data)
 }
 

@@ -261,6 +261,7 @@ impl Running {
             Err(Failure::Other(error)) => return refused(format!("{error:#}")),
         };
         plan.bypass = now.bypass;
+        plan.is_drill = now.is_drill;
         let few_files = machine::leave_files_for_origins(&mut plan, machine::open_files_granted());
         if let Err(error) = self.edge.reload(plan.clone()) {
             return refused(format!("{:#}", anyhow::Error::new(error)));

@@ -41,6 +41,7 @@ pub(super) struct Notes {
     pub(super) due: u64,
     pub(super) exhausted: u64,
     cache_status_seen: bool,
+    first_hit: Option<Duration>,
 }
 
 impl Notes {
@@ -52,6 +53,7 @@ impl Notes {
             due: 0,
             exhausted: 0,
             cache_status_seen: false,
+            first_hit: None,
         }
     }
 
@@ -296,6 +298,7 @@ impl Population for Attackers {
                 addresses: self.addresses,
                 seconds: self.notes.seconds,
                 cache_status_seen: self.notes.cache_status_seen,
+                first_hit_s: self.notes.first_hit.map(|at| at.as_secs_f64()),
             }),
             ..Books::default()
         }
@@ -535,16 +538,26 @@ impl FloodAttack {
                 let Some(answer) = field.wire.answer(key) else {
                     return;
                 };
-                let (keep_alive, cache) = (answer.keep_alive, answer.cache);
+                let (keep_alive, cache, is_hit) = (answer.keep_alive, answer.cache, answer.is_hit);
                 let fate = fate_of_refusal(answer);
                 field.notes.cache_status_seen |= cache != CacheStatus::Silent;
                 if let Some(Busy { since, .. }) = busy {
-                    field.notes.note(since, |tally| match (fate, cache) {
-                        (Some(Fate::Challenged), _) => tally.challenged += 1,
-                        (Some(_), _) => tally.refused += 1,
-                        (None, CacheStatus::Hit | CacheStatus::Collapsed) => tally.from_cache += 1,
-                        (None, _) => tally.forwarded += 1,
+                    field.notes.note(since, |tally| {
+                        tally.answered += 1;
+                        tally.hit += u64::from(is_hit);
+                        match (fate, cache) {
+                            (Some(Fate::Challenged), _) => tally.challenged += 1,
+                            (Some(_), _) => tally.refused += 1,
+                            (None, CacheStatus::Hit | CacheStatus::Collapsed) => {
+                                tally.from_cache += 1;
+                            }
+                            (None, _) => tally.forwarded += 1,
+                        }
                     });
+                    if is_hit {
+                        let first = &mut field.notes.first_hit;
+                        *first = Some(first.map_or(since, |first| first.min(since)));
+                    }
                 }
                 keep_alive && !used_up
             }

@@ -33,6 +33,8 @@ pub struct Tally {
     pub leaked: u64,
     /// Answers with what is their reader's own.
     pub own: u64,
+    /// A rule hit them, as a server that rehearses says.
+    pub hit: u64,
     /// Said by `Cache-Status`.
     pub from_cache: u64,
     pub forwarded: u64,
@@ -68,6 +70,10 @@ pub struct AttackTally {
     pub forwarded: u64,
     /// Given up by the attacker, who has only so many connections.
     pub abandoned: u64,
+    /// Answers of any kind.
+    pub answered: u64,
+    /// Of these, to requests that a rule hit.
+    pub hit: u64,
 }
 
 impl AttackTally {
@@ -78,6 +84,8 @@ impl AttackTally {
         self.refused += other.refused;
         self.forwarded += other.forwarded;
         self.abandoned += other.abandoned;
+        self.answered += other.answered;
+        self.hit += other.hit;
     }
 }
 
@@ -91,6 +99,8 @@ pub struct AttackBook {
     pub seconds: Vec<AttackTally>,
     /// At least one answer had a `Cache-Status`.
     pub cache_status_seen: bool,
+    /// When the first request that a rule hit was sent, since the drill's start.
+    pub first_hit_s: Option<f64>,
 }
 
 /// All a generator knows in the end.
@@ -150,6 +160,7 @@ impl Stretch {
         self.tally.challenged += u64::from(entry.challenged || entry.fate == Fate::Challenged);
         self.tally.leaked += u64::from(entry.leaked);
         self.tally.own += u64::from(entry.own);
+        self.tally.hit += u64::from(entry.hit);
         self.tally.from_cache += u64::from(entry.from_cache);
         self.tally.forwarded += u64::from(entry.forwarded);
         let latency = if entry.fate == Fate::Served {
@@ -186,6 +197,7 @@ pub(crate) struct Entry {
     pub(crate) challenged: bool,
     pub(crate) leaked: bool,
     pub(crate) own: bool,
+    pub(crate) hit: bool,
     pub(crate) from_cache: bool,
     pub(crate) forwarded: bool,
 }
@@ -280,6 +292,7 @@ mod tests {
                 challenged,
                 leaked: false,
                 own: false,
+                hit: fate == Fate::Challenged,
                 from_cache: false,
                 forwarded: false,
             });

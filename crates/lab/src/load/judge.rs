@@ -37,6 +37,7 @@ pub(crate) struct Judgement {
     pub(crate) fate: Fate,
     pub(crate) from_cache: bool,
     pub(crate) forwarded: bool,
+    pub(crate) is_hit: bool,
 }
 
 impl Judge {
@@ -51,6 +52,7 @@ impl Judge {
             fate,
             from_cache: matches!(answer.cache, CacheStatus::Hit | CacheStatus::Collapsed),
             forwarded: answer.cache == CacheStatus::Forwarded,
+            is_hit: answer.is_hit,
         }
     }
 

@@ -182,6 +182,7 @@ struct View {
     /// Sent on a connection that was kept open, which the server may close at any moment.
     on_kept: bool,
     challenged: bool,
+    hit: bool,
     leaked: bool,
     own: bool,
     last: Option<Fate>,
@@ -203,6 +204,7 @@ impl View {
             key: None,
             on_kept: false,
             challenged: false,
+            hit: false,
             leaked: false,
             own: false,
             last: None,
@@ -688,6 +690,7 @@ impl Readers {
             challenged: view.challenged,
             leaked: view.leaked,
             own: view.own,
+            hit: view.hit,
             from_cache,
             forwarded,
         };
@@ -743,6 +746,7 @@ impl Readers {
                 .map_or(RELOAD, |s| Duration::from_secs(u64::from(s.max(1))));
         let reloads = judgement.fate == Fate::Challenged && reload_at < view.due + PATIENCE;
         view.challenged |= judgement.fate == Fate::Challenged;
+        view.hit |= judgement.is_hit;
         if let Some(member) = login {
             self.staff[member].take_cookies(&cookies);
         } else if !cookies.is_empty() {
@@ -806,6 +810,7 @@ fn judge_staff(answer: &Answer, asked: &Asked, dialect: Dialect) -> Judgement {
         fate,
         from_cache: false,
         forwarded: true,
+        is_hit: answer.is_hit,
     }
 }
 

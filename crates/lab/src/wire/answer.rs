@@ -53,6 +53,8 @@ pub struct Answer {
     pub cache: CacheStatus,
     pub own: OwnAnswer,
     pub retry_after_s: Option<u32>,
+    /// The edge says that a rule hit the request.
+    pub is_hit: bool,
     pub encoding: Encoding,
     /// `name=value` of each `Set-Cookie`, joined as a `Cookie` field wants them. Of kept answers only.
     pub cookies: String,
@@ -382,6 +384,7 @@ fn read_field(
         10 if name.eq_ignore_ascii_case("connection") => {
             answer.keep_alive &= !contains(value, b"close")
         }
+        10 if name.eq_ignore_ascii_case("saqta-rule") => answer.is_hit = true,
         12 if name.eq_ignore_ascii_case("cache-status") => answer.cache = cache_status(value),
         12 if name.eq_ignore_ascii_case("saqta-answer") => {
             answer.own = if contains(value, b"waiting") {

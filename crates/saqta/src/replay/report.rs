@@ -9,7 +9,7 @@ use saqta_detect::engine::{Incident, Standing};
 use saqta_detect::sentence::{Language, sentence};
 use saqta_lab::report::escaped;
 
-use super::tell::{about, because, from_to, share, time, verdict};
+use super::tell::{about, because, from_to, share, time};
 use super::timeline::TimeLine;
 use super::{Measured, Told};
 use crate::check::counted;
@@ -165,7 +165,7 @@ fn section(page: &mut String, incident: &Incident) -> std::fmt::Result {
         writeln!(
             page,
             "<p>No rule: {}. Copies and admission would have protected the server.</p>",
-            verdict(incident.verdict)
+            incident.verdict.name()
         )?;
     }
     for rule in &incident.signatures {

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use saqta_detect::engine::{Incident, Standing, Trigger};
 use saqta_detect::sentence::{Language, sentence, shown};
-use saqta_detect::signature::Verdict;
 use serde_json::{Value, json};
 
 use super::{Measured, Told};
@@ -69,16 +68,6 @@ fn collateral(incident: &Incident) -> f64 {
         .min(1.0)
 }
 
-pub(super) fn verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Generated => "generated",
-        Verdict::TooLittleBaseline => "too little baseline",
-        Verdict::NothingSignificant => "nothing significant",
-        Verdict::NoRuleUnderTheGate => "no rule under the gate",
-        Verdict::CopiesAnswer => "copies answer it",
-    }
-}
-
 pub(super) fn json(told: &Told) -> String {
     let signature = |rule: &Standing| {
         let signature = &rule.signature;
@@ -106,7 +95,7 @@ pub(super) fn json(told: &Told) -> String {
             "sources": incident.sources,
             "networks": incident.networks,
             "trigger": incident.trigger.name(),
-            "state": verdict(incident.verdict),
+            "state": incident.verdict.name(),
             "signatures": incident.signatures.iter().map(signature).collect::<Vec<_>>(),
             "coverage": coverage(incident),
             "collateral": collateral(incident),
@@ -214,7 +203,7 @@ fn tell(out: &mut String, told: &Told, explain: bool) -> std::fmt::Result {
             because(incident.trigger),
         );
         if incident.signatures.is_empty() {
-            write!(entry, "\nno rule: {}", verdict(incident.verdict))?;
+            write!(entry, "\nno rule: {}", incident.verdict.name())?;
         }
         for rule in &incident.signatures {
             write!(entry, "\n{}", sentence(&rule.signature, Language::English))?;
