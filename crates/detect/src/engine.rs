@@ -115,6 +115,7 @@ struct View<'a> {
     current: Vec<&'a Sample>,
     expected: f64,
     trusted: Vec<&'a Sample>,
+    standing: Vec<Arc<Signature>>,
 }
 
 impl<'a> View<'a> {
@@ -130,6 +131,7 @@ impl<'a> View<'a> {
             ordinary: ordinary.filter(|sample| pool.holds(sample)).collect(),
             baseline,
             trusted: self.trusted,
+            standing: self.standing,
             must_name_client: matches!(pool, Pool::Sensitive),
         }
     }
@@ -573,7 +575,10 @@ impl Engine {
             Pool::All => self.requests.forecast_per_s(),
             Pool::Sensitive => self.sensitive.forecast_per_s(),
         };
-        let rules: Vec<_> = self.rules().map(|rule| &rule.signature).collect();
+        let rules: Vec<_> = self
+            .rules()
+            .map(|rule| Arc::clone(&rule.signature))
+            .collect();
         let is_hit = |sample: &Sample| rules.iter().any(|rule| rule.hits_sample(sample));
         View {
             current: thinned
@@ -585,6 +590,7 @@ impl Engine {
                 .map(AsRef::as_ref)
                 .filter(|sample| sample.is_trusted)
                 .collect(),
+            standing: rules.clone(),
         }
     }
 

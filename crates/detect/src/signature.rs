@@ -13,7 +13,7 @@
 //! A conjunction is a rule only if all of these hold:
 //! - the upper bound of the share of ordinary requests it hits is below [`GATE`];
 //! - of those now present who behave as readers it hits at most that share;
-//! - of ordinary requests for the same kind of page it hits at most [`GATE_WITHIN`]: a rule that means "everybody who
+//! - of ordinary requests for the same kind of page the upper bound of what it hits is at most [`GATE_WITHIN`]: a rule that means "everybody who
 //!   searches" protects nobody, and admission does that job with less harm;
 //! - without its path, value and referer, if nobody used these before, it still says something: a new article that is passed
 //!   around is such a path.
@@ -31,7 +31,7 @@ use crate::look::{Attribute, Look, Sample, Token};
 pub const GATE: f64 = 0.01;
 /// Below this a rule is not made longer to hit fewer.
 pub const GATE_AIM: f64 = 0.001;
-/// Of ordinary requests for the kind of page that the rule mostly hits.
+/// The same of ordinary requests for the kind of page that the rule mostly hits. Of a kind nobody asked for often nothing may be hit.
 pub const GATE_WITHIN: f64 = 0.1;
 /// What is left of a rule without values nobody used before may hold for this share of ordinary requests of the kind that is too much.
 const GATE_REST: f64 = 0.2;
@@ -142,6 +142,8 @@ pub struct Scene<'a> {
     pub baseline: &'a [Arc<Sample>],
     /// All requests of now whose clients behave as readers.
     pub trusted: Vec<&'a Sample>,
+    /// Rules there are already: what they hit of readers counts against the next.
+    pub standing: Vec<Arc<Signature>>,
     /// What is too much is a few requests of a kind that readers make too, such as comments: a rule has to say whose they are.
     pub must_name_client: bool,
 }
@@ -161,15 +163,17 @@ impl Scene<'_> {
         let excess = all as f64 - self.expected;
         let mut found = Vec::new();
         let mut verdict = Verdict::NothingSignificant;
+        let mut spent = Spent::of(&self);
         while found.len() < rules_max {
             let left = self.current.len();
             let excess_left = left as f64 - self.expected;
             if !is_too_much(left, self.expected) || excess_left < SHARE_MIN * excess {
                 break;
             }
-            match self.strongest(excess) {
+            match self.strongest(excess, &spent) {
                 Ok(signature) => {
                     self.current.retain(|sample| !signature.hits_sample(sample));
+                    spent.add(&signature, &self);
                     found.push(signature);
                 }
                 Err(reason) => {
@@ -185,7 +189,7 @@ impl Scene<'_> {
         }
     }
 
-    fn strongest(&self, excess: f64) -> Result<Signature, Verdict> {
+    fn strongest(&self, excess: f64, spent: &Spent) -> Result<Signature, Verdict> {
         let values = self.values(excess);
         let sets = Sets::of(self, &values);
         let mut beam: Vec<Conjunction> = (0..values.len())
@@ -200,7 +204,7 @@ impl Scene<'_> {
             passed.extend(
                 beam.iter()
                     .filter(|one| one.excess >= one.share_min(&values) * excess)
-                    .filter(|one| self.passes(one, &values, &sets))
+                    .filter(|one| self.passes(one, &values, &sets, spent))
                     .cloned(),
             );
             if depth == DEPTH_MAX {
@@ -286,18 +290,19 @@ impl Scene<'_> {
         values
     }
 
-    fn passes(&self, one: &Conjunction, values: &[Value], sets: &Sets) -> bool {
-        if one.baseline_upper(self) >= GATE {
+    fn passes(&self, one: &Conjunction, values: &[Value], sets: &Sets, spent: &Spent) -> bool {
+        let hits = spent.with(&spent.baseline, &sets.baseline, &one.values);
+        if wilson_upper(hits, self.baseline.len()) >= GATE {
             return false;
         }
         if self.must_name_client && !self.names_client(one, values, sets) {
             return false;
         }
-        let trusted = sets.count(&sets.trusted, &one.values);
+        let trusted = spent.with(&spent.trusted, &sets.trusted, &one.values);
         if trusted > 1 && trusted as f64 > GATE * self.trusted.len() as f64 {
             return false;
         }
-        self.is_more_than_novel(one, values, sets) && self.spares_the_kind(one, sets)
+        self.is_more_than_novel(one, values, sets) && self.spares_the_kind(one, sets, spent)
     }
 
     /// What it says of who asks holds for few ordinary requests of any kind.
@@ -334,13 +339,18 @@ impl Scene<'_> {
     }
 
     /// Of the ordinary requests for the kind of page it hits the most.
-    fn spares_the_kind(&self, one: &Conjunction, sets: &Sets) -> bool {
+    fn spares_the_kind(&self, one: &Conjunction, sets: &Sets, spent: &Spent) -> bool {
         let hits = |kind: &Kind| count(&kind.current, &sets.current, &one.values);
         let Some(main) = sets.kinds.iter().max_by_key(|kind| hits(kind)) else {
             return false;
         };
-        let hit = count(&main.baseline, &sets.baseline, &one.values);
-        hit as f64 <= GATE_WITHIN * main.ordinary as f64
+        let hit = main.baseline.and(&spent.baseline)
+            + count(
+                &main.baseline.less(&spent.baseline),
+                &sets.baseline,
+                &one.values,
+            );
+        hit == 0 || wilson_upper(hit, main.ordinary) <= GATE_WITHIN
     }
 
     fn signature(
@@ -378,6 +388,47 @@ impl Scene<'_> {
             baseline_share_upper: one.baseline_upper(self),
             confidence: (one.excess / one.hits as f64).clamp(0.0, 1.0),
         }
+    }
+}
+
+/// What rules hit of readers, those that stand and those just found: the gates are for all of them together.
+struct Spent {
+    baseline: Bits,
+    trusted: Bits,
+}
+
+impl Spent {
+    fn of(scene: &Scene<'_>) -> Self {
+        let mut spent = Self {
+            baseline: Bits::new(scene.baseline.len()),
+            trusted: Bits::new(scene.trusted.len()),
+        };
+        for rule in &scene.standing {
+            spent.add(rule, scene);
+        }
+        spent
+    }
+
+    fn add(&mut self, rule: &Signature, scene: &Scene<'_>) {
+        let is_hit = |sample: &Sample| rule.hits_sample(sample);
+        for (at, sample) in scene.baseline.iter().enumerate() {
+            if is_hit(sample) {
+                self.baseline.insert(at);
+            }
+        }
+        for (at, sample) in scene.trusted.iter().enumerate() {
+            if is_hit(sample) {
+                self.trusted.insert(at);
+            }
+        }
+    }
+
+    /// How many it is with these, too.
+    fn with(&self, spent: &Bits, sets: &[Bits], values: &[usize]) -> usize {
+        let Some((first, rest)) = values.split_first() else {
+            return spent.len();
+        };
+        spent.len() + count(&sets[*first].less(spent), sets, rest)
     }
 }
 
@@ -479,11 +530,7 @@ impl Kind {
                 let baseline = Bits::of(scene.baseline.len(), baseline);
                 Self {
                     current: Bits::of(scene.current.len(), current),
-                    ordinary: baseline
-                        .0
-                        .iter()
-                        .map(|word| word.count_ones() as usize)
-                        .sum(),
+                    ordinary: baseline.len(),
                     baseline,
                 }
             })
@@ -552,6 +599,20 @@ impl Bits {
         bits
     }
 
+    fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// How many are in both.
+    fn and(&self, other: &Self) -> usize {
+        let words = self.0.iter().zip(&other.0);
+        words.map(|(a, b)| (a & b).count_ones() as usize).sum()
+    }
+
+    fn less(&self, other: &Self) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(a, b)| a & !b).collect())
+    }
+
     fn insert(&mut self, at: usize) {
         self.0[at / 64] |= 1 << (at % 64);
     }
@@ -614,6 +675,7 @@ mod tests {
             ordinary: baseline.iter().map(AsRef::as_ref).collect(),
             baseline,
             trusted: current.iter().filter(|sample| sample.is_trusted).collect(),
+            standing: Vec::new(),
             must_name_client: false,
         }
     }
