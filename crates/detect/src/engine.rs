@@ -212,6 +212,8 @@ pub struct Engine {
     sensitive: Channel,
     current: Current,
     baseline: Baseline,
+    /// The load of the last calm second was about what it had been a day before, or a week.
+    follows_its_past: bool,
     trust: Arc<Trust>,
     /// Of whoever has no shards.
     watch: Watch,
@@ -241,6 +243,7 @@ impl Engine {
             sensitive: Channel::new(bucket_s, Limits::SENSITIVE),
             current: Current::default(),
             baseline: Baseline::default(),
+            follows_its_past: true,
             watch: Watch::new(seed, Arc::clone(&trust)),
             trust,
             stance: Arc::default(),
@@ -334,15 +337,17 @@ impl Engine {
             self.absorb(glimpse);
         }
         let teaching = self.teaching();
-        self.requests.advance(now_s, teaching);
-        self.sensitive.advance(now_s, teaching);
+        // The second is over, and with it a bucket that ends with it.
+        self.requests.advance(now_s + 1, teaching);
+        self.sensitive.advance(now_s + 1, teaching);
         let load = self.requests.alarm(now_s);
         let sensitive = self.sensitive.alarm(now_s);
         let demand = self.demand(now_s, scarce.demand);
         self.judge_rules(now_s, elapsed);
         let alarm = [
-            load.map(|alarm| (Trigger::Load, alarm)),
+            // First: its rule is about the few, and acted on though nothing is scarce.
             sensitive.map(|alarm| (Trigger::Sensitive, alarm)),
+            load.map(|alarm| (Trigger::Load, alarm)),
             demand.map(|alarm| (Trigger::Demand, alarm)),
         ];
         if let Some((_, alarm)) = alarm
@@ -387,6 +392,9 @@ impl Engine {
             let onset = alarm.iter().flatten().map(|(_, alarm)| alarm.onset_s).min();
             onset.unwrap_or(0)
         };
+        if self.posture == Posture::Calm {
+            self.follows_its_past = self.requests.is_near_its_past();
+        }
         self.teach(before);
         if self.posture != Posture::Calm || self.incident.is_some() {
             self.current.teach(now_s, |_| {});
@@ -397,7 +405,7 @@ impl Engine {
 
     /// Seconds before this one were ordinary.
     fn teach(&mut self, before_s: u64) {
-        let (baseline, follows) = (&mut self.baseline, self.requests.is_near_its_past());
+        let (baseline, follows) = (&mut self.baseline, self.follows_its_past);
         self.current.teach(before_s, |second| {
             if follows {
                 for sample in &second.all.kept {
@@ -521,9 +529,11 @@ impl Engine {
         let mut verdict = None;
         let mut baseline = None;
         let fresh = |(_, alarm): &&(Trigger, Alarm)| now_s < alarm.cause_s + WINDOW_S;
+        let is_attacked = self.incident.is_some() || scarce.is_any();
         for (trigger, alarm) in alarm.iter().flatten().filter(fresh) {
-            // What a copy can answer needs no rule, as long as copies are free.
+            // What a copy can answer needs no rule, as long as copies are free; and load needs none as long as nothing is scarce.
             let pools: &[Pool] = match trigger {
+                Trigger::Load | Trigger::Demand if !is_attacked => &[],
                 Trigger::Sensitive => &[Pool::Sensitive],
                 Trigger::Load | Trigger::Demand if scarce.edge => &[Pool::Origin, Pool::All],
                 Trigger::Load | Trigger::Demand => &[Pool::Origin],
@@ -930,6 +940,62 @@ mod tests {
         let incident = engine.incident().unwrap();
         assert_eq!(incident.trigger, Trigger::Sensitive);
         assert!(!incident.signatures.is_empty());
+    }
+
+    /// So many guesses that they are a load as well: what is scarce or not, there is a rule about them.
+    #[test]
+    fn guessing_in_a_flood_is_an_attack_within_two_seconds() {
+        let mut engine = site();
+        for second in 0..CALM_S + 2 {
+            readers(&mut engine, second);
+            for number in 0..if second < CALM_S { 0 } else { 3_000_u32 } {
+                let look = Look {
+                    method: b"POST",
+                    agent: Field::Is(b"python-requests/2.31.0"),
+                    ..reader(0x0c00_0000 + number % 19 * 256, "/wp-login.php")
+                };
+                let kind = Kind {
+                    is_sensitive: true,
+                    ..PAGE
+                };
+                engine.observe(second, &look, kind);
+            }
+            engine.tick(second, Scarce::NOTHING);
+        }
+        assert_eq!(engine.posture(), Posture::UnderAttack);
+        let incident = engine.incident().unwrap();
+        assert_eq!(
+            (incident.onset_s, incident.trigger),
+            (CALM_S, Trigger::Sensitive)
+        );
+        assert_eq!(incident.signatures.len(), 1);
+    }
+
+    /// Whoever begins in the middle of a flood has no forecast that it could exceed, and still sees that requests wait.
+    #[test]
+    fn what_waits_is_an_alarm_without_history() {
+        let mut engine = site();
+        let mut postures = Vec::new();
+        for second in 0..20 {
+            flood(&mut engine, second, 600);
+            let scarce = Scarce {
+                origin: second >= 5,
+                demand: second >= 5,
+                edge: false,
+            };
+            postures.push(engine.tick(second, scarce));
+        }
+        assert!(
+            postures[..5 + DEMAND_S as usize]
+                .iter()
+                .all(|posture| *posture == Posture::Calm)
+        );
+        assert_eq!(postures.last(), Some(&Posture::UnderAttack));
+        let incident = engine.incident().unwrap();
+        assert_eq!(
+            (incident.onset_s, incident.trigger, incident.verdict),
+            (5, Trigger::Demand, Verdict::TooLittleBaseline)
+        );
     }
 
     /// A flood that comes so slowly that the load is followed: what is kept as ordinary stays what it was.

@@ -17,6 +17,8 @@ pub const SENSITIVE_PER_SECOND_MAX: usize = 100;
 pub const CURRENT_S: u64 = 120;
 /// Where many come a rule is searched in no more than these.
 pub const FRESH_S: u64 = 10;
+/// A second that has not taught by then is thinned as well.
+const TAUGHT_LATE_S: u64 = 2 * FRESH_S;
 /// Kept of a second that is older.
 const OLD_MAX: usize = 100;
 
@@ -152,7 +154,8 @@ impl Current {
             self.seconds.pop_front();
         }
         for old in &mut self.seconds {
-            if old.second + FRESH_S <= second {
+            let has_taught = old.taught && old.second + FRESH_S <= second;
+            if has_taught || old.second + TAUGHT_LATE_S <= second {
                 old.all.thin(OLD_MAX);
             }
         }
@@ -223,23 +226,33 @@ mod tests {
 
     #[test]
     fn of_older_seconds_less_is_kept() {
-        let mut current = Current::default();
-        for second in 0..=2 * FRESH_S {
-            let kept = (0..PER_SECOND_MAX).map(|_| sample(second)).collect();
-            let sensitive = Drawn {
-                seen: 1,
-                kept: vec![sample(second)],
-            };
-            current.push(second, Drawn { seen: 8_000, kept }, sensitive);
-        }
-        for second in current.range(0, 2 * FRESH_S) {
-            let (kept, weight) = if second.second <= FRESH_S {
-                (OLD_MAX, 80.0)
-            } else {
-                (PER_SECOND_MAX, 10.0)
-            };
-            assert_eq!((second.all.kept.len(), second.all.weight()), (kept, weight));
-            assert_eq!(second.sensitive.kept.len(), 1);
+        // Seconds before `taught` have taught.
+        for (taught, thinned) in [(0, FRESH_S), (100, 2 * FRESH_S)] {
+            let mut current = Current::default();
+            let last = 3 * FRESH_S - 1;
+            for second in 0..=last {
+                let kept = (0..PER_SECOND_MAX).map(|_| sample(second)).collect();
+                let sensitive = Drawn {
+                    seen: 1,
+                    kept: vec![sample(second)],
+                };
+                current.push(second, Drawn { seen: 8_000, kept }, sensitive);
+                current.teach(second.min(taught), |_| {});
+            }
+            for second in current.range(0, last) {
+                let (kept, weight) = if second.second < thinned {
+                    (OLD_MAX, 80.0)
+                } else {
+                    (PER_SECOND_MAX, 10.0)
+                };
+                assert_eq!(
+                    (second.all.kept.len(), second.all.weight()),
+                    (kept, weight),
+                    "{taught} {}",
+                    second.second
+                );
+                assert_eq!(second.sensitive.kept.len(), 1);
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 //!
 //! Search: the attributes' values that carry part of the excess are extended by each other, best first, to at most [`DEPTH_MAX`]
 //! (a beam of [`BEAM`], bit sets for counting). Of the conjunctions that pass the gates the one is taken that covers the most; those
-//! that cover nearly as much are preferred when they hit fewer readers, and then when they are shorter. What it covers is taken
+//! that cover nearly as much are preferred when they hit fewer readers, then when they are shorter, then when they say who asks. What it covers is taken
 //! away and the search begins again, until what is left is no excess.
 //!
 //! A conjunction is a rule only if all of these hold:
@@ -248,6 +248,11 @@ impl Scene<'_> {
             } else {
                 Verdict::NothingSignificant
             })?;
+        // Who asks tells an attack from readers better than what is asked for, which readers may ask for tomorrow.
+        let of_target = |one: &Conjunction| {
+            let is_of_target = |value: &&usize| values[**value].attribute.is_of_the_target();
+            one.values.iter().filter(is_of_target).count()
+        };
         let best = passed
             .iter()
             .filter(|one| one.excess >= most * NEARLY)
@@ -256,6 +261,7 @@ impl Scene<'_> {
                 harm(a)
                     .total_cmp(&harm(b))
                     .then(a.values.len().cmp(&b.values.len()))
+                    .then(of_target(a).cmp(&of_target(b)))
                     .then(b.excess.total_cmp(&a.excess))
                     .then(a.values.cmp(&b.values))
             })

@@ -195,6 +195,7 @@ pub struct DetectionResult {
     pub baseline: Option<String>,
     pub onset_to_attack_ms: Option<f64>,
     pub onset_to_signature_ms: Option<f64>,
+    /// Of the attack's requests since the first rule stood, those that a rule hit; of the crude ones where there are any.
     pub coverage: Option<f64>,
     pub collateral_share: Option<f64>,
     pub collateral_upper: Option<f64>,
@@ -471,13 +472,15 @@ fn detection_result(evidence: &Evidence<'_>) -> DetectionResult {
         onset_to_signature_ms: first_hit_s.map(since_onset),
         coverage: first_hit_s.and_then(|first_s| {
             let book = attack_book(evidence)?;
-            let stood = book.seconds.iter().skip(first_s as usize + 1);
-            let (mut hit, mut answered) = (0, 0);
-            for second in stood {
-                hit += second.hit;
-                answered += second.answered;
+            let mut stood = AttackTally::default();
+            for second in book.seconds.iter().skip(first_s as usize + 1) {
+                stood.add(second);
             }
-            share(hit, answered)
+            // Of what is as a reader's in everything, nothing is claimed.
+            match stood.crude_answered {
+                0 => share(stood.hit, stood.answered),
+                crude => share(stood.crude_hit, crude),
+            }
         }),
         collateral_share: share(hit, requests),
         collateral_upper: wilson_upper(hit, requests),
@@ -789,8 +792,13 @@ impl Outcome {
             rows.push((
                 "",
                 format!(
-                    "rules hit {} of the attack from then on and {} of all others'",
+                    "rules hit {} of {} from then on and {} of all others'",
                     percent(Some(coverage)),
+                    if self.grade == "half" {
+                        "the crude attackers"
+                    } else {
+                        "the attack"
+                    },
                     percent_upwards(found.collateral_share)
                 ),
             ));

@@ -4,12 +4,15 @@
 //! start, then for each site what its origin has to bear. The figures arrive as JSON by name, so that a `status` of another version
 //! shows what it knows and leaves out the rest.
 
+use saqta_detect::sentence::shown;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::machine::FewFiles;
 use crate::screen::{self, Tone};
 
+/// Rules of one site on the screen; the rest is in the JSON.
+const RULES_SHOWN_MAX: usize = 3;
 /// Of a site with dozens of hosts the first tell which it is.
 const HOSTS_SHOWN_MAX: usize = 3;
 
@@ -280,8 +283,54 @@ impl Status {
                 "\n{taken} of {places} places at it taken, {waiting} waiting; {turned_away} turned away so far"
             );
         }
-        said
+        said + &detection(&figures["detection"], &site.mode)
     }
+}
+
+/// What is the matter, if anything is.
+fn detection(found: &Value, mode: &str) -> String {
+    let posture = found["posture"].as_str().unwrap_or("calm");
+    if posture == "calm" {
+        return String::new();
+    }
+    let mut said = format!("\n{}", posture.to_uppercase());
+    let Some(incident) = found["incidents"]
+        .get(0)
+        .filter(|one| one["end_s"].is_null())
+    else {
+        return said + ": more requests than usual; caches answer more of them";
+    };
+    let count = |key: &str| thousands(incident[key].as_u64().unwrap_or(0));
+    let onset = incident["onset_s"].as_i64().unwrap_or(0);
+    if let Ok(onset) = jiff::Timestamp::from_second(onset) {
+        said += &format!(" since {}", onset.strftime("%H:%M:%S UTC"));
+    }
+    let rules: Vec<&Value> = incident["rules"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|rule| rule["expired_s"].is_null())
+        .collect();
+    said += &format!(
+        ": {} requests, {} of them hit by a rule",
+        count("requests"),
+        count("hit")
+    );
+    if rules.is_empty() {
+        let state = incident["state"].as_str().unwrap_or("no rule");
+        said += &format!("\nno rule: {state}; readers are served by turns");
+    } else if mode == "observe" {
+        said += "\nmode observe: rules are counted and not acted on";
+    }
+    let more = rules.len().saturating_sub(RULES_SHOWN_MAX);
+    for rule in rules.iter().take(RULES_SHOWN_MAX) {
+        let sentence = rule["sentence"]["en"].as_str().unwrap_or_default();
+        said += &format!("\n{}", shown(sentence));
+    }
+    if more > 0 {
+        said += &format!("\nand {more} more rules; --json shows all");
+    }
+    said
 }
 
 /// 1234567 as 1,234,567.
@@ -403,6 +452,45 @@ site           news, mode protect: news.example www.news.example
         );
         assert!(screen.lines().count() <= 24);
         assert!(screen.lines().all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
+    fn what_is_the_matter_is_said() {
+        let rule = |expired: Option<u64>| {
+            serde_json::json!({"expired_s": expired, "sentence": {"en":
+                "100 % of the attack and at most 0.05 % of ordinary requests: program (User-Agent) python-requests/2.32.5\u{1b}[2J"}})
+        };
+        let incident = |rules: Vec<Value>, state: &str| {
+            serde_json::json!({"onset_s": 1_796_038_673, "end_s": null, "requests": 136_780, "hit": 120_000,
+                "state": state, "rules": rules})
+        };
+        for (posture, incidents, mode, said) in [
+            ("calm", vec![], "protect", ""),
+            (
+                "guarded",
+                vec![],
+                "protect",
+                "\nGUARDED: more requests than usual; caches answer more of them",
+            ),
+            (
+                "under attack",
+                vec![incident(vec![rule(None), rule(Some(5))], "generated")],
+                "observe",
+                "\nUNDER ATTACK since 11:37:53 UTC: 136,780 requests, 120,000 of them hit by a rule\
+                 \nmode observe: rules are counted and not acted on\
+                 \n100 % of the attack and at most 0.05 % of ordinary requests: program (User-Agent) python-requests/2.32.5\\u{1b}[2J",
+            ),
+            (
+                "under attack",
+                vec![incident(vec![], "no rule under the gate")],
+                "protect",
+                "\nUNDER ATTACK since 11:37:53 UTC: 136,780 requests, 120,000 of them hit by a rule\
+                 \nno rule: no rule under the gate; readers are served by turns",
+            ),
+        ] {
+            let found = serde_json::json!({"posture": posture, "incidents": incidents});
+            assert_eq!(detection(&found, mode), said);
+        }
     }
 
     /// Another version's figures, or none, leave out lines and break nothing.

@@ -541,10 +541,13 @@ impl FloodAttack {
                 let (keep_alive, cache, is_hit) = (answer.keep_alive, answer.cache, answer.is_hit);
                 let fate = fate_of_refusal(answer);
                 field.notes.cache_status_seen |= cache != CacheStatus::Silent;
+                let is_crude = seat.person.as_ref().is_some_and(Person::is_crude);
                 if let Some(Busy { since, .. }) = busy {
                     field.notes.note(since, |tally| {
                         tally.answered += 1;
                         tally.hit += u64::from(is_hit);
+                        tally.crude_answered += u64::from(is_crude);
+                        tally.crude_hit += u64::from(is_crude && is_hit);
                         match (fate, cache) {
                             (Some(Fate::Challenged), _) => tally.challenged += 1,
                             (Some(_), _) => tally.refused += 1,

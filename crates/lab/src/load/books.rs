@@ -74,6 +74,9 @@ pub struct AttackTally {
     pub answered: u64,
     /// Of these, to requests that a rule hit.
     pub hit: u64,
+    /// The same two of what a library sent that does not pretend to be a browser.
+    pub crude_answered: u64,
+    pub crude_hit: u64,
 }
 
 impl AttackTally {
@@ -86,6 +89,8 @@ impl AttackTally {
         self.abandoned += other.abandoned;
         self.answered += other.answered;
         self.hit += other.hit;
+        self.crude_answered += other.crude_answered;
+        self.crude_hit += other.crude_hit;
     }
 }
 

@@ -25,6 +25,11 @@ impl Person {
         }
     }
 
+    /// A library that does not pretend to be a browser.
+    pub(super) fn is_crude(&self) -> bool {
+        !self.visitor.client.kind().reads()
+    }
+
     /// A reader whose browser is the one inside a messenger.
     pub(super) fn in_app(seed: u64, number: usize) -> Self {
         Self::reader(seed, number).with(IN_APP)

@@ -1,0 +1,174 @@
+//! Detection over real sockets: a flood gets a rule, and the rule gets what it hits a copy. Nobody else notices.
+
+#![allow(clippy::unwrap_used, reason = "tests say so when they fail")]
+
+mod kit;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use kit::{Client, Origin, connect_from, page, plan, until};
+use saqta_detect::engine::{Engine, Kind, Role, Scarce};
+use saqta_detect::look::{Field, Head, Look};
+use saqta_detect::shape::Shape;
+use saqta_edge::Edge;
+use saqta_edge::clock::UnixMillis;
+use saqta_edge::plan::{Mode, Networks, RULE_FIELD};
+use saqta_edge::stats::{DetectionStats, IncidentStats};
+
+const CALM_S: u64 = 120;
+const STAFF: Ipv4Addr = Ipv4Addr::new(127, 9, 9, 9);
+const BROWSER: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/131.0 Safari/537.36";
+const LIBRARY: &str = "python-requests/2.31.0";
+
+/// Two minutes of readers that end now, which nobody has to wait for.
+fn calm(engine: &mut Engine) {
+    let now_s = UnixMillis::now().secs();
+    for second in now_s - CALM_S..now_s {
+        for number in 0..20 {
+            let turn = (second % 86_400) as u32 * 20 + number;
+            let target = format!("/news/story-{}", turn % 40);
+            let look = Look {
+                method: b"GET",
+                target: target.as_bytes(),
+                shape: Shape::of(target.as_bytes()),
+                version: 11,
+                agent: Field::Is(BROWSER.as_bytes()),
+                referer: Field::Absent,
+                head: Head {
+                    accept: Field::Absent,
+                    accept_language: Field::Absent,
+                    accept_encoding: Field::Absent,
+                    names: Field::Is(b"host,user-agent"),
+                    order: Field::Is(b"Host,User-Agent"),
+                },
+                source: IpAddr::V4(Ipv4Addr::from_bits(
+                    0x0a00_0000 + turn.wrapping_mul(77) % 200_000,
+                )),
+                asn: None,
+                country: None,
+            };
+            let kind = Kind {
+                needs_origin: false,
+                is_sensitive: false,
+                role: Role::Page,
+            };
+            engine.observe(second, &look, kind);
+        }
+        engine.tick(second, Scarce::NOTHING);
+    }
+}
+
+fn detection(edge: &Edge) -> DetectionStats {
+    edge.stats().sites.swap_remove(0).detection
+}
+
+fn get(edge: &Edge, from: Ipv4Addr, target: &str, agent: &str) -> kit::Answer {
+    Client::of(connect_from(from, edge.addresses()[0]))
+        .send(format!(
+            "GET {target} HTTP/1.1\r\nHost: a.kz\r\nUser-Agent: {agent}\r\n\r\n"
+        ))
+        .answer()
+        .unwrap()
+}
+
+/// Tries passwords until the newsroom is under attack and a rule stands.
+fn guess_passwords(edge: &Edge) -> IncidentStats {
+    let mut bots: Vec<Client> = (1..20)
+        .map(|n| {
+            Client::of(connect_from(
+                Ipv4Addr::new(127, 66, n, 1),
+                edge.addresses()[0],
+            ))
+        })
+        .collect();
+    let mut found = None;
+    until("a rule stands", || {
+        for bot in &mut bots {
+            let form = "log=admin&pwd=123456";
+            let answer = bot
+                .send(format!(
+                    "POST /wp-login.php HTTP/1.1\r\nHost: a.kz\r\nUser-Agent: {LIBRARY}\r\nContent-Length: {}\r\n\r\n{form}",
+                    form.len()
+                ))
+                .answer_to("POST")
+                .unwrap();
+            assert_eq!(answer.status, 200, "nobody is refused");
+        }
+        let detection = detection(edge);
+        found = detection
+            .incidents
+            .into_iter()
+            .find(|incident| !incident.rules.is_empty());
+        detection.posture == "under attack" && found.is_some()
+    });
+    found.unwrap()
+}
+
+/// Every answer with a number of its own, so that a copy is told from a new one.
+fn newsroom() -> Origin {
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    Origin::start(move |_, _| {
+        let number = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        page(
+            "200 OK",
+            "Content-Type: text/html\r\nCache-Control: max-age=600\r\n",
+            &format!("answer {number}"),
+        )
+    })
+}
+
+#[test]
+fn whoever_a_rule_hits_gets_a_copy_where_the_site_is_protected() {
+    const READER: Ipv4Addr = Ipv4Addr::new(127, 5, 5, 5);
+    const BOT: Ipv4Addr = Ipv4Addr::new(127, 66, 1, 1);
+    for mode in [Mode::Observe, Mode::Protect] {
+        let origin = newsroom();
+        let mut plan = plan(origin.address);
+        plan.is_drill = true;
+        plan.sites[0].mode = mode;
+        plan.sites[0].staff = Networks(vec![format!("{STAFF}/32").parse().unwrap()]);
+        let edge = Edge::start(plan).unwrap();
+        edge.teach(0, calm);
+        let story = get(&edge, READER, "/news/story", BROWSER);
+        assert_eq!(detection(&edge).posture, "calm");
+
+        let incident = guess_passwords(&edge);
+        assert_eq!((incident.trigger, incident.end_s), ("sensitive", None));
+        let [rule] = &incident.rules[..] else {
+            panic!("{incident:?}")
+        };
+        assert!(rule.sentence.en.contains(LIBRARY), "{}", rule.sentence.en);
+
+        // Client, target, is it told that a rule hits it, does it get the copy that is there.
+        let acts = mode == Mode::Protect;
+        for (from, agent, target, is_hit, is_copy) in [
+            (READER, BROWSER, "/news/story", false, true),
+            (READER, BROWSER, "/news/story?x=1", false, false),
+            (READER, BROWSER, "/news/other", false, false),
+            (BOT, LIBRARY, "/news/story", true, true),
+            (BOT, LIBRARY, "/news/story?x=2", true, acts),
+            // With the agent of a browser it is somebody else: no rule is about an address.
+            (BOT, BROWSER, "/news/story?x=3", false, false),
+            (STAFF, LIBRARY, "/news/story?x=4", true, false),
+        ] {
+            let answer = get(&edge, from, target, agent);
+            let case = format!("{mode:?} {from} {agent} {target}: {}", answer.cache());
+            assert_eq!(answer.status, 200, "{case}");
+            assert_eq!(answer.field(RULE_FIELD).is_some(), is_hit, "{case}");
+            assert_eq!(answer.body == story.body, is_copy, "{case}");
+        }
+    }
+}
+
+/// What is told in a rehearsal would tell an attacker what to change.
+#[test]
+fn nobody_is_told_of_a_rule_outside_a_rehearsal() {
+    let origin = newsroom();
+    let edge = Edge::start(plan(origin.address)).unwrap();
+    edge.teach(0, calm);
+    guess_passwords(&edge);
+    for target in ["/news/story", "/news/story?x=1"] {
+        let answer = get(&edge, Ipv4Addr::new(127, 66, 1, 1), target, LIBRARY);
+        assert_eq!(answer.field(RULE_FIELD), None, "{target}");
+    }
+}
