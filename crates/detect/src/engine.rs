@@ -35,8 +35,8 @@ const STAND_MIN_S: u64 = 60;
 const RULES_REMEMBERED_MAX: usize = 256;
 /// Time constant of how often a rule hits.
 const HITS_S: f64 = 20.0;
-/// One slow page keeps a few others waiting. So many seconds without a break are more than the server can do.
-pub const DEMAND_S: u64 = 3;
+/// A slow page makes a few requests come too late. So many seconds without a break are more than the server can do.
+pub const DEMAND_S: u64 = 5;
 /// Fewer hits than this a second are no flood, whatever was forecast.
 const HITS_MIN_PER_S: f64 = 0.05;
 
@@ -68,7 +68,8 @@ pub struct Scarce {
     pub origin: bool,
     /// Our own processor, sockets or line, so that a copy is not free either.
     pub edge: bool,
-    /// That requests wait for the server is seen and not assumed: after [`DEMAND_S`] it is an alarm by itself, which needs no history.
+    /// Requests are told that the server has no room for them: seen, and not taken for granted. After [`DEMAND_S`] an alarm by itself, which
+    /// needs no history.
     pub demand: bool,
 }
 
@@ -223,8 +224,8 @@ pub struct Engine {
     /// When there was last cause for each posture.
     guarded_s: Option<u64>,
     attacked_s: Option<u64>,
-    /// Requests have been waiting for the server without a break.
-    waits_since_s: Option<u64>,
+    /// The server has had no room for somebody in each second since.
+    no_room_since_s: Option<u64>,
     demand: Option<Alarm>,
     incident: Option<Incident>,
     ended: Vec<Incident>,
@@ -251,7 +252,7 @@ impl Engine {
             posture: Posture::Calm,
             guarded_s: None,
             attacked_s: None,
-            waits_since_s: None,
+            no_room_since_s: None,
             demand: None,
             incident: None,
             ended: Vec::new(),
@@ -418,9 +419,9 @@ impl Engine {
     }
 
     /// The alarm that needs no history.
-    fn demand(&mut self, now_s: u64, waits: bool) -> Option<Alarm> {
-        if waits {
-            let onset_s = *self.waits_since_s.get_or_insert(now_s);
+    fn demand(&mut self, now_s: u64, no_room: bool) -> Option<Alarm> {
+        if no_room {
+            let onset_s = *self.no_room_since_s.get_or_insert(now_s);
             if now_s >= onset_s + DEMAND_S {
                 let alarm = self.demand.get_or_insert(Alarm {
                     onset_s,
@@ -429,7 +430,7 @@ impl Engine {
                 alarm.cause_s = now_s;
             }
         } else {
-            self.waits_since_s = None;
+            self.no_room_since_s = None;
         }
         self.demand = self.demand.filter(|alarm| now_s < alarm.cause_s + HOLD_S);
         self.demand
@@ -971,7 +972,7 @@ mod tests {
         assert_eq!(incident.signatures.len(), 1);
     }
 
-    /// Whoever begins in the middle of a flood has no forecast that it could exceed, and still sees that requests wait.
+    /// Whoever begins in the middle of a flood has no forecast that it could exceed, and still sees that there is no room.
     #[test]
     fn what_waits_is_an_alarm_without_history() {
         let mut engine = site();

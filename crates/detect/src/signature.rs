@@ -32,7 +32,7 @@ pub const GATE: f64 = 0.01;
 /// Below this a rule is not made longer to hit fewer.
 pub const GATE_AIM: f64 = 0.001;
 /// The same of ordinary requests for the kind of page that the rule mostly hits. Of a kind nobody asked for often nothing may be hit.
-pub const GATE_WITHIN: f64 = 0.1;
+pub const GATE_WITHIN: f64 = 0.05;
 /// What is left of a rule without values nobody used before may hold for this share of ordinary requests of the kind that is too much.
 const GATE_REST: f64 = 0.2;
 /// Rules that may stand together.

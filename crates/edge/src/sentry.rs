@@ -64,6 +64,8 @@ struct Past {
 struct Waits {
     looks: u32,
     turned_away: u64,
+    /// Somebody was turned away since a second was judged last.
+    no_room: bool,
 }
 
 impl Detection {
@@ -127,12 +129,13 @@ impl Detection {
 
     /// Judges the seconds before `now_s` that nobody has judged yet.
     fn judge(&self, now_s: u64, edge: bool) {
-        let origin = lock(&self.waits).looks >= WAITED_LOOKS;
+        let mut waits = lock(&self.waits);
         let scarce = Scarce {
-            origin,
+            origin: waits.looks >= WAITED_LOOKS,
             edge,
-            demand: origin,
+            demand: std::mem::take(&mut waits.no_room),
         };
+        drop(waits);
         let mut seen: Vec<Glimpse> = Vec::new();
         for watch in &self.watches {
             for glimpse in lock(watch).take(now_s) {
@@ -192,9 +195,14 @@ impl Detection {
             turned_away += class.turned_away + class.expired;
         }
         let mut waits = lock(&self.waits);
-        let waited = queued > 0 || turned_away > waits.turned_away;
+        let no_room = turned_away > waits.turned_away;
         waits.turned_away = turned_away;
-        waits.looks = if waited { waits.looks + 1 } else { 0 };
+        waits.no_room |= no_room;
+        waits.looks = if no_room || queued > 0 {
+            waits.looks + 1
+        } else {
+            0
+        };
     }
 }
 
