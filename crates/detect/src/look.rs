@@ -17,6 +17,8 @@ use crate::shape::{self, Shape};
 
 /// Kept of a target, an agent or a referer. Longer ones are cut: their beginning identifies them, and a sample stays small.
 pub const TEXT_BYTES_MAX: usize = 512;
+/// Of a field's name: the longest that browsers send have 30.
+const NAME_BYTES_MAX: usize = 64;
 
 /// What a rule can be about. The order is that of a sentence: what is asked for, by which software, from where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -181,9 +183,8 @@ pub struct Head<'a> {
     pub accept: Field<'a>,
     pub accept_language: Field<'a>,
     pub accept_encoding: Field<'a>,
-    /// Names joined by a comma: sorted and in lower case; in their order and spelling.
+    /// The names of all fields, joined by commas, in their order and spelling.
     pub names: Field<'a>,
-    pub order: Field<'a>,
 }
 
 /// A request as somebody is looking at it.
@@ -229,6 +230,26 @@ impl<'a> Look<'a> {
                 }
                 Token(hasher.finish().max(1))
             }
+            // Whatever their order is: so the sum of each name's own.
+            Attribute::FieldNames => match self.head.names.cut() {
+                Field::Unknown => Token::UNKNOWN,
+                Field::Absent => Token::of(attribute, None),
+                Field::Is(names) => {
+                    let sum = names.split(|byte| *byte == b',').fold(0_u64, |sum, name| {
+                        let mut hasher =
+                            foldhash::quality::FixedState::with_seed(attribute as u64 + 1)
+                                .build_hasher();
+                        let mut lower = [0; NAME_BYTES_MAX];
+                        let name = &name[..name.len().min(NAME_BYTES_MAX)];
+                        let lower = &mut lower[..name.len()];
+                        lower.copy_from_slice(name);
+                        lower.make_ascii_lowercase();
+                        hasher.write(lower);
+                        sum.wrapping_add(hasher.finish())
+                    });
+                    Token(sum.max(1))
+                }
+            },
             Attribute::AgentFamily => match self.agent.cut() {
                 Field::Unknown => Token::UNKNOWN,
                 Field::Absent => Token::of(attribute, None),
@@ -279,6 +300,16 @@ impl<'a> Look<'a> {
                     .collect::<Vec<_>>()
                     .join("&"),
             ),
+            Attribute::FieldNames => match self.head.names.cut() {
+                Field::Unknown => None,
+                Field::Absent => Some(String::new()),
+                Field::Is(names) => {
+                    let names = lossy(names).to_ascii_lowercase();
+                    let mut names: Vec<&str> = names.split(',').collect();
+                    names.sort_unstable();
+                    Some(names.join(","))
+                }
+            },
             Attribute::AgentFamily => match self.agent.cut() {
                 Field::Unknown => None,
                 Field::Absent => Some(String::new()),
@@ -315,14 +346,14 @@ impl<'a> Look<'a> {
             Attribute::Accept => self.head.accept.cut(),
             Attribute::AcceptLanguage => self.head.accept_language.cut(),
             Attribute::AcceptEncoding => self.head.accept_encoding.cut(),
-            Attribute::FieldNames => self.head.names.cut(),
-            Attribute::FieldOrder => self.head.order.cut(),
+            Attribute::FieldOrder => self.head.names.cut(),
             Attribute::Shape
             | Attribute::Network
             | Attribute::Asn
             | Attribute::Country
             | Attribute::Version
             | Attribute::Keys
+            | Attribute::FieldNames
             | Attribute::AgentFamily => Field::Unknown,
         }
     }
@@ -349,7 +380,7 @@ pub struct Sample {
     parts: [Part; PARTS],
 }
 
-const PARTS: usize = 9;
+const PARTS: usize = 8;
 
 /// Where in a sample's text a part lies.
 #[derive(Debug, Clone, Copy)]
@@ -370,7 +401,6 @@ impl Sample {
             look.head.accept_language,
             look.head.accept_encoding,
             look.head.names,
-            look.head.order,
         ];
         let length = fields.iter().map(|field| match field {
             Field::Is(value) => cut(value).len(),
@@ -439,7 +469,6 @@ impl Sample {
                 accept_language: field(5),
                 accept_encoding: field(6),
                 names: field(7),
-                order: field(8),
             },
             source: self.source,
             asn: self.asn,
@@ -533,7 +562,7 @@ pub(crate) mod tests {
             country: Some(*b"KZ"),
             asn: Some(9198),
             head: Head {
-                names: Field::Is(b"host,user-agent"),
+                names: Field::Is(b"User-Agent,Host"),
                 accept: Field::Absent,
                 ..Head::default()
             },
@@ -554,7 +583,7 @@ pub(crate) mod tests {
             (Attribute::Accept, Some("")),
             (Attribute::AcceptLanguage, None),
             (Attribute::FieldNames, Some("host,user-agent")),
-            (Attribute::FieldOrder, None),
+            (Attribute::FieldOrder, Some("User-Agent,Host")),
             (Attribute::Network, Some("10.0.1.0/24")),
             (Attribute::Asn, Some("AS9198")),
             (Attribute::Country, Some("KZ")),

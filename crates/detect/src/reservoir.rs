@@ -11,6 +11,8 @@ pub const BASELINE_MAX: usize = 8_192;
 const HALF_LIFE_S: f64 = 86_400.0;
 /// Kept of one second. Ten of them are what a rule is searched in; more would cost time and say the same.
 pub const PER_SECOND_MAX: usize = 800;
+/// The same in calm, where what is kept is what an attack would begin with and what teaches.
+pub const PER_CALM_SECOND_MAX: usize = 200;
 /// Kept of one second's tries at what is guessed at, beside these.
 pub const SENSITIVE_PER_SECOND_MAX: usize = 100;
 /// The newest requests are kept this long, for a site where few come.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::look::{Look, Sample};
 use crate::network::Group;
-use crate::reservoir::{Drawn, PER_SECOND_MAX, SENSITIVE_PER_SECOND_MAX};
+use crate::reservoir::{Drawn, PER_CALM_SECOND_MAX, PER_SECOND_MAX, SENSITIVE_PER_SECOND_MAX};
 use crate::signature::Signature;
 use crate::tally::Sources;
 use crate::trust::Trust;
@@ -121,7 +121,11 @@ impl Watch {
                 None => second.hits.push((id, 1)),
             }
         }
-        let place = second.all.place(PER_SECOND_MAX, now_s);
+        let most = match stance.posture {
+            Posture::Calm => PER_CALM_SECOND_MAX,
+            Posture::Guarded | Posture::UnderAttack => PER_SECOND_MAX,
+        };
+        let place = second.all.place(most, now_s);
         let sensitive = kind
             .is_sensitive
             .then(|| second.sensitive.place(SENSITIVE_PER_SECOND_MAX, now_s))
@@ -266,12 +270,11 @@ mod tests {
 
     fn note(watch: &mut Watch, second: u64, source: u32) {
         let look = reader(source, "/");
-        watch.note(
-            second,
-            (look.source, PAGE),
-            (&Stance::default(), None),
-            || look,
-        );
+        let stance = Stance {
+            posture: Posture::Guarded,
+            ..Stance::default()
+        };
+        watch.note(second, (look.source, PAGE), (&stance, None), || look);
     }
 
     #[test]

@@ -38,8 +38,7 @@ fn calm(engine: &mut Engine) {
                     accept: Field::Absent,
                     accept_language: Field::Absent,
                     accept_encoding: Field::Absent,
-                    names: Field::Is(b"host,user-agent"),
-                    order: Field::Is(b"Host,User-Agent"),
+                    names: Field::Is(b"Host,User-Agent"),
                 },
                 source: IpAddr::V4(Ipv4Addr::from_bits(
                     0x0a00_0000 + turn.wrapping_mul(77) % 200_000,

@@ -109,6 +109,11 @@ pub fn run_drill(options: &DrillOptions) -> anyhow::Result<Outcome> {
             .expectations
             .retain(|expectation| expectation.measure.is_of_every_dialect());
     }
+    if options.grade == Grade::Perfect {
+        scenario
+            .expectations
+            .retain(|expectation| !expectation.measure.is_of_a_rule());
+    }
     let outcome = referee::judge(&Evidence {
         scenario: &scenario,
         grade: options.grade.name(),

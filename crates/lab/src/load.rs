@@ -12,6 +12,7 @@ mod books;
 mod h2;
 mod heads;
 mod judge;
+mod mixed;
 mod readers;
 mod schedule;
 mod slow;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use books::PATIENCE;
 pub use books::{AttackBook, AttackTally, Books, GroupBook, Line, Progress, Tally};
+pub(crate) use mixed::names as mixed_names;
 
 use crate::clock;
 use crate::corpus::Grade;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::load::{AttackBook, AttackTally, Books, GroupBook, Tally};
+use crate::load::{AttackBook, AttackTally, Books, GroupBook, Tally, mixed_names};
 use crate::scenario::{AttackShape, Figure, Measure, Phases, Scenario};
 
 /// Below this a share is shown, and not claimed.
@@ -417,6 +417,10 @@ fn expectations(evidence: &Evidence<'_>, measures: &Measures<'_>) -> Vec<Expecta
         .expectations
         .iter()
         .filter(|expectation| !(evidence.untimed && expectation.measure.is_timed()))
+        .filter(|expectation| {
+            let is_learned = evidence.scenario.phases.calm >= LEARNED_IN;
+            is_learned || !expectation.measure.needs_baseline()
+        })
         .map(|expectation| {
             let value = measures.of(expectation.measure);
             ExpectationResult {
@@ -564,6 +568,25 @@ struct Measures<'a> {
 }
 
 impl Measures<'_> {
+    /// What a shield stops by mistake is one group and not the mean of all.
+    fn worst_of_mixed(&self, figure: Figure) -> Option<f64> {
+        let groups = mixed_names().map(|name| group(self.readers, name));
+        let figures = groups.map(|book| {
+            let book = book?;
+            let (hit, requests) = hits(book);
+            match figure {
+                Figure::ServedShare => share(book.attack.served, book.attack.requests),
+                Figure::HitShare => share(hit, requests).filter(|_| self.edge.is_some()),
+                _ => None,
+            }
+        });
+        let figures = figures.collect::<Option<Vec<f64>>>()?;
+        figures.into_iter().reduce(match figure {
+            Figure::ServedShare => f64::min,
+            _ => f64::max,
+        })
+    }
+
     fn of(&self, measure: Measure) -> Option<f64> {
         let megabytes = |bytes: u64| bytes as f64 / 1_000_000.0;
         match measure.figure {
@@ -588,6 +611,9 @@ impl Measures<'_> {
                     .sum::<u64>()
             });
             return Some(leaked.sum::<u64>() as f64);
+        }
+        if measure.of == "mixed" {
+            return self.worst_of_mixed(measure.figure);
         }
         let book = group(self.readers, measure.of)?;
         let sum = |stretches: &[&Tally], count: fn(&Tally) -> u64| {

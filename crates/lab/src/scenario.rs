@@ -66,6 +66,7 @@ pub const EMBEDDED: &[(&str, &str)] = &[
     ),
     ("origin-dies", include_str!("../scenarios/origin-dies.toml")),
     ("neighbour", include_str!("../scenarios/neighbour.toml")),
+    ("mixed", include_str!("../scenarios/mixed.toml")),
     ("flash-crowd", include_str!("../scenarios/flash-crowd.toml")),
     (
         "telegram-push",
@@ -160,6 +161,8 @@ pub struct Scenario {
     pub staff: Option<Staff>,
     /// Readers of a second outlet on the same edge, a second.
     pub neighbour_rate: Option<f64>,
+    /// Of each group of those whom a shield stops by mistake, a second.
+    pub mixed_rate: Option<f64>,
     pub attacks: Vec<Attack>,
     /// What the cable carries each way, in a network of the drill's own; loopback has no limit.
     pub link_mbit_per_s: Option<f64>,
@@ -497,6 +500,14 @@ const MEASURES: &[(&str, Measure)] = &[
         "search.hit_share_max",
         Measure::new("search", Figure::HitShare),
     ),
+    (
+        "mixed.served_share_min",
+        Measure::new("mixed", Figure::ServedShare),
+    ),
+    (
+        "mixed.hit_share_max",
+        Measure::new("mixed", Figure::HitShare),
+    ),
     ("edge.memory_mb_max", Measure::new("edge", Figure::Memory)),
     ("edge.disk_mb_max", Measure::new("edge", Figure::Disk)),
     (
@@ -531,6 +542,19 @@ impl Measure {
             self.figure,
             Figure::P99 | Figure::P99Ratio | Figure::OverCapacity | Figure::SignatureMs
         )
+    }
+
+    /// Means something only where detection knew what is ordinary when the attack began.
+    pub fn needs_baseline(self) -> bool {
+        matches!(
+            self.figure,
+            Figure::Coverage | Figure::SignatureMs | Figure::Attacks
+        )
+    }
+
+    /// Of attackers who are as readers in everything nothing of the kind is claimed.
+    pub fn is_of_a_rule(self) -> bool {
+        matches!(self.figure, Figure::Coverage | Figure::SignatureMs)
     }
 
     /// Means something whether or not the origin helps its caches.
@@ -774,6 +798,12 @@ fn scenario(reading: &mut Reading<'_>, root: &DeTable<'_>) -> Scenario {
         fields.finish();
         rate
     });
+    let mixed_rate = top.table("mixed").map(|(table, at)| {
+        let mut fields = Fields::new(top.reading, table, at, "[mixed]");
+        let rate = fields.number("rate", 1.0..=200.0, Some(35.0));
+        fields.finish();
+        rate
+    });
     let link_mbit_per_s = top.table("link").map(|(table, at)| {
         let mut fields = Fields::new(top.reading, table, at, "[link]");
         let rate = fields.number("mbit_per_s", 1.0..=100_000.0, None);
@@ -794,6 +824,7 @@ fn scenario(reading: &mut Reading<'_>, root: &DeTable<'_>) -> Scenario {
         ("staff", staff.is_some(), "[staff]"),
         ("neighbour", neighbour_rate.is_some(), "[neighbour]"),
         ("news", crowd.is_some(), "[crowd]"),
+        ("mixed", mixed_rate.is_some(), "[mixed]"),
     ] {
         if there {
             continue;
@@ -829,6 +860,7 @@ fn scenario(reading: &mut Reading<'_>, root: &DeTable<'_>) -> Scenario {
         crowd,
         staff,
         neighbour_rate,
+        mixed_rate,
         attacks,
         link_mbit_per_s,
         expectations,
@@ -1545,7 +1577,7 @@ mod tests {
             (
                 "name = 'x'\nnmae = 1",
                 &[
-                    "line 2: the file: `nmae` is not known; known are name, says, phases, origin, readers, crowd, staff, neighbour, link, attack, expect",
+                    "line 2: the file: `nmae` is not known; known are name, says, phases, origin, readers, crowd, staff, neighbour, mixed, link, attack, expect",
                 ],
             ),
             (

@@ -54,6 +54,7 @@ fn shard() -> Rc<Shard> {
     let cache = Cache::new(1, plan.cache_bytes_max).unwrap();
     let running = Running::new(plan, None, &RandomState::new());
     Rc::new(Shard::new(
+        0,
         Arc::new(Shared::new(running, cache, crate::saved::Saved::default())),
         Arc::default(),
         Arc::new(Mutex::new(Tally::new(1, 1))),

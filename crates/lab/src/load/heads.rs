@@ -35,6 +35,15 @@ impl Person {
         Self::reader(seed, number).with(IN_APP)
     }
 
+    pub(super) fn with_client(seed: u64, number: usize, client: &str) -> Self {
+        Self::reader(seed, number).with(client)
+    }
+
+    #[cfg(test)]
+    pub(super) fn client_name(&self) -> &'static str {
+        self.visitor.client.name()
+    }
+
     pub(super) fn editor(seed: u64, number: usize) -> Self {
         Self::reader(seed, number).with(EDITOR)
     }

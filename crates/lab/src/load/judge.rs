@@ -45,7 +45,10 @@ impl Judge {
     pub(crate) fn judge(&mut self, answer: &Answer, page: &str, mark: &Mark) -> Judgement {
         let fate = match fate_of_refusal(answer) {
             Some(fate) => fate,
-            None if answer.status == 200 && self.is_right(answer, page, mark) => Fate::Served,
+            // Facebook's preview asks for the first half megabyte, which is all of the page.
+            None if matches!(answer.status, 200 | 206) && self.is_right(answer, page, mark) => {
+                Fate::Served
+            }
             None => Fate::Failed,
         };
         Judgement {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use super::books::{Books, Entry, Fate, OpenBook, PATIENCE, Progress, quantile_ms};
 use super::heads::{self, Person};
 use super::judge::{Judge, Judgement, fate_of_refusal};
+use super::mixed;
 use super::schedule::Schedule;
 use super::{Orders, Population};
 use crate::addresses::{self, Addresses};
@@ -56,6 +57,8 @@ const STAFF: usize = 2;
 const NEIGHBOUR: usize = 3;
 /// Those of the readers who came for the one new article.
 const NEWS: usize = 4;
+/// The first group of [`mixed`].
+const MIXED: usize = GROUPS.len();
 
 struct Page {
     path: String,
@@ -66,6 +69,7 @@ struct Page {
 struct Outlet {
     host: &'static str,
     fronts: Vec<Rc<Page>>,
+    feeds: Vec<Rc<Page>>,
     /// By popularity.
     articles: Vec<Rc<Page>>,
     /// Of `articles`: the sum of the weights up to each.
@@ -106,9 +110,15 @@ impl Outlet {
             .iter()
             .filter_map(|path| page(path))
             .collect();
+        let feeds = newsroom
+            .feed_paths()
+            .iter()
+            .filter_map(|path| page(path))
+            .collect();
         Some(Self {
             host: newsroom.host(),
             fronts,
+            feeds,
             articles: all,
             popularity,
             unread,
@@ -138,6 +148,8 @@ enum FlowKind {
     Neighbour,
     /// By this member of staff.
     Publish(usize),
+    /// Of this group of [`mixed`].
+    Mixed(usize),
 }
 
 struct Visitor {
@@ -281,6 +293,8 @@ pub(super) struct Readers {
     /// Whose place the next new visitor takes.
     oldest: usize,
     people: usize,
+    /// Requests of each group of [`mixed`].
+    mixed: Vec<usize>,
     views: Views,
     /// By place on the wire.
     busy: Vec<Option<Busy>>,
@@ -288,7 +302,7 @@ pub(super) struct Readers {
     deadlines: VecDeque<(Duration, ViewId)>,
     reloads: BinaryHeap<Reverse<(Duration, ViewId)>>,
     judge: Judge,
-    books: [OpenBook; GROUPS.len()],
+    books: Vec<OpenBook>,
     /// Microseconds between due and sent.
     lags: Vec<u32>,
     login_due: Option<Duration>,
@@ -359,6 +373,17 @@ impl Readers {
             };
             outlets.extend(Outlet::new(newsroom, count, &mut chance));
         }
+        for group in mixed::names().enumerate().map(|(group, _)| group) {
+            let Some(rate) = scenario.mixed_rate else {
+                break;
+            };
+            flows.push(flow(
+                FlowKind::Mixed(group),
+                "mixed",
+                Box::new(move |_| rate),
+                Duration::ZERO,
+            ));
+        }
         if let Some(staff) = scenario.staff {
             let rate = 1.0 / staff.publish_every.as_secs_f64();
             for member in 0..2 {
@@ -401,7 +426,12 @@ impl Readers {
             deadlines: VecDeque::new(),
             reloads: BinaryHeap::new(),
             judge: Judge::default(),
-            books: GROUPS.map(|name| OpenBook::new(name, phases)),
+            books: GROUPS
+                .into_iter()
+                .chain(mixed::names())
+                .map(|name| OpenBook::new(name, phases))
+                .collect(),
+            mixed: mixed::names().map(|_| 0).collect(),
             lags: Vec::new(),
             login_due: scenario.staff.map(|_| LOGIN_AT),
             staff: [Person::editor(seed, 1), Person::editor(seed, 2)],
@@ -544,6 +574,27 @@ impl Readers {
                 let view = View {
                     group,
                     for_the_news,
+                    asked: Asked::Page(page),
+                    referer,
+                    ..View::new(person, from, due)
+                };
+                self.start(view, None, wire);
+            }
+            FlowKind::Mixed(group) => {
+                let n = self.mixed[group];
+                self.mixed[group] += 1;
+                let (person, from) = mixed::member(self.seed, &self.addresses, group, n);
+                let site = &self.outlets[0];
+                let page = match mixed::wants(group) {
+                    mixed::Wants::Articles => site.popular(&mut self.chance),
+                    mixed::Wants::Feeds => match self.chance.pick(&site.feeds) {
+                        Some(page) => Rc::clone(page),
+                        None => return,
+                    },
+                };
+                let referer = person.referer(&mut self.chance, site.host);
+                let view = View {
+                    group: MIXED + group,
                     asked: Asked::Page(page),
                     referer,
                     ..View::new(person, from, due)
