@@ -36,6 +36,8 @@ const DRILLS: &[(&str, &str, &[&str])] = &[
     ("install-under-attack", "crude", &[]),
     ("neighbour", "crude", &[]),
     ("telegram-push", "crude", &[]),
+    // What is ordinary is learned in fifteen seconds of calm: the drill in which rules are expected.
+    ("mixed", "crude", &["--for", "60s"]),
     ("telegram-push-meduza", "crude", &[]),
     // A machine that lets nobody make namespaces fails here, and the drill says what is missing.
     ("meduza-wide", "crude", &["--netns"]),
