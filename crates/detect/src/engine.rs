@@ -442,11 +442,11 @@ impl Engine {
             signature: Arc::clone(&rule.signature),
         });
         let rules: Vec<Rule> = rules.collect();
-        let asks_for_names = rules.iter().any(|rule| rule.signature.asks_for_names());
+        let asks_for_more = rules.iter().any(|rule| rule.signature.asks_for_more());
         let stance = Stance {
             posture: self.posture,
             rules,
-            asks_for_names,
+            asks_for_more,
             is_incident: self.incident.is_some(),
         };
         if stance != *self.stance {

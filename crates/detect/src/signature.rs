@@ -86,11 +86,12 @@ impl Signature {
             .all(|predicate| look.token(predicate.attribute) == predicate.token)
     }
 
-    pub fn asks_for_names(&self) -> bool {
+    /// About the names of a request's fields, or about whose network it comes from.
+    pub fn asks_for_more(&self) -> bool {
         self.rule.iter().any(|predicate| {
             matches!(
                 predicate.attribute,
-                Attribute::FieldNames | Attribute::FieldOrder
+                Attribute::FieldNames | Attribute::FieldOrder | Attribute::Asn | Attribute::Country
             )
         })
     }

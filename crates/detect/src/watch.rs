@@ -69,8 +69,8 @@ pub struct Stance {
     pub posture: Posture,
     /// At most [`RULES_MAX`](crate::signature::RULES_MAX).
     pub rules: Vec<Rule>,
-    /// One of them is about the names of a request's fields.
-    pub asks_for_names: bool,
+    /// One of them is about what costs more to find out than all the rest, see [`Signature::asks_for_more`].
+    pub asks_for_more: bool,
     /// An incident is on: who takes part is counted.
     pub is_incident: bool,
 }

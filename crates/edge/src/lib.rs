@@ -39,6 +39,7 @@ pub mod profile;
 mod purging;
 mod read;
 mod reduced;
+pub mod registry;
 mod relay;
 pub mod relevance;
 mod renew;

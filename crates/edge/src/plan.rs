@@ -10,6 +10,7 @@ use http::uri::Authority;
 use ipnet::IpNet;
 
 use crate::profile::Profile;
+use crate::registry::Registry;
 
 /// Index into [`Plan::sites`].
 pub type SiteId = usize;
@@ -40,6 +41,8 @@ pub struct Plan {
     pub line_mbit: u32,
     /// Pass requests through the RFC cache only: no admission, no stale or reduced answers.
     pub bypass: bool,
+    /// Whose network an address is in.
+    pub registry: Registry,
     /// A rehearsal: answers say in [`RULE_FIELD`] which rule hit their request, so that the referee need not guess. Never otherwise, for
     /// it would tell an attacker what to change.
     pub is_drill: bool,

@@ -259,14 +259,20 @@ fn own_page_at_once(
 
 fn sight<'a>(
     client: &Client,
-    running: &Running,
+    running: &'a Running,
     site: SiteId,
     head: &'a Head<'_, '_>,
 ) -> Sight<'a, Head<'a, 'a>> {
     let shape = running.sites[site].shapes.shape(head.target.as_bytes());
     let version = if head.http_10 { 10 } else { 11 };
     let source = client.address(running, head);
-    Sight::new((head.method, head.target), version, (shape, source), head)
+    Sight::new(
+        (head.method, head.target),
+        version,
+        (shape, source),
+        head,
+        &running.plan.registry,
+    )
 }
 
 /// The rule that hits this request.
@@ -276,7 +282,7 @@ fn hit<F: Fields + ?Sized>(detection: &Detection, sight: &Sight<'_, F>) -> Optio
         return None;
     }
     stance
-        .hit(&sight.look(stance.asks_for_names))
+        .hit(&sight.look(stance.asks_for_more))
         .map(|rule| rule.id)
 }
 
@@ -559,6 +565,7 @@ fn see_h2(client: &mut Client, request: &Request<Incoming>) {
         20,
         (asked.shape, asked.client),
         fields,
+        &running.plan.registry,
     );
     client.rule = hit(&asked.state().detection, &sight);
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);

@@ -12,6 +12,7 @@ use saqta_detect::shape::Shape;
 
 use crate::fields::Fields;
 use crate::profile::{Profile, Use, path_and_query};
+use crate::registry::Registry;
 
 pub(crate) struct Sight<'a, F: ?Sized> {
     method: &'a str,
@@ -22,6 +23,7 @@ pub(crate) struct Sight<'a, F: ?Sized> {
     shape: Shape,
     source: IpAddr,
     fields: &'a F,
+    registry: &'a Registry,
     /// Of the fields, joined by commas, as they came.
     names: OnceCell<Vec<u8>>,
 }
@@ -32,6 +34,7 @@ impl<'a, F: Fields + ?Sized> Sight<'a, F> {
         version: u8,
         (shape, source): (Shape, IpAddr),
         fields: &'a F,
+        registry: &'a Registry,
     ) -> Self {
         Self {
             method,
@@ -40,6 +43,7 @@ impl<'a, F: Fields + ?Sized> Sight<'a, F> {
             shape,
             source,
             fields,
+            registry,
             names: OnceCell::new(),
         }
     }
@@ -62,14 +66,15 @@ impl<'a, F: Fields + ?Sized> Sight<'a, F> {
             || look::is_guessed_at(path.as_bytes())
     }
 
-    /// `whole`: with the names of its fields, which cost more than all the rest.
+    /// `whole`: with the names of its fields and whose network it comes from, which cost more than all the rest.
     pub(crate) fn look(&self, whole: bool) -> Look<'_> {
         let field = |name| self.fields.field(name).map_or(Field::Absent, Field::Is);
-        let names = if whole {
-            Field::Is(self.names.get_or_init(|| names_of(self.fields)))
-        } else {
-            Field::Unknown
-        };
+        let (mut names, mut asn, mut country) = (Field::Unknown, None, None);
+        if whole {
+            names = Field::Is(self.names.get_or_init(|| names_of(self.fields)));
+            asn = self.registry.asn(self.source);
+            country = self.registry.country(self.source);
+        }
         Look {
             method: self.method.as_bytes(),
             target: self.target.as_bytes(),
@@ -84,8 +89,8 @@ impl<'a, F: Fields + ?Sized> Sight<'a, F> {
                 names,
             },
             source: self.source,
-            asn: None,
-            country: None,
+            asn,
+            country,
         }
     }
 }
@@ -128,8 +133,9 @@ mod tests {
             map.append(name, value.parse().unwrap());
         }
         let (shape, source) = (Shape::of(b"/a?b=c"), IpAddr::from([127, 0, 0, 1]));
-        let one = Sight::new(("GET", "/a?b=c"), 11, (shape, source), &head);
-        let two = Sight::new(("GET", "/a?b=c"), 20, (shape, source), &map);
+        let registry = Registry::default();
+        let one = Sight::new(("GET", "/a?b=c"), 11, (shape, source), &head, &registry);
+        let two = Sight::new(("GET", "/a?b=c"), 20, (shape, source), &map, &registry);
         let (one, two) = (one.look(true), two.look(true));
         for attribute in Attribute::ALL {
             let (one, two) = (one.text(attribute), two.text(attribute));

@@ -68,6 +68,7 @@ impl Finding {
 pub(crate) fn machine_findings(plan: &Plan, data: &Path) -> Vec<Finding> {
     let mut findings = vec![
         settings(plan),
+        lists(plan),
         data_folder(data),
         open_files(machine::open_files_needed(plan), machine::open_files_max()),
         accept_queue(machine::accept_queue_max()),
@@ -97,6 +98,17 @@ fn settings(plan: &Plan) -> Finding {
             counted(hosts, "host")
         ),
     )
+}
+
+/// What rules may be about beside what a request says of itself.
+fn lists(plan: &Plan) -> Finding {
+    let said = match (plan.registry.has_asn(), plan.registry.has_country()) {
+        (true, true) => "of providers and of countries: rules may name either",
+        (true, false) => "of providers; none of countries (country_file), so no rule names one",
+        (false, true) => "of countries; none of providers (asn_file), so no rule names one",
+        (false, false) => "none (asn_file, country_file): rules name no provider and no country",
+    };
+    Finding::ok("lists", said)
 }
 
 fn data_folder(data: &Path) -> Finding {

@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use saqta_edge::plan::Plan;
+use saqta_edge::registry::Registry;
 use saqta_lab::corpus::Grade;
 use saqta_lab::demo::{self, DemoOptions};
 use saqta_lab::drill::{DrillOptions, run_drill};
@@ -209,6 +211,12 @@ Examples:
         /// Folder for a page with the time line and every rule
         #[arg(long, value_name = "DIR")]
         report: Option<PathBuf>,
+        /// List of autonomous systems (.mmdb), so that rules may name a provider
+        #[arg(long, value_name = "FILE")]
+        asn_file: Option<PathBuf>,
+        /// List of countries (.mmdb)
+        #[arg(long, value_name = "FILE")]
+        country_file: Option<PathBuf>,
     },
     /// Show what the running Saqta does
     #[command(after_help = "Examples:
@@ -437,15 +445,21 @@ pub fn execute(cli: Cli) -> ExitCode {
             json,
             explain,
             report,
-        } => replay::run(&Replay {
-            logs,
-            labels,
-            json,
-            explain,
-            report,
-        })
-        .map(|()| ExitCode::SUCCESS)
-        .map_err(Failure::Other),
+            asn_file,
+            country_file,
+        } => registry(asn_file.as_deref(), country_file.as_deref())
+            .and_then(|registry| {
+                replay::run(&Replay {
+                    logs,
+                    labels,
+                    json,
+                    explain,
+                    report,
+                    registry,
+                })
+            })
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(Failure::Other),
         Command::Status { json } => status(&data, json),
         Command::Lab { arguments } => stage::lab_main(&arguments)
             .map(|()| ExitCode::SUCCESS)
@@ -458,6 +472,21 @@ pub fn execute(cli: Cli) -> ExitCode {
             ExitCode::from(EXIT_BAD_INPUT)
         }
     }
+}
+
+fn registry(asn: Option<&Path>, country: Option<&Path>) -> anyhow::Result<Registry> {
+    let mut registry = Registry::default();
+    if let Some(file) = asn {
+        registry = registry
+            .with_asn(file)
+            .with_context(|| file.display().to_string())?;
+    }
+    if let Some(file) = country {
+        registry = registry
+            .with_country(file)
+            .with_context(|| file.display().to_string())?;
+    }
+    Ok(registry)
 }
 
 fn run(what: Run, data: &Path) -> Result<ExitCode, Failure> {

@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use http::uri::Authority;
@@ -17,10 +18,12 @@ use saqta_edge::plan::{
 mod profile;
 
 use saqta_edge::profile::Profile;
+use saqta_edge::registry::{OpenError, Registry};
 use saqta_edge::search::LINE_MBIT_DEFAULT;
 
 use crate::duration;
 use crate::host::{self, PlacedHost, shown, shown_plain};
+use crate::machine;
 use crate::problem::{Place, Problem, Problems};
 use crate::settings::{LimitsSettings, Settings, SiteSettings, Texts, Written};
 
@@ -112,6 +115,7 @@ pub(crate) fn plan(
         LINE_MBIT_DEFAULT,
         1..=LINE_MBIT_MAX,
     );
+    let registry = registry(settings.asn_file, settings.country_file, problems_found);
     let limits = limits(settings.limits, problems_found);
     let mut listen: Vec<SocketAddr> = listen.into_iter().map(|(address, _)| address).collect();
     if let Some(running) = running {
@@ -152,8 +156,42 @@ pub(crate) fn plan(
         saved_bytes_max: saved_gb * GIB,
         line_mbit,
         bypass: false,
+        registry,
         is_drill: false,
     })
+}
+
+fn registry(
+    asn: Option<Written<String>>,
+    country: Option<Written<String>>,
+    problems: &mut Problems,
+) -> Registry {
+    let mut registry = Registry::default();
+    type With = fn(Registry, &Path) -> Result<Registry, OpenError>;
+    let lists: [(&str, Option<Written<String>>, With); 2] = [
+        ("asn_file", asn, Registry::with_asn),
+        ("country_file", country, Registry::with_country),
+    ];
+    for (key, written, with) in lists {
+        let Some(Written { value, place }) = written else {
+            continue;
+        };
+        match with(registry.clone(), Path::new(&value)) {
+            Ok(more) => registry = more,
+            Err(error) => problems.add(
+                place,
+                match &error {
+                    OpenError::Read(why) => format!(
+                        "`{key}` cannot be used: {error}: {}",
+                        machine::plainly(why)
+                    ),
+                    _ => format!("`{key}` cannot be used: {error}"),
+                },
+                "give a file in MaxMind's format (.mmdb) by its whole path, or leave it out; rules then name no provider and no country",
+            ),
+        }
+    }
+    registry
 }
 
 /// Where a file says what only a restart can change: sockets, threads and the cache's parts are made once.

@@ -28,6 +28,7 @@ use anyhow::Context;
 use saqta_detect::engine::{Engine, Incident, Kind, Role, Scarce, Standing};
 use saqta_detect::look::{Head, Look, is_guessed_at};
 use saqta_detect::shape::ShapeBook;
+use saqta_edge::registry::Registry;
 use tokio::time::Instant;
 
 use self::labels::{Class, Label};
@@ -64,6 +65,8 @@ pub(crate) struct Replay {
     pub json: bool,
     pub explain: bool,
     pub report: Option<PathBuf>,
+    /// Whose network an address is in.
+    pub registry: Registry,
 }
 
 /// What came of it.
@@ -166,7 +169,7 @@ fn judge(what: &Replay, labels: Vec<Label>) -> anyhow::Result<Told> {
         benign: None,
         time_line: TimeLine::default(),
     };
-    let mut site = Site::new();
+    let mut site = Site::new(what.registry.clone());
     let mut counts = Counts::default();
     each_line(&what.logs, "reading", &mut told.junk, &mut |entry| {
         told.lines += 1;
@@ -268,6 +271,7 @@ fn counted(line: &[u8]) -> Option<(u64, u64)> {
 struct Site {
     engine: Engine,
     shapes: ShapeBook,
+    registry: Registry,
     pending: Pending,
     copies: Vec<(u32, u32)>,
     judged_s: u64,
@@ -278,10 +282,11 @@ struct Site {
 }
 
 impl Site {
-    fn new() -> Self {
+    fn new(registry: Registry) -> Self {
         Self {
             engine: Engine::new(BUCKET_S, SEED),
             shapes: ShapeBook::default(),
+            registry,
             pending: Pending::default(),
             copies: vec![(0, 0); COPIES],
             judged_s: 0,
@@ -333,7 +338,7 @@ impl Site {
         self.skip_to(slot.second);
         for (from, line) in &slot.lines {
             let text = &slot.bytes[*from..];
-            let look = look(line, text, &self.shapes);
+            let look = look(line, text, &self.shapes, &self.registry);
             let kind = Kind {
                 needs_origin: self.needs_origin(slot.second, line, text, &look),
                 is_sensitive: is_sensitive(&look),
@@ -371,7 +376,7 @@ impl Site {
     }
 }
 
-fn look<'a>(line: &Line, text: &'a [u8], shapes: &ShapeBook) -> Look<'a> {
+fn look<'a>(line: &Line, text: &'a [u8], shapes: &ShapeBook, registry: &Registry) -> Look<'a> {
     let target = &text[line.target.clone()];
     Look {
         method: &text[line.method.clone()],
@@ -382,8 +387,8 @@ fn look<'a>(line: &Line, text: &'a [u8], shapes: &ShapeBook) -> Look<'a> {
         referer: line.referer.field(text),
         head: Head::default(),
         source: line.source,
-        asn: None,
-        country: None,
+        asn: registry.asn(line.source),
+        country: registry.country(line.source),
     }
 }
 
@@ -521,7 +526,7 @@ fn measure(what: &Replay, labels: Vec<Label>, told: &mut Told) -> anyhow::Result
             let Entry::Line(line, text) = entry else {
                 return Ok(());
             };
-            let look = look(&line, text, &shapes);
+            let look = look(&line, text, &shapes, &what.registry);
             shapes.learn(look.target, line.status);
             let hits: Vec<usize> = (0..rules.len())
                 .filter(|rule| rules[*rule].signature.hits(&look))

@@ -57,6 +57,9 @@ pub struct Settings {
     pub saved_gb: Option<Written<i64>>,
     /// What the machine's line carries, in megabits a second.
     pub line_mbit: Option<Written<i64>>,
+    /// Lists of whose network an address is in, in MaxMind's format.
+    pub asn_file: Option<Written<String>>,
+    pub country_file: Option<Written<String>>,
     pub limits: LimitsSettings,
     pub sites: Vec<SiteSettings>,
     /// As in [`SiteSettings`].
@@ -196,6 +199,8 @@ const TOP_KEYS: &[&str] = &[
     "disk_cache_gb",
     "saved_gb",
     "line_mbit",
+    "asn_file",
+    "country_file",
     "limits",
     "site",
 ];
@@ -396,6 +401,8 @@ fn settings(mut top: Section<'_, '_>) -> Settings {
         disk_cache_gb: top.whole_number("disk_cache_gb"),
         saved_gb: top.whole_number("saved_gb"),
         line_mbit: top.whole_number("line_mbit"),
+        asn_file: top.text("asn_file"),
+        country_file: top.text("country_file"),
         limits: top
             .table("limits", "[limits]", LIMITS_KEYS)
             .map(limits)

@@ -216,7 +216,7 @@ const ABOVE_THE_SITE: &[(&str, &str)] = &[
     ),
     (
         "zzzzzzzz = 1",
-        "f:1: `zzzzzzzz` is not a setting of the top of the file\n    take it out; the top of the file knows: listen, shards, refuse, trust_forwarded, cache_mb, disk_cache_gb, saved_gb, line_mbit, limits, site\n",
+        "f:1: `zzzzzzzz` is not a setting of the top of the file\n    take it out; the top of the file knows: listen, shards, refuse, trust_forwarded, cache_mb, disk_cache_gb, saved_gb, line_mbit, asn_file, country_file, limits, site\n",
     ),
     (
         "limits = 3",
@@ -245,6 +245,14 @@ const ABOVE_THE_SITE: &[(&str, &str)] = &[
     (
         "line_mbit = 0",
         "f:1: `line_mbit` is 0; it goes from 1 to 800000\n    write line_mbit = 1, or leave it out\n",
+    ),
+    (
+        "asn_file = \"/nowhere/asn.mmdb\"",
+        "f:1: `asn_file` cannot be used: it cannot be read: No such file or directory\n    give a file in MaxMind's format (.mmdb) by its whole path, or leave it out; rules then name no provider and no country\n",
+    ),
+    (
+        "country_file = \"Cargo.toml\"",
+        "f:1: `country_file` cannot be used: it is no .mmdb file, or a damaged one\n    give a file in MaxMind's format (.mmdb) by its whole path, or leave it out; rules then name no provider and no country\n",
     ),
     // Listening.
     (

@@ -49,6 +49,7 @@ fn shard() -> Rc<Shard> {
         saved_bytes_max: 0,
         line_mbit: 1_000,
         bypass: false,
+        registry: crate::registry::Registry::default(),
         is_drill: false,
     };
     let cache = Cache::new(1, plan.cache_bytes_max).unwrap();

@@ -189,6 +189,7 @@ pub fn plan(origin: SocketAddr) -> Plan {
         saved_bytes_max: 0,
         line_mbit: 1_000,
         bypass: false,
+        registry: saqta_edge::registry::Registry::default(),
         is_drill: false,
     }
 }
