@@ -29,6 +29,8 @@ const WINDOW_SAMPLES_MIN: usize = 400;
 const PROBATION_S: u64 = WINDOW_S;
 /// Nothing was found: the next search comes after a second, then twice as long each time, to this.
 const SEARCH_PAUSE_MAX_S: u64 = 30;
+/// It comes at once when a second has half as many requests more than that of the last search, and so many.
+const SEARCH_GROWTH_MIN: u64 = 8;
 /// A rule stands at least so long: a flood that pauses for a minute is not over.
 const STAND_MIN_S: u64 = 60;
 /// Rules of one incident that are remembered. One that lasts for days has no more; of those that are over the one that hit least goes.
@@ -116,6 +118,7 @@ struct View<'a> {
     current: Vec<&'a Sample>,
     expected: f64,
     trusted: Vec<&'a Sample>,
+    explained: usize,
     standing: Vec<Arc<Signature>>,
 }
 
@@ -132,6 +135,7 @@ impl<'a> View<'a> {
             ordinary: ordinary.filter(|sample| pool.holds(sample)).collect(),
             baseline,
             trusted: self.trusted,
+            explained: self.explained,
             standing: self.standing,
             must_name_client: matches!(pool, Pool::Sensitive),
         }
@@ -231,6 +235,8 @@ pub struct Engine {
     ended: Vec<Incident>,
     next_search_s: u64,
     search_pause_s: u64,
+    /// What the second of the last search saw: requests, tries.
+    searched_seen: (u64, u64),
     ticked_s: u64,
     seed: u64,
 }
@@ -258,6 +264,7 @@ impl Engine {
             ended: Vec::new(),
             next_search_s: 0,
             search_pause_s: 1,
+            searched_seen: (0, 0),
             ticked_s: 0,
             seed,
         }
@@ -523,9 +530,18 @@ impl Engine {
         alarm: &[Option<(Trigger, Alarm)>; 3],
         scarce: Scarce,
     ) -> Option<(Trigger, Verdict, Vec<Signature>)> {
-        if now_s < self.next_search_s || alarm.iter().all(Option::is_none) {
+        if alarm.iter().all(Option::is_none) {
             return None;
         }
+        // Another attack may have begun beside the one for which nothing was found.
+        let seen = self.current.newest_seen();
+        let grown = |now: u64, before: u64| now > before + before / 2 + SEARCH_GROWTH_MIN;
+        if grown(seen.0, self.searched_seen.0) || grown(seen.1, self.searched_seen.1) {
+            self.search_pause_s = 1;
+        } else if now_s < self.next_search_s {
+            return None;
+        }
+        self.searched_seen = seen;
         let standing = self.rules().count();
         let mut verdict = None;
         let mut baseline = None;
@@ -591,7 +607,9 @@ impl Engine {
             .map(|rule| Arc::clone(&rule.signature))
             .collect();
         let is_hit = |sample: &Sample| rules.iter().any(|rule| rule.hits_sample(sample));
+        let of_pool = thinned.clone().filter(|sample| pool.holds(sample));
         View {
+            explained: of_pool.filter(|sample| is_hit(sample)).count(),
             current: thinned
                 .clone()
                 .filter(|sample| pool.holds(sample) && !is_hit(sample))
@@ -941,6 +959,52 @@ mod tests {
         let incident = engine.incident().unwrap();
         assert_eq!(incident.trigger, Trigger::Sensitive);
         assert!(!incident.signatures.is_empty());
+    }
+
+    /// While nothing is found of a few guesses, a flood begins: nobody waits until the next search is due.
+    #[test]
+    fn a_decoy_does_not_delay_the_rule_of_a_flood() {
+        const FLOOD_S: u64 = CALM_S + 60;
+        let mut engine = site();
+        let mut found_s = None;
+        for second in 0..FLOOD_S + 5 {
+            readers(&mut engine, second);
+            // Each by another browser from elsewhere, so that there is nothing to find.
+            if second >= CALM_S {
+                let agent = format!("browser {second}");
+                let look = Look {
+                    method: b"POST",
+                    agent: Field::Is(agent.as_bytes()),
+                    ..reader(second as u32 * 7_919, "/wp-login.php")
+                };
+                let kind = Kind {
+                    is_sensitive: true,
+                    ..PAGE
+                };
+                engine.observe(second, &look, kind);
+            }
+            if second >= FLOOD_S {
+                flood(&mut engine, second, 600);
+            }
+            let scarce = Scarce {
+                origin: second >= FLOOD_S,
+                ..Scarce::NOTHING
+            };
+            engine.tick(second, scarce);
+            let stands = |agent: &str| {
+                engine.rules().any(|rule| {
+                    let values = rule.signature.rule.iter().map(|predicate| &predicate.value);
+                    values.into_iter().any(|value| value.contains(agent))
+                })
+            };
+            if stands("python") {
+                found_s.get_or_insert(second);
+            }
+        }
+        assert!(
+            found_s.is_some_and(|found| found <= FLOOD_S + 2),
+            "{found_s:?}"
+        );
     }
 
     /// So many guesses that they are a load as well: what is scarce or not, there is a rule about them.

@@ -283,7 +283,7 @@ impl<'a> Look<'a> {
     pub fn text(&self, attribute: Attribute) -> Option<String> {
         let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match attribute {
-            Attribute::Shape => Some(self.shape.to_string()),
+            Attribute::Shape => Some(self.named_shape()),
             Attribute::Network => Some(Group::of(self.source).to_string()),
             Attribute::Asn => self.asn.map(|asn| format!("AS{asn}")),
             Attribute::Country => self.country.map(|code| lossy(&code)),
@@ -323,6 +323,23 @@ impl<'a> Look<'a> {
                 Field::Is(value) => Some(lossy(value)),
             },
         }
+    }
+
+    /// The kind of page with its section's name, which the shape alone holds as a hash.
+    fn named_shape(&self) -> String {
+        let shape = self.shape.to_string();
+        let segments = self.path().split(|byte| *byte == b'/');
+        let named = shape.split('/').zip(segments).map(|(part, segment)| {
+            let (hash, rest) = part.split_at(part.find('?').unwrap_or(part.len()));
+            if hash.starts_with('#') {
+                String::from_utf8_lossy(segment).into_owned() + rest
+            } else {
+                part.to_owned()
+            }
+        });
+        let mut named: Vec<String> = named.collect();
+        named.extend(shape.split('/').skip(named.len()).map(str::to_owned));
+        named.join("/")
     }
 
     /// Attributes whose value stands in the request as it is.
@@ -595,6 +612,30 @@ pub(crate) mod tests {
                 text.is_some(),
                 "{attribute:?}"
             );
+        }
+    }
+
+    /// A shape of a known section holds its name as a hash, which says nothing to anybody.
+    #[test]
+    fn a_kind_of_page_is_called_by_its_section() {
+        let book = shape::ShapeBook::default();
+        for _ in 0..100 {
+            book.learn(b"/search/node?keys=a", 200);
+            book.learn(b"/kk/novosti/12", 200);
+        }
+        for target in ["/search/node?keys=x", "/kk/novosti/99/", "/", "/other/1"] {
+            let look = Look {
+                shape: book.shape(target.as_bytes()),
+                ..reader(1, target)
+            };
+            let said = look.text(Attribute::Shape).unwrap();
+            assert!(!said.contains('#'), "{target}: {said}");
+            let plain = look.shape.to_string();
+            if plain.contains('#') {
+                let section = target.split('/').find(|part| part.len() > 2).unwrap();
+                assert!(said.contains(section), "{target}: {said}");
+            }
+            assert_eq!(said.matches('/').count(), plain.matches('/').count());
         }
     }
 

@@ -169,6 +169,13 @@ impl Current {
         });
     }
 
+    /// What the newest second saw: requests, and tries at what is guessed at.
+    pub fn newest_seen(&self) -> (u64, u64) {
+        self.seconds
+            .back()
+            .map_or((0, 0), |newest| (newest.all.seen, newest.sensitive.seen))
+    }
+
     /// Seconds of `from..=to`.
     pub fn range(&self, from: u64, to: u64) -> impl Iterator<Item = &Second> {
         self.seconds

@@ -10,8 +10,8 @@ pub enum Language {
     English,
 }
 
-/// Longer values are cut for reading.
-const VALUE_CHARS_MAX: usize = 60;
+/// Longer values are cut for reading: browsers' names differ at their end, which is about here.
+const VALUE_CHARS_MAX: usize = 140;
 
 /// What the attack has in common and how many ordinary requests have it too.
 pub fn sentence(signature: &Signature, language: Language) -> String {
@@ -62,7 +62,12 @@ fn condition(predicate: &Predicate, language: Language) -> String {
     if value.len() < predicate.value.len() {
         value.push('…');
     }
-    format!("{noun} {}", shown(&value))
+    // A stranger's words are marked as such, or they could pass for ours.
+    let (open, close) = match language {
+        Language::English => ('“', '”'),
+        Language::Russian | Language::Kazakh => ('«', '»'),
+    };
+    format!("{noun} {open}{}{close}", shown(&value))
 }
 
 /// Strangers' words on a screen: what would steer a terminal or turn letters round is written out.
@@ -138,15 +143,15 @@ mod tests {
         for (language, expected) in [
             (
                 Language::English,
-                "99 % of the attack and at most 0.12 % of ordinary requests: method POST, program (User-Agent): absent",
+                "99 % of the attack and at most 0.12 % of ordinary requests: method “POST”, program (User-Agent): absent",
             ),
             (
                 Language::Russian,
-                "99 % атаки и не более 0,12 % обычных запросов: метод POST, программа (User-Agent): нет",
+                "99 % атаки и не более 0,12 % обычных запросов: метод «POST», программа (User-Agent): нет",
             ),
             (
                 Language::Kazakh,
-                "шабуылдың 99 % және әдеттегі сұраулардың ең көбі 0,12 %: әдіс POST, бағдарлама (User-Agent): жоқ",
+                "шабуылдың 99 % және әдеттегі сұраулардың ең көбі 0,12 %: әдіс «POST», бағдарлама (User-Agent): жоқ",
             ),
         ] {
             assert_eq!(sentence(&signature, language), expected);

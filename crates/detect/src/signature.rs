@@ -143,6 +143,8 @@ pub struct Scene<'a> {
     pub baseline: &'a [Arc<Sample>],
     /// All requests of now whose clients behave as readers.
     pub trusted: Vec<&'a Sample>,
+    /// How many more of these the rules that stand hit.
+    pub explained: usize,
     /// Rules there are already: what they hit of readers counts against the next.
     pub standing: Vec<Arc<Signature>>,
     /// What is too much is a few requests of a kind that readers make too, such as comments: a rule has to say whose they are.
@@ -171,7 +173,7 @@ impl Scene<'_> {
             if !is_too_much(left, self.expected) || excess_left < SHARE_MIN * excess {
                 break;
             }
-            match self.strongest(excess, &spent) {
+            match self.strongest((excess, excess + self.explained as f64), &spent) {
                 Ok(signature) => {
                     self.current.retain(|sample| !signature.hits_sample(sample));
                     spent.add(&signature, &self);
@@ -190,7 +192,8 @@ impl Scene<'_> {
         }
     }
 
-    fn strongest(&self, excess: f64, spent: &Spent) -> Result<Signature, Verdict> {
+    /// `whole`: of the attack, what other rules hit included.
+    fn strongest(&self, (excess, whole): (f64, f64), spent: &Spent) -> Result<Signature, Verdict> {
         let values = self.values(excess);
         let sets = Sets::of(self, &values);
         let mut beam: Vec<Conjunction> = (0..values.len())
@@ -267,7 +270,7 @@ impl Scene<'_> {
                     .then(a.values.cmp(&b.values))
             })
             .ok_or(Verdict::NothingSignificant)?;
-        Ok(self.signature(best, &values, &sets, excess))
+        Ok(self.signature(best, &values, &sets, whole))
     }
 
     /// Values that carry a part of the excess, the most important first.
@@ -360,13 +363,7 @@ impl Scene<'_> {
         hit == 0 || wilson_upper(hit, main.ordinary) <= GATE_WITHIN
     }
 
-    fn signature(
-        &self,
-        one: &Conjunction,
-        values: &[Value],
-        sets: &Sets,
-        excess: f64,
-    ) -> Signature {
+    fn signature(&self, one: &Conjunction, values: &[Value], sets: &Sets, whole: f64) -> Signature {
         let example = self
             .current
             .iter()
@@ -390,7 +387,7 @@ impl Scene<'_> {
         let baseline = self.baseline.len().max(1) as f64;
         Signature {
             rule,
-            attack_share: (one.excess / excess).clamp(0.0, 1.0),
+            attack_share: (one.excess / whole).clamp(0.0, 1.0),
             baseline_share: one.baseline_hits as f64 / baseline,
             baseline_share_upper: one.baseline_upper(self),
             confidence: (one.excess / one.hits as f64).clamp(0.0, 1.0),
@@ -682,6 +679,7 @@ mod tests {
             ordinary: baseline.iter().map(AsRef::as_ref).collect(),
             baseline,
             trusted: current.iter().filter(|sample| sample.is_trusted).collect(),
+            explained: 0,
             standing: Vec::new(),
             must_name_client: false,
         }

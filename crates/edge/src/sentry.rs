@@ -13,7 +13,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use saqta_detect::engine::{Engine, Incident, Scarce};
 use saqta_detect::trust::Trust;
-use saqta_detect::watch::{Glimpse, Kind, Role, Stance, Watch};
+use saqta_detect::watch::{Glimpse, Kind, Posture, Role, Stance, Watch};
 use tokio::time::Instant;
 
 use crate::clock::UnixMillis;
@@ -44,6 +44,9 @@ pub(crate) struct Detection {
     engine: Mutex<Engine>,
     waits: Mutex<Waits>,
     history: Mutex<History>,
+    /// Seconds count on from here whatever the wall clock does: set back by an hour, it would stop detection for one.
+    began: Instant,
+    began_s: u64,
 }
 
 /// What is remembered of attacks, in memory: the newest [`INCIDENTS_MAX`].
@@ -78,7 +81,13 @@ impl Detection {
             engine: Mutex::new(engine),
             waits: Mutex::default(),
             history: Mutex::default(),
+            began: Instant::now(),
+            began_s: UnixMillis::now().secs(),
         }
+    }
+
+    fn now_s(&self) -> u64 {
+        self.began_s + self.began.elapsed().as_secs()
     }
 
     pub(crate) fn stance(&self) -> Guard<Arc<Stance>> {
@@ -93,27 +102,28 @@ impl Detection {
         kind: Kind,
         hit: Option<u64>,
     ) {
-        let now_s = UnixMillis::now().secs();
+        let now_s = self.now_s();
         let who = (sight.source(), kind);
         lock(&self.watches[shard]).note(now_s, who, (&self.stance(), hit), || sight.look(true));
     }
 
     /// What was asked for is a part of a page and there is one.
     pub(crate) fn note_part(&self, source: IpAddr) {
-        self.trust
-            .note(UnixMillis::now().secs(), source, Role::Part);
+        self.trust.note(self.now_s(), source, Role::Part);
     }
 
     pub(crate) fn stats(&self) -> DetectionStats {
         let history = lock(&self.history);
         let engine = lock(&self.engine);
+        // A clock that was set has been wrong since the start, as far as anybody knows.
+        let ahead_s = UnixMillis::now().secs() as i64 - self.now_s() as i64;
         let now = engine
             .incident()
-            .map(|incident| IncidentStats::of(incident, history.attacked_at));
+            .map(|incident| IncidentStats::of(incident, history.attacked_at, ahead_s));
         let ended = history
             .ended
             .iter()
-            .map(|past| IncidentStats::of(&past.incident, Some(past.attacked_at)));
+            .map(|past| IncidentStats::of(&past.incident, Some(past.attacked_at), ahead_s));
         DetectionStats {
             posture: engine.posture().name(),
             incidents: now.into_iter().chain(ended).collect(),
@@ -127,8 +137,9 @@ impl Detection {
         self.stance.store(Arc::clone(engine.stance()));
     }
 
-    /// Judges the seconds before `now_s` that nobody has judged yet.
-    fn judge(&self, now_s: u64, edge: bool) {
+    /// Judges the seconds that are over and that nobody has judged yet. `site`: its name.
+    fn judge(&self, site: &str, edge: bool) {
+        let now_s = self.now_s();
         let mut waits = lock(&self.waits);
         let scarce = Scarce {
             origin: waits.looks >= WAITED_LOOKS,
@@ -154,6 +165,7 @@ impl Detection {
         };
         let mut next = begins.max(now_s.saturating_sub(LATE_S_MAX));
         let mut seen = seen.into_iter().peekable();
+        let before = engine.posture();
         while next < now_s {
             while let Some(glimpse) = seen.next_if(|glimpse| glimpse.second <= next) {
                 engine.absorb(glimpse);
@@ -165,7 +177,11 @@ impl Detection {
             self.stance.store(Arc::clone(engine.stance()));
         }
         let (is_attacked, ended) = (engine.incident().is_some(), engine.take_ended());
+        let posture = engine.posture();
         drop(engine);
+        if posture != before {
+            say(site, before, posture);
+        }
         if is_attacked || !ended.is_empty() {
             self.remember(is_attacked, ended);
         }
@@ -203,6 +219,24 @@ impl Detection {
         } else {
             0
         };
+    }
+}
+
+/// What an attack has in common is not said here: a rule names programs and networks, and some may be a reader's.
+fn say(site: &str, before: Posture, now: Posture) {
+    match (before, now) {
+        (_, Posture::UnderAttack) => {
+            tracing::warn!("{site} is under attack; `saqta status` says by what it is told");
+        }
+        (Posture::UnderAttack, _) => {
+            tracing::info!("{site} has not been attacked for five minutes");
+        }
+        (_, Posture::Guarded) => {
+            tracing::info!(
+                "{site} is guarded: more is asked for than usual, and nothing runs short"
+            );
+        }
+        (_, Posture::Calm) => tracing::info!("{site} is calm again"),
     }
 }
 
@@ -251,7 +285,7 @@ fn cpu_seconds() -> Option<f64> {
 
 /// Until the sender of `ends` is gone. `bytes_out`: sent by all shards since the start.
 pub(crate) fn watch(shared: &Shared, bytes_out: impl Fn() -> u64, ends: &Receiver<()>) {
-    let (mut before, mut judged_s) = (Machine::now(bytes_out()), 0);
+    let (mut before, mut looks) = (Machine::now(bytes_out()), 0_u32);
     loop {
         match ends.recv_timeout(Duration::from_secs(1) / LOOKS_PER_S) {
             Err(RecvTimeoutError::Timeout) => {}
@@ -261,16 +295,14 @@ pub(crate) fn watch(shared: &Shared, bytes_out: impl Fn() -> u64, ends: &Receive
         for state in &running.sites {
             state.detection.look_at_queue(state);
         }
-        let now_s = UnixMillis::now().secs();
-        if now_s == judged_s {
-            continue;
-        }
-        judged_s = now_s;
+        looks += 1;
         let machine = Machine::now(bytes_out());
         let edge = machine.is_scarce(&before, shared);
-        before = machine;
-        for state in &running.sites {
-            state.detection.judge(now_s, edge);
+        if looks.is_multiple_of(LOOKS_PER_S) {
+            before = machine;
+        }
+        for (site, state) in running.plan.sites.iter().zip(&running.sites) {
+            state.detection.judge(&site.name, edge);
         }
     }
 }

@@ -542,16 +542,22 @@ pub(crate) async fn respond_h2(client: &mut Client, request: Request<Incoming>) 
         );
     }
     let no_upgrade = Cell::new(None);
-    see_h2(client, &request);
-    respond(client, request, &no_upgrade).await
+    let asked = ask(client, &request);
+    let asked = asked.map(|mut asked| {
+        see_h2(client, &mut asked, &request);
+        asked
+    });
+    answer(client, asked, request, &no_upgrade).await
+}
+
+fn ask<B>(client: &Client, request: &Request<B>) -> Result<Asked, Unasked> {
+    client.shard.counters.requests.add(1);
+    Asked::of(client, client.shard.shared.running.load_full(), request)
 }
 
 /// What [`at_once`] does for HTTP/1.1.
-fn see_h2(client: &mut Client, request: &Request<Incoming>) {
-    let running = client.shard.shared.running.load_full();
-    let Ok(asked) = Asked::of(client, Arc::clone(&running), request) else {
-        return;
-    };
+fn see_h2(client: &mut Client, asked: &mut Asked, request: &Request<Incoming>) {
+    let running = Arc::clone(&asked.running);
     if running.plan.refuse.contains(asked.client) {
         return;
     }
@@ -573,12 +579,14 @@ fn see_h2(client: &mut Client, request: &Request<Incoming>) {
     let needs_origin = !is_read
         || needs_origin(
             cache,
-            &read::key(cache, &asked),
+            &read::key(cache, asked),
             fields,
             (&asked.reading, asked.site()),
             UnixMillis::now(),
         );
     see(client, &running, asked.site_id, &sight, needs_origin, None);
+    (asked.class, asked.is_suspect) =
+        asked::judged(asked.class, asked.site(), asked.state(), client.rule);
 }
 
 /// Answers what could not be answered at once.
@@ -587,11 +595,19 @@ pub(crate) async fn respond(
     request: Request<Incoming>,
     upgrade: &Cell<Option<Upgrade>>,
 ) -> Response<Body> {
+    let asked = ask(client, &request);
+    answer(client, asked, request, upgrade).await
+}
+
+async fn answer(
+    client: &Client,
+    asked: Result<Asked, Unasked>,
+    request: Request<Incoming>,
+    upgrade: &Cell<Option<Upgrade>>,
+) -> Response<Body> {
     let shared = &client.shard.shared;
     let counters = &client.shard.counters;
-    counters.requests.add(1);
-    let running = shared.running.load_full();
-    let asked = match Asked::of(client, running, &request) {
+    let asked = match asked {
         Ok(asked) => asked,
         Err(unasked) => {
             let asker = Asker::of(request.headers(), Language::default());

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use saqta_detect::engine::{Incident, Standing};
-use saqta_detect::sentence::{Language, sentence};
+use saqta_detect::sentence::{Language, sentence, shown};
 use serde::Serialize;
 
 use crate::clock::UnixMillis;
@@ -135,6 +135,7 @@ pub struct IncidentStats {
     pub requests: u64,
     /// What the forecast accounts for.
     pub expected: f64,
+    /// Of these, hit by a rule that stood when they came.
     pub hit: u64,
     /// Why there is a rule, or none.
     pub state: &'static str,
@@ -167,28 +168,34 @@ pub struct Sentences {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PredicateStats {
     pub attribute: &'static str,
-    /// Empty: it is absent.
+    /// Empty: it is absent. What would steer a terminal is written out.
     pub value: String,
 }
 
 impl IncidentStats {
-    pub(crate) fn of(incident: &Incident, attacked_at: Option<UnixMillis>) -> Self {
+    /// `ahead_s`: of detection's seconds the wall clock is.
+    pub(crate) fn of(incident: &Incident, attacked_at: Option<UnixMillis>, ahead_s: i64) -> Self {
+        let wall = |second: u64| second.saturating_add_signed(ahead_s);
         Self {
-            onset_s: incident.onset_s,
+            onset_s: wall(incident.onset_s),
             attacked_at_ms: attacked_at.map(|at| at.0),
-            end_s: incident.end_s,
+            end_s: incident.end_s.map(wall),
             trigger: incident.trigger.name(),
             requests: incident.requests,
             expected: incident.expected,
-            hit: incident.hit,
+            hit: incident.signatures.iter().map(|rule| rule.hits).sum(),
             state: incident.verdict.name(),
-            rules: incident.signatures.iter().map(RuleStats::of).collect(),
+            rules: incident
+                .signatures
+                .iter()
+                .map(|rule| RuleStats::of(rule, wall))
+                .collect(),
         }
     }
 }
 
 impl RuleStats {
-    fn of(rule: &Standing) -> Self {
+    fn of(rule: &Standing, wall: impl Fn(u64) -> u64) -> Self {
         let signature = &rule.signature;
         let said = |language| sentence(signature, language);
         Self {
@@ -203,15 +210,15 @@ impl RuleStats {
                 .iter()
                 .map(|predicate| PredicateStats {
                     attribute: predicate.attribute.name(),
-                    value: predicate.value.clone(),
+                    value: shown(&predicate.value),
                 })
                 .collect(),
             attack_share: signature.attack_share,
             baseline_share: signature.baseline_share,
             baseline_share_upper: signature.baseline_share_upper,
             confidence: signature.confidence,
-            generated_s: rule.generated_s,
-            expired_s: rule.expired_s,
+            generated_s: wall(rule.generated_s),
+            expired_s: rule.expired_s.map(wall),
             hits: rule.hits,
         }
     }

@@ -298,27 +298,40 @@ fn detection(found: &Value, mode: &str) -> String {
         .get(0)
         .filter(|one| one["end_s"].is_null())
     else {
-        return said + ": more requests than usual; caches answer more of them";
+        return said + ": more requests than usual, and nothing runs short";
     };
     let count = |key: &str| thousands(incident[key].as_u64().unwrap_or(0));
-    let onset = incident["onset_s"].as_i64().unwrap_or(0);
-    if let Ok(onset) = jiff::Timestamp::from_second(onset) {
-        said += &format!(" since {}", onset.strftime("%H:%M:%S UTC"));
-    }
-    let rules: Vec<&Value> = incident["rules"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|rule| rule["expired_s"].is_null())
-        .collect();
+    let attacked = incident["attacked_at_ms"].as_i64().unwrap_or(0);
+    let attacked = jiff::Timestamp::from_millisecond(attacked)
+        .map_or(String::new(), |at| at.strftime("%H:%M:%S UTC").to_string());
+    said += &if posture == "guarded" {
+        format!(": an attack began at {attacked} and has let up")
+    } else {
+        format!(" since {attacked}")
+    };
     said += &format!(
-        ": {} requests, {} of them hit by a rule",
+        "\nof all {} requests since then, readers' too, rules hit {}",
         count("requests"),
         count("hit")
     );
+    let all = incident["rules"].as_array();
+    let all = || all.into_iter().flatten();
+    let rules: Vec<&Value> = all().filter(|rule| rule["expired_s"].is_null()).collect();
     if rules.is_empty() {
-        let state = incident["state"].as_str().unwrap_or("no rule");
-        said += &format!("\nno rule: {state}; readers are served by turns");
+        said += match (
+            all().count(),
+            incident["state"].as_str().unwrap_or_default(),
+        ) {
+            (0, "too little baseline") => {
+                "\nno rule: too little was seen before it began; your server is shared out by turns"
+            }
+            (0, "copies answer it") => "\nno rule: copies answer it",
+            (0, "no rule under the gate") => {
+                "\nno rule: what it has in common readers have too; your server is shared out by turns"
+            }
+            (0, _) => "\nno rule: it has nothing in common; your server is shared out by turns",
+            _ => "\nits rules are over: nothing has matched them for a while",
+        };
     } else if mode == "observe" {
         said += "\nmode observe: rules are counted and not acted on";
     }
@@ -461,31 +474,42 @@ site           news, mode protect: news.example www.news.example
                 "100 % of the attack and at most 0.05 % of ordinary requests: program (User-Agent) python-requests/2.32.5\u{1b}[2J"}})
         };
         let incident = |rules: Vec<Value>, state: &str| {
-            serde_json::json!({"onset_s": 1_796_038_673, "end_s": null, "requests": 136_780, "hit": 120_000,
-                "state": state, "rules": rules})
+            serde_json::json!({"onset_s": 1_796_038_673, "attacked_at_ms": 1_796_038_675_100_u64, "end_s": null,
+                "requests": 136_780, "hit": 120_000, "state": state, "rules": rules})
         };
+        const COUNTED: &str = "of all 136,780 requests since then, readers' too, rules hit 120,000";
+        const RULE: &str = "100 % of the attack and at most 0.05 % of ordinary requests: program (User-Agent) python-requests/2.32.5\\u{1b}[2J";
         for (posture, incidents, mode, said) in [
-            ("calm", vec![], "protect", ""),
+            ("calm", vec![], "protect", String::new()),
             (
                 "guarded",
                 vec![],
                 "protect",
-                "\nGUARDED: more requests than usual; caches answer more of them",
+                "\nGUARDED: more requests than usual, and nothing runs short".to_owned(),
             ),
             (
                 "under attack",
                 vec![incident(vec![rule(None), rule(Some(5))], "generated")],
                 "observe",
-                "\nUNDER ATTACK since 11:37:53 UTC: 136,780 requests, 120,000 of them hit by a rule\
-                 \nmode observe: rules are counted and not acted on\
-                 \n100 % of the attack and at most 0.05 % of ordinary requests: program (User-Agent) python-requests/2.32.5\\u{1b}[2J",
+                format!(
+                    "\nUNDER ATTACK since 11:37:55 UTC\n{COUNTED}\nmode observe: rules are counted and not acted on\n{RULE}"
+                ),
             ),
             (
                 "under attack",
                 vec![incident(vec![], "no rule under the gate")],
                 "protect",
-                "\nUNDER ATTACK since 11:37:53 UTC: 136,780 requests, 120,000 of them hit by a rule\
-                 \nno rule: no rule under the gate; readers are served by turns",
+                format!(
+                    "\nUNDER ATTACK since 11:37:55 UTC\n{COUNTED}\nno rule: what it has in common readers have too; your server is shared out by turns"
+                ),
+            ),
+            (
+                "guarded",
+                vec![incident(vec![rule(Some(5))], "generated")],
+                "protect",
+                format!(
+                    "\nGUARDED: an attack began at 11:37:55 UTC and has let up\n{COUNTED}\nits rules are over: nothing has matched them for a while"
+                ),
             ),
         ] {
             let found = serde_json::json!({"posture": posture, "incidents": incidents});
