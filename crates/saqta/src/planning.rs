@@ -173,7 +173,8 @@ fn registry(
         ("country_file", country, Registry::with_country),
     ];
     for (key, written, with) in lists {
-        let Some(Written { value, place }) = written else {
+        // An empty one: none.
+        let Some(Written { value, place }) = written.filter(|path| !path.value.is_empty()) else {
             continue;
         };
         match with(registry.clone(), Path::new(&value)) {

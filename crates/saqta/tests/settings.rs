@@ -248,7 +248,7 @@ const ABOVE_THE_SITE: &[(&str, &str)] = &[
     ),
     (
         "asn_file = \"/nowhere/asn.mmdb\"",
-        "f:1: `asn_file` cannot be used: it cannot be read: No such file or directory\n    give a file in MaxMind's format (.mmdb) by its whole path, or leave it out; rules then name no provider and no country\n",
+        "f:1: `asn_file` cannot be used: it cannot be read: no such file or directory\n    give a file in MaxMind's format (.mmdb) by its whole path, or leave it out; rules then name no provider and no country\n",
     ),
     (
         "country_file = \"Cargo.toml\"",
@@ -718,7 +718,7 @@ const AGAIN: &[(&str, &str, &str)] = &[
         "f:1: `cache_mb` is 0; it goes from 1 to 1048576\n    write cache_mb = 1, or leave it out\n\
          f:2: \"80\" is not an address with a port\n    write 0.0.0.0:80 to be reachable from everywhere, 127.0.0.1:80 from this machine only\n\
          f:4: `shards` is now 3; what runs has 2\n    restart Saqta to change it, or write shards = 2 and reload\n\
-         f:5: `x` is not a setting of the top of the file\n    take it out; the top of the file knows: listen, shards, refuse, trust_forwarded, cache_mb, disk_cache_gb, saved_gb, line_mbit, limits, site\n",
+         f:5: `x` is not a setting of the top of the file\n    take it out; the top of the file knows: listen, shards, refuse, trust_forwarded, cache_mb, disk_cache_gb, saved_gb, line_mbit, asn_file, country_file, limits, site\n",
     ),
 ];
 
