@@ -216,7 +216,8 @@ mod tests {
     #[test]
     fn lists_as_they_are_written() {
         let asn_9198 = vec![0xc2, 0x23, 0xee];
-        let table: [(&str, Vec<u8>, Option<u32>, Option<[u8; 2]>); 5] = [
+        type Row = (&'static str, Vec<u8>, Option<u32>, Option<[u8; 2]>);
+        let table: [Row; 5] = [
             (
                 "maxmind-asn",
                 map(&[("autonomous_system_number", asn_9198)]),
