@@ -61,6 +61,15 @@ impl Trigger {
             Self::Demand => "demand",
         }
     }
+
+    /// For people.
+    pub fn says(self) -> &'static str {
+        match self {
+            Self::Load => "more requests than usual",
+            Self::Sensitive => "more tries at logins and comments than usual",
+            Self::Demand => "more than its server can do",
+        }
+    }
 }
 
 /// What runs short.
@@ -195,6 +204,14 @@ pub struct Incident {
 }
 
 impl Incident {
+    /// The rules that stand, then those that hit the most; at most so many.
+    pub fn telling(&self, most: usize) -> Vec<&Standing> {
+        let mut rules: Vec<&Standing> = self.signatures.iter().collect();
+        rules.sort_by_key(|rule| (rule.expired_s.is_some(), std::cmp::Reverse(rule.hits)));
+        rules.truncate(most);
+        rules
+    }
+
     fn remember(&mut self, rule: Standing) {
         let over = self
             .signatures
@@ -959,6 +976,35 @@ mod tests {
         let incident = engine.incident().unwrap();
         assert_eq!(incident.trigger, Trigger::Sensitive);
         assert!(!incident.signatures.is_empty());
+    }
+
+    #[test]
+    fn of_many_rules_those_that_stand_are_told_first() {
+        let mut engine = site();
+        let incidents = story(&mut engine, 10, |engine, second| {
+            flood(engine, second, 600);
+        });
+        let mut incident = incidents.into_iter().next().unwrap();
+        let rule = incident.signatures[0].clone();
+        // Number, hits, is it over.
+        incident.signatures = [
+            (1, 5, true),
+            (2, 900, true),
+            (3, 1, false),
+            (4, 7, false),
+            (5, 50, true),
+        ]
+        .map(|(id, hits, over)| Standing {
+            id,
+            hits,
+            expired_s: over.then_some(9),
+            ..rule.clone()
+        })
+        .into();
+        for (most, told) in [(0, &[][..]), (3, &[4, 3, 2]), (9, &[4, 3, 2, 5, 1])] {
+            let ids: Vec<u64> = incident.telling(most).iter().map(|rule| rule.id).collect();
+            assert_eq!(ids, told);
+        }
     }
 
     /// While nothing is found of a few guesses, a flood begins: nobody waits until the next search is due.

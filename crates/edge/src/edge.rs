@@ -331,6 +331,11 @@ impl Edge {
         }
     }
 
+    /// The counters of [`Edge::stats`] alone, for whoever comes by every second.
+    pub fn totals(&self) -> Totals {
+        Totals::of(self.counters.iter().map(Arc::as_ref))
+    }
+
     pub fn stats(&self) -> Stats {
         let running = self.shared.running.load();
         let cache = self.shared.cache.stats();
@@ -339,7 +344,7 @@ impl Edge {
             connections: self.shared.occupancy.connections(),
             http2_bytes: self.shared.occupancy.http2_bytes(),
             bypass: self.shared.bypassed(),
-            totals: Totals::of(self.counters.iter().map(Arc::as_ref)),
+            totals: self.totals(),
             cache_entries: cache.keys,
             cache_bytes: cache.bytes,
             cache_bytes_max: running.plan.cache_bytes_max,

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use saqta_detect::engine::{Engine, Incident, Scarce};
+use saqta_detect::engine::{Engine, Incident, Scarce, Trigger};
 use saqta_detect::trust::Trust;
 use saqta_detect::watch::{Glimpse, Kind, Posture, Role, Stance, Watch};
 use tokio::time::Instant;
@@ -31,8 +31,9 @@ const SCARCE_SHARE: f64 = 0.8;
 /// Requests have waited for the origin for so many looks, a second, one after the other.
 const WAITED_LOOKS: u32 = LOOKS_PER_S;
 
-/// Attacks remembered of a site. A newsroom under a campaign has a few a day; what outlives a restart is the exhibit.
-const INCIDENTS_MAX: usize = 16;
+/// Attacks remembered of a site beside the one that goes on: whoever is woken at night asks for the last ones. All of a site's fit into
+/// a twelfth of what the control socket carries, see [`RULES_SHOWN_MAX`](crate::stats::RULES_SHOWN_MAX).
+const INCIDENTS_MAX: usize = 4;
 
 /// One site's.
 pub(crate) struct Detection {
@@ -176,12 +177,16 @@ impl Detection {
         if !Arc::ptr_eq(&self.stance.load(), engine.stance()) {
             self.stance.store(Arc::clone(engine.stance()));
         }
-        let (is_attacked, ended) = (engine.incident().is_some(), engine.take_ended());
+        let (trigger, ended) = (
+            engine.incident().map(|incident| incident.trigger),
+            engine.take_ended(),
+        );
         let posture = engine.posture();
         drop(engine);
         if posture != before {
-            say(site, before, posture);
+            say(site, (before, posture), trigger);
         }
+        let is_attacked = trigger.is_some();
         if is_attacked || !ended.is_empty() {
             self.remember(is_attacked, ended);
         }
@@ -223,10 +228,13 @@ impl Detection {
 }
 
 /// What an attack has in common is not said here: a rule names programs and networks, and some may be a reader's.
-fn say(site: &str, before: Posture, now: Posture) {
+fn say(site: &str, (before, now): (Posture, Posture), trigger: Option<Trigger>) {
     match (before, now) {
         (_, Posture::UnderAttack) => {
-            tracing::warn!("{site} is under attack; `saqta status` says by what it is told");
+            let because = trigger.map_or("more than usual", Trigger::says);
+            tracing::warn!(
+                "{site} is under attack: {because}; `saqta status` says what it has in common"
+            );
         }
         (Posture::UnderAttack, _) => {
             tracing::info!("{site} has not been attacked for five minutes");

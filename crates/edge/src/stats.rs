@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use saqta_detect::engine::{Incident, Standing};
 use saqta_detect::sentence::{Language, sentence, shown};
+use saqta_detect::signature::RULES_MAX;
 use serde::Serialize;
 
 use crate::clock::UnixMillis;
-
 use crate::saved::SavedStats;
+
+/// Rules shown of one incident: as many as may stand together. Each takes 9 KB at worst, its sentences and values included.
+pub const RULES_SHOWN_MAX: usize = RULES_MAX;
 
 /// A sum written by one thread and read by others.
 #[derive(Debug, Default)]
@@ -132,6 +135,8 @@ pub struct IncidentStats {
     pub attacked_at_ms: Option<u64>,
     pub end_s: Option<u64>,
     pub trigger: &'static str,
+    /// The same for people.
+    pub because: &'static str,
     pub requests: u64,
     /// What the forecast accounts for.
     pub expected: f64,
@@ -139,6 +144,9 @@ pub struct IncidentStats {
     pub hit: u64,
     /// Why there is a rule, or none.
     pub state: &'static str,
+    /// How many there have been.
+    pub rules_made: usize,
+    /// Those that stand, then those that hit the most.
     pub rules: Vec<RuleStats>,
 }
 
@@ -181,13 +189,15 @@ impl IncidentStats {
             attacked_at_ms: attacked_at.map(|at| at.0),
             end_s: incident.end_s.map(wall),
             trigger: incident.trigger.name(),
+            because: incident.trigger.says(),
             requests: incident.requests,
             expected: incident.expected,
             hit: incident.signatures.iter().map(|rule| rule.hits).sum(),
             state: incident.verdict.name(),
+            rules_made: incident.signatures.len(),
             rules: incident
-                .signatures
-                .iter()
+                .telling(RULES_SHOWN_MAX)
+                .into_iter()
                 .map(|rule| RuleStats::of(rule, wall))
                 .collect(),
         }

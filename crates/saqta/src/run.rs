@@ -199,7 +199,7 @@ impl Running {
     }
 
     fn look(&self, now: Instant) {
-        let totals = self.edge.stats().totals;
+        let totals = self.edge.totals();
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         let counted = |count, what| counted(usize::try_from(count).unwrap_or(usize::MAX), what);
         let told = watch.look(now, &totals);
@@ -276,13 +276,13 @@ impl Running {
         } else {
             ""
         };
-        Answer::Done {
-            said: format!(
-                "{} runs now: {}{bypass}",
-                file.display(),
-                counted(now.sites.len(), "site")
-            ),
-        }
+        let said = format!(
+            "{} runs now: {}{bypass}",
+            file.display(),
+            counted(now.sites.len(), "site")
+        );
+        tracing::info!("{said}");
+        Answer::Done { said }
     }
 
     /// For SIGHUP, which has nobody to answer.
@@ -293,8 +293,7 @@ impl Running {
                     tracing::error!("not reloaded: {problem}");
                 }
             }
-            Answer::Done { said } => tracing::info!("{said}"),
-            Answer::Nothing { .. } | Answer::Status { .. } => {}
+            Answer::Done { .. } | Answer::Nothing { .. } | Answer::Status { .. } => {}
         }
     }
 

@@ -307,7 +307,9 @@ fn detection(found: &Value, mode: &str) -> String {
     said += &if posture == "guarded" {
         format!(": an attack began at {attacked} and has let up")
     } else {
-        format!(" since {attacked}")
+        let because = incident["because"].as_str();
+        let because = because.map_or(String::new(), |because| format!(": {because}"));
+        format!(" since {attacked}{because}")
     };
     said += &format!(
         "\nof all {} requests since then, readers' too, rules hit {}",
@@ -475,7 +477,7 @@ site           news, mode protect: news.example www.news.example
         };
         let incident = |rules: Vec<Value>, state: &str| {
             serde_json::json!({"onset_s": 1_796_038_673, "attacked_at_ms": 1_796_038_675_100_u64, "end_s": null,
-                "requests": 136_780, "hit": 120_000, "state": state, "rules": rules})
+                "because": "more requests than usual", "requests": 136_780, "hit": 120_000, "state": state, "rules": rules})
         };
         const COUNTED: &str = "of all 136,780 requests since then, readers' too, rules hit 120,000";
         const RULE: &str = "100 % of the attack and at most 0.05 % of ordinary requests: program (User-Agent) python-requests/2.32.5\\u{1b}[2J";
@@ -492,7 +494,7 @@ site           news, mode protect: news.example www.news.example
                 vec![incident(vec![rule(None), rule(Some(5))], "generated")],
                 "observe",
                 format!(
-                    "\nUNDER ATTACK since 11:37:55 UTC\n{COUNTED}\nmode observe: rules are counted and not acted on\n{RULE}"
+                    "\nUNDER ATTACK since 11:37:55 UTC: more requests than usual\n{COUNTED}\nmode observe: rules are counted and not acted on\n{RULE}"
                 ),
             ),
             (
@@ -500,7 +502,7 @@ site           news, mode protect: news.example www.news.example
                 vec![incident(vec![], "no rule under the gate")],
                 "protect",
                 format!(
-                    "\nUNDER ATTACK since 11:37:55 UTC\n{COUNTED}\nno rule: what it has in common readers have too; your server is shared out by turns"
+                    "\nUNDER ATTACK since 11:37:55 UTC: more requests than usual\n{COUNTED}\nno rule: what it has in common readers have too; your server is shared out by turns"
                 ),
             ),
             (

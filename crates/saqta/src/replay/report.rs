@@ -9,7 +9,7 @@ use saqta_detect::engine::{Incident, Standing};
 use saqta_detect::sentence::{Language, sentence};
 use saqta_lab::report::escaped;
 
-use super::tell::{about, because, from_to, share, time};
+use super::tell::{about, from_to, share, time};
 use super::timeline::TimeLine;
 use super::{Measured, Told};
 use crate::check::counted;
@@ -159,7 +159,7 @@ fn section(page: &mut String, incident: &Incident) -> std::fmt::Result {
         counted(incident.requests as usize, "request"),
         about(incident.sources, "address"),
         about(incident.networks, "network"),
-        because(incident.trigger),
+        incident.trigger.says(),
     )?;
     if incident.signatures.is_empty() {
         writeln!(

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use jiff::Timestamp;
-use saqta_detect::engine::{Incident, Standing, Trigger};
+use saqta_detect::engine::{Incident, Standing};
 use saqta_detect::sentence::{Language, sentence, shown};
 use serde_json::{Value, json};
 
@@ -36,15 +36,6 @@ pub(super) fn about(count: u64, what: &str) -> String {
         counted
     } else {
         format!("about {counted}")
-    }
-}
-
-/// What raised the alarm, in words.
-pub(super) fn because(trigger: Trigger) -> &'static str {
-    match trigger {
-        Trigger::Load => "more requests than usual",
-        Trigger::Demand => "more than the server can do",
-        Trigger::Sensitive => "more tries at logins and comments than usual",
     }
 }
 
@@ -200,7 +191,7 @@ fn tell(out: &mut String, told: &Told, explain: bool) -> std::fmt::Result {
             counted(incident.requests as usize, "request"),
             about(incident.sources, "address"),
             about(incident.networks, "network"),
-            because(incident.trigger),
+            incident.trigger.says(),
         );
         if incident.signatures.is_empty() {
             write!(entry, "\nno rule: {}", incident.verdict.name())?;
