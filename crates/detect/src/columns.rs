@@ -128,15 +128,37 @@ impl Bits {
         Self(words.map(|(a, b)| mix(*a, *b)).collect())
     }
 
+    pub fn count_with(&self, other: &Self) -> usize {
+        let words = self.0.iter().zip(&other.0);
+        words.map(|(a, b)| ones(a & b)).sum()
+    }
+
+    /// How many are in both, and in all three.
+    pub fn count_with_and_among(&self, other: &Self, third: &Self) -> (usize, usize) {
+        let words = self.0.iter().zip(&other.0).zip(&third.0);
+        words.fold((0, 0), |(two, three), ((a, b), c)| {
+            (two + ones(a & b), three + ones(a & b & c))
+        })
+    }
+
     /// How many of these are in all of `sets` that `which` names.
     pub fn count_in(&self, sets: &[Self], which: &[usize]) -> usize {
         let word = |(at, word): (usize, &u64)| {
             let all = which
                 .iter()
                 .fold(*word, |held, set| held & sets[*set].0[at]);
-            all.count_ones() as usize
+            ones(all)
         };
         self.0.iter().enumerate().map(word).sum()
+    }
+}
+
+/// What few requests have is mostly nothing, and counting bits is dear on a machine that has no instruction for it.
+fn ones(word: u64) -> usize {
+    if word == 0 {
+        0
+    } else {
+        word.count_ones() as usize
     }
 }
 
@@ -165,6 +187,9 @@ mod tests {
             }
             let shared = both().filter(|(a, b)| **a && **b).count();
             prop_assert_eq!(a.and(&b).len(), shared);
+            prop_assert_eq!(a.count_with(&b), shared);
+            prop_assert_eq!(a.count_with_and_among(&b, &a), (shared, shared));
+            prop_assert_eq!(a.count_with_and_among(&b, &Bits::none(count)), (shared, 0));
             prop_assert_eq!(a.count_in(&[b.clone(), a.clone()], &[1, 0]), shared);
             prop_assert_eq!(a.count_in(std::slice::from_ref(&b), &[]), a.len());
             prop_assert_eq!(a.less(&b).len(), both().filter(|(a, b)| **a && !**b).count());

@@ -710,8 +710,11 @@ impl Engine {
                 verdict = verdict.or(Some((*trigger, reason, signatures)));
             }
         }
-        self.next_search_s = now_s + self.search_pause_s;
-        self.search_pause_s = (self.search_pause_s * 2).min(SEARCH_PAUSE_MAX_S);
+        // As long as nothing is scarce nothing is looked for, and nothing has been found wanting.
+        if verdict.is_some() {
+            self.next_search_s = now_s + self.search_pause_s;
+            self.search_pause_s = (self.search_pause_s * 2).min(SEARCH_PAUSE_MAX_S);
+        }
         verdict
     }
 
@@ -1189,6 +1192,25 @@ mod tests {
             found_s.is_some_and(|found| found <= FLOOD_S + 2),
             "{found_s:?}"
         );
+    }
+
+    /// A flood that the server bears for a while, until it does not.
+    #[test]
+    fn what_becomes_scarce_late_has_its_rule_at_once() {
+        const SCARCE_S: u64 = CALM_S + 45;
+        let mut engine = site();
+        for second in 0..SCARCE_S + 2 {
+            readers(&mut engine, second);
+            if second >= CALM_S {
+                flood(&mut engine, second, 600);
+            }
+            let scarce = Scarce {
+                origin: second >= SCARCE_S,
+                ..Scarce::NOTHING
+            };
+            engine.tick(second, scarce);
+            assert_eq!(engine.rules().count() > 0, second >= SCARCE_S, "{second}");
+        }
     }
 
     /// So many guesses that they are a load as well: what is scarce or not, there is a rule about them.

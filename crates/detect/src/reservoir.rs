@@ -16,7 +16,7 @@ const HALF_LIFE_S: f64 = 86_400.0;
 /// Kept of one second. Ten of them are what a rule is searched in; more would cost time and say the same.
 pub const PER_SECOND_MAX: usize = 800;
 /// The same in calm, where what is kept is what an attack would begin with and what teaches.
-pub const PER_CALM_SECOND_MAX: usize = 200;
+pub const PER_CALM_SECOND_MAX: usize = 100;
 /// Kept of one second's tries at what is guessed at, beside these.
 pub const SENSITIVE_PER_SECOND_MAX: usize = 100;
 /// The newest requests are kept this long, for a site where few come.
@@ -158,9 +158,21 @@ impl Reservoir {
 pub struct Drawn {
     pub seen: u64,
     pub kept: Vec<Arc<Sample>>,
+    /// One in so many is looked at; 0 and 1: all are.
+    every: u64,
+    /// Looked at so far.
+    considered: u64,
 }
 
 impl Drawn {
+    /// After a second that saw `seen`, of which `most` were wanted: to take what will be replaced again is dear.
+    pub(crate) fn after(seen: u64, most: usize) -> Self {
+        Self {
+            every: seen / most as u64,
+            ..Self::default()
+        }
+    }
+
     /// How many requests each of the kept ones stands for.
     pub fn weight(&self) -> f64 {
         self.seen as f64 / self.kept.len().max(1) as f64
@@ -169,10 +181,15 @@ impl Drawn {
     /// Counts a request. Where it goes, if it is drawn: among the kept ones or behind them. At most `most` are kept.
     pub(crate) fn place(&mut self, most: usize, seed: u64) -> Option<usize> {
         self.seen += 1;
+        let chance = mix(self.seen ^ seed << 32);
+        if self.every > 1 && !chance.is_multiple_of(self.every) {
+            return None;
+        }
+        self.considered += 1;
         if self.kept.len() < most {
             return Some(self.kept.len());
         }
-        let drawn = mix(self.seen ^ seed << 32) % self.seen;
+        let drawn = mix(chance) % self.considered;
         usize::try_from(drawn)
             .ok()
             .filter(|place| *place < self.kept.len())
@@ -318,8 +335,14 @@ mod tests {
                 let sensitive = Drawn {
                     seen: 1,
                     kept: vec![sample(second)],
+                    ..Drawn::default()
                 };
-                current.push(second, Drawn { seen: 8_000, kept }, sensitive);
+                let all = Drawn {
+                    seen: 8_000,
+                    kept,
+                    ..Drawn::default()
+                };
+                current.push(second, all, sensitive);
                 current.teach(second.min(taught), |_| {});
             }
             for second in current.range(0, last) {
@@ -346,6 +369,7 @@ mod tests {
             let all = Drawn {
                 seen: 1,
                 kept: vec![sample(second)],
+                ..Drawn::default()
             };
             current.push(second, all, Drawn::default());
             let mut taught = Vec::new();

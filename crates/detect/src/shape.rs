@@ -252,14 +252,9 @@ impl ShapeBook {
     }
 
     fn learn_parts(&self, parts: &Parts<'_>) {
-        let Some(name) = parts
-            .section
-            .name()
-            .filter(|_| parts.section.kind() == Section::Slug)
-        else {
+        let Some((hash, name)) = parts.name.zip(parts.section.name()) else {
             return;
         };
-        let hash = hash_name(name.as_bytes());
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         let first = set_of(hash);
         let mut weakest = (first, u32::MAX);
@@ -336,6 +331,9 @@ fn hash_name(name: &[u8]) -> u32 {
 struct Parts<'a> {
     language: bool,
     section: Segment<'a>,
+    section_kind: Section,
+    /// Of the section's name, where it could be one that a book knows.
+    name: Option<u32>,
     tail_count: u8,
     tail_kind: Kind,
     form: Form,
@@ -349,50 +347,70 @@ impl<'a> Parts<'a> {
         let mut parts = Self {
             language: false,
             section: Segment::default(),
+            section_kind: Section::None,
+            name: None,
             tail_count: 0,
             tail_kind: Kind::Slug,
             form: Form::Page,
-            odd: path.contains(&b';') || path.contains(&b'%') && has_needless_escape(path),
+            odd: false,
             roles: query.map_or(0, roles),
         };
-        let mut seen_section = false;
-        let mut segments = path.split(|byte| *byte == b'/').enumerate().peekable();
-        while let Some((at, raw)) = segments.next() {
-            // No link has an empty segment in the middle, or one of one or two dots.
-            let is_middle = at > 0 && segments.peek().is_some();
-            parts.odd |= raw.is_empty() && is_middle || matches!(raw, b"." | b"..");
-            let segment = Segment::decode(raw);
-            if segment.is_empty() {
-                continue;
+        // Every request passes here, so each byte is looked at once.
+        let mut seen = Seen::default();
+        let (mut start, mut has_escape, mut last) = (0, false, None);
+        for (at, byte) in path.iter().enumerate() {
+            match byte {
+                b'/' => {
+                    // No link has an empty segment in the middle.
+                    parts.odd |= at == start && at > 0;
+                    parts.segment(&path[start..at], seen, &mut last);
+                    (start, seen) = (at + 1, Seen::default());
+                }
+                b'.' => seen.dot = true,
+                b'%' => (seen.escape, has_escape) = (true, true),
+                b';' => (seen.parameter, parts.odd) = (true, true),
+                _ => {}
             }
-            if !seen_section && !parts.language && segment.is_language() {
-                parts.language = true;
-                continue;
-            }
-            parts.form = segment.form();
-            if seen_section {
-                parts.tail_count = (parts.tail_count + 1).min(3);
-                parts.tail_kind = segment.segment_kind();
-            } else {
-                parts.section = segment;
-                seen_section = true;
-            }
+        }
+        parts.segment(&path[start..], seen, &mut last);
+        parts.odd |= has_escape && has_needless_escape(path);
+        if let Some(last) = last {
+            parts.tail_kind = last.segment_kind();
+            parts.form = last.form();
+        }
+        if parts.section_kind == Section::Slug {
+            parts.name = parts.section.name().map(|name| hash_name(name.as_bytes()));
         }
         parts
     }
 
-    fn shape(&self, knows: impl Fn(u32) -> bool) -> Shape {
-        let mut section = self.section.kind();
-        let mut name = 0;
-        if section == Section::Slug
-            && let Some(text) = self.section.name()
-        {
-            let hash = hash_name(text.as_bytes());
-            if knows(hash) {
-                section = Section::Named;
-                name = hash;
-            }
+    /// The next segment. `last`: the one that ends the path so far, if it is not the section.
+    fn segment(&mut self, raw: &'a [u8], seen: Seen, last: &mut Option<Segment<'a>>) {
+        self.odd |= matches!(raw, b"." | b"..");
+        if matches!(raw, b"" | b".") {
+            return;
         }
+        let segment = Segment::decode(raw, seen);
+        if segment.is_empty() {
+            return;
+        }
+        if self.section_kind != Section::None {
+            self.tail_count = (self.tail_count + 1).min(3);
+            *last = Some(segment);
+        } else if !self.language && segment.is_language() {
+            self.language = true;
+        } else {
+            self.form = segment.form();
+            self.section_kind = segment.kind();
+            self.section = segment;
+        }
+    }
+
+    fn shape(&self, knows: impl Fn(u32) -> bool) -> Shape {
+        let (section, name) = match self.name {
+            Some(name) if knows(name) => (Section::Named, name),
+            _ => (self.section_kind, 0),
+        };
         // The last segment's kind says nothing when the section is the last segment.
         let tail_kind = if self.tail_count == 0 {
             0
@@ -473,24 +491,36 @@ impl Default for Text<'_> {
     }
 }
 
+/// What a segment has, as it stands in the target.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    dot: bool,
+    escape: bool,
+    parameter: bool,
+}
+
 /// `webmanifest` is the longest extension we know.
 const EXTENSION_BYTES_MAX: usize = 11;
 
 impl<'a> Segment<'a> {
-    fn decode(raw: &'a [u8]) -> Self {
-        if raw.contains(&b'%') {
+    fn decode(raw: &'a [u8], seen: Seen) -> Self {
+        if seen.escape {
             return Self::decoded(raw);
         }
-        let raw = match raw.iter().position(|byte| *byte == b';') {
-            Some(parameters) => &raw[..parameters],
-            None => raw,
-        };
+        let mut raw = raw;
+        if seen.parameter
+            && let Some(parameters) = raw.iter().position(|byte| *byte == b';')
+        {
+            raw = &raw[..parameters];
+        }
         let mut segment = Self {
             text: Text::Plain(&raw[..raw.len().min(SECTION_BYTES_MAX)]),
             cut: raw.len() > SECTION_BYTES_MAX,
             ..Self::default()
         };
-        if let Some(dot) = raw.iter().rposition(|byte| *byte == b'.') {
+        if seen.dot
+            && let Some(dot) = raw.iter().rposition(|byte| *byte == b'.')
+        {
             segment.end_with(&raw[dot + 1..]);
         }
         segment
@@ -566,18 +596,14 @@ impl<'a> Segment<'a> {
 
     fn segment_kind(&self) -> Kind {
         let kept = self.kept();
-        let stem = match kept.iter().position(|byte| *byte == b'.') {
-            Some(dot)
-                if dot > 0
-                    && self.extension_len > 0
-                    && !self.extension[..self.extension_len]
-                        .iter()
-                        .all(u8::is_ascii_digit) =>
-            {
-                &kept[..dot]
-            }
-            _ => kept,
-        };
+        let extension = &self.extension[..self.extension_len];
+        let mut stem = kept;
+        if !extension.iter().all(u8::is_ascii_digit)
+            && let Some(dot) = kept.iter().position(|byte| *byte == b'.')
+            && dot > 0
+        {
+            stem = &kept[..dot];
+        }
         let mut digits = 0;
         let mut letters = 0;
         for byte in stem {

@@ -211,8 +211,13 @@ impl Scene<'_> {
     fn strongest(&self, (excess, whole): (f64, f64), spent: &Spent) -> Result<Signature, Verdict> {
         let values = self.values(excess);
         let sets = Sets::of(self, &values);
+        let all = sets.of_all(&[]);
         let mut beam: Vec<Conjunction> = (0..values.len())
-            .map(|value| Conjunction::of(vec![value], &sets, self))
+            .map(|value| {
+                let hits = sets.current[value].len();
+                let ordinary = sets.ordinary_with(&all, value);
+                Conjunction::new(vec![value], hits, ordinary, self)
+            })
             .collect();
         let mut seen: BTreeSet<Vec<usize>> = BTreeSet::new();
         let mut passed: Vec<Conjunction> = Vec::new();
@@ -235,22 +240,29 @@ impl Scene<'_> {
                     .then(a.values.cmp(&b.values))
             });
             beam.truncate(BEAM);
+            let least = EVIDENCE_MIN.max((SHARE_MIN * excess) as usize);
             let mut next = Vec::new();
             for one in &beam {
-                for value in 0..values.len() {
-                    if one
-                        .values
-                        .iter()
-                        .any(|held| values[*held].attribute == values[value].attribute)
-                    {
+                let held = sets.of_all(&one.values);
+                let attributes: Vec<Attribute> = one
+                    .values
+                    .iter()
+                    .map(|value| values[*value].attribute)
+                    .collect();
+                for (value, more) in values.iter().enumerate() {
+                    if attributes.contains(&more.attribute) {
+                        continue;
+                    }
+                    let hits = held.current.count_with(&sets.current[value]);
+                    if hits < least {
                         continue;
                     }
                     let mut longer = one.values.clone();
                     longer.push(value);
                     longer.sort_unstable();
-                    let least = EVIDENCE_MIN.max((SHARE_MIN * excess) as usize);
-                    if sets.hits(&longer) >= least && seen.insert(longer.clone()) {
-                        let longer = Conjunction::of(longer, &sets, self);
+                    if seen.insert(longer.clone()) {
+                        let ordinary = sets.ordinary_with(&held, value);
+                        let longer = Conjunction::new(longer, hits, ordinary, self);
                         if longer.excess >= SHARE_MIN * excess {
                             next.push(longer);
                         }
@@ -314,8 +326,10 @@ impl Scene<'_> {
     }
 
     fn passes(&self, one: &Conjunction, values: &[Value], sets: &Sets, spent: &Spent) -> bool {
-        let hits = spent.baseline.with(&sets.baseline, &one.values);
-        if wilson_upper(hits, self.baseline.len()) >= GATE {
+        // Most fail here, without any counting.
+        let at_least = one.baseline_hits.max(spent.baseline.hit.len());
+        let is_over = |hits| wilson_upper(hits, self.baseline.len()) >= GATE;
+        if is_over(at_least) || is_over(spent.baseline.with(&sets.baseline, &one.values)) {
             return false;
         }
         if self.must_name_client && !self.names_client(one, values, sets) {
@@ -394,9 +408,7 @@ impl Scene<'_> {
     }
 
     fn signature(&self, one: &Conjunction, values: &[Value], sets: &Sets, whole: f64) -> Signature {
-        let mut of_all = one.values.iter().map(|value| sets.current[*value].clone());
-        let first = of_all.next().unwrap_or_default();
-        let hit = of_all.fold(first, |hit, set| hit.and(&set));
+        let hit = sets.of_all(&one.values).current;
         let example = hit.first().and_then(|at| self.current.samples().get(at));
         let rule = one
             .values
@@ -496,13 +508,15 @@ struct Conjunction {
 }
 
 impl Conjunction {
-    fn of(values: Vec<usize>, sets: &Sets, scene: &Scene<'_>) -> Self {
-        let hits = sets.hits(&values);
-        let ordinary = scene.ordinary.count_in(&sets.baseline, &values);
-        let ordinary_upper = wilson_upper(ordinary, sets.ordinary);
+    fn new(
+        values: Vec<usize>,
+        hits: usize,
+        (baseline_hits, ordinary_upper): (usize, f64),
+        scene: &Scene<'_>,
+    ) -> Self {
         Self {
             hits,
-            baseline_hits: sets.every_baseline.count_in(&sets.baseline, &values),
+            baseline_hits,
             excess: hits as f64 - scene.expected * ordinary_upper,
             ordinary_upper,
             current: scene.current.len(),
@@ -542,8 +556,9 @@ struct Sets {
     regulars: Vec<Bits>,
     every_current: Bits,
     every_baseline: Bits,
-    /// How many ordinary requests are of the kind that is too much.
-    ordinary: usize,
+    /// Of the kind that is too much; `None`: all are.
+    ordinary: Option<Bits>,
+    ordinary_count: usize,
     /// The commonest of now.
     kinds: Vec<Kind>,
 }
@@ -590,6 +605,7 @@ impl Sets {
             let having = |value: &Value| requests.having(value.attribute, value.token);
             values.iter().map(having).collect()
         };
+        let ordinary_count = scene.ordinary.len();
         Self {
             current: of(&scene.current),
             baseline: of(scene.baseline),
@@ -597,14 +613,42 @@ impl Sets {
             regulars: of(scene.regulars),
             every_current: scene.current.are(|_| true),
             every_baseline: scene.baseline.are(|_| true),
-            ordinary: scene.ordinary.len(),
+            ordinary: (ordinary_count < scene.baseline.len()).then(|| scene.ordinary.clone()),
+            ordinary_count,
             kinds: Kind::all(scene),
         }
     }
 
-    fn hits(&self, values: &[usize]) -> usize {
-        self.every_current.count_in(&self.current, values)
+    /// Those that have all of these.
+    fn of_all(&self, values: &[usize]) -> Held {
+        let all = |every: &Bits, sets: &[Bits]| {
+            let sets = values.iter().map(|value| &sets[*value]);
+            sets.fold(every.clone(), |held, set| held.and(set))
+        };
+        Held {
+            current: all(&self.every_current, &self.current),
+            baseline: all(&self.every_baseline, &self.baseline),
+        }
     }
+
+    /// Of those held, how many ordinary requests have this value too, and at most what share of the kind that is too much.
+    fn ordinary_with(&self, held: &Held, value: usize) -> (usize, f64) {
+        let set = &self.baseline[value];
+        let (hits, among) = match &self.ordinary {
+            Some(ordinary) => held.baseline.count_with_and_among(set, ordinary),
+            None => {
+                let hits = held.baseline.count_with(set);
+                (hits, hits)
+            }
+        };
+        (hits, wilson_upper(among, self.ordinary_count))
+    }
+}
+
+/// Requests that a conjunction holds for.
+struct Held {
+    current: Bits,
+    baseline: Bits,
 }
 
 /// Upper end of the 95 % Wilson score interval of `hits` in `n`.

@@ -90,6 +90,8 @@ pub struct Watch {
     seed: u64,
     trust: Arc<Trust>,
     seconds: VecDeque<Glimpse>,
+    /// The last second that was taken, and what it saw.
+    taken: (u64, u64),
 }
 
 impl Watch {
@@ -99,6 +101,7 @@ impl Watch {
             seed,
             trust,
             seconds: VecDeque::new(),
+            taken: (0, 0),
         }
     }
 
@@ -112,7 +115,11 @@ impl Watch {
     ) {
         let known = self.trust.note(now_s, visitor, kind.role, kind.known);
         let seed = self.seed;
-        let second = self.second(now_s);
+        let most = match stance.posture {
+            Posture::Calm => PER_CALM_SECOND_MAX,
+            Posture::Guarded | Posture::UnderAttack => PER_SECOND_MAX,
+        };
+        let second = self.second(now_s, most);
         if stance.is_incident {
             let who = second.who.get_or_insert_with(|| Box::new(Who::new(seed)));
             who.add(visitor.source, hit.is_some());
@@ -123,10 +130,6 @@ impl Watch {
                 None => second.hits.push((id, 1)),
             }
         }
-        let most = match stance.posture {
-            Posture::Calm => PER_CALM_SECOND_MAX,
-            Posture::Guarded | Posture::UnderAttack => PER_SECOND_MAX,
-        };
         let place = second.all.place(most, now_s);
         let sensitive = kind
             .is_sensitive
@@ -153,20 +156,27 @@ impl Watch {
         let ended = self
             .seconds
             .partition_point(|glimpse| glimpse.second < before_s);
-        self.seconds.drain(..ended).collect()
+        let taken: Vec<Glimpse> = self.seconds.drain(..ended).collect();
+        if let Some(last) = taken.last() {
+            self.taken = (last.second, last.all.seen);
+        }
+        taken
     }
 
-    /// A clock may be set back: what comes then counts in the newest second.
-    fn second(&mut self, now_s: u64) -> &mut Glimpse {
-        let is_new = self
-            .seconds
-            .back()
-            .is_none_or(|newest| newest.second < now_s);
-        if is_new {
+    /// A clock may be set back: what comes then counts in the newest second. `most`: of a new one that are kept.
+    fn second(&mut self, now_s: u64, most: usize) -> &mut Glimpse {
+        let newest = self.seconds.back();
+        if newest.is_none_or(|newest| newest.second < now_s) {
+            let (before, seen) =
+                newest.map_or(self.taken, |newest| (newest.second, newest.all.seen));
             if self.seconds.len() == SECONDS_MAX {
                 self.seconds.pop_front();
             }
-            self.seconds.push_back(Glimpse::new(now_s));
+            let mut second = Glimpse::new(now_s);
+            if before + 1 == now_s {
+                second.all = Drawn::after(seen, most);
+            }
+            self.seconds.push_back(second);
         }
         let newest = self.seconds.len() - 1;
         &mut self.seconds[newest]
@@ -334,6 +344,54 @@ mod tests {
             .filter(|sample| sample.source() >= reader(40_000, "/").source)
             .count();
         assert!((320..480).contains(&late), "{late} of {PER_SECOND_MAX}");
+    }
+
+    /// What was busy is expected to stay so: then less is taken up, and what is kept is no less evenly drawn.
+    #[test]
+    fn of_a_busy_time_each_second_is_drawn_from_evenly() {
+        for is_taken in [false, true] {
+            let mut watch = watch();
+            // Seconds and what they see; at least and at most kept.
+            let table = [
+                (7, 80_000, 800, 800),
+                (8, 80_000, 760, 800),
+                (9, 8_000, 50, 110),
+                (10, 8_000, 760, 800),
+                (11, 50, 0, 15),
+                (12, 50, 50, 50),
+                (20, 50, 50, 50),
+            ];
+            let mut seconds = Vec::new();
+            for (second, seen, _, _) in table {
+                for number in 0..seen {
+                    note(&mut watch, second, number);
+                }
+                if is_taken {
+                    seconds.append(&mut watch.take(second + 1));
+                } else if second % 2 == 0 {
+                    seconds.append(&mut watch.take(second));
+                }
+            }
+            seconds.append(&mut watch.take(99));
+            for ((second, seen, least, most), glimpse) in table.into_iter().zip(&seconds) {
+                let drawn = &glimpse.all;
+                assert_eq!((glimpse.second, drawn.seen), (second, u64::from(seen)));
+                assert!(
+                    (least..=most).contains(&drawn.kept.len()),
+                    "{second}: {}",
+                    drawn.kept.len()
+                );
+                let late = drawn
+                    .kept
+                    .iter()
+                    .filter(|one| one.source() >= reader(seen / 2, "/").source);
+                let late = late.count() as f64 / drawn.kept.len().max(1) as f64;
+                assert!(
+                    drawn.kept.len() < 50 || (0.3..0.7).contains(&late),
+                    "{second}: {late}"
+                );
+            }
+        }
     }
 
     /// Of a busy shard and a quiet one each request is drawn with the same chance.

@@ -47,10 +47,10 @@ impl Said {
     }
 }
 
-/// Splits lines. Remembers the last day it read: a log has few.
+/// Splits lines. Remembers the last time it read: a busy second has many lines.
 #[derive(Debug, Default)]
 pub struct Splitter {
-    day: Option<([u8; 11], i64)>,
+    last: Option<([u8; 26], (i64, u64))>,
 }
 
 impl Splitter {
@@ -95,15 +95,14 @@ impl Splitter {
             let seconds: u64 = std::str::from_utf8(seconds).ok()?.parse().ok()?;
             return Some((seconds as i64, seconds));
         }
+        let whole: Option<[u8; 26]> = text.try_into().ok();
+        if let (Some(whole), Some((held, time))) = (whole, self.last)
+            && held == whole
+        {
+            return Some(time);
+        }
         let day: [u8; 11] = text.get(..11)?.try_into().ok()?;
-        let days = match self.day {
-            Some((held, days)) if held == day => days,
-            _ => {
-                let days = days(&day)?;
-                self.day = Some((day, days));
-                days
-            }
-        };
+        let days = days(&day)?;
         let two = |at: usize, most: i64| {
             let value = number(text.get(at..at + 2)?)? as i64;
             (value <= most).then_some(value)
@@ -116,7 +115,9 @@ impl Splitter {
             }
             None => 0,
         };
-        Some((local, u64::try_from(local - offset).ok()?))
+        let time = (local, u64::try_from(local - offset).ok()?);
+        self.last = whole.map(|whole| (whole, time));
+        Some(time)
     }
 }
 
@@ -179,7 +180,11 @@ fn dotted(word: &[u8]) -> Option<Ipv4Addr> {
 
 /// What stands between the next quotes; a backslash keeps the one after it from ending it.
 fn quoted(line: &[u8], from: usize) -> Option<Range<usize>> {
-    let start = from + memchr::memchr(b'"', line.get(from..)?)? + 1;
+    let rest = line.get(from..)?;
+    let start = match rest {
+        [b' ', b'"', ..] => from + 2,
+        _ => from + memchr::memchr(b'"', rest)? + 1,
+    };
     let mut at = start;
     loop {
         let end = at + memchr::memchr2(b'"', b'\\', line.get(at..)?)?;
