@@ -40,8 +40,8 @@ use self::timeline::TimeLine;
 const ORDER_S: u64 = 120;
 /// A silence of more than a year between two lines.
 const LEAP_S: u64 = 400 * 86_400;
-/// Lines that wait for their second to be over. A log of 100,000 lines a second is judged after four seconds instead of two minutes.
-const WAITING_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Lines that wait for their second to be over. A log of 10,000 lines a second is judged after twenty seconds instead of two minutes.
+const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A page that was answered 200 could be answered from a copy for so long: what the profiles say of pages that do not say.
 const COPY_S: u64 = 600;
 /// Addresses of such pages, 1 MB. One that is forgotten is asked for again.
