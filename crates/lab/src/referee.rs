@@ -439,6 +439,7 @@ fn expectations(evidence: &Evidence<'_>, measures: &Measures<'_>) -> Vec<Expecta
         .expectations
         .iter()
         .filter(|expectation| !(evidence.untimed && expectation.measure.is_timed()))
+        .filter(|expectation| evidence.edge.is_some() || expectation.measure.is_seen_from_outside())
         .filter(|expectation| {
             let is_learned = evidence.scenario.phases.calm >= LEARNED_IN;
             is_learned || !expectation.measure.needs_baseline()
@@ -1145,6 +1146,30 @@ mod tests {
         let untimed = outcome("neighbour", &story, true);
         assert!(!names(&untimed).contains(&"neighbour.p99_ratio_max"));
         assert!(untimed.ok);
+    }
+
+    #[test]
+    fn nothing_is_expected_of_what_another_server_does_not_show() {
+        let scenario = scenario::parse(scenario::embedded("neighbour").unwrap()).unwrap();
+        let story = story();
+        let names = |edge| {
+            let outcome = judge(&Evidence {
+                scenario: &scenario,
+                grade: "crude",
+                dialect: "generic",
+                readers: &story.readers,
+                attackers: Some(&story.attackers),
+                origin: story.origin.clone(),
+                edge,
+                untimed: false,
+            });
+            let names = outcome.expectations.iter().map(|one| one.name);
+            names.collect::<Vec<_>>()
+        };
+        let (ours, other) = (names(Some(EdgeBook::default())), names(None));
+        assert!(ours.contains(&"detection.collateral_share_max"));
+        assert!(!other.contains(&"detection.collateral_share_max"));
+        assert!(other.contains(&"neighbour.p99_ratio_max"));
     }
 
     #[test]

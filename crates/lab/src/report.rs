@@ -32,9 +32,10 @@ p{margin:.25rem 0 1rem;max-width:70ch}
 .good{color:var(--good)}.bad{color:var(--bad)}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(140px,1fr));gap:12px;margin:20px 0;padding:0}
 .figures div,figure,section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 16px}
+.figures div{padding:14px 12px}
 .figures dt{color:var(--soft);font-size:.85rem}
-.figures dd{margin:0;font-size:1.5rem;font-weight:600;font-variant-numeric:tabular-nums;line-height:1.25}
-.figures dd small{display:block;font-size:.8rem;font-weight:400;color:var(--soft)}
+.figures dd{margin:0;font-size:1.35rem;font-weight:600;font-variant-numeric:tabular-nums;line-height:1.25;white-space:nowrap}
+.figures dd small{display:block;white-space:normal;font-size:.8rem;font-weight:400;color:var(--soft)}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:12px;margin:12px 0}
 /* What stands beside the last chart fills its row, and a row of its own when there is no such chart. */
 .charts>section{margin:0;min-width:0}
@@ -65,13 +66,14 @@ section p{max-width:none;columns:2 340px;column-gap:32px}
 .saw li{margin:.15rem 0;overflow-wrap:anywhere}
 @media(max-width:700px){
 svg text{font-size:12px}
+td:first-child{width:99%}
 .figures div:last-child:nth-child(odd){grid-column:1/-1}
 .groups tr:first-child{display:none}
-.groups tr{display:grid;grid-template-columns:1fr 1fr;gap:2px 16px;padding:8px 0;border-bottom:1px solid var(--line)}
+.groups tr{display:grid;grid-template-columns:1fr 1fr;gap:2px 12px;padding:8px 0;border-bottom:1px solid var(--line)}
 .groups tr:last-child{border:0;padding-bottom:0}
-.groups td{display:flex;justify-content:space-between;gap:8px;padding:0;border:0}
-.groups td::before{content:attr(data-is);color:var(--soft);font-size:.85rem}
-.groups td:first-child{grid-column:1/-1;font-weight:600}
+.groups td{display:flex;justify-content:space-between;align-items:baseline;gap:6px;padding:0;border:0;font-size:.9rem}
+.groups td::before{content:attr(data-is);color:var(--soft);font-size:.75rem}
+.groups td:first-child{grid-column:1/-1;font-weight:600;font-size:1rem}
 .groups td:first-child::before{content:none}
 }
 ";
@@ -405,7 +407,10 @@ fn expectations(page: &mut String, outcome: &Outcome) {
         page.push_str(&format!(
             "<tr><td>{}<td>{value}<td>{}<td class=\"{class}\">{word}</tr>\n",
             // A phone breaks the name where its words end.
-            expectation.name.replace('_', "_<wbr>").replace('.', ".<wbr>"),
+            expectation
+                .name
+                .replace('_', "_<wbr>")
+                .replace('.', ".<wbr>"),
             plain(expectation.bound)
         ));
     }
@@ -435,10 +440,7 @@ fn saw(page: &mut String, outcome: &Outcome) {
         }
         page.push_str("</ul>\n");
     }
-    page.push_str(&format!(
-        "<h3>Rules</h3>\n<p>{}</p>\n",
-        about_rules(found)
-    ));
+    page.push_str(&format!("<h3>Rules</h3>\n<p>{}</p>\n", about_rules(found)));
     if found.signatures.is_empty() {
         page.push_str("</div></section>\n");
         return;
@@ -501,39 +503,31 @@ fn about_rules(found: &DetectionResult) -> String {
 
 /// Shares of the attack are floors and of everybody else ceilings, so that neither looks better than it was.
 fn whom_rules_hit(page: &mut String, outcome: &Outcome) {
-    /// Of so few that none was hit says no more than "less than one in twenty-five".
-    const TOO_FEW: u64 = 100;
     let found = &outcome.detection;
-    page.push_str(
-        "<h3>Whom the rules hit</h3>\n<p class=\"soft\">Of the attack from the second after the first hit on; of everybody else from the attack's beginning \
-         to the drill's end. At most: the upper end of the 95 % Wilson interval, which is wide where requests were few.</p>\n\
-         <table><tr><th>Requests of<th>Hit<th>At most</tr>\n",
-    );
-    let mut row = |who: &str, hit: String, most: String| {
-        page.push_str(&format!("<tr><td>{who}<td>{hit}<td>{most}</tr>\n"));
+    page.push_str("<h3>Whom they hit</h3>\n<table><tr><th>Requests of<th>Hit</tr>\n");
+    let mut row = |who: &str, hit: String| {
+        page.push_str(&format!("<tr><td>{who}<td>{hit}</tr>\n"));
     };
     for (who, share) in [
         ("attackers with a library's fields", found.crude_hit_share),
-        ("attackers like readers in everything", found.alike_hit_share),
+        (
+            "attackers like readers in everything",
+            found.alike_hit_share,
+        ),
     ] {
         if share.is_some() {
-            row(who, percent(share), String::new());
+            row(who, percent(share));
         }
     }
+    row("everybody else", percent_upwards(found.collateral_share));
     row(
-        "everybody else together",
-        percent_upwards(found.collateral_share),
+        "everybody else, at most (95 %)",
         percent_upwards(found.collateral_upper),
     );
-    let readers = GroupResult::from(&outcome.readers);
-    for group in std::iter::once(&readers).chain(&outcome.groups) {
-        let most = match group.requests {
-            0..TOO_FEW => "too few".to_owned(),
-            _ => percent_upwards(group.hit_share_upper),
-        };
-        row(&escaped(&group.name), percent_upwards(group.hit_share), most);
-    }
-    page.push_str("</table>\n");
+    page.push_str(
+        "</table>\n<p class=\"soft\">Of the attack from the second after the first hit on; of everybody else from the attack's beginning to the drill's end. \
+         At most: the upper end of the Wilson interval, which is wide where requests were few; each group is in the table below.</p>\n",
+    );
 }
 
 fn since_onset(after_ms: f64) -> String {
@@ -545,9 +539,9 @@ fn since_onset(after_ms: f64) -> String {
     }
 }
 
-/// On a phone each group is a block, its figures named one by one.
+/// On a phone each group is a block, its figures named one by one. Nobody but Saqta says whom its rules hit.
 fn groups(page: &mut String, outcome: &Outcome) {
-    const COLUMNS: [&str; 7] = [
+    const COLUMNS: [&str; 9] = [
         "Group",
         "Requests",
         "Served",
@@ -555,10 +549,17 @@ fn groups(page: &mut String, outcome: &Outcome) {
         "Slowest of 100",
         "Waiting page",
         "Refused",
+        "Hit by rules",
+        "At most (95 %)",
     ];
+    const SEEN_FROM_OUTSIDE: usize = 7;
+    let columns = match outcome.detection.baseline {
+        Some(_) => &COLUMNS[..],
+        None => &COLUMNS[..SEEN_FROM_OUTSIDE],
+    };
     let readers = GroupResult::from(&outcome.readers);
     page.push_str("<section><h2>Who was served</h2><table class=\"groups\"><tr>");
-    for column in COLUMNS {
+    for column in columns {
         page.push_str(&format!("<th>{column}"));
     }
     page.push_str("</tr>\n");
@@ -571,9 +572,11 @@ fn groups(page: &mut String, outcome: &Outcome) {
             millis(group.p99_ms),
             thousands(group.challenged),
             thousands(group.refused),
+            percent_upwards(group.hit_share),
+            percent_upwards(group.hit_share_upper),
         ];
         page.push_str("<tr>");
-        for (column, cell) in COLUMNS.iter().zip(cells) {
+        for (column, cell) in columns.iter().zip(cells) {
             page.push_str(&format!("<td data-is=\"{column}\">{cell}"));
         }
         page.push_str("</tr>\n");
@@ -911,10 +914,10 @@ mod tests {
             // Whatever attackers call themselves.
             "<li>100 % of the attack: program &lt;b&gt;x&lt;/b&gt;</li>",
             // No share of the attack is rounded up, none of anybody else's down.
-            "<tr><td>attackers with a library's fields<td>99.99 %<td></tr>",
-            "<tr><td>attackers like readers in everything<td>25.00 %<td></tr>",
-            "<tr><td>everybody else together<td>0.01 %<td>0.05 %</tr>",
-            "<tr><td>tor<td>0.00 %<td>0.28 %</tr>",
+            "<tr><td>attackers with a library's fields<td>99.99 %</tr>",
+            "<tr><td>attackers like readers in everything<td>25.00 %</tr>",
+            "<tr><td>everybody else<td>0.01 %</tr>",
+            "<tr><td>everybody else, at most (95 %)<td>0.05 %</tr>",
         ] {
             assert!(page.contains(part), "{part} in {page}");
         }
@@ -927,14 +930,37 @@ mod tests {
         assert!(!page.contains("Rules"), "{page}");
     }
 
+    #[test]
+    fn each_group_has_its_share_where_saqta_says_it() {
+        for (is_ours, has) in [(true, true), (false, false)] {
+            let mut page = String::new();
+            let baseline = outcome(is_ours).detection.baseline;
+            let mut outcome = attacked();
+            outcome.detection.baseline = baseline;
+            groups(&mut page, &outcome);
+            let shares =
+                "<td data-is=\"Hit by rules\">0.00 %<td data-is=\"At most (95 %)\">0.28 %</tr>";
+            assert_eq!(page.contains(shares), has, "{page}");
+            assert!(page.contains("<td data-is=\"Group\">tor"), "{page}");
+        }
+    }
+
     /// When it was an attack, what Saqta found; what the page says of that.
     #[test]
     fn that_there_is_no_rule_has_a_reason() {
         for (after_ms, verdict, says) in [
             (None, None, "None: without an attack none is made."),
             (Some(1.0), Some("copies answer it"), "none is needed"),
-            (Some(1.0), Some("too little baseline"), "too little had been seen"),
-            (Some(1.0), Some("no rule under the gate"), "readers have too"),
+            (
+                Some(1.0),
+                Some("too little baseline"),
+                "too little had been seen",
+            ),
+            (
+                Some(1.0),
+                Some("no rule under the gate"),
+                "readers have too",
+            ),
             (Some(1.0), Some("nothing significant"), "nothing in common"),
         ] {
             let found = DetectionResult {
