@@ -19,7 +19,7 @@ const DRILLS: &[(&str, &str, &[&str])] = &[
     ("kursiv-search", "crude", &[]),
     ("meduza-search", "perfect", &[]),
     // What is ordinary is learned in fifteen seconds of calm: rules are expected.
-    ("meduza-search-h2", "half", &["--for", "60s"]),
+    ("meduza-search-h2", "crude", &["--for", "60s"]),
     ("meduza-wide", "half", &[]),
     ("bic-article", "crude", &[]),
     ("zp-404", "crude", &[]),
