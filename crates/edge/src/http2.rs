@@ -81,6 +81,7 @@ where
         .plan
         .trust_forwarded
         .contains(client.peer.ip());
+    shard.tell_quiet();
     let Some(_hold) = seat.hold_http2(CONNECTION_BYTES, one_of_many) else {
         shard.counters.turned_away_connections.add(1);
         return;
@@ -103,7 +104,7 @@ where
         .max_pending_accept_reset_streams(RESETS_MAX)
         .max_local_error_reset_streams(Some(RESETS_MAX.saturating_add(refused_max)))
         .handshake(frames);
-    if let Ok(Ok(mut connection)) = timeout(shard.patience().header, handshake).await {
+    if let Ok(Ok(mut connection)) = timeout(shard.http2_patience().header, handshake).await {
         let opening = Opening {
             client,
             seat,
@@ -144,8 +145,9 @@ impl Opening {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let shard = &self.client.shard;
-        let mut look = pin!(tokio::time::sleep(shard.patience().header));
+        let mut look = pin!(tokio::time::sleep(shard.http2_patience().header));
         let mut drained = pin!(shard.drained());
+        let mut quiet_told = pin!(shard.quiet_told());
         let mut told = false;
         loop {
             let next = poll_fn(|cx| {
@@ -157,10 +159,19 @@ impl Opening {
                     Poll::Pending => {}
                 }
                 // All that begins to wait while we sleep has longer to wait than we sleep, but for header blocks.
-                if let Some(deadline) = self.flows.block_deadline(shard.patience().header)
+                if let Some(deadline) = self.flows.block_deadline(shard.http2_patience().header)
                     && deadline < look.deadline()
                 {
                     look.as_mut().reset(deadline);
+                }
+                // When HTTP/2 runs short, what is quiet goes sooner than it was to be looked at.
+                while quiet_told.as_mut().poll(cx).is_ready() {
+                    quiet_told.set(shard.quiet_told());
+                }
+                if let Some(end) = self.flows.quiet_until(shard.http2_patience())
+                    && end < look.deadline()
+                {
+                    look.as_mut().reset(end);
                 }
                 if !told && drained.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Next::Drain);
@@ -183,7 +194,10 @@ impl Opening {
                 }
                 Next::Look => {
                     let mut cut = |fault| shard.fault(fault);
-                    match self.flows.look(Instant::now(), shard.patience(), &mut cut) {
+                    match self
+                        .flows
+                        .look(Instant::now(), shard.http2_patience(), &mut cut)
+                    {
                         Ok(next) => look.as_mut().reset(next),
                         Err(over) => return hang_up(connection, over).await,
                     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::budget::{Budget, HTTP2_BYTES_MAX, HTTP2_BYTES_PER_ADDRESS_MAX, Held};
 use crate::plan::Limits;
 
-/// Above this share of `connections_max` sockets are scarce.
+/// Above this share of `connections_max` sockets are scarce, and above this share of [`HTTP2_BYTES_MAX`] what HTTP/2 may hold.
 const SCARCE_PERCENT: usize = 80;
 
 /// What remains of a limit when sockets are scarce.
@@ -58,6 +58,20 @@ pub struct Seat {
 pub struct Patience {
     pub header: Duration,
     pub keep_alive: Duration,
+}
+
+impl Patience {
+    fn new(is_scarce: bool, limits: &Limits) -> Self {
+        let (header, keep_alive) = (limits.header_timeout, limits.keep_alive_timeout);
+        if is_scarce {
+            Self {
+                header: header.min(SCARCE_HEADER_TIMEOUT),
+                keep_alive: keep_alive.min(SCARCE_KEEP_ALIVE),
+            }
+        } else {
+            Self { header, keep_alive }
+        }
+    }
 }
 
 impl Default for Occupancy {
@@ -104,17 +118,17 @@ impl Occupancy {
     }
 
     pub fn patience(&self, limits: &Limits) -> Patience {
-        if is_scarce(self.connections(), limits) {
-            Patience {
-                header: limits.header_timeout.min(SCARCE_HEADER_TIMEOUT),
-                keep_alive: limits.keep_alive_timeout.min(SCARCE_KEEP_ALIVE),
-            }
-        } else {
-            Patience {
-                header: limits.header_timeout,
-                keep_alive: limits.keep_alive_timeout,
-            }
-        }
+        Patience::new(is_scarce(self.connections(), limits), limits)
+    }
+
+    /// With a connection of HTTP/2, of which there is room for fewer: bots that each keep a quiet one would leave no reader any.
+    pub fn http2_patience(&self, limits: &Limits) -> Patience {
+        let is_scarce = self.is_http2_short() || is_scarce(self.connections(), limits);
+        Patience::new(is_scarce, limits)
+    }
+
+    pub fn is_http2_short(&self) -> bool {
+        self.http2_bytes() * 100 >= HTTP2_BYTES_MAX * SCARCE_PERCENT as u64
     }
 
     fn part(&self, address: IpAddr) -> MutexGuard<'_, Part> {

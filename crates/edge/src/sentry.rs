@@ -27,7 +27,7 @@ use crate::fields::Fields;
 use crate::saved::{OpenError, file_name, make_private};
 use crate::shard::{Running, Shared, SiteState};
 use crate::sight::Sight;
-use crate::stats::{DetectionStats, IncidentStats};
+use crate::stats::{DetectionStats, IncidentStats, PostureStats};
 
 /// A second is judged a quarter of a second after its end at the latest.
 const LOOKS_PER_S: u32 = 4;
@@ -45,6 +45,9 @@ const WAITED_LOOKS: u32 = LOOKS_PER_S;
 /// Attacks remembered of a site beside the one that goes on: whoever is woken at night asks for the last ones. All of a site's fit into
 /// a twelfth of what the control socket carries, see [`RULES_SHOWN_MAX`](crate::stats::RULES_SHOWN_MAX).
 const INCIDENTS_MAX: usize = 4;
+
+/// Changes of posture remembered of a site: those of four attacks, each of which goes up and down in two steps.
+const CHANGES_MAX: usize = 4 * INCIDENTS_MAX;
 
 /// One site's.
 pub(crate) struct Detection {
@@ -65,6 +68,8 @@ pub(crate) struct Detection {
 #[derive(Default)]
 struct History {
     ended: VecDeque<Past>,
+    /// The newest first.
+    changes: VecDeque<(UnixMillis, Posture)>,
     /// When the site came under the attack that goes on.
     attacked_at: Option<UnixMillis>,
 }
@@ -138,6 +143,14 @@ impl Detection {
             .map(|past| IncidentStats::of(&past.incident, Some(past.attacked_at), ahead_s));
         DetectionStats {
             posture: engine.posture().name(),
+            changes: history
+                .changes
+                .iter()
+                .map(|(at, posture)| PostureStats {
+                    at_ms: at.0,
+                    posture: posture.name(),
+                })
+                .collect(),
             incidents: now.into_iter().chain(ended).collect(),
         }
     }
@@ -234,6 +247,9 @@ impl Detection {
         drop(engine);
         if posture != before {
             say(site, (before, posture), trigger);
+            let changes = &mut lock(&self.history).changes;
+            changes.push_front((UnixMillis::now(), posture));
+            changes.truncate(CHANGES_MAX);
         }
         let is_attacked = trigger.is_some();
         if is_attacked || !ended.is_empty() {

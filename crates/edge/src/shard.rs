@@ -7,12 +7,14 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use saqta_detect::shape::ShapeBook;
 use saqta_detect::tally::Tally;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use crate::admission::{Admission, Config};
@@ -95,6 +97,7 @@ pub(crate) struct Shard {
     pub counters: Arc<Counters>,
     tally: Arc<Mutex<Tally>>,
     drain: Drain,
+    quiet: Quiet,
     /// This shard's connections to each site's origin, of the generation beside them.
     origins: std::cell::RefCell<(u64, Vec<Rc<Origin>>)>,
 }
@@ -105,6 +108,16 @@ struct Drain {
     begun: Cell<bool>,
     told: Notify,
 }
+
+/// Connections of HTTP/2 on which nothing happens, and when they were told last that room runs short.
+#[derive(Default)]
+struct Quiet {
+    told: Notify,
+    told_at: Cell<Option<Instant>>,
+}
+
+/// As long as a quiet connection may stay then: whoever becomes quiet later knows.
+const TELL_QUIET_EVERY: Duration = Duration::from_secs(1);
 
 /// One exchange under way; a stop waits for it.
 pub(crate) struct Busy(Arc<Shared>);
@@ -240,6 +253,7 @@ impl Shard {
             counters,
             tally,
             drain: Drain::default(),
+            quiet: Quiet::default(),
             origins: std::cell::RefCell::new((u64::MAX, Vec::new())),
         }
     }
@@ -258,6 +272,11 @@ impl Shard {
         self.shared.occupancy.patience(&self.running().plan.limits)
     }
 
+    pub(crate) fn http2_patience(&self) -> Patience {
+        let limits = &self.running().plan.limits;
+        self.shared.occupancy.http2_patience(limits)
+    }
+
     pub(crate) fn drain(&self) {
         self.drain.begun.set(true);
         self.drain.told.notify_waiters();
@@ -273,6 +292,20 @@ impl Shard {
         if !self.is_draining() {
             told.await;
         }
+    }
+
+    /// Where HTTP/2 runs short of room, quiet connections are told: they were to be looked at when it did not, much later.
+    pub(crate) fn tell_quiet(&self) {
+        let now = Instant::now();
+        let is_new = |told_at| now.duration_since(told_at) >= TELL_QUIET_EVERY;
+        if self.shared.occupancy.is_http2_short() && self.quiet.told_at.get().is_none_or(is_new) {
+            self.quiet.told_at.set(Some(now));
+            self.quiet.told.notify_waiters();
+        }
+    }
+
+    pub(crate) fn quiet_told(&self) -> Notified<'_> {
+        self.quiet.told.notified()
     }
 
     /// Counts something in the second that it is. The lock is this shard's own but for the moments when all are merged.

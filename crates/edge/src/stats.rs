@@ -124,8 +124,18 @@ pub struct SiteStats {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DetectionStats {
     pub posture: &'static str,
+    /// How it came to that, the newest first.
+    pub changes: Vec<PostureStats>,
     /// The newest first; one that goes on has no end.
     pub incidents: Vec<IncidentStats>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PostureStats {
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// From then on.
+    pub posture: &'static str,
 }
 
 /// Times in seconds since 1970, `_ms` in milliseconds.

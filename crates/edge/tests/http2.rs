@@ -10,7 +10,7 @@ use kit::http2::{
 };
 use kit::{Client, Origin, PATIENCE, page, plan, until};
 use saqta_edge::Edge;
-use saqta_edge::budget::HTTP2_BYTES_PER_ADDRESS_MAX;
+use saqta_edge::budget::{HTTP2_BYTES_MAX, HTTP2_BYTES_PER_ADDRESS_MAX};
 
 /// What a reset says that lets a client send the request again.
 const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
@@ -675,4 +675,37 @@ fn one_address_cannot_open_streams_without_end() {
         assert!(tokio::time::Instant::now() < deadline, "{:?}", edge.stats());
         std::thread::yield_now();
     }
+}
+
+/// Each of thousands of bots may keep a connection and ask for something now and then.
+#[test]
+fn quiet_connections_make_room_when_http2_runs_short() {
+    let origin = Origin::start(|_, _| page("200 OK", "", "page"));
+    let mut plan = plan(origin.address);
+    plan.limits.keep_alive_timeout = PATIENCE * 6;
+    let edge = Edge::start(plan).unwrap();
+    let connect = |last: u8| {
+        let from = std::net::Ipv4Addr::new(127, 0, 5, last);
+        Http2::over(kit::connect_from(from, edge.addresses()[0]), &[])
+    };
+    let mut held = Vec::new();
+    while edge.stats().http2_bytes < HTTP2_BYTES_MAX / 100 * 85 {
+        let mut client = connect(held.len() as u8);
+        for stream in 0..100 {
+            client.send(&frame(HEADERS, END_HEADERS, 2 * stream + 1, &block(POST)));
+        }
+        // Answered when all before it has been read.
+        client.send(&frame(PING, 0, 0, &[7; 8]));
+        while client.next().unwrap().kind != PING {}
+        held.push(client);
+    }
+    let mut quiet = connect(255);
+    quiet.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(GET)));
+    assert_eq!(quiet.end_of(1), End::Answer(200, "page".into()));
+    assert_eq!(quiet.end_of(3), End::GoneAway);
+    drop(quiet);
+    // Who has something under way is not quiet.
+    until("all others are there", || {
+        edge.stats().connections == held.len()
+    });
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chance::Chance;
 use crate::newsroom::Lang;
+use crate::wire::PseudoFields;
 
 const CLIENTS: &str = include_str!("../corpus/clients.txt");
 
@@ -28,6 +29,8 @@ pub enum Kind {
     /// Fetches a page somebody linked to.
     Preview,
     Library,
+    /// A library whose connection is HTTP/2.
+    Http2Library,
 }
 
 impl Kind {
@@ -161,6 +164,17 @@ impl Client {
 
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// In which order it says them over HTTP/2; Chromium's where nothing else is known.
+    pub fn pseudo_fields(&self) -> PseudoFields {
+        let engine = match self.name.split('-').next() {
+            Some("firefox" | "tor" | "okhttp") => b"mpas",
+            Some("safari") => b"mspa",
+            Some("go") => b"amps",
+            _ => b"masp",
+        };
+        *engine
     }
 
     /// Appends a whole request for a page. `cookie` and `referer`: their fields are left out without one.
@@ -357,6 +371,7 @@ pub struct Corpus {
     /// Running sums of the readers' weights, with their places in `clients`.
     readers: Vec<(u32, usize)>,
     libraries: Vec<usize>,
+    http2_libraries: Vec<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -390,7 +405,7 @@ impl Corpus {
     }
 
     /// The n-th attacker. Crude ones are all the same library, which the seed chooses; no two perfect ones are alike.
-    pub fn attacker(&'static self, seed: u64, grade: Grade, n: u64) -> Visitor {
+    pub fn attacker(&'static self, seed: u64, grade: Grade, is_http2: bool, n: u64) -> Visitor {
         let mut chance = Chance::stream(seed ^ n.rotate_left(32), "attacker");
         let perfect = match grade {
             Grade::Crude => false,
@@ -400,8 +415,13 @@ impl Corpus {
         if perfect {
             return self.person(&mut chance);
         }
+        let libraries = if is_http2 {
+            &self.http2_libraries
+        } else {
+            &self.libraries
+        };
         let library = Chance::stream(seed, "library")
-            .pick(&self.libraries)
+            .pick(libraries)
             .copied()
             .unwrap_or_default();
         Visitor {
@@ -454,6 +474,7 @@ impl Corpus {
                     "crawler" => Kind::Crawler,
                     "preview" => Kind::Preview,
                     "library" => Kind::Library,
+                    "http2_library" => Kind::Http2Library,
                     _ => return Err(unreadable("no such kind of client")),
                 };
                 let weight = weight
@@ -493,13 +514,16 @@ impl Corpus {
                 (sum, at)
             });
         let readers = readers.collect();
-        let libraries = (0..clients.len())
-            .filter(|&at| clients[at].kind == Kind::Library)
-            .collect();
+        let of_kind = |kind| {
+            (0..clients.len())
+                .filter(|&at| clients[at].kind == kind)
+                .collect()
+        };
         Ok(Self {
+            libraries: of_kind(Kind::Library),
+            http2_libraries: of_kind(Kind::Http2Library),
             clients,
             readers,
-            libraries,
         })
     }
 }

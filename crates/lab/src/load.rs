@@ -16,6 +16,7 @@ mod mixed;
 mod readers;
 mod schedule;
 mod slow;
+mod upload;
 
 use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;

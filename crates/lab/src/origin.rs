@@ -22,6 +22,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context;
+use flate2::Crc;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -490,14 +491,14 @@ impl Server {
             self.site
                 .borrow_mut()
                 .answer(&route, request, &body.kept, clock::unix_ms() / 1000);
-        if route == Route::Upload {
+        if matches!(route, Route::Upload | Route::Media) && answer.status == 200 {
             let mut books = self.books.borrow_mut();
             books.uploads += 1;
             books.upload_bytes += body.bytes;
             answer
                 .fields
                 .push(("Content-Type", "application/json".to_owned()));
-            answer.body = format!("{{\"bytes\":{}}}\n", body.bytes);
+            answer.body = received(body.bytes, &body.sum);
         }
         let written = connection.write(&wire(&answer, request)).await;
         if written.is_err() {
@@ -510,6 +511,11 @@ impl Server {
         let spread = (SERVICE_SIGMA * self.service.borrow_mut().normal()).exp();
         Duration::from_secs_f64(median_ms * spread * self.service_factor / 1_000.0)
     }
+}
+
+/// What came of an upload, so that its sender can tell whether all of it did.
+pub fn received(bytes: u64, sum: &Crc) -> String {
+    format!("{{\"bytes\":{bytes},\"crc32\":\"{:08x}\"}}\n", sum.sum())
 }
 
 /// One event at once and one every second, until the client leaves.

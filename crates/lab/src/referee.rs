@@ -90,6 +90,12 @@ pub struct EdgeBook {
 pub struct Found {
     /// When it first took the newsroom to be under attack, since the drill's start.
     pub attacked_s: Option<f64>,
+    /// By what it knew that.
+    pub because: Option<String>,
+    /// Why there was a rule then, or none.
+    pub verdict: Option<String>,
+    /// What it became, each from so many seconds after the drill's start on.
+    pub postures: Vec<(f64, String)>,
     /// In English.
     pub signatures: Vec<String>,
 }
@@ -193,13 +199,27 @@ pub struct OriginResult {
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct DetectionResult {
     pub baseline: Option<String>,
+    /// The newsroom is calm until the first.
+    pub postures: Vec<PostureResult>,
+    pub because: Option<String>,
+    pub verdict: Option<String>,
     pub onset_to_attack_ms: Option<f64>,
     pub onset_to_signature_ms: Option<f64>,
     /// Of the attack's requests since the first rule stood, those that a rule hit; of the crude ones where there are any.
     pub coverage: Option<f64>,
+    /// The same of the crude ones, and of those that are as a reader's in everything.
+    pub crude_hit_share: Option<f64>,
+    pub alike_hit_share: Option<f64>,
     pub collateral_share: Option<f64>,
     pub collateral_upper: Option<f64>,
     pub signatures: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct PostureResult {
+    /// From then on; below zero before the attack.
+    pub after_onset_ms: f64,
+    pub posture: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -403,6 +423,8 @@ fn reached_origin(evidence: &Evidence<'_>) -> u64 {
         .iter()
         .map(|group| match group.name.as_str() {
             "staff" => group.attack.requests,
+            // A file and an article each.
+            "uploads" => 2 * group.attack.requests,
             // Counted among the readers already.
             "news" => 0,
             _ => group.attack.forwarded,
@@ -417,6 +439,7 @@ fn expectations(evidence: &Evidence<'_>, measures: &Measures<'_>) -> Vec<Expecta
         .expectations
         .iter()
         .filter(|expectation| !(evidence.untimed && expectation.measure.is_timed()))
+        .filter(|expectation| evidence.edge.is_some() || expectation.measure.is_seen_from_outside())
         .filter(|expectation| {
             let is_learned = evidence.scenario.phases.calm >= LEARNED_IN;
             is_learned || !expectation.measure.needs_baseline()
@@ -470,25 +493,36 @@ fn detection_result(evidence: &Evidence<'_>) -> DetectionResult {
         hit += of_group;
         requests += all;
     }
+    let mut stood = AttackTally::default();
+    if let (Some(book), Some(first_s)) = (attack_book(evidence), first_hit_s) {
+        for second in book.seconds.iter().skip(first_s as usize + 1) {
+            stood.add(second);
+        }
+    }
+    let crude_hit_share = share(stood.crude_hit, stood.crude_answered);
+    let alike_hit_share = share(
+        stood.hit - stood.crude_hit,
+        stood.answered - stood.crude_answered,
+    );
+    let found = &edge.found;
+    let postures = found.postures.iter().map(|(at_s, posture)| PostureResult {
+        after_onset_ms: since_onset(*at_s),
+        posture: posture.clone(),
+    });
     DetectionResult {
         baseline: Some(baseline.to_owned()),
-        onset_to_attack_ms: edge.found.attacked_s.map(since_onset),
+        postures: postures.collect(),
+        because: found.because.clone(),
+        verdict: found.verdict.clone(),
+        onset_to_attack_ms: found.attacked_s.map(since_onset),
         onset_to_signature_ms: first_hit_s.map(since_onset),
-        coverage: first_hit_s.and_then(|first_s| {
-            let book = attack_book(evidence)?;
-            let mut stood = AttackTally::default();
-            for second in book.seconds.iter().skip(first_s as usize + 1) {
-                stood.add(second);
-            }
-            // Of what is as a reader's in everything, nothing is claimed.
-            match stood.crude_answered {
-                0 => share(stood.hit, stood.answered),
-                crude => share(stood.crude_hit, crude),
-            }
-        }),
+        // Of what is as a reader's in everything, nothing is claimed.
+        coverage: crude_hit_share.or(alike_hit_share),
+        crude_hit_share,
+        alike_hit_share,
         collateral_share: share(hit, requests),
         collateral_upper: wilson_upper(hit, requests),
-        signatures: edge.found.signatures.clone(),
+        signatures: found.signatures.clone(),
     }
 }
 
@@ -840,7 +874,7 @@ impl Outcome {
 }
 
 /// Never rounded down to nothing.
-fn percent_upwards(share: Option<f64>) -> String {
+pub(crate) fn percent_upwards(share: Option<f64>) -> String {
     share.map_or("–".to_owned(), |share| {
         format!("{:.2} %", (share * 10_000.0).ceil() / 100.0)
     })
@@ -1115,6 +1149,30 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_expected_of_what_another_server_does_not_show() {
+        let scenario = scenario::parse(scenario::embedded("neighbour").unwrap()).unwrap();
+        let story = story();
+        let names = |edge| {
+            let outcome = judge(&Evidence {
+                scenario: &scenario,
+                grade: "crude",
+                dialect: "generic",
+                readers: &story.readers,
+                attackers: Some(&story.attackers),
+                origin: story.origin.clone(),
+                edge,
+                untimed: false,
+            });
+            let names = outcome.expectations.iter().map(|one| one.name);
+            names.collect::<Vec<_>>()
+        };
+        let (ours, other) = (names(Some(EdgeBook::default())), names(None));
+        assert!(ours.contains(&"detection.collateral_share_max"));
+        assert!(!other.contains(&"detection.collateral_share_max"));
+        assert!(other.contains(&"neighbour.p99_ratio_max"));
+    }
+
+    #[test]
     fn what_nobody_saw_is_null() {
         let mut story = story();
         story.attackers.attack.as_mut().unwrap().cache_status_seen = false;
@@ -1153,7 +1211,7 @@ mod tests {
             ),
             (
                 "/detection",
-                "baseline collateral_share collateral_upper coverage onset_to_attack_ms onset_to_signature_ms signatures",
+                "alike_hit_share baseline because collateral_share collateral_upper coverage crude_hit_share onset_to_attack_ms onset_to_signature_ms postures signatures verdict",
             ),
             ("/edge", "bytes_out cpu_seconds disk_bytes rss_peak_bytes"),
             ("/expectations/0", "bound name ok value"),

@@ -4,7 +4,9 @@
 //! chosen to be told apart by most people, in light and in dark, and every chart says in words what it shows.
 
 use crate::load::AttackTally;
-use crate::referee::{GroupResult, Outcome, millis, percent, plain, thousands};
+use crate::referee::{
+    DetectionResult, GroupResult, Outcome, millis, percent, percent_upwards, plain, thousands,
+};
 
 /// Of a chart's own coordinates; the page scales them.
 const WIDTH: f64 = 420.0;
@@ -16,9 +18,9 @@ const BOTTOM: f64 = 22.0;
 
 const STYLE: &str = "
 :root{color-scheme:light dark;--ground:#fbfaf8;--card:#fff;--ink:#1c1b1a;--soft:#66625c;--line:#dedad3;--good:#0a7d55;--bad:#c2331f;
---cache:#2a9d78;--origin:#c2331f;--wait:#d99a1c;--refuse:#6d6a8f;--gone:#a9a59d;--reader:#1f6fb5;--band:#c2331f14}
+--cache:#2a9d78;--origin:#c2331f;--wait:#d99a1c;--refuse:#6d6a8f;--gone:#a9a59d;--reader:#1f6fb5;--band:#c2331f14;--hit:#6d6a8f}
 @media(prefers-color-scheme:dark){:root{--ground:#161514;--card:#1f1e1c;--ink:#ece9e4;--soft:#a39e96;--line:#3a3733;--good:#4cc796;--bad:#ff7a63;
---cache:#3fbf93;--origin:#ff7a63;--wait:#e8b04a;--refuse:#9a96c8;--gone:#6f6b64;--reader:#6cb2ee;--band:#ff7a6322}}
+--cache:#3fbf93;--origin:#ff7a63;--wait:#e8b04a;--refuse:#9a96c8;--gone:#6f6b64;--reader:#6cb2ee;--band:#ff7a6322;--hit:#9a96c8}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--ground);color:var(--ink);font:16px/1.5 system-ui,sans-serif;-webkit-text-size-adjust:100%}
 main{max-width:1120px;margin:0 auto;padding:24px 16px 48px}
@@ -28,11 +30,12 @@ p{margin:.25rem 0 1rem;max-width:70ch}
 .soft{color:var(--soft)}
 .verdict{font-weight:600}
 .good{color:var(--good)}.bad{color:var(--bad)}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:20px 0;padding:0}
+.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(140px,1fr));gap:12px;margin:20px 0;padding:0}
 .figures div,figure,section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 16px}
+.figures div{padding:14px 12px}
 .figures dt{color:var(--soft);font-size:.85rem}
-.figures dd{margin:0;font-size:1.5rem;font-weight:600;font-variant-numeric:tabular-nums;line-height:1.25}
-.figures dd small{display:block;font-size:.8rem;font-weight:400;color:var(--soft)}
+.figures dd{margin:0;font-size:1.35rem;font-weight:600;font-variant-numeric:tabular-nums;line-height:1.25;white-space:nowrap}
+.figures dd small{display:block;white-space:normal;font-size:.8rem;font-weight:400;color:var(--soft)}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:12px;margin:12px 0}
 /* What stands beside the last chart fills its row, and a row of its own when there is no such chart. */
 .charts>section{margin:0;min-width:0}
@@ -45,21 +48,32 @@ svg text{font:10.5px system-ui,sans-serif;fill:var(--soft)}
 .bound{stroke:var(--bad);stroke-width:1.2;stroke-dasharray:5 4}
 .key{display:flex;flex-wrap:wrap;gap:4px 14px;list-style:none;margin:0 0 .4rem;padding:0;font-size:.85rem;color:var(--soft)}
 .key i{display:inline-block;width:.75em;height:.75em;border-radius:2px;margin-right:.4em}
+.key .line{width:2px;height:1em;border-radius:0;vertical-align:-.15em}
+.moment{stroke:var(--ink);stroke-width:2}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.95rem}
 th,td{text-align:right;padding:6px 8px;border-bottom:1px solid var(--line);white-space:nowrap}
-th:first-child,td:first-child{text-align:left;white-space:normal;overflow-wrap:anywhere}
+th:first-child,td:first-child{text-align:left;white-space:normal;overflow-wrap:break-word}
 th{color:var(--soft);font-weight:500;font-size:.85rem}
 tr:last-child td{border-bottom:0}
 section{margin-top:12px}
 section p{max-width:none;columns:2 340px;column-gap:32px}
+.saw{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:0 40px}
+.saw>h2{grid-column:1/-1}
+.saw>div{min-width:0}
+.saw p{columns:auto}
+.saw h3{font-size:.95rem;margin:.5rem 0 .25rem}
+.saw ul{margin:.25rem 0 1rem;padding-left:1.2em}
+.saw li{margin:.15rem 0;overflow-wrap:anywhere}
 @media(max-width:700px){
 svg text{font-size:12px}
+td:first-child{width:99%}
+.figures div:last-child:nth-child(odd){grid-column:1/-1}
 .groups tr:first-child{display:none}
-.groups tr{display:grid;grid-template-columns:1fr 1fr;gap:2px 16px;padding:8px 0;border-bottom:1px solid var(--line)}
+.groups tr{display:grid;grid-template-columns:1fr 1fr;gap:2px 12px;padding:8px 0;border-bottom:1px solid var(--line)}
 .groups tr:last-child{border:0;padding-bottom:0}
-.groups td{display:flex;justify-content:space-between;gap:8px;padding:0;border:0}
-.groups td::before{content:attr(data-is);color:var(--soft);font-size:.85rem}
-.groups td:first-child{grid-column:1/-1;font-weight:600}
+.groups td{display:flex;justify-content:space-between;align-items:baseline;gap:6px;padding:0;border:0;font-size:.9rem}
+.groups td::before{content:attr(data-is);color:var(--soft);font-size:.75rem}
+.groups td:first-child{grid-column:1/-1;font-weight:600;font-size:1rem}
 .groups td:first-child::before{content:none}
 }
 ";
@@ -74,6 +88,9 @@ const FATES: [FateOf; 5] = [
     ("gone", "given up", |tally| tally.abandoned),
     ("origin", "other answers", |tally| tally.forwarded),
 ];
+
+/// What Saqta takes the newsroom for: its word, the colour. In calm nothing is drawn.
+const POSTURES: [(&str, &str); 2] = [("guarded", "soft"), ("under attack", "ink")];
 
 /// The page.
 pub fn html(outcome: &Outcome) -> String {
@@ -106,6 +123,7 @@ pub fn html(outcome: &Outcome) -> String {
         expectations(&mut page, outcome);
     }
     page.push_str("</div>\n");
+    saw(&mut page, outcome);
     groups(&mut page, outcome);
     if !outcome.expectations.is_empty() {
         page.push_str(&measured);
@@ -171,6 +189,17 @@ fn figures(page: &mut String, outcome: &Outcome) {
             );
         }
     }
+    if let Some(coverage) = outcome.detection.coverage {
+        figure(
+            "Rules hit",
+            percent(Some(coverage)),
+            format!(
+                "of {}, {} of everybody else",
+                the_attack(outcome),
+                percent_upwards(outcome.detection.collateral_share)
+            ),
+        );
+    }
     figure(
         "Origin over capacity",
         millis(Some(outcome.origin.over_capacity_ms as f64)),
@@ -189,6 +218,16 @@ fn figures(page: &mut String, outcome: &Outcome) {
     page.push_str("</dl>\n");
 }
 
+/// What is claimed to be hit.
+fn the_attack(outcome: &Outcome) -> &'static str {
+    let found = &outcome.detection;
+    if found.crude_hit_share.is_some() && found.alike_hit_share.is_some() {
+        "the crude attackers"
+    } else {
+        "the attack"
+    }
+}
+
 fn charts(page: &mut String, outcome: &Outcome) {
     let timeline = &outcome.timeline;
     let frame = Frame {
@@ -197,6 +236,9 @@ fn charts(page: &mut String, outcome: &Outcome) {
         onset: timeline.onset_s,
         attack_end: timeline.attack_end_s,
     };
+    let marks = Marks::of(outcome);
+    // Drawn on the first chart, and where the rules are.
+    let mut first = Some(&marks);
     if outcome.attack.requests > 0 {
         let most = timeline
             .attack
@@ -222,6 +264,10 @@ fn charts(page: &mut String, outcome: &Outcome) {
             }
             below = above;
         }
+        if let Some(marks) = first.take() {
+            layers.push_str(&marks.drawn(&frame));
+            key.push_str(&marks.key());
+        }
         let caption = "Who answered the attackers, requests a second.";
         figure(
             page,
@@ -237,17 +283,18 @@ fn charts(page: &mut String, outcome: &Outcome) {
     };
     let shares: Vec<Option<f64>> = timeline.readers.iter().map(share).collect();
     let scale = Scale::linear(100.0);
+    let mut lines = frame.line(&shares, &scale, "reader");
+    let mut key = String::new();
+    if let Some(marks) = first.take().filter(|marks| !marks.postures.is_empty()) {
+        lines.push_str(&marks.drawn(&frame));
+        key = format!("<ul class=\"key\">{}</ul>", marks.key());
+    }
     let caption = "Of the readers' requests due in each second, how many got their page.";
     figure(
         page,
         "Readers served",
-        "",
-        &frame.chart(
-            &scale,
-            caption,
-            &frame.line(&shares, &scale, "reader"),
-            |v| format!("{v} %"),
-        ),
+        &key,
+        &frame.chart(&scale, caption, &lines, |v| format!("{v} %")),
         caption,
     );
 
@@ -290,6 +337,31 @@ fn charts(page: &mut String, outcome: &Outcome) {
         &frame.chart(&scale, caption, &lines, |v| thousands(v as u64)),
         caption,
     );
+
+    if outcome.detection.onset_to_signature_ms.is_some() {
+        let zero = vec![0; timeline.attack.len()];
+        let hit: Vec<u64> = timeline.attack.iter().map(|tally| tally.hit).collect();
+        let answered: Vec<u64> = timeline.attack.iter().map(|tally| tally.answered).collect();
+        let scale = Scale::linear(answered.iter().copied().max().unwrap_or(0) as f64);
+        let layers = [
+            frame.area(&zero, &hit, &scale, "hit"),
+            frame.area(&hit, &answered, &scale, "gone"),
+            marks.drawn(&frame),
+        ];
+        let caption =
+            "Of the attackers' requests that got an answer, those that a rule hit; a second.";
+        figure(
+            page,
+            "What the rules hit",
+            &format!(
+                "<ul class=\"key\"><li><i style=\"background:var(--hit)\"></i>hit</li>\
+                 <li><i style=\"background:var(--gone)\"></i>not hit</li>{}</ul>",
+                marks.key()
+            ),
+            &frame.chart(&scale, caption, &layers.concat(), |v| thousands(v as u64)),
+            caption,
+        );
+    }
 
     if !timeline.edge_cpu.is_empty() {
         let used: Vec<Option<f64>> = timeline
@@ -335,16 +407,141 @@ fn expectations(page: &mut String, outcome: &Outcome) {
         page.push_str(&format!(
             "<tr><td>{}<td>{value}<td>{}<td class=\"{class}\">{word}</tr>\n",
             // A phone breaks the name where its words end.
-            expectation.name.replace('_', "_<wbr>"),
+            expectation
+                .name
+                .replace('_', "_<wbr>")
+                .replace('.', ".<wbr>"),
             plain(expectation.bound)
         ));
     }
     page.push_str("</table></section>\n");
 }
 
-/// On a phone each group is a block, its figures named one by one.
+/// What detection made of it, in words.
+fn saw(page: &mut String, outcome: &Outcome) {
+    let found = &outcome.detection;
+    page.push_str("<section class=\"saw\"><h2>What Saqta saw</h2>\n");
+    if found.baseline.is_none() {
+        page.push_str(
+            "<p class=\"soft\">Nothing can be seen: the drill was against another server, and whether that notices an attack shows nowhere \
+             from outside.</p></section>\n",
+        );
+        return;
+    }
+    page.push_str(&format!("<div><p>{}</p>\n", escaped(&verdict(outcome))));
+    if found.postures.len() > 1 {
+        page.push_str("<ul>\n");
+        for change in &found.postures {
+            page.push_str(&format!(
+                "<li>{} {}</li>\n",
+                escaped(&change.posture),
+                since_onset(change.after_onset_ms)
+            ));
+        }
+        page.push_str("</ul>\n");
+    }
+    page.push_str(&format!("<h3>Rules</h3>\n<p>{}</p>\n", about_rules(found)));
+    if found.signatures.is_empty() {
+        page.push_str("</div></section>\n");
+        return;
+    }
+    page.push_str("<ul>\n");
+    for rule in &found.signatures {
+        page.push_str(&format!("<li>{}</li>\n", escaped(rule)));
+    }
+    page.push_str("</ul></div>\n<div>\n");
+    whom_rules_hit(page, outcome);
+    page.push_str("</div></section>\n");
+}
+
+/// Was it an attack, and how soon was that known?
+fn verdict(outcome: &Outcome) -> String {
+    let found = &outcome.detection;
+    match found.onset_to_attack_ms {
+        Some(after_ms) => {
+            let because = found.because.as_deref();
+            format!(
+                "An attack, known as one {}{}.",
+                since_onset(after_ms),
+                because.map_or(String::new(), |because| format!(": {because}"))
+            )
+        }
+        None if found.postures.is_empty() => {
+            "Nothing out of the ordinary: Saqta was calm throughout.".to_owned()
+        }
+        None => "No attack: more was asked for than usual, and nothing ran short. Nobody is held back for that."
+            .to_owned(),
+    }
+}
+
+/// What there are, or why there are none and why that is right.
+fn about_rules(found: &DetectionResult) -> String {
+    const BY_TURNS: &str = "The server is shared out by turns, and searches and pages come from copies where it has no room.";
+    if !found.signatures.is_empty() {
+        return match found.onset_to_signature_ms {
+            Some(after_ms) => format!(
+                "The first request that a rule hit was due {}. Whoever a rule hits gets copies and waits behind everybody else. What the requests have in common:",
+                since_onset(after_ms)
+            ),
+            None => "No request of the attack came that they hit.".to_owned(),
+        };
+    }
+    match (found.onset_to_attack_ms, found.verdict.as_deref()) {
+        (None, _) => "None: without an attack none is made.".to_owned(),
+        (_, Some("copies answer it")) => {
+            "None, and none is needed: copies answer these requests, and the server hears little of them.".to_owned()
+        }
+        (_, Some("too little baseline")) => {
+            format!("None: too little had been seen before it began to know what is ordinary. {BY_TURNS}")
+        }
+        (_, Some("no rule under the gate")) => {
+            format!("None: what these requests have in common readers have too, and a rule would hit them. {BY_TURNS}")
+        }
+        _ => format!("None: these requests have nothing in common. {BY_TURNS}"),
+    }
+}
+
+/// Shares of the attack are floors and of everybody else ceilings, so that neither looks better than it was.
+fn whom_rules_hit(page: &mut String, outcome: &Outcome) {
+    let found = &outcome.detection;
+    page.push_str("<h3>Whom they hit</h3>\n<table><tr><th>Requests of<th>Hit</tr>\n");
+    let mut row = |who: &str, hit: String| {
+        page.push_str(&format!("<tr><td>{who}<td>{hit}</tr>\n"));
+    };
+    for (who, share) in [
+        ("attackers with a library's fields", found.crude_hit_share),
+        (
+            "attackers like readers in everything",
+            found.alike_hit_share,
+        ),
+    ] {
+        if share.is_some() {
+            row(who, percent(share));
+        }
+    }
+    row("everybody else", percent_upwards(found.collateral_share));
+    row(
+        "everybody else, at most (95 %)",
+        percent_upwards(found.collateral_upper),
+    );
+    page.push_str(
+        "</table>\n<p class=\"soft\">Of the attack from the second after the first hit on; of everybody else from the attack's beginning to the drill's end. \
+         At most: the upper end of the Wilson interval, which is wide where requests were few; each group is in the table below.</p>\n",
+    );
+}
+
+fn since_onset(after_ms: f64) -> String {
+    let time = millis(Some(after_ms.abs()));
+    if after_ms < 0.0 {
+        format!("{time} before it began")
+    } else {
+        format!("{time} after it began")
+    }
+}
+
+/// On a phone each group is a block, its figures named one by one. Nobody but Saqta says whom its rules hit.
 fn groups(page: &mut String, outcome: &Outcome) {
-    const COLUMNS: [&str; 7] = [
+    const COLUMNS: [&str; 9] = [
         "Group",
         "Requests",
         "Served",
@@ -352,10 +549,17 @@ fn groups(page: &mut String, outcome: &Outcome) {
         "Slowest of 100",
         "Waiting page",
         "Refused",
+        "Hit by rules",
+        "At most (95 %)",
     ];
+    const SEEN_FROM_OUTSIDE: usize = 7;
+    let columns = match outcome.detection.baseline {
+        Some(_) => &COLUMNS[..],
+        None => &COLUMNS[..SEEN_FROM_OUTSIDE],
+    };
     let readers = GroupResult::from(&outcome.readers);
     page.push_str("<section><h2>Who was served</h2><table class=\"groups\"><tr>");
-    for column in COLUMNS {
+    for column in columns {
         page.push_str(&format!("<th>{column}"));
     }
     page.push_str("</tr>\n");
@@ -368,14 +572,83 @@ fn groups(page: &mut String, outcome: &Outcome) {
             millis(group.p99_ms),
             thousands(group.challenged),
             thousands(group.refused),
+            percent_upwards(group.hit_share),
+            percent_upwards(group.hit_share_upper),
         ];
         page.push_str("<tr>");
-        for (column, cell) in COLUMNS.iter().zip(cells) {
+        for (column, cell) in columns.iter().zip(cells) {
             page.push_str(&format!("<td data-is=\"{column}\">{cell}"));
         }
         page.push_str("</tr>\n");
     }
     page.push_str("</table></section>\n");
+}
+
+/// What Saqta took the newsroom for, along the top of a chart, and when the first request that a rule hit was due.
+struct Marks {
+    /// From, to, in seconds; which of [`POSTURES`].
+    postures: Vec<(f64, f64, usize)>,
+    first_hit_s: Option<f64>,
+}
+
+impl Marks {
+    fn of(outcome: &Outcome) -> Self {
+        let found = &outcome.detection;
+        let at_s = |after_onset_ms: f64| outcome.timeline.onset_s + after_onset_ms / 1_000.0;
+        let ends = found.postures.iter().skip(1);
+        let ends = ends
+            .map(|next| at_s(next.after_onset_ms))
+            .chain([outcome.seconds]);
+        let postures = found.postures.iter().zip(ends).filter_map(|(change, end)| {
+            let which = POSTURES
+                .iter()
+                .position(|(word, _)| *word == change.posture)?;
+            Some((at_s(change.after_onset_ms), end, which))
+        });
+        Self {
+            postures: postures.collect(),
+            first_hit_s: found.onset_to_signature_ms.map(at_s),
+        }
+    }
+
+    fn drawn(&self, frame: &Frame) -> String {
+        let mut svg = String::new();
+        for (from, to, which) in &self.postures {
+            let (from, to) = (frame.x(*from), frame.x(*to));
+            svg.push_str(&format!(
+                "<rect x=\"{from:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"5\" fill=\"var(--{})\"/>",
+                TOP - 7.0,
+                (to - from).max(1.0),
+                POSTURES[*which].1,
+            ));
+        }
+        if let Some(at) = self.first_hit_s.map(|at| frame.x(at)) {
+            svg.push_str(&format!(
+                "<line class=\"moment\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{:.1}\" y2=\"{:.1}\"/>",
+                TOP - 9.0,
+                HEIGHT - BOTTOM
+            ));
+        }
+        svg
+    }
+
+    /// Of what is drawn.
+    fn key(&self) -> String {
+        let mut key = String::new();
+        for (which, (word, colour)) in POSTURES.iter().enumerate() {
+            if self.postures.iter().any(|(_, _, drawn)| *drawn == which) {
+                key.push_str(&format!(
+                    "<li><i style=\"background:var(--{colour})\"></i>{word}</li>"
+                ));
+            }
+        }
+        if self.first_hit_s.is_some() {
+            key.push_str(
+                "<li><i class=\"line\" style=\"background:var(--ink)\"></i>first request hit</li>",
+            );
+        }
+        key
+    }
 }
 
 /// Where seconds lie on a chart.
@@ -576,6 +849,143 @@ pub fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::Books;
+    use crate::referee::{self, EdgeBook, Evidence, OriginBook, PostureResult};
+    use crate::scenario;
+
+    /// Of a drill in which nothing happened. `is_ours`: against Saqta, which says what it saw.
+    fn outcome(is_ours: bool) -> Outcome {
+        let scenario = scenario::parse(scenario::embedded("mixed").unwrap()).unwrap();
+        referee::judge(&Evidence {
+            scenario: &scenario,
+            grade: "half",
+            dialect: "generic",
+            readers: &Books::default(),
+            attackers: None,
+            origin: OriginBook::default(),
+            edge: is_ours.then(EdgeBook::default),
+            untimed: false,
+        })
+    }
+
+    fn attacked() -> Outcome {
+        let mut outcome = outcome(true);
+        let posture = |after_onset_ms, posture: &str| PostureResult {
+            after_onset_ms,
+            posture: posture.to_owned(),
+        };
+        outcome.detection = DetectionResult {
+            postures: vec![posture(-500.0, "guarded"), posture(1_000.0, "under attack")],
+            because: Some("more requests than usual".to_owned()),
+            verdict: Some("generated".to_owned()),
+            onset_to_attack_ms: Some(1_000.0),
+            onset_to_signature_ms: Some(1_500.0),
+            coverage: Some(0.99999),
+            crude_hit_share: Some(0.99999),
+            alike_hit_share: Some(0.25),
+            collateral_share: Some(0.00001),
+            collateral_upper: Some(0.00042),
+            signatures: vec!["100 % of the attack: program <b>x</b>".to_owned()],
+            ..outcome.detection
+        };
+        outcome.groups = vec![GroupResult {
+            name: "tor".to_owned(),
+            requests: 1_042,
+            hit_share: Some(0.0),
+            hit_share_upper: Some(0.00276),
+            ..GroupResult::from(&outcome.readers)
+        }];
+        outcome
+    }
+
+    fn said(outcome: &Outcome) -> String {
+        let mut page = String::new();
+        saw(&mut page, outcome);
+        page
+    }
+
+    #[test]
+    fn what_was_seen_is_said() {
+        let page = said(&attacked());
+        for part in [
+            "<p>An attack, known as one 1.0 s after it began: more requests than usual.</p>",
+            "<li>guarded 500 ms before it began</li>\n<li>under attack 1.0 s after it began</li>",
+            "was due 1.5 s after it began.",
+            // Whatever attackers call themselves.
+            "<li>100 % of the attack: program &lt;b&gt;x&lt;/b&gt;</li>",
+            // No share of the attack is rounded up, none of anybody else's down.
+            "<tr><td>attackers with a library's fields<td>99.99 %</tr>",
+            "<tr><td>attackers like readers in everything<td>25.00 %</tr>",
+            "<tr><td>everybody else<td>0.01 %</tr>",
+            "<tr><td>everybody else, at most (95 %)<td>0.05 %</tr>",
+        ] {
+            assert!(page.contains(part), "{part} in {page}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_not_guessed() {
+        let page = said(&outcome(false));
+        assert!(page.contains("Nothing can be seen"), "{page}");
+        assert!(!page.contains("Rules"), "{page}");
+    }
+
+    #[test]
+    fn each_group_has_its_share_where_saqta_says_it() {
+        for (is_ours, has) in [(true, true), (false, false)] {
+            let mut page = String::new();
+            let baseline = outcome(is_ours).detection.baseline;
+            let mut outcome = attacked();
+            outcome.detection.baseline = baseline;
+            groups(&mut page, &outcome);
+            let shares =
+                "<td data-is=\"Hit by rules\">0.00 %<td data-is=\"At most (95 %)\">0.28 %</tr>";
+            assert_eq!(page.contains(shares), has, "{page}");
+            assert!(page.contains("<td data-is=\"Group\">tor"), "{page}");
+        }
+    }
+
+    /// When it was an attack, what Saqta found; what the page says of that.
+    #[test]
+    fn that_there_is_no_rule_has_a_reason() {
+        for (after_ms, verdict, says) in [
+            (None, None, "None: without an attack none is made."),
+            (Some(1.0), Some("copies answer it"), "none is needed"),
+            (
+                Some(1.0),
+                Some("too little baseline"),
+                "too little had been seen",
+            ),
+            (
+                Some(1.0),
+                Some("no rule under the gate"),
+                "readers have too",
+            ),
+            (Some(1.0), Some("nothing significant"), "nothing in common"),
+        ] {
+            let found = DetectionResult {
+                onset_to_attack_ms: after_ms,
+                verdict: verdict.map(str::to_owned),
+                ..DetectionResult::default()
+            };
+            let said = about_rules(&found);
+            assert!(said.contains(says), "{verdict:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn marks_lie_where_it_happened() {
+        let marks = Marks::of(&attacked());
+        // The attack begins at 20 s of 60.
+        assert_eq!(marks.postures, [(19.5, 21.0, 0), (21.0, 60.0, 1)]);
+        assert_eq!(marks.first_hit_s, Some(21.5));
+        let key = marks.key();
+        for word in ["guarded", "under attack", "first request hit"] {
+            assert!(key.contains(word), "{key}");
+        }
+        let nothing = Marks::of(&outcome(false));
+        assert_eq!(nothing.key(), "");
+    }
 
     #[test]
     fn a_scenario_s_words_cannot_become_markup() {

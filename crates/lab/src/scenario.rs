@@ -30,6 +30,10 @@ const SECONDS_MAX: f64 = 120.0;
 const PHASE_SECONDS_MIN: f64 = 1.0;
 /// One generator process has 8,000 connections; the slow scenario needs 5,000.
 pub const CONNECTIONS_MAX: u64 = 8_000;
+/// What an editor's line of 200 Mbit/s carries within a reader's patience.
+const UPLOAD_MB_MAX: u64 = 200;
+/// What servers usually let a connection have at once.
+const HTTP2_STREAMS_MAX: u64 = 100;
 const LIST_MAX: usize = 32;
 const TEXT_BYTES_MAX: usize = 1_000;
 
@@ -42,6 +46,10 @@ pub const EMBEDDED: &[(&str, &str)] = &[
     (
         "meduza-search",
         include_str!("../scenarios/meduza-search.toml"),
+    ),
+    (
+        "meduza-search-h2",
+        include_str!("../scenarios/meduza-search-h2.toml"),
     ),
     ("meduza-wide", include_str!("../scenarios/meduza-wide.toml")),
     ("bic-article", include_str!("../scenarios/bic-article.toml")),
@@ -233,6 +241,8 @@ pub struct Readers {
     pub articles: u32,
     /// Of the visitors, those the site knows: its pages carry what is theirs alone.
     pub known_share: f64,
+    /// Of the visitors, those whose connections are HTTP/2.
+    pub http2_share: f64,
     /// Every view on a new connection.
     pub new_connections: bool,
 }
@@ -258,6 +268,14 @@ pub enum CrowdClients {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Staff {
     pub publish_every: Duration,
+    pub uploads: Option<Uploads>,
+}
+
+/// Each of the two editors sends a file and then publishes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Uploads {
+    pub every: Duration,
+    pub bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -284,6 +302,8 @@ pub struct Flood {
     /// Requests come in groups of so many at once.
     pub burst: u32,
     pub requests_per_connection: u32,
+    /// Over HTTP/2, so many requests at once on a connection; `None`: HTTP/1.1, one after the other.
+    pub http2_streams: Option<u32>,
     /// Never empty.
     pub targets: Vec<TargetShape>,
 }
@@ -515,6 +535,10 @@ const MEASURES: &[(&str, Measure)] = &[
         Measure::new("staff", Figure::ServedShare),
     ),
     (
+        "uploads.served_share_min",
+        Measure::new("uploads", Figure::ServedShare),
+    ),
+    (
         "neighbour.served_share_min",
         Measure::new("neighbour", Figure::ServedShare),
     ),
@@ -555,6 +579,20 @@ impl Measure {
     /// Of attackers who are as readers in everything nothing of the kind is claimed.
     pub fn is_of_a_rule(self) -> bool {
         matches!(self.figure, Figure::Coverage | Figure::SignatureMs)
+    }
+
+    /// Can be seen of any server, and not of Saqta alone.
+    pub fn is_seen_from_outside(self) -> bool {
+        !matches!(
+            self.figure,
+            Figure::Memory
+                | Figure::Disk
+                | Figure::Coverage
+                | Figure::SignatureMs
+                | Figure::Collateral
+                | Figure::HitShare
+                | Figure::Attacks
+        )
     }
 
     /// Means something whether or not the origin helps its caches.
@@ -789,8 +827,16 @@ fn scenario(reading: &mut Reading<'_>, root: &DeTable<'_>) -> Scenario {
     let staff = top.table("staff").map(|(table, at)| {
         let mut fields = Fields::new(top.reading, table, at, "[staff]");
         let publish_every = fields.seconds("publish_every_s", 0.1..=30.0, Some(1.0));
+        let megabytes = fields.whole("upload_mb", 1..=UPLOAD_MB_MAX, Some(50));
+        let uploads = fields.has("upload_every_s").then(|| Uploads {
+            every: fields.seconds("upload_every_s", 1.0..=60.0, None),
+            bytes: megabytes * 1_000_000,
+        });
         fields.finish();
-        Staff { publish_every }
+        Staff {
+            publish_every,
+            uploads,
+        }
     });
     let neighbour_rate = top.table("neighbour").map(|(table, at)| {
         let mut fields = Fields::new(top.reading, table, at, "[neighbour]");
@@ -820,11 +866,13 @@ fn scenario(reading: &mut Reading<'_>, root: &DeTable<'_>) -> Scenario {
         .map(|(table, at)| expectations(top.reading, table, at))
         .unwrap_or_default();
 
-    for (of, there, table) in [
-        ("staff", staff.is_some(), "[staff]"),
-        ("neighbour", neighbour_rate.is_some(), "[neighbour]"),
-        ("news", crowd.is_some(), "[crowd]"),
-        ("mixed", mixed_rate.is_some(), "[mixed]"),
+    let uploads = staff.is_some_and(|staff| staff.uploads.is_some());
+    for (of, there, what) in [
+        ("staff", staff.is_some(), "a table [staff]"),
+        ("uploads", uploads, "upload_every_s to [staff]"),
+        ("neighbour", neighbour_rate.is_some(), "a table [neighbour]"),
+        ("news", crowd.is_some(), "a table [crowd]"),
+        ("mixed", mixed_rate.is_some(), "a table [mixed]"),
     ] {
         if there {
             continue;
@@ -832,7 +880,7 @@ fn scenario(reading: &mut Reading<'_>, root: &DeTable<'_>) -> Scenario {
         for expectation in expectations.iter().filter(|one| one.measure.of == of) {
             top.problem(
                 format!("{} is expected of nobody", expectation.measure.name()),
-                format!("add a table {table}"),
+                format!("add {what}"),
             );
         }
     }
@@ -877,6 +925,7 @@ const READERS: Readers = Readers {
     new_visitor_share: 0.4,
     articles: 200,
     known_share: 0.0,
+    http2_share: 0.0,
     new_connections: false,
 };
 
@@ -953,7 +1002,8 @@ fn readers(reading: &mut Reading<'_>, table: &DeTable<'_>, at: usize) -> Readers
             share.clone(),
             Some(READERS.new_visitor_share),
         ),
-        known_share: fields.number("known_share", share, Some(READERS.known_share)),
+        known_share: fields.number("known_share", share.clone(), Some(READERS.known_share)),
+        http2_share: fields.number("http2_share", share, Some(READERS.http2_share)),
         articles: fields.whole("articles", 1..=1_000, Some(u64::from(READERS.articles))) as u32,
         new_connections: fields.flag("new_connections", false),
     };
@@ -1052,6 +1102,9 @@ fn flood(fields: &mut Fields<'_, '_, '_>) -> Flood {
     let burst = fields.whole("burst", 1..=1_000, Some(1)) as u32;
     let requests_per_connection =
         fields.whole("requests_per_connection", 1..=100_000, Some(1)) as u32;
+    let http2_streams = fields
+        .has("http2_streams")
+        .then(|| fields.whole("http2_streams", 1..=HTTP2_STREAMS_MAX, None) as u32);
     let tables = fields.tables("target");
     if tables.is_empty() {
         fields.problem(
@@ -1092,6 +1145,7 @@ fn flood(fields: &mut Fields<'_, '_, '_>) -> Flood {
         arrivals,
         burst,
         requests_per_connection,
+        http2_streams,
         targets,
     }
 }

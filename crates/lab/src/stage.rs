@@ -531,13 +531,24 @@ impl Stage<'_> {
         let Some(said) = said else {
             return Found::default();
         };
-        let incidents = said["edge"]["sites"][0]["detection"]["incidents"].as_array();
-        // The newest is the first.
-        let incidents = || incidents.into_iter().flatten().rev();
-        let attacked_ms = incidents().find_map(|incident| incident["attacked_at_ms"].as_f64());
-        let rules = incidents().filter_map(|incident| incident["rules"].as_array());
+        let detection = &said["edge"]["sites"][0]["detection"];
+        let since_start_s = |at_ms: f64| (at_ms - began_ms) / 1_000.0;
+        // The newest is the first of both.
+        let oldest_first = |list: &str| detection[list].as_array().into_iter().flatten().rev();
+        let postures = oldest_first("changes").filter_map(|change| {
+            let at_s = since_start_s(change["at_ms"].as_f64()?);
+            Some((at_s, change["posture"].as_str()?.to_owned()))
+        });
+        let attacks = || {
+            oldest_first("incidents").filter_map(|one| Some((one["attacked_at_ms"].as_f64()?, one)))
+        };
+        let word = |key: &str| Some(attacks().next()?.1[key].as_str()?.to_owned());
+        let rules = attacks().filter_map(|(_, incident)| incident["rules"].as_array());
         Found {
-            attacked_s: attacked_ms.map(|at_ms| (at_ms - began_ms) / 1_000.0),
+            attacked_s: attacks().next().map(|(at_ms, _)| since_start_s(at_ms)),
+            because: word("because"),
+            verdict: word("state"),
+            postures: postures.collect(),
             signatures: rules
                 .flatten()
                 .filter_map(|rule| Some(rule["sentence"]["en"].as_str()?.to_owned()))

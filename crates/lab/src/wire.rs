@@ -10,6 +10,9 @@
 //! as soon as the connection is begun, which on this machine finds it established, and the loop asks to be woken for writing only
 //! when they were not taken: one turn a request instead of two, here and in the server, which finds the request already there.
 //!
+//! A connection may speak HTTP/2 instead ([`http2`]); whoever opened it writes and hears the same, and names the stream where several
+//! requests are out at once.
+//!
 //! The loop knows nothing of readers or attackers. They open connections, send bytes they have prepared, and hear [`Event`]s.
 
 use std::io::{self, Read, Write};
@@ -29,9 +32,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::guard::Target;
 
 mod answer;
+pub(crate) mod hpack;
+pub(crate) mod http2;
 
 pub use answer::{Answer, CacheStatus, Encoding, OwnAnswer};
 use answer::{KEPT_BYTES_MAX, Parsed, Parser};
+pub use http2::PseudoFields;
+use http2::Session;
 
 /// One system call takes a whole page.
 const READ_BYTES: usize = 64 * 1024;
@@ -117,7 +124,45 @@ struct Connection {
     writes_later: bool,
     unsent: Vec<u8>,
     unsent_at: usize,
-    parser: Parser,
+    speech: Speech,
+}
+
+#[derive(Debug)]
+enum Speech {
+    Http1(Parser),
+    Http2(Box<Session>),
+}
+
+impl Speech {
+    /// The server has closed. `true`: that completed an answer.
+    fn close(&mut self) -> bool {
+        match self {
+            Self::Http1(parser) => parser.close(),
+            Self::Http2(_) => false,
+        }
+    }
+
+    fn is_answering(&self) -> bool {
+        match self {
+            Self::Http1(parser) => parser.is_answering(),
+            Self::Http2(session) => session.is_answering(),
+        }
+    }
+
+    /// `false`: what came is not HTTP.
+    fn parse(&mut self, bytes: &[u8], mut tell: impl FnMut()) -> bool {
+        match self {
+            Self::Http1(parser) => match parser.parse(bytes) {
+                Parsed::More => true,
+                Parsed::Answer => {
+                    tell();
+                    true
+                }
+                Parsed::Broken => false,
+            },
+            Self::Http2(session) => session.parse(bytes, tell).is_ok(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -144,6 +189,8 @@ pub struct Wire {
     free: Vec<u32>,
     /// Buffers of closed connections, so that a connection a request does not allocate.
     spare: Vec<(Vec<u8>, Parser)>,
+    /// Of the request that is being sent.
+    frames: Vec<u8>,
     ready: Vec<epoll::Event>,
     read: Box<[u8]>,
     connections_max: usize,
@@ -172,6 +219,7 @@ impl Wire {
             places: Vec::new(),
             free: Vec::new(),
             spare: Vec::new(),
+            frames: Vec::new(),
             ready: Vec::with_capacity(EVENTS_MAX),
             read: vec![0; READ_BYTES].into_boxed_slice(),
             connections_max,
@@ -193,6 +241,29 @@ impl Wire {
 
     /// Begins to connect. A full wire is the caller's to avoid; it answers as an exhausted machine does.
     pub fn open(&mut self, from: IpAddr, usage: Use) -> Result<Key, OpenError> {
+        let (unsent, mut parser) = self.spare.pop().unwrap_or_default();
+        parser.keeps = usage == Use::Keep;
+        self.connect(from, usage, Speech::Http1(parser), unsent)
+    }
+
+    /// The same, to speak HTTP/2.
+    pub fn open_http2(
+        &mut self,
+        from: IpAddr,
+        usage: Use,
+        pseudo: PseudoFields,
+    ) -> Result<Key, OpenError> {
+        let session = Session::new(usage == Use::Keep, pseudo);
+        self.connect(from, usage, Speech::Http2(Box::new(session)), Vec::new())
+    }
+
+    fn connect(
+        &mut self,
+        from: IpAddr,
+        usage: Use,
+        speech: Speech,
+        unsent: Vec<u8>,
+    ) -> Result<Key, OpenError> {
         if self.is_full() {
             return Err(OpenError::Exhausted(io::Error::from(
                 io::ErrorKind::QuotaExceeded,
@@ -240,8 +311,6 @@ impl Wire {
                 _ => return Err(OpenError::Refused(error)),
             }
         }
-        let (unsent, mut parser) = self.spare.pop().unwrap_or_default();
-        parser.keeps = usage == Use::Keep;
         let connection = Connection {
             socket: socket.into(),
             usage,
@@ -249,7 +318,7 @@ impl Wire {
             writes_later: false,
             unsent,
             unsent_at: 0,
-            parser,
+            speech,
         };
         let place = match self.free.pop() {
             Some(place) => place,
@@ -281,13 +350,23 @@ impl Wire {
         Ok(key)
     }
 
-    /// Sends a request, or keeps what the kernel does not take yet. `false`: the connection is gone.
-    pub fn send(&mut self, key: Key, bytes: &[u8], head_only: bool) -> bool {
-        let Some(connection) = connection(&mut self.places, key) else {
-            return false;
-        };
-        connection.parser.expect(head_only);
-        self.push(key, bytes)
+    /// Sends a request, written as over HTTP/1.1, or keeps what the kernel does not take yet; says on which stream of HTTP/2 it went, 0
+    /// over HTTP/1.1. `None`: the connection is gone.
+    pub fn send(&mut self, key: Key, request: &[u8], head_only: bool) -> Option<u32> {
+        match &mut connection(&mut self.places, key)?.speech {
+            Speech::Http1(parser) => {
+                parser.expect(head_only);
+                self.push(key, request).then_some(0)
+            }
+            Speech::Http2(session) => {
+                let mut frames = std::mem::take(&mut self.frames);
+                frames.clear();
+                let stream = session.ask(request, head_only, &mut frames);
+                let sent = stream.is_ok() && self.push(key, &frames);
+                self.frames = frames;
+                stream.ok().filter(|_| sent)
+            }
+        }
     }
 
     /// Sends bytes without expecting an answer.
@@ -351,10 +430,21 @@ impl Wire {
             .and_then(|place| place.connection.as_ref())
     }
 
-    /// The last answer on this connection.
+    /// The last answer on this connection; over HTTP/2 the first that was not forgotten.
     pub fn answer(&self, key: Key) -> Option<&Answer> {
-        self.connection(key)
-            .map(|connection| &connection.parser.answer)
+        match &self.connection(key)?.speech {
+            Speech::Http1(parser) => Some(&parser.answer),
+            Speech::Http2(session) => session.answer(),
+        }
+    }
+
+    /// The answer was dealt with. Over HTTP/2 more may have come meanwhile; over HTTP/1.1 the next request forgets it.
+    pub fn forget_answer(&mut self, key: Key) {
+        if let Some(connection) = connection(&mut self.places, key)
+            && let Speech::Http2(session) = &mut connection.speech
+        {
+            session.forget_answer();
+        }
     }
 
     /// `reset`: at once and without a trace, where waiting in TIME_WAIT would use up the ports of the machine.
@@ -377,11 +467,15 @@ impl Wire {
         }
         let Connection {
             mut unsent,
-            mut parser,
+            speech,
             socket,
             ..
         } = connection;
         drop(socket);
+        // Connections of HTTP/2 are opened seldom.
+        let Speech::Http1(mut parser) = speech else {
+            return;
+        };
         unsent.clear();
         parser.clear();
         if self.spare.len() < EVENTS_MAX && unsent.capacity() + parser.capacity() < KEPT_BYTES_MAX {
@@ -410,7 +504,8 @@ impl Wire {
             Err(Errno::INTR) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        for ready in &self.ready {
+        for at in 0..self.ready.len() {
+            let ready = self.ready[at];
             let data = ready.data.u64();
             if data == ALARM {
                 self.alarm_at = Duration::ZERO;
@@ -429,6 +524,13 @@ impl Wire {
                     Heard::End(ended) => Event::Ended(key, ended),
                 });
             });
+            if let Speech::Http2(session) = &mut connection.speech {
+                let owed = session.take_owed();
+                if !owed.is_empty() {
+                    // What fails here is heard as the connection's end.
+                    self.push(key, &owed);
+                }
+            }
         }
         Ok(())
     }
@@ -498,20 +600,18 @@ impl Connection {
         loop {
             match (&self.socket).read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Ok(0) if self.parser.close() => return hear(Heard::Answer),
+                Ok(0) if self.speech.close() => return hear(Heard::Answer),
                 Ok(0) | Err(_) => {
                     return hear(Heard::End(Ended::Closed {
-                        answering: self.parser.is_answering(),
+                        answering: self.speech.is_answering(),
                     }));
                 }
                 Ok(read) => {
                     traffic.bytes_in += read as u64;
-                    if self.usage != Use::Drain {
-                        match self.parser.parse(&buffer[..read]) {
-                            Parsed::More => {}
-                            Parsed::Answer => hear(Heard::Answer),
-                            Parsed::Broken => return hear(Heard::End(Ended::Broken)),
-                        }
+                    let is_http = self.usage == Use::Drain
+                        || self.speech.parse(&buffer[..read], || hear(Heard::Answer));
+                    if !is_http {
+                        return hear(Heard::End(Ended::Broken));
                     }
                     // A short read has emptied the socket; a close that follows is an event of its own unless it is this one.
                     if read < buffer.len() && !closing {

@@ -94,8 +94,7 @@ fn readers_are_served_and_staff_publish_in_every_dialect() {
             ..OriginSpec::default()
         };
         let (books, origin) = with_origin(spec, |address| {
-            let scenario =
-                "[readers]\nrate = 300\n[neighbour]\nrate = 50\n[staff]\npublish_every_s = 0.2\n";
+            let scenario = "[readers]\nrate = 300\n[neighbour]\nrate = 50\n[staff]\npublish_every_s = 0.2\nupload_every_s = 1\nupload_mb = 3\n";
             run(&Orders {
                 dialect,
                 ..orders(Role::Readers, scenario, address)
@@ -108,7 +107,7 @@ fn readers_are_served_and_staff_publish_in_every_dialect() {
             .collect();
         assert_eq!(
             groups.keys().copied().collect::<Vec<_>>(),
-            ["neighbour", "readers", "search", "staff"]
+            ["neighbour", "readers", "search", "staff", "uploads"]
         );
         for (name, group) in &groups {
             let all: u64 = group.seconds.iter().map(|second| second.requests).sum();
@@ -121,11 +120,14 @@ fn readers_are_served_and_staff_publish_in_every_dialect() {
             "{dialect}: {during} views in the attack's second"
         );
         assert_eq!(origin.logins, 2, "{dialect}");
-        let published: u64 = groups["staff"]
-            .seconds
-            .iter()
-            .map(|second| second.served)
-            .sum();
+        let served = |name: &str| -> u64 {
+            let seconds = &groups[name].seconds;
+            seconds.iter().map(|second| second.served).sum()
+        };
+        // After 1.6, 2.1 and 2.6 s.
+        assert_eq!((origin.uploads, served("uploads")), (3, 3), "{dialect}");
+        assert!(origin.upload_bytes > 3 * 3_000_000);
+        let published = served("staff") + served("uploads");
         assert_eq!(origin.publishes, published, "{dialect}");
     }
 }

@@ -203,6 +203,19 @@ impl Flows {
         Some(self.block_since.get()? + header)
     }
 
+    /// When a connection without a stream is over.
+    pub(super) fn quiet_until(&self, patience: Patience) -> Option<Instant> {
+        if !self.open.borrow().is_empty() {
+            return None;
+        }
+        let quiet = if self.used.get() {
+            patience.keep_alive
+        } else {
+            patience.header
+        };
+        Some(self.last.get() + quiet)
+    }
+
     /// Cuts the streams that are too slow and says when to look again.
     ///
     /// # Errors
@@ -218,16 +231,10 @@ impl Flows {
             self.broken_by(ClientFault::HeadTooSlow);
             return Err(Some(ClientFault::HeadTooSlow));
         }
-        let open = self.open.borrow();
-        if open.is_empty() {
-            let quiet = if self.used.get() {
-                patience.keep_alive
-            } else {
-                patience.header
-            };
-            let end = self.last.get() + quiet;
+        if let Some(end) = self.quiet_until(patience) {
             return if end <= now { Err(None) } else { Ok(end) };
         }
+        let open = self.open.borrow();
         let answers = open
             .values()
             .filter(|flow| flow.lock().answer.since.is_some())

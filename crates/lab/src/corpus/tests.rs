@@ -238,7 +238,7 @@ fn attackers_are_of_their_grade() {
     let corpus = Corpus::shipped();
     let perfect_of = |grade| {
         (0..10_000)
-            .filter(|&n| corpus.attacker(1, grade, n).client.kind().reads())
+            .filter(|&n| corpus.attacker(1, grade, false, n).client.kind().reads())
             .count()
     };
     assert_eq!(perfect_of(Grade::Crude), 0);
@@ -250,21 +250,25 @@ fn attackers_are_of_their_grade() {
     );
 
     let crude: HashSet<&str> = (0..1_000)
-        .map(|n| corpus.attacker(1, Grade::Crude, n).client.name())
+        .map(|n| corpus.attacker(1, Grade::Crude, false, n).client.name())
         .collect();
     assert_eq!(crude.len(), 1, "one library: {crude:?}");
     let over_seeds: HashSet<&str> = (0..100)
-        .map(|seed| corpus.attacker(seed, Grade::Crude, 0).client.name())
+        .map(|seed| corpus.attacker(seed, Grade::Crude, false, 0).client.name())
         .collect();
     assert!(over_seeds.len() > 8, "{over_seeds:?}");
+    let over_http2: HashSet<Kind> = (0..100)
+        .map(|seed| corpus.attacker(seed, Grade::Crude, true, 0).client.kind())
+        .collect();
+    assert_eq!(over_http2, HashSet::from([Kind::Http2Library]));
 
     let mut chance = Chance::new(1);
-    let attacker = corpus.attacker(1, Grade::Crude, 0);
+    let attacker = corpus.attacker(1, Grade::Crude, false, 0);
     assert_eq!(
         (attacker.referer(&mut chance, HOST), attacker.cookie),
         (None, None)
     );
-    let perfect = corpus.attacker(1, Grade::Perfect, 0);
+    let perfect = corpus.attacker(1, Grade::Perfect, false, 0);
     assert!(perfect.cookie.is_some());
 }
 
@@ -296,7 +300,7 @@ fn a_perfect_attacker_cannot_be_told_from_a_reader() {
         shares
     };
     let readers = profile(|n| Corpus::shipped().reader(1, n));
-    let attackers = profile(|n| Corpus::shipped().attacker(1, Grade::Perfect, n));
+    let attackers = profile(|n| Corpus::shipped().attacker(1, Grade::Perfect, false, n));
     for (fact, &count) in &readers {
         let other = attackers.get(fact).copied().unwrap_or_default();
         assert!(
@@ -305,7 +309,7 @@ fn a_perfect_attacker_cannot_be_told_from_a_reader() {
         );
     }
     let both = (0..1_000)
-        .filter(|&n| corpus.reader(1, n) == corpus.attacker(1, Grade::Perfect, n))
+        .filter(|&n| corpus.reader(1, n) == corpus.attacker(1, Grade::Perfect, false, n))
         .count();
     assert_eq!(both, 0, "nobody is a copy of a reader");
 }

@@ -23,7 +23,7 @@ use crate::corpus::Grade;
 use crate::network::Range;
 use crate::newsroom::Newsroom;
 use crate::scenario::{AttackShape, Flood, Method, Phases, Scenario};
-use crate::wire::{CacheStatus, Event, Key, OpenError, Use, Wire};
+use crate::wire::{Answer, CacheStatus, Event, Key, OpenError, Use, Wire};
 
 /// Sent before the wire is heard again: about 5 ms of work.
 const FIRED_AT_ONCE: usize = 256;
@@ -81,8 +81,8 @@ impl Ground {
         self.addresses.attacker(n)
     }
 
-    pub(super) fn person(&self, n: usize) -> Person {
-        Person::attacker(self.seed, self.grade, n)
+    pub(super) fn person(&self, n: usize, is_http2: bool) -> Person {
+        Person::attacker(self.seed, self.grade, is_http2, n)
     }
 
     pub(super) fn article(&self, chance: &mut Chance) -> &str {
@@ -214,7 +214,20 @@ pub(super) struct Field<'a> {
 impl Field<'_> {
     /// Opens a connection for the attack; counts what this machine could not do.
     pub(super) fn open(&mut self, from: Ipv4Addr, usage: Use, at: Duration) -> Option<Key> {
-        match self.wire.open(self.ground.range.place(from), usage) {
+        let opened = self.wire.open(self.ground.range.place(from), usage);
+        self.owned(opened, at)
+    }
+
+    /// The same, to speak HTTP/2.
+    fn open_http2(&mut self, from: Ipv4Addr, person: &Person, at: Duration) -> Option<Key> {
+        let from = self.ground.range.place(from);
+        let pseudo = person.pseudo_fields();
+        let opened = self.wire.open_http2(from, Use::Count, pseudo);
+        self.owned(opened, at)
+    }
+
+    fn owned(&mut self, opened: Result<Key, OpenError>, at: Duration) -> Option<Key> {
+        match opened {
             Ok(key) => {
                 if self.owners.len() <= key.place() {
                     self.owners.resize(key.place() + 1, 0);
@@ -317,8 +330,11 @@ struct FloodAttack {
     /// The sum of the weights up to each target.
     weights: Vec<f64>,
     requests_per_connection: u32,
+    is_http2: bool,
+    /// At once on a connection.
+    streams: usize,
     ring: Vec<Seat>,
-    /// Seats without a request under way, each once, the longest idle first.
+    /// Seats with room for a request, as often as they have room, the longest idle first.
     idle: VecDeque<u32>,
     /// Seats and the requests they sent, the oldest first; what was answered since is passed over.
     waiting: VecDeque<(u32, u64)>,
@@ -339,8 +355,18 @@ struct FloodAttack {
 struct Seat {
     person: Option<Person>,
     key: Option<Key>,
-    busy: Option<Busy>,
+    /// As many as may be under way at once on its connection.
+    busy: Vec<Busy>,
+    /// How often it stands in [`FloodAttack::idle`].
+    listed: usize,
     requests_left: u32,
+}
+
+impl Seat {
+    /// Its bot has had its requests and waits for the last answers.
+    fn is_ending(&self) -> bool {
+        self.requests_left == 0 && !self.busy.is_empty()
+    }
 }
 
 /// A request under way.
@@ -350,6 +376,8 @@ struct Busy {
     since: Duration,
     /// Which of the attack's requests it is.
     turn: u64,
+    /// Of HTTP/2.
+    stream: u32,
 }
 
 impl FloodAttack {
@@ -364,6 +392,7 @@ impl FloodAttack {
             sum
         });
         let seats = span.addresses.min(connections_max).max(1);
+        let streams = flood.http2_streams.unwrap_or(1) as usize;
         Self {
             span,
             schedule: Schedule::new(
@@ -378,8 +407,18 @@ impl FloodAttack {
             weights: weights.collect(),
             targets: flood.targets.clone(),
             requests_per_connection: flood.requests_per_connection,
-            ring: (0..seats).map(|_| Seat::default()).collect(),
-            idle: (0..seats as u32).collect(),
+            is_http2: flood.http2_streams.is_some(),
+            streams,
+            ring: (0..seats)
+                .map(|_| Seat {
+                    listed: streams,
+                    ..Seat::default()
+                })
+                .collect(),
+            // A bot asks for all it can at once, then the next.
+            idle: (0..seats as u32)
+                .flat_map(|seat| std::iter::repeat_n(seat, streams))
+                .collect(),
             waiting: VecDeque::new(),
             requests: 0,
             turns: 0,
@@ -408,73 +447,106 @@ impl FloodAttack {
             self.disconnect(seat, field);
             let bot = self.span.address(self.turns);
             self.turns += 1;
-            self.ring[seat].person = Some(field.ground.person(bot));
+            self.ring[seat].person = Some(field.ground.person(bot, self.is_http2));
             self.ring[seat].requests_left = self.requests_per_connection;
         }
-        let Some(number) = self.ring[seat].person.as_ref().map(Person::number) else {
+        let Some(person) = &self.ring[seat].person else {
             return;
         };
         let key = match self.ring[seat].key {
             Some(key) => key,
-            None => match field.open(field.ground.address(number), Use::Count, due) {
-                Some(key) => {
-                    if self.seats.len() <= key.place() {
-                        self.seats.resize(key.place() + 1, 0);
+            None => {
+                let from = field.ground.address(person.number());
+                let opened = if self.is_http2 {
+                    field.open_http2(from, person, due)
+                } else {
+                    field.open(from, Use::Count, due)
+                };
+                match opened {
+                    Some(key) => {
+                        if self.seats.len() <= key.place() {
+                            self.seats.resize(key.place() + 1, 0);
+                        }
+                        self.seats[key.place()] = seat as u32;
+                        self.ring[seat].key = Some(key);
+                        key
                     }
-                    self.seats[key.place()] = seat as u32;
-                    self.ring[seat].key = Some(key);
-                    key
+                    None => return self.has_room(seat),
                 }
-                None => return self.idle.push_back(seat as u32),
-            },
+            }
         };
         let head_only = self.write_request(seat, field.ground);
         self.ring[seat].requests_left -= 1;
         self.requests += 1;
         field.notes.note(due, |tally| tally.requests += 1);
-        if field.wire.send(key, &self.request, head_only) {
-            self.ring[seat].busy = Some(Busy {
+        if let Some(stream) = field.wire.send(key, &self.request, head_only) {
+            self.ring[seat].busy.push(Busy {
                 since: due,
                 turn: self.requests,
+                stream,
             });
             self.waiting.push_back((seat as u32, self.requests));
         } else {
             field.notes.note(due, |tally| tally.refused += 1);
-            self.disconnect(seat, field);
-            self.idle.push_back(seat as u32);
+            self.lose(seat, field, |tally| tally.refused += 1);
         }
     }
 
-    /// The seat that has been idle longest; when none is, the one that has waited longest for its answer gives up.
+    /// The seat that has had room longest; when none has, the one that has waited longest for an answer gives up.
     fn next_seat(&mut self, field: &mut Field<'_>) -> Option<usize> {
-        if let Some(seat) = self.idle.pop_front() {
+        while let Some(seat) = self.idle.pop_front() {
+            let seat = seat as usize;
+            self.ring[seat].listed -= 1;
+            if self.ring[seat].is_ending() {
+                // It is listed again when it has ended.
+                continue;
+            }
             // Answered ones at the front are of no use any more, or the list would grow with the attack.
             while let Some((old, turn)) = self.waiting.front().copied()
                 && self.ring[old as usize]
                     .busy
-                    .is_none_or(|busy| busy.turn != turn)
+                    .iter()
+                    .all(|busy| busy.turn != turn)
             {
                 self.waiting.pop_front();
             }
-            return Some(seat as usize);
+            return Some(seat);
         }
         while let Some((seat, turn)) = self.waiting.pop_front() {
             let seat = seat as usize;
-            if let Some(Busy { since, .. }) = self.ring[seat].busy.filter(|busy| busy.turn == turn)
-            {
-                field.notes.note(since, |tally| tally.abandoned += 1);
-                self.ring[seat].busy = None;
-                self.disconnect(seat, field);
-                return Some(seat);
+            if self.ring[seat].busy.iter().any(|busy| busy.turn == turn) {
+                self.lose(seat, field, |tally| tally.abandoned += 1);
+                return self.next_seat(field);
             }
         }
         None
+    }
+
+    /// Lists a seat as often as it has room.
+    fn has_room(&mut self, number: usize) {
+        let seat = &mut self.ring[number];
+        if seat.is_ending() {
+            return;
+        }
+        let room = self.streams - seat.busy.len();
+        self.idle
+            .extend(std::iter::repeat_n(number as u32, room - seat.listed));
+        seat.listed = room;
     }
 
     fn disconnect(&mut self, seat: usize, field: &mut Field<'_>) {
         if let Some(key) = self.ring[seat].key.take() {
             field.wire.close(key, true);
         }
+    }
+
+    /// Its connection is gone, and with it all that was under way.
+    fn lose(&mut self, seat: usize, field: &mut Field<'_>, counts: fn(&mut AttackTally)) {
+        for Busy { since, .. } in std::mem::take(&mut self.ring[seat].busy) {
+            field.notes.note(since, counts);
+        }
+        self.disconnect(seat, field);
+        self.has_room(seat);
     }
 
     fn write_request(&mut self, seat: usize, ground: &Ground) -> bool {
@@ -531,51 +603,49 @@ impl FloodAttack {
         else {
             return field.wire.close(key, true);
         };
-        let busy = seat.busy.take();
-        let used_up = seat.requests_left == 0;
-        let keep = match event {
-            Event::Answered(_) => {
-                let Some(answer) = field.wire.answer(key) else {
-                    return;
-                };
-                let (keep_alive, cache, is_hit) = (answer.keep_alive, answer.cache, answer.is_hit);
-                let fate = fate_of_refusal(answer);
-                field.notes.cache_status_seen |= cache != CacheStatus::Silent;
-                let is_crude = seat.person.as_ref().is_some_and(Person::is_crude);
-                if let Some(Busy { since, .. }) = busy {
-                    field.notes.note(since, |tally| {
-                        tally.answered += 1;
-                        tally.hit += u64::from(is_hit);
-                        tally.crude_answered += u64::from(is_crude);
-                        tally.crude_hit += u64::from(is_crude && is_hit);
-                        match (fate, cache) {
-                            (Some(Fate::Challenged), _) => tally.challenged += 1,
-                            (Some(_), _) => tally.refused += 1,
-                            (None, CacheStatus::Hit | CacheStatus::Collapsed) => {
-                                tally.from_cache += 1;
-                            }
-                            (None, _) => tally.forwarded += 1,
-                        }
-                    });
-                    if is_hit {
-                        let first = &mut field.notes.first_hit;
-                        *first = Some(first.map_or(since, |first| first.min(since)));
-                    }
-                }
-                keep_alive && !used_up
-            }
-            Event::Ended(..) => {
-                if let Some(Busy { since, .. }) = busy {
-                    field.notes.note(since, |tally| tally.refused += 1);
-                }
-                false
-            }
+        if matches!(event, Event::Ended(..)) {
+            return self.lose(number, field, |tally| tally.refused += 1);
+        }
+        let Some(answer) = field.wire.answer(key) else {
+            return;
         };
-        if !keep {
+        let is_crude = seat.person.as_ref().is_some_and(Person::is_crude);
+        let keep_alive = answer.keep_alive;
+        let stream = answer.stream;
+        if let Some(at) = seat.busy.iter().position(|busy| busy.stream == stream) {
+            let since = seat.busy.swap_remove(at).since;
+            note_answer(field.notes, since, is_crude, answer);
+        }
+        field.wire.forget_answer(key);
+        let is_over = seat.requests_left == 0 && seat.busy.is_empty();
+        if is_over || !keep_alive && seat.busy.is_empty() {
             self.disconnect(number, field);
         }
-        if busy.is_some() {
-            self.idle.push_back(number as u32);
+        self.has_room(number);
+    }
+}
+
+fn note_answer(notes: &mut Notes, since: Duration, is_crude: bool, answer: &Answer) {
+    if answer.is_reset {
+        return notes.note(since, |tally| tally.refused += 1);
+    }
+    let (cache, is_hit) = (answer.cache, answer.is_hit);
+    let fate = fate_of_refusal(answer);
+    notes.cache_status_seen |= cache != CacheStatus::Silent;
+    notes.note(since, |tally| {
+        tally.answered += 1;
+        tally.hit += u64::from(is_hit);
+        tally.crude_answered += u64::from(is_crude);
+        tally.crude_hit += u64::from(is_crude && is_hit);
+        match (fate, cache) {
+            (Some(Fate::Challenged), _) => tally.challenged += 1,
+            (Some(_), _) => tally.refused += 1,
+            (None, CacheStatus::Hit | CacheStatus::Collapsed) => tally.from_cache += 1,
+            (None, _) => tally.forwarded += 1,
         }
+    });
+    if is_hit {
+        let first = &mut notes.first_hit;
+        *first = Some(first.map_or(since, |first| first.min(since)));
     }
 }

@@ -9,20 +9,13 @@ use super::attack::{Field, Span};
 use super::schedule::Schedule;
 use crate::chance::Chance;
 use crate::scenario::{Arrivals, H2Abuse, H2Trick};
+use crate::wire::hpack::string;
+use crate::wire::http2::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS,
+    STREAM_MAX, WINDOW_UPDATE, frame,
+};
 use crate::wire::{Key, Use};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 0x1;
-const END_HEADERS: u8 = 0x4;
 const CANCEL: u32 = 8;
 
 /// Sent before the wire is heard again.
@@ -33,8 +26,6 @@ const UNSENT_BYTES_MAX: usize = 64 * 1024;
 const BOMB_FIELD_BYTES: usize = 4_000;
 /// One byte each, 4,000 when unpacked.
 const BOMB_REFERENCES: usize = 1_000;
-/// Odd numbers up to 2^31 - 1 (RFC 9113 §5.1.1); an honest client opens a new connection then, as we do.
-const STREAM_MAX: u32 = 0x7fff_fff0;
 
 pub(super) struct H2Attack {
     span: Span,
@@ -196,14 +187,6 @@ fn play(line: &mut Line, host: &str, chance: &mut Chance, out: &mut Vec<u8>) {
     }
 }
 
-fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-    let length = payload.len() as u32;
-    out.extend_from_slice(&length.to_be_bytes()[1..]);
-    out.extend_from_slice(&[kind, flags]);
-    out.extend_from_slice(&stream.to_be_bytes());
-    out.extend_from_slice(payload);
-}
-
 /// A whole request without a body.
 fn request(out: &mut Vec<u8>, stream: u32, host: &str) {
     let flags = END_STREAM | END_HEADERS;
@@ -217,23 +200,6 @@ fn request_block(host: &str) -> Vec<u8> {
     block
 }
 
-/// Without Huffman code; the length as an integer with a seven-bit prefix (RFC 7541 §5.1).
-fn string(out: &mut Vec<u8>, text: &[u8]) {
-    let mut length = text.len();
-    if length < 127 {
-        out.push(length as u8);
-    } else {
-        out.push(127);
-        length -= 127;
-        while length >= 128 {
-            out.push((length % 128) as u8 | 0x80);
-            length /= 128;
-        }
-        out.push(length as u8);
-    }
-    out.extend_from_slice(text);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,23 +209,6 @@ mod tests {
         let mut out = Vec::new();
         frame(&mut out, RST_STREAM, 0, 5, &CANCEL.to_be_bytes());
         assert_eq!(out, [0, 0, 4, 3, 0, 0, 0, 0, 5, 0, 0, 0, 8]);
-    }
-
-    #[test]
-    fn lengths_are_coded_as_in_rfc_7541() {
-        for (length, coded) in [
-            (0, &[0u8][..]),
-            (126, &[126]),
-            (127, &[127, 0]),
-            (254, &[127, 127]),
-            (255, &[127, 128, 1]),
-            (4_000, &[127, 161, 30]),
-        ] {
-            let mut out = Vec::new();
-            string(&mut out, &vec![b'a'; length]);
-            assert_eq!(&out[..coded.len()], coded, "{length}");
-            assert_eq!(out.len(), coded.len() + length);
-        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::corpus::{Corpus, Grade, Visitor};
 use crate::newsroom::Newsroom;
 use crate::origin::{Form, cookies_after};
 use crate::scenario::{Piece, Template};
+use crate::wire::PseudoFields;
 
 /// What a newsroom's channel opens its links in.
 const IN_APP: &str = "telegram-android";
@@ -48,11 +49,15 @@ impl Person {
         Self::reader(seed, number).with(EDITOR)
     }
 
-    pub(super) fn attacker(seed: u64, grade: Grade, number: usize) -> Self {
+    pub(super) fn attacker(seed: u64, grade: Grade, is_http2: bool, number: usize) -> Self {
         Self {
             number,
-            visitor: Corpus::shipped().attacker(seed, grade, number as u64),
+            visitor: Corpus::shipped().attacker(seed, grade, is_http2, number as u64),
         }
+    }
+
+    pub(super) fn pseudo_fields(&self) -> PseudoFields {
+        self.visitor.client.pseudo_fields()
     }
 
     fn with(mut self, client: &str) -> Self {
@@ -156,15 +161,22 @@ pub(super) fn write_post_head(
     person: &Person,
     host: &str,
     path: &str,
-    body_bytes: usize,
+    media_type: &str,
+    body_bytes: u64,
 ) {
     let at = out.len();
     person.write_view(out, host, path, None);
     out.splice(at..at + 3, *b"POST");
     out.truncate(out.len() - 2);
-    out.extend_from_slice(b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: ");
-    out.extend_from_slice(body_bytes.to_string().as_bytes());
-    out.extend_from_slice(b"\r\n\r\n");
+    for part in [
+        "Content-Type: ",
+        media_type,
+        "\r\nContent-Length: ",
+        &body_bytes.to_string(),
+        "\r\n\r\n",
+    ] {
+        out.extend_from_slice(part.as_bytes());
+    }
 }
 
 pub(super) fn write_post(out: &mut Vec<u8>, person: &Person, host: &str, path: &str, form: &str) {

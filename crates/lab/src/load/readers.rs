@@ -18,6 +18,7 @@ use super::heads::{self, Person};
 use super::judge::{Judge, Judgement, fate_of_refusal};
 use super::mixed;
 use super::schedule::Schedule;
+use super::upload::{self, Upload};
 use super::{Orders, Population};
 use crate::addresses::{self, Addresses};
 use crate::chance::Chance;
@@ -47,16 +48,20 @@ const RELOAD: Duration = Duration::from_secs(1);
 const ORDERLY_RATE_MAX: f64 = 1_000.0;
 /// Articles kept back for views of what nobody asked for before, and for the news of the day.
 const NEW_ARTICLES: usize = 60;
+/// While a file is on its way: 50 KB at its pace.
+const FEED_EVERY: Duration = Duration::from_millis(2);
 /// How long before the end of calm the editors have logged in.
 const LOGIN_AT: Duration = Duration::from_millis(300);
 
-const GROUPS: [&str; 5] = ["readers", "search", "staff", "neighbour", "news"];
+const GROUPS: [&str; 6] = ["readers", "search", "staff", "neighbour", "news", "uploads"];
 const READING: usize = 0;
 const SEARCH: usize = 1;
 const STAFF: usize = 2;
 const NEIGHBOUR: usize = 3;
 /// Those of the readers who came for the one new article.
 const NEWS: usize = 4;
+/// Staff who send a file and then publish.
+const UPLOADS: usize = 5;
 /// The first group of [`mixed`].
 const MIXED: usize = GROUPS.len();
 
@@ -148,6 +153,8 @@ enum FlowKind {
     Neighbour,
     /// By this member of staff.
     Publish(usize),
+    /// The same with a file.
+    Upload(usize),
     /// Of this group of [`mixed`].
     Mixed(usize),
 }
@@ -158,6 +165,7 @@ struct Visitor {
     outlet: usize,
     /// What the site calls them, if it knows them.
     known_as: Option<u64>,
+    is_http2: bool,
     /// Kept open after an answer.
     idle: Option<Key>,
     /// The page they are on.
@@ -176,6 +184,8 @@ enum Asked {
     Page(Rc<Page>),
     Login(usize),
     Publish,
+    /// A file, and then as above.
+    Upload,
 }
 
 struct View {
@@ -187,6 +197,7 @@ struct View {
     due: Duration,
     visitor: Option<VisitorId>,
     known_as: Option<u64>,
+    is_http2: bool,
     person: Person,
     from: Ipv4Addr,
     referer: Option<String>,
@@ -210,6 +221,7 @@ impl View {
             due,
             visitor: None,
             known_as: None,
+            is_http2: false,
             person,
             from,
             referer: None,
@@ -306,6 +318,9 @@ pub(super) struct Readers {
     /// Microseconds between due and sent.
     lags: Vec<u32>,
     login_due: Option<Duration>,
+    /// On their way, each over its view's connection.
+    uploads: Vec<(ViewId, Upload)>,
+    feed_at: Option<Duration>,
     /// The first comes from the staff's network, the second from anywhere, with nothing but the cookie of the login.
     staff: [Person; 2],
     dialect: Dialect,
@@ -385,17 +400,23 @@ impl Readers {
             ));
         }
         if let Some(staff) = scenario.staff {
-            let rate = 1.0 / staff.publish_every.as_secs_f64();
-            for member in 0..2 {
-                // Even, so that every drill has as many; not both at once.
-                let start = LOGIN_AT * 2 + staff.publish_every.mul_f64(0.5 * member as f64);
-                let rate: Box<dyn Fn(Duration) -> f64> = Box::new(move |_| rate);
-                let schedule =
-                    Schedule::new(rate, Arrivals::Even, 1, start, end, stream("publish"));
-                flows.push(Flow {
-                    schedule,
-                    kind: FlowKind::Publish(member),
-                });
+            let mut work = |kind: fn(usize) -> FlowKind, purpose, every: Duration| {
+                let rate = 1.0 / every.as_secs_f64();
+                for member in 0..2 {
+                    // Even, so that every drill has as many; not both at once.
+                    let start = LOGIN_AT * 2 + every.mul_f64(0.5 * member as f64);
+                    let rate: Box<dyn Fn(Duration) -> f64> = Box::new(move |_| rate);
+                    let schedule =
+                        Schedule::new(rate, Arrivals::Even, 1, start, end, stream(purpose));
+                    flows.push(Flow {
+                        schedule,
+                        kind: kind(member),
+                    });
+                }
+            };
+            work(FlowKind::Publish, "publish", staff.publish_every);
+            if let Some(uploads) = staff.uploads {
+                work(FlowKind::Upload, "upload", uploads.every);
             }
         }
         let attackers = scenario
@@ -434,6 +455,8 @@ impl Readers {
             mixed: mixed::names().map(|_| 0).collect(),
             lags: Vec::new(),
             login_due: scenario.staff.map(|_| LOGIN_AT),
+            uploads: Vec::new(),
+            feed_at: None,
             staff: [Person::editor(seed, 1), Person::editor(seed, 2)],
             dialect: orders.dialect,
             published: 0,
@@ -476,10 +499,13 @@ impl Readers {
             let host = self.outlets[outlet].host;
             person.take_cookies(&self.dialect.reader_cookie(host, reader));
         }
+        let http2_share = self.scenario.readers.http2_share;
+        let is_http2 = http2_share > 0.0 && self.chance.happens(http2_share);
         let mut visitor = Visitor {
             person,
             from,
             known_as,
+            is_http2,
             outlet,
             idle: None,
             on: None,
@@ -538,7 +564,7 @@ impl Readers {
                 };
                 let before = visitor.on.replace(Rc::clone(&page));
                 let (person, from) = (visitor.person.clone(), visitor.from);
-                let known_as = visitor.known_as;
+                let (known_as, is_http2) = (visitor.known_as, visitor.is_http2);
                 let kept = if readers.new_connections {
                     None
                 } else {
@@ -554,6 +580,7 @@ impl Readers {
                     asked: Asked::Page(page),
                     visitor: Some(id),
                     known_as,
+                    is_http2,
                     referer,
                     ..View::new(person, from, due)
                 };
@@ -602,6 +629,7 @@ impl Readers {
                 self.start(view, None, wire);
             }
             FlowKind::Publish(member) => self.work(Asked::Publish, member, due, wire),
+            FlowKind::Upload(member) => self.work(Asked::Upload, member, due, wire),
         }
     }
 
@@ -613,7 +641,11 @@ impl Readers {
         };
         let person = self.staff[member].clone();
         let view = View {
-            group: STAFF,
+            group: if matches!(asked, Asked::Upload) {
+                UPLOADS
+            } else {
+                STAFF
+            },
             asked,
             ..View::new(person, from, due)
         };
@@ -681,9 +713,24 @@ impl Readers {
                 let form = self.dialect.publish_form(self.published);
                 heads::write_form(&mut self.head, &view.person, host, &form);
             }
+            Asked::Upload => {
+                let staff = self.scenario.staff.and_then(|staff| staff.uploads);
+                let file_bytes = staff.map_or(0, |uploads| uploads.bytes);
+                heads::write_post_head(
+                    &mut self.head,
+                    &view.person,
+                    host,
+                    self.dialect.media_path(),
+                    upload::MEDIA_TYPE,
+                    upload::form_bytes(file_bytes),
+                );
+                self.uploads
+                    .push((id, Upload::new(now, file_bytes, &mut self.chance)));
+                self.feed_at = Some(now);
+            }
         }
         if let Some(key) = kept {
-            if wire.send(key, &self.head, false) {
+            if wire.send(key, &self.head, false).is_some() {
                 view.key = Some(key);
                 view.on_kept = true;
                 return self.occupy(key, Busy::View(id));
@@ -694,7 +741,13 @@ impl Readers {
             return;
         };
         view.on_kept = false;
-        match wire.open(self.range.place(view.from), Use::Keep) {
+        let from = self.range.place(view.from);
+        let opened = if view.is_http2 {
+            wire.open_http2(from, Use::Keep, view.person.pseudo_fields())
+        } else {
+            wire.open(from, Use::Keep)
+        };
+        match opened {
             Ok(key) => {
                 view.key = Some(key);
                 // What fails here is heard as the connection's end.
@@ -708,6 +761,32 @@ impl Readers {
                 self.finish(id, now, Fate::Failed);
             }
         }
+    }
+
+    /// Hands on what is due of files and what the kernel takes; forgets those whose view is over.
+    fn feed(&mut self, now: Duration, wire: &mut Wire) {
+        let views = &mut self.views;
+        self.uploads.retain_mut(|(id, upload)| {
+            let Some(view) = views.find(*id) else {
+                return false;
+            };
+            if let Some(key) = view.key {
+                while wire.unsent(key) == 0
+                    && let Some(bytes) = upload.next(now)
+                {
+                    // What fails here is heard as the connection's end.
+                    wire.push(key, bytes);
+                }
+            }
+            true
+        });
+        self.feed_at = (!self.uploads.is_empty()).then(|| now + FEED_EVERY);
+    }
+
+    /// The upload of a view, which is over with its answer.
+    fn take_upload(&mut self, id: ViewId) -> Option<Upload> {
+        let at = self.uploads.iter().position(|(of, _)| *of == id)?;
+        Some(self.uploads.swap_remove(at).1)
     }
 
     fn finish(&mut self, id: ViewId, now: Duration, fate: Fate) {
@@ -766,9 +845,14 @@ impl Readers {
     }
 
     fn answered(&mut self, now: Duration, key: Key, id: ViewId, wire: &mut Wire) {
+        let upload = self.take_upload(id);
         let (Some(view), Some(answer)) = (self.views.find(id), wire.answer(key)) else {
             return;
         };
+        if answer.is_reset {
+            // The server has done nothing about it: a browser asks again, as where a kept connection was closed.
+            return self.ended(now, key, Ended::Closed { answering: false }, wire);
+        }
         let keep_alive = answer.keep_alive;
         let visitor = view.visitor;
         let cookies = answer.cookies.clone();
@@ -777,7 +861,9 @@ impl Readers {
                 let name = format!("{}{}", self.outlets[view.outlet].host, page.path);
                 self.judge.judge(answer, &name, &page.mark)
             }
-            Asked::Login(_) | Asked::Publish => judge_staff(answer, &view.asked, self.dialect),
+            Asked::Login(_) | Asked::Publish | Asked::Upload => {
+                judge_staff(answer, &view.asked, upload.as_ref(), self.dialect)
+            }
         };
         let login = match view.asked {
             Asked::Login(member) => Some(member),
@@ -795,9 +881,14 @@ impl Readers {
             + answer
                 .retry_after_s
                 .map_or(RELOAD, |s| Duration::from_secs(u64::from(s.max(1))));
+        wire.forget_answer(key);
         let reloads = judgement.fate == Fate::Challenged && reload_at < view.due + PATIENCE;
         view.challenged |= judgement.fate == Fate::Challenged;
         view.hit |= judgement.is_hit;
+        let publishes = matches!(view.asked, Asked::Upload) && judgement.fate == Fate::Served;
+        if publishes {
+            view.asked = Asked::Publish;
+        }
         if let Some(member) = login {
             self.staff[member].take_cookies(&cookies);
         } else if !cookies.is_empty() {
@@ -805,6 +896,10 @@ impl Readers {
             if let Some(visitor) = visitor.and_then(|id| self.find_visitor(id)) {
                 visitor.person.take_cookies(&cookies);
             }
+        }
+        if publishes {
+            self.release(key, wire);
+            return self.send(id, None, now, wire);
         }
         self.put_back(key, visitor, keep_alive, wire);
         if reloads {
@@ -846,13 +941,19 @@ impl Readers {
     }
 }
 
-fn judge_staff(answer: &Answer, asked: &Asked, dialect: Dialect) -> Judgement {
+fn judge_staff(
+    answer: &Answer,
+    asked: &Asked,
+    upload: Option<&Upload>,
+    dialect: Dialect,
+) -> Judgement {
     let fate = fate_of_refusal(answer).unwrap_or_else(|| {
         let done = match asked {
             Asked::Login(_) => {
                 let cookies: Vec<&str> = answer.cookies.split("; ").collect();
                 dialect.logged_in(answer.status, &cookies)
             }
+            Asked::Upload => upload.is_some_and(|upload| upload.arrived(&answer.body)),
             _ => dialect.published(answer.status, Some(answer.location.as_str())),
         };
         if done { Fate::Served } else { Fate::Failed }
@@ -883,6 +984,9 @@ impl Population for Readers {
                 self.lags.push((now - due).as_micros() as u32);
                 self.view(kind, due, wire);
             }
+        }
+        if self.feed_at.is_some_and(|at| at <= now) {
+            self.feed(now, wire);
         }
         while let Some(&Reverse((at, id))) = self.reloads.peek() {
             if at > now {
@@ -931,6 +1035,7 @@ impl Population for Readers {
             .chain(reload)
             .chain(deadline)
             .chain(self.login_due)
+            .chain(self.feed_at)
             .min()
     }
 

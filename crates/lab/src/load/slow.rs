@@ -20,7 +20,7 @@ const PIPELINED: usize = 16;
 /// Read at each drop.
 const SIP_BYTES: usize = 64;
 /// Announced by a slow body; one byte of it comes at a time.
-const BODY_BYTES: usize = 100_000;
+const BODY_BYTES: u64 = 100_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -108,7 +108,7 @@ impl SlowAttack {
         };
         let key = field.open(field.ground.address(bot), usage, now)?;
         field.notes.note(now, |tally| tally.requests += 1);
-        let person = field.ground.person(bot);
+        let person = field.ground.person(bot, false);
         self.request.clear();
         match way {
             Way::Head => {
@@ -122,6 +122,7 @@ impl SlowAttack {
                     &person,
                     field.ground.host,
                     "/wp-comments-post.php",
+                    "application/x-www-form-urlencoded",
                     BODY_BYTES,
                 );
                 self.request.extend_from_slice(b"comment=");

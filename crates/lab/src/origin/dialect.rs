@@ -123,6 +123,15 @@ impl Dialect {
         }
     }
 
+    /// Where staff POST a file for an article, as `multipart/form-data`. Only with a session.
+    pub fn media_path(self) -> &'static str {
+        match self {
+            Self::Generic | Self::WordPress => "/wp-admin/async-upload.php",
+            Self::Joomla => "/administrator/index.php?option=com_media&task=file.upload",
+            Self::Drupal => "/media/add/image",
+        }
+    }
+
     /// The cookie by which the site at `host` knows a reader, and for which its pages carry what is that reader's alone: an account of
     /// a generic site, whoever has commented on WordPress, a session of Joomla's or Drupal's. Never a session of staff's.
     pub fn reader_cookie(self, host: &str, reader: u64) -> String {

@@ -6,6 +6,7 @@
 use std::io;
 use std::time::Duration;
 
+use flate2::Crc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -56,6 +57,8 @@ pub(super) struct Body {
     /// The first [`BODY_KEPT_BYTES_MAX`] bytes.
     pub(super) kept: Vec<u8>,
     pub(super) bytes: u64,
+    /// Of all bytes.
+    pub(super) sum: Crc,
 }
 
 /// Why a connection ends.
@@ -178,6 +181,7 @@ impl Connection {
                 .min(usize::try_from(bytes).unwrap_or(usize::MAX));
             let kept = here.min(BODY_KEPT_BYTES_MAX - body.kept.len());
             body.kept.extend_from_slice(&self.buffer[..kept]);
+            body.sum.update(&self.buffer[..here]);
             self.buffer.drain(..here);
             bytes -= here as u64;
         }

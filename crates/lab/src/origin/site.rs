@@ -36,6 +36,8 @@ pub(super) enum Route {
     Admin,
     Account,
     Upload,
+    /// A picture or a film for an article, from staff.
+    Media,
     Events,
     WebSocket,
     Missing,
@@ -59,7 +61,7 @@ impl Route {
             Self::Publish(_) | Self::Comment => Kind::Publish,
             Self::LoginForm | Self::Admin => Kind::Admin,
             Self::Account => Kind::Account,
-            Self::Upload => Kind::Upload,
+            Self::Upload | Self::Media => Kind::Upload,
             Self::Events | Self::WebSocket => Kind::Stream,
             Self::Missing | Self::NotAllowed => Kind::Missing,
         }
@@ -226,6 +228,7 @@ impl Site {
         match self.dialect {
             Dialect::Generic | Dialect::WordPress => match path {
                 "/wp-login.php" => Some(login),
+                "/wp-admin/async-upload.php" if post => Some(Route::Media),
                 // Its body names the article.
                 "/wp-admin/post.php" if post => Some(Route::Publish(usize::MAX)),
                 "/wp-comments-post.php" if post => Some(Route::Comment),
@@ -233,6 +236,9 @@ impl Site {
                 _ => None,
             },
             Dialect::Joomla => match path {
+                "/administrator/index.php" if post && query.contains("option=com_media") => {
+                    Some(Route::Media)
+                }
                 "/administrator/index.php" | "/administrator/"
                     if query.contains("option=com_content") =>
                 {
@@ -244,6 +250,7 @@ impl Site {
             },
             Dialect::Drupal => match path {
                 "/user/login" => Some(login),
+                "/media/add/image" if post => Some(Route::Media),
                 "/user/1" => Some(Route::Admin),
                 _ => {
                     let id = path.strip_prefix("/node/")?.strip_suffix("/edit")?;
@@ -284,7 +291,8 @@ impl Site {
             Route::Account => return self.account(request),
             Route::Missing => self.missing(request, staff, now),
             Route::NotAllowed => Answer::new(405).with("Allow", "GET, HEAD, POST").body("text/plain", "405\n"),
-            Route::Upload | Route::Events | Route::WebSocket => Answer::new(200),
+            Route::Media if !staff => self.to_login(),
+            Route::Upload | Route::Media | Route::Events | Route::WebSocket => Answer::new(200),
         };
         self.speak(answer, request, now)
     }

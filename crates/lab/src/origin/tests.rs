@@ -382,15 +382,19 @@ async fn uploads_are_counted_however_they_are_framed() {
         client.say("POST /upload HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n").await;
         assert!(client.until(b"\r\n\r\n").await.starts_with(b"HTTP/1.1 100 "));
         client.say("hello").await;
-        assert_eq!(client.hear(false).await.body, b"{\"bytes\":5}\n");
+        assert_eq!(client.hear(false).await.body, b"{\"bytes\":5,\"crc32\":\"3610a686\"}\n");
 
         client.say("POST /upload HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;x=1\r\nhello\r\n3\r\nyou\r\n0\r\nX-Sum: 8\r\n\r\n").await;
-        assert_eq!(client.hear(false).await.body, b"{\"bytes\":8}\n");
+        assert_eq!(client.hear(false).await.body, b"{\"bytes\":8,\"crc32\":\"66391419\"}\n");
 
         let large = vec![b'x'; 3_000_000];
         client.say(format!("POST /upload HTTP/1.1\r\nContent-Length: {}\r\n\r\n", large.len())).await;
         client.say(&large).await;
-        assert_eq!(client.hear(false).await.body, b"{\"bytes\":3000000}\n");
+        assert_eq!(client.hear(false).await.body, b"{\"bytes\":3000000,\"crc32\":\"f0e94f8f\"}\n");
+
+        // For articles only from staff.
+        client.say("POST /wp-admin/async-upload.php HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello").await;
+        assert_eq!(client.hear(false).await.status, 302);
 
         client.say("POST /upload HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n").await;
         assert_eq!(client.hear(false).await.status, 400);

@@ -49,6 +49,10 @@ pub enum Encoding {
 #[derive(Debug, Default)]
 pub struct Answer {
     pub status: u16,
+    /// Of HTTP/2, which of a connection's requests it answers; 0 over HTTP/1.1.
+    pub stream: u32,
+    /// Of HTTP/2: the server took the request back, and nothing else above is true.
+    pub is_reset: bool,
     pub keep_alive: bool,
     pub cache: CacheStatus,
     pub own: OwnAnswer,
@@ -423,6 +427,16 @@ fn read_field(
             }
         }
         _ => {}
+    }
+}
+
+/// The same over HTTP/2, where the status is a field and frames say how long the body is.
+pub(super) fn read_http2_field(answer: &mut Answer, name: &[u8], value: &[u8], keep: bool) {
+    if name == b":status" {
+        answer.status = decimal(value).map_or(0, |status| status.min(999) as u16);
+    } else if let Ok(name) = std::str::from_utf8(name) {
+        let field = httparse::Header { name, value };
+        read_field(answer, &field, keep, &mut None, &mut false);
     }
 }
 
