@@ -46,9 +46,10 @@ const VALUES_MAX: usize = 64;
 const KINDS_MAX: usize = 16;
 /// Fewer requests than this prove nothing.
 pub const EVIDENCE_MIN: usize = 8;
-/// A rule carries at least this part of the excess.
+/// A rule carries at least this part of the attack, what other rules hit included: of what is left when the crude are hit, looks like readers
+/// in as many ways as readers do, each way would be a rule, and each would hit readers.
 const SHARE_MIN: f64 = 0.05;
-/// A rule about a place carries at least this part: whatever comes from many places comes from each of them in part.
+/// A rule about a place carries at least this part of the excess: whatever comes from many places comes from each of them in part.
 const PLACE_SHARE_MIN: f64 = 0.5;
 /// Rules that cover this part of what the best one covers are as good.
 const NEARLY: f64 = 0.98;
@@ -179,16 +180,17 @@ impl Scene<'_> {
         }
         let all = self.current.len();
         let excess = all as f64 - self.expected;
+        let whole = excess + self.explained as f64;
         let mut found = Vec::new();
         let mut verdict = Verdict::NothingSignificant;
         let mut spent = Spent::of(&self);
         while found.len() < rules_max {
             let left = self.current.len();
             let excess_left = left as f64 - self.expected;
-            if !is_too_much(left, self.expected) || excess_left < SHARE_MIN * excess {
+            if !is_too_much(left, self.expected) || excess_left < SHARE_MIN * whole {
                 break;
             }
-            match self.strongest((excess, excess + self.explained as f64), &spent) {
+            match self.strongest((excess, whole), &spent) {
                 Ok(signature) => {
                     self.current = self.current.without(&signature.hits_of(&self.current));
                     spent.add(&signature, &self);
@@ -209,7 +211,7 @@ impl Scene<'_> {
 
     /// `whole`: of the attack, what other rules hit included.
     fn strongest(&self, (excess, whole): (f64, f64), spent: &Spent) -> Result<Signature, Verdict> {
-        let values = self.values(excess);
+        let values = self.values(whole);
         let sets = Sets::of(self, &values);
         let all = sets.of_all(&[]);
         let mut beam: Vec<Conjunction> = (0..values.len())
@@ -223,11 +225,11 @@ impl Scene<'_> {
         let mut passed: Vec<Conjunction> = Vec::new();
         let significant = beam
             .iter()
-            .any(|one| one.excess >= SHARE_MIN * excess && one.lift() > 1.0);
+            .any(|one| one.excess >= SHARE_MIN * whole && one.lift() > 1.0);
         for depth in 1..=DEPTH_MAX {
             passed.extend(
                 beam.iter()
-                    .filter(|one| one.excess >= one.share_min(&values) * excess)
+                    .filter(|one| one.excess >= one.least((excess, whole), &values))
                     .filter(|one| self.passes(one, &values, &sets, spent))
                     .cloned(),
             );
@@ -240,7 +242,7 @@ impl Scene<'_> {
                     .then(a.values.cmp(&b.values))
             });
             beam.truncate(BEAM);
-            let least = EVIDENCE_MIN.max((SHARE_MIN * excess) as usize);
+            let least = EVIDENCE_MIN.max((SHARE_MIN * whole) as usize);
             let mut next = Vec::new();
             for one in &beam {
                 let held = sets.of_all(&one.values);
@@ -263,7 +265,7 @@ impl Scene<'_> {
                     if seen.insert(longer.clone()) {
                         let ordinary = sets.ordinary_with(&held, value);
                         let longer = Conjunction::new(longer, hits, ordinary, self);
-                        if longer.excess >= SHARE_MIN * excess {
+                        if longer.excess >= SHARE_MIN * whole {
                             next.push(longer);
                         }
                     }
@@ -301,9 +303,9 @@ impl Scene<'_> {
         Ok(self.signature(best, &values, &sets, whole))
     }
 
-    /// Values that carry a part of the excess, the most important first.
-    fn values(&self, excess: f64) -> Vec<Value> {
-        let least = EVIDENCE_MIN.max((SHARE_MIN * excess) as usize);
+    /// Values that carry a part of what is too much, the most important first. `whole`: of the attack.
+    fn values(&self, whole: f64) -> Vec<Value> {
+        let least = EVIDENCE_MIN.max((SHARE_MIN * whole) as usize);
         let mut values: Vec<(usize, Value)> = Vec::new();
         let mut counts: HashMap<Token, usize, FixedState> = HashMap::default();
         for attribute in Attribute::ALL {
@@ -528,12 +530,13 @@ impl Conjunction {
         wilson_upper(self.baseline_hits, scene.baseline.len())
     }
 
-    fn share_min(&self, values: &[Value]) -> f64 {
+    /// What a rule carries at least of what is too much.
+    fn least(&self, (excess, whole): (f64, f64), values: &[Value]) -> f64 {
         let is_place = |value: &usize| values[*value].attribute.is_place();
         if self.values.iter().any(is_place) {
-            PLACE_SHARE_MIN
+            (PLACE_SHARE_MIN * excess).max(SHARE_MIN * whole)
         } else {
-            SHARE_MIN
+            SHARE_MIN * whole
         }
     }
 
