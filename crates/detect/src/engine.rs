@@ -61,15 +61,6 @@ impl Trigger {
             Self::Demand => "demand",
         }
     }
-
-    /// For people.
-    pub fn says(self) -> &'static str {
-        match self {
-            Self::Load => "more requests than usual",
-            Self::Sensitive => "more tries at logins and comments than usual",
-            Self::Demand => "more than its server can do",
-        }
-    }
 }
 
 /// What runs short.
