@@ -8,9 +8,11 @@
 
 mod kit;
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -511,4 +513,26 @@ fn counts_raise_guarded_only() {
     let guarded = told["counts"]["guarded"].as_u64().unwrap();
     assert!((30..=40).contains(&guarded), "{guarded}");
     assert_eq!(told["incidents"], Value::Array(Vec::new()));
+    // Calm is not claimed of what was not.
+    let text = String::from_utf8(replay(&[&file]).stdout).unwrap();
+    assert!(
+        text.contains("600 minutes") && !text.contains("incident"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_file_may_have_any_name() {
+    let folder = Folder::new();
+    let name = OsStr::from_bytes(b"a\xff\x1b[31m.log");
+    let file = folder.0.join(name);
+    fs::write(&file, "nothing\n").unwrap();
+    let output = replay(&[&file, Path::new("--json")]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["junk_places"][0]["line"], 1);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !stderr.contains('\u{1b}') && stderr.contains("u{1b}"),
+        "{stderr}"
+    );
 }

@@ -385,6 +385,9 @@ impl Telling<'_> {
     fn incidents(&self, page: &mut String) -> std::fmt::Result {
         let numbered = || (1..).zip(&self.told.incidents);
         let has_rule = |incident: &Incident| !incident.signatures.is_empty();
+        if self.told.incidents.is_empty() && self.told.minutes.is_some() {
+            return Ok(());
+        }
         if self.told.incidents.is_empty() {
             let calm = self.say([
                 "Әдеттегіден көп сұрау келген жоқ.",

@@ -22,7 +22,7 @@ const STANDARD_INPUT: &str = "-";
 pub(super) const PLACES_MAX: usize = 20;
 
 /// A place in a file, and what is wrong there.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone)]
 pub(super) struct Place {
     pub file: PathBuf,
     /// Counted from 1.

@@ -173,9 +173,14 @@ pub(super) fn json(told: &Told) -> String {
         "lines": told.lines,
         "parsed": told.parsed,
         "junk": told.junk.lines,
-        "junk_places": told.junk.places,
+        "junk_places": told.junk.places.iter().map(|place| json!({
+            // Not every name of a file is UTF-8.
+            "file": place.file.to_string_lossy(),
+            "line": place.line,
+            "what": place.what,
+        })).collect::<Vec<_>>(),
         "files": told.junk.files.iter().map(|file| json!({
-            "file": file.file,
+            "file": file.file.to_string_lossy(),
             "lines": file.lines,
             "junk": file.junk,
         })).collect::<Vec<_>>(),
@@ -228,23 +233,22 @@ fn tell(out: &mut String, told: &Told, explain: bool) -> std::fmt::Result {
         .filter(|incident| !incident.signatures.is_empty())
         .count() as u64;
     let incidents = counted(told.incidents.len() as u64, "incident");
-    match told.incidents.len() {
-        0 => writeln!(out, "{incidents}: nothing came that was more than usual")?,
-        1 => writeln!(out, "\n{incidents}")?,
+    match (told.minutes, told.incidents.len()) {
+        // Counts tell load and nothing else.
+        (Some((minutes, guarded)), 0) => writeln!(
+            out,
+            "{}, {} of them guarded ({:.2} %)",
+            counted(minutes, "minute"),
+            thousands(guarded),
+            share(guarded, minutes).unwrap_or_default() * 100.0
+        )?,
+        (_, 0) => writeln!(out, "{incidents}: nothing came that was more than usual")?,
+        (_, 1) => writeln!(out, "\n{incidents}")?,
         _ => writeln!(
             out,
             "\n{incidents}, {} of them with a rule",
             thousands(with_rule)
         )?,
-    }
-    if let Some((minutes, guarded)) = told.minutes {
-        let share = share(guarded, minutes).unwrap_or_default() * 100.0;
-        writeln!(
-            out,
-            "{}, {} of them guarded ({share:.2} %)",
-            counted(minutes, "minute"),
-            thousands(guarded)
-        )?;
     }
     labels(out, told)
 }
@@ -252,8 +256,8 @@ fn tell(out: &mut String, told: &Told, explain: bool) -> std::fmt::Result {
 /// What was read and what was not.
 fn read(out: &mut String, told: &Told) -> std::fmt::Result {
     let requests = match told.parsed {
-        parsed if parsed == told.lines => "all of them requests".to_owned(),
-        parsed => format!("{} of them requests", thousands(parsed)),
+        parsed if parsed == told.lines => "all of them read".to_owned(),
+        parsed => format!("{} of them read", thousands(parsed)),
     };
     let span = told
         .time_line
@@ -297,8 +301,12 @@ fn read(out: &mut String, told: &Told) -> std::fmt::Result {
         writeln!(out, "{}", screen::entry(&junk))?;
     }
     if told.late > 0 {
+        let why = match told.junk.files.len() {
+            1 => "The clock was put back, or several logs are in one.",
+            _ => "Give several files in the order of their time.",
+        };
         let late = format!(
-            "{} more than two minutes behind the ones before, judged as if of that time.\nGive several files in the order of their time.",
+            "{} more than two minutes behind the ones before, judged as if of that time.\n{why}",
             counted(told.late, "line")
         );
         writeln!(out, "{}", screen::entry(&late))?;
