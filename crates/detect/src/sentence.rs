@@ -88,14 +88,14 @@ pub fn no_rule(verdict: Verdict, language: Language) -> &'static str {
             "too few ordinary requests came before to compare with",
         ],
         Verdict::NothingSignificant => [
-            "артық сұраулардың ортақ белгісі жоқ",
-            "у лишних запросов нет ничего общего",
-            "what came too much has nothing in common",
+            "бұл сұраулардың ортақ белгісі жоқ",
+            "у этих запросов нет ничего общего",
+            "these requests have nothing in common",
         ],
         Verdict::NoRuleUnderTheGate => [
-            "артық сұрауларға ортақ белгілер оқырмандарда да бар",
-            "общие признаки лишних запросов есть и у читателей",
-            "what came too much has in common what readers have too",
+            "бұл сұраулардың ортақ белгілері оқырмандарда да бар",
+            "всё общее у этих запросов есть и у читателей",
+            "readers share what these requests have in common",
         ],
         Verdict::CopiesAnswer => [
             "оларға беттердің көшірмесі жауап береді",

@@ -107,6 +107,8 @@ tr{display:block;padding:6px 0;border-bottom:1px solid var(--line)}
 tr:last-child{border:0}
 td,td.n{display:inline;text-align:left;padding:0 .6em 0 0;border:0;white-space:normal}
 td:first-child{font-weight:600}
+td:nth-last-child(2)::before{content:\"· \"}
+td:last-child{display:block;color:var(--soft)}
 }
 ";
 
