@@ -28,6 +28,7 @@ fn main() {
         needs_origin: true,
         is_sensitive: false,
         role: Role::Page,
+        known: None,
     };
     let (mut calm, mut flood, mut tick) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     for second in 0..CALM_S + FLOOD_S {

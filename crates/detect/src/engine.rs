@@ -10,12 +10,16 @@
 //!
 //! A rule stands while it is of use. When what it hits falls back to what ordinary traffic would give, it goes.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+
+use crate::columns::Columns;
 use crate::load::{Alarm, Channel, HOLD_S, Limits, Teaching};
-use crate::look::{Look, Sample};
+use crate::look::{Attribute, Look, Sample, Token};
 use crate::reservoir::{Baseline, CURRENT_S, Current, Drawn, FRESH_S, Second};
-use crate::signature::{self, RULES_MAX, Scene, Signature, Verdict};
+use crate::signature::{self, GATE, RULES_MAX, Scene, Signature, Verdict, wilson_lower};
 use crate::tally::Sources;
 use crate::trust::Trust;
 use crate::watch::{Glimpse, Rule, Stance, Watch, Who};
@@ -39,8 +43,20 @@ const RULES_REMEMBERED_MAX: usize = 256;
 const HITS_S: f64 = 20.0;
 /// A slow page makes a few requests come too late. So many seconds without a break are more than the server can do.
 pub const DEMAND_S: u64 = 5;
+/// What readers who were known before the attack asked for in so many seconds judges the rules that stand.
+const HEEDED_S: u64 = 60;
+/// Of one network and of one cohort of passes so many requests count, for a network may be the attacker's and a cohort farmed.
+const HEEDED_PER_NETWORK: u32 = 4;
+const HEEDED_PER_COHORT: u32 = 16;
+/// Hit are readers of so many networks or cohorts.
+const HEEDED_CIRCLES_MIN: usize = 3;
+/// More than forecast comes, and in all this time nothing has run short: it is harmless, whatever it is.
+const HARMLESS_S: u64 = 600;
 /// Fewer hits than this a second are no flood, whatever was forecast.
 const HITS_MIN_PER_S: f64 = 0.05;
+
+/// First line of [`Engine::written`].
+const WRITTEN: &str = "saqta-normal 1";
 
 /// What raised the alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +75,14 @@ impl Trigger {
             Self::Load => "load",
             Self::Sensitive => "sensitive",
             Self::Demand => "demand",
+        }
+    }
+
+    /// The requests its rules are about.
+    fn drawn(self, second: &Second) -> &Drawn {
+        match self {
+            Self::Load | Self::Demand => &second.all,
+            Self::Sensitive => &second.sensitive,
         }
     }
 }
@@ -114,31 +138,17 @@ impl Pool {
 }
 
 /// The present half of a [`Scene`].
-struct View<'a> {
-    current: Vec<&'a Sample>,
+struct View {
+    current: Vec<Arc<Sample>>,
     expected: f64,
-    trusted: Vec<&'a Sample>,
+    known: Vec<Arc<Sample>>,
     explained: usize,
     standing: Vec<Arc<Signature>>,
 }
 
-impl<'a> View<'a> {
+impl View {
     fn is_too_much(&self) -> bool {
         signature::is_too_much(self.current.len(), self.expected)
-    }
-
-    fn against(self, pool: Pool, baseline: &'a [Arc<Sample>]) -> Scene<'a> {
-        let ordinary = baseline.iter().map(AsRef::as_ref);
-        Scene {
-            current: self.current,
-            expected: self.expected,
-            ordinary: ordinary.filter(|sample| pool.holds(sample)).collect(),
-            baseline,
-            trusted: self.trusted,
-            explained: self.explained,
-            standing: self.standing,
-            must_name_client: matches!(pool, Pool::Sensitive),
-        }
     }
 }
 
@@ -152,6 +162,8 @@ pub struct Standing {
     pub generated_s: u64,
     /// `None`: it stands.
     pub expired_s: Option<u64>,
+    /// It turned out to hit readers who were known before.
+    pub is_withdrawn: bool,
     pub hits: u64,
     per_s: f64,
     hits_now: u64,
@@ -165,11 +177,42 @@ impl Standing {
             trigger,
             generated_s: now_s,
             expired_s: None,
+            is_withdrawn: false,
             hits: 0,
             // It has just been found in what is too much: it is not idle.
             per_s: 1.0,
             hits_now: 0,
         }
+    }
+}
+
+/// Readers who may be one hand: of one cohort of passes, or else of one network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Circle {
+    Cohort(u32),
+    Network(Token),
+}
+
+/// Whose requests have a say on rules, and how many of each have been counted.
+#[derive(Default)]
+struct Counted(HashMap<Circle, u32, FixedState>);
+
+impl Counted {
+    /// `None`: its client was not known before the onset, or enough of its like have been heard.
+    fn circle(&mut self, sample: &Sample, onset_s: u64) -> Option<Circle> {
+        let known = sample.known.filter(|known| known.since_s < onset_s)?;
+        let network = Circle::Network(sample.tokens()[Attribute::Network as usize]);
+        let cohort = known.cohort.map(Circle::Cohort);
+        let heard = |circle| self.0.get(&circle).copied().unwrap_or(0);
+        let has_room = heard(network) < HEEDED_PER_NETWORK
+            && cohort.is_none_or(|cohort| heard(cohort) < HEEDED_PER_COHORT);
+        if !has_room {
+            return None;
+        }
+        for circle in [Some(network), cohort].into_iter().flatten() {
+            *self.0.entry(circle).or_default() += 1;
+        }
+        Some(cohort.unwrap_or(network))
     }
 }
 
@@ -236,6 +279,8 @@ pub struct Engine {
     /// When there was last cause for each posture.
     guarded_s: Option<u64>,
     attacked_s: Option<u64>,
+    /// The site has been guarded with nothing scarce since.
+    at_ease_since_s: Option<u64>,
     /// The server has had no room for somebody in each second since.
     no_room_since_s: Option<u64>,
     demand: Option<Alarm>,
@@ -266,6 +311,7 @@ impl Engine {
             posture: Posture::Calm,
             guarded_s: None,
             attacked_s: None,
+            at_ease_since_s: None,
             no_room_since_s: None,
             demand: None,
             incident: None,
@@ -301,7 +347,7 @@ impl Engine {
     pub fn observe(&mut self, now_s: u64, look: &Look<'_>, kind: Kind) -> bool {
         let hit = self.stance.hit(look).map(|rule| rule.id);
         self.watch
-            .note(now_s, (look.source, kind), (&self.stance, hit), || *look);
+            .note(now_s, (look.visitor(), kind), (&self.stance, hit), || *look);
         hit.is_some()
     }
 
@@ -314,9 +360,10 @@ impl Engine {
             who,
             hits,
         } = glimpse;
-        let (requests, teaching) = (all.seen, self.teaching());
-        self.requests.add(second, requests, teaching);
-        self.sensitive.add(second, sensitive.seen, teaching);
+        let requests = all.seen;
+        self.requests.add(second, requests, self.teaching());
+        self.sensitive
+            .add(second, sensitive.seen, self.teaching_of_tries());
         self.current.push(second, all, sensitive);
         let Some(incident) = &mut self.incident else {
             return;
@@ -333,6 +380,28 @@ impl Engine {
                 incident.hit += hits;
             }
         }
+    }
+
+    /// How much is normal, in counts alone, for a file that outlives the process.
+    pub fn written(&self) -> String {
+        format!(
+            "{WRITTEN}\n{}{}",
+            self.requests.written(),
+            self.sensitive.written()
+        )
+    }
+
+    /// What [`Engine::written`] gave. False: it is nothing of the kind, and all is learned anew.
+    pub fn recall(&mut self, text: &str, now_s: u64) -> bool {
+        let mut lines = text.lines();
+        let (mut requests, mut sensitive) = (self.requests.clone(), self.sensitive.clone());
+        let is_whole = lines.next() == Some(WRITTEN)
+            && requests.recall(&mut lines, now_s).is_some()
+            && sensitive.recall(&mut lines, now_s).is_some();
+        if is_whole {
+            (self.requests, self.sensitive) = (requests, sensitive);
+        }
+        is_whole
     }
 
     /// Only counts, of a log that has nothing else.
@@ -352,14 +421,14 @@ impl Engine {
         for glimpse in self.watch.take(now_s + 1) {
             self.absorb(glimpse);
         }
-        let teaching = self.teaching();
         // The second is over, and with it a bucket that ends with it.
-        self.requests.advance(now_s + 1, teaching);
-        self.sensitive.advance(now_s + 1, teaching);
+        self.requests.advance(now_s + 1, self.teaching());
+        self.sensitive.advance(now_s + 1, self.teaching_of_tries());
         let load = self.requests.alarm(now_s);
         let sensitive = self.sensitive.alarm(now_s);
         let demand = self.demand(now_s, scarce.demand);
         self.judge_rules(now_s, elapsed);
+        self.heed_readers(now_s);
         let alarm = [
             // First: its rule is about the few, and acted on though nothing is scarce.
             sensitive.map(|alarm| (Trigger::Sensitive, alarm)),
@@ -397,6 +466,8 @@ impl Engine {
             }
         }
         self.settle(now_s, load.or(sensitive).or(demand));
+        let is_at_ease = self.posture == Posture::Guarded && !scarce.is_any() && !scarce.demand;
+        self.at_ease_since_s = is_at_ease.then(|| self.at_ease_since_s.unwrap_or(now_s));
         let before = if self.posture == Posture::Calm && self.incident.is_none() {
             let rising = [&self.requests, &self.sensitive].map(Channel::rising_since);
             rising
@@ -425,9 +496,7 @@ impl Engine {
         self.current.teach(before_s, |second| {
             if follows {
                 for sample in &second.all.kept {
-                    // Hashed now and not all at once when an attack begins.
-                    sample.tokens();
-                    baseline.offer(Arc::clone(sample), second.all.weight());
+                    baseline.offer(sample, second.all.weight());
                 }
             }
         });
@@ -491,10 +560,21 @@ impl Engine {
     fn teaching(&self) -> Teaching {
         match self.posture {
             Posture::Calm => Teaching::Calm,
-            Posture::Guarded => Teaching::Guarded,
+            Posture::Guarded => match self.at_ease_since_s {
+                Some(since_s) if self.ticked_s >= since_s + HARMLESS_S => Teaching::Harmless,
+                _ => Teaching::Guarded,
+            },
             Posture::UnderAttack if self.rules().next().is_some() => Teaching::Attack,
             // An alarm without a rule that stands may be a forecast that was wrong, which must not stand for ever.
             Posture::UnderAttack => Teaching::Guarded,
+        }
+    }
+
+    /// That nothing runs short makes no guess at a password harmless.
+    fn teaching_of_tries(&self) -> Teaching {
+        match self.teaching() {
+            Teaching::Harmless => Teaching::Guarded,
+            teaching => teaching,
         }
     }
 
@@ -531,6 +611,44 @@ impl Engine {
         }
     }
 
+    /// Rules that hit readers who were known before the attack began are withdrawn. Whoever became known in it has no say: solving a
+    /// challenge or loading a page's parts must not vote a rule away.
+    fn heed_readers(&mut self, now_s: u64) {
+        let Some(incident) = &mut self.incident else {
+            return;
+        };
+        let onset_s = incident.onset_s;
+        let from = now_s.saturating_sub(HEEDED_S - 1).max(onset_s);
+        for trigger in [Trigger::Load, Trigger::Sensitive] {
+            let is_of_it = |rule: &&mut Standing| {
+                rule.expired_s.is_none()
+                    && (rule.trigger == Trigger::Sensitive) == (trigger == Trigger::Sensitive)
+            };
+            let mut rules = incident.signatures.iter_mut().filter(is_of_it).peekable();
+            if rules.peek().is_none() {
+                continue;
+            }
+            let mut counted = Counted::default();
+            let seconds = self.current.range(from, now_s);
+            let samples = seconds.flat_map(|second| &trigger.drawn(second).kept);
+            let heard: Vec<(Circle, &Sample)> = samples
+                .filter_map(|sample| Some((counted.circle(sample, onset_s)?, &**sample)))
+                .collect();
+            for rule in rules {
+                let hit = heard
+                    .iter()
+                    .filter(|(_, sample)| rule.signature.hits_sample(sample));
+                let circles: Vec<Circle> = hit.map(|(circle, _)| *circle).collect();
+                let hits = circles.len();
+                let circles: HashSet<Circle, FixedState> = circles.into_iter().collect();
+                if circles.len() >= HEEDED_CIRCLES_MIN && wilson_lower(hits, heard.len()) > GATE {
+                    rule.expired_s = Some(now_s);
+                    rule.is_withdrawn = true;
+                }
+            }
+        }
+    }
+
     /// Looks for rules in what the standing ones leave.
     fn search(
         &mut self,
@@ -552,7 +670,6 @@ impl Engine {
         self.searched_seen = seen;
         let standing = self.rules().count();
         let mut verdict = None;
-        let mut baseline = None;
         let fresh = |(_, alarm): &&(Trigger, Alarm)| now_s < alarm.cause_s + WINDOW_S;
         let is_attacked = self.incident.is_some() || scarce.is_any();
         for (trigger, alarm) in alarm.iter().flatten().filter(fresh) {
@@ -566,8 +683,7 @@ impl Engine {
             for pool in pools {
                 let view = self.view(now_s, *pool, alarm);
                 let (reason, signatures) = if view.is_too_much() {
-                    let baseline = baseline.get_or_insert_with(|| self.baseline.samples());
-                    view.against(*pool, baseline)
+                    self.scene(view, *pool)
                         .explain(RULES_MAX.saturating_sub(standing))
                 } else {
                     (Verdict::NothingSignificant, Vec::new())
@@ -590,8 +706,30 @@ impl Engine {
         verdict
     }
 
+    /// A view beside what is ordinary.
+    fn scene(&self, view: View, pool: Pool) -> Scene<'_> {
+        let baseline = self.baseline.all();
+        let gone = self
+            .incident
+            .iter()
+            .flat_map(|incident| &incident.signatures);
+        let gone = gone.filter(|rule| rule.is_withdrawn);
+        Scene {
+            current: Columns::of(view.current),
+            expected: view.expected,
+            ordinary: baseline.are(|sample| pool.holds(sample)),
+            baseline,
+            regulars: self.baseline.regulars(),
+            known: Columns::of(view.known),
+            explained: view.explained,
+            standing: view.standing,
+            withdrawn: gone.map(|rule| Arc::clone(&rule.signature)).collect(),
+            must_name_client: matches!(pool, Pool::Sensitive),
+        }
+    }
+
     /// What of this pool came lately and is not explained yet.
-    fn view(&self, now_s: u64, pool: Pool, alarm: &Alarm) -> View<'_> {
+    fn view(&self, now_s: u64, pool: Pool, alarm: &Alarm) -> View {
         let from = self.window(now_s, alarm, pool);
         let seconds: Vec<_> = self.current.range(from, now_s).collect();
         // Seconds of which more is left out weigh more; what is kept of the others is thinned to match.
@@ -602,7 +740,7 @@ impl Engine {
         let thinned = seconds.iter().flat_map(|second| {
             let drawn = pool.of(second);
             let keep = (drawn.kept.len() as f64 * drawn.weight() / weight).round() as usize;
-            drawn.kept.iter().take(keep).map(AsRef::as_ref)
+            drawn.kept.iter().take(keep)
         });
         let all = seconds.iter().flat_map(|second| &second.all.kept);
         let per_s = match pool {
@@ -621,11 +759,12 @@ impl Engine {
             current: thinned
                 .clone()
                 .filter(|sample| pool.holds(sample) && !is_hit(sample))
+                .cloned()
                 .collect(),
             expected: per_s * (now_s + 1 - from) as f64 / weight,
-            trusted: all
-                .map(AsRef::as_ref)
-                .filter(|sample| sample.is_trusted)
+            known: all
+                .filter(|sample| sample.known.is_some())
+                .cloned()
                 .collect(),
             standing: rules.clone(),
         }
@@ -702,10 +841,7 @@ impl Engine {
         } = incident;
         let mut hits = 0.0;
         for second in current.range(incident.onset_s, now_s) {
-            let drawn = match trigger {
-                Trigger::Load | Trigger::Demand => &second.all,
-                Trigger::Sensitive => &second.sensitive,
-            };
+            let drawn = trigger.drawn(second);
             for sample in &drawn.kept {
                 let is_new = !signatures
                     .iter()
@@ -765,6 +901,7 @@ mod tests {
     use super::*;
     use crate::look::Field;
     use crate::look::tests::reader;
+    use crate::trust::Known;
 
     const CALM_S: u64 = 60;
     const READERS: u32 = 100;
@@ -772,6 +909,7 @@ mod tests {
         needs_origin: true,
         is_sensitive: false,
         role: Role::Page,
+        known: None,
     };
 
     fn site() -> Engine {
@@ -1100,6 +1238,86 @@ mod tests {
         );
     }
 
+    /// A rule found before they came turns out to hit readers: those who were known before the attack are heard, others are not.
+    #[test]
+    fn a_rule_that_hits_known_readers_is_withdrawn() {
+        const ATTACK_S: u64 = CALM_S + 30;
+        let known = |since_s, cohort| Some(Known { since_s, cohort });
+        // Known how; from how many networks; is it withdrawn?
+        let table = [
+            (None, 200, false),
+            (known(1, None), 200, true),
+            // In the attack: by a challenge that a program solves as well.
+            (known(CALM_S + 5, None), 200, false),
+            // One network's.
+            (known(1, None), 1, false),
+            // Farmed at once.
+            (known(1, Some(7)), 200, false),
+        ];
+        for (how, networks, withdrawn) in table {
+            let mut engine = site();
+            for second in 0..ATTACK_S + 20 {
+                readers(&mut engine, second);
+                let other = Kind {
+                    known: known(1, None),
+                    ..PAGE
+                };
+                for number in 0..40 {
+                    let source = 0x0d00_0000 + (second as u32 * 40 + number) % 2_000 * 256;
+                    engine.observe(second, &reader(source, "/news/2026/story-1"), other);
+                }
+                if second >= CALM_S {
+                    flood(&mut engine, second, 600);
+                }
+                for number in 0..if second < ATTACK_S { 0 } else { 20 } {
+                    let source = 0x0e00_0000 + (second as u32 * 20 + number) % networks * 256;
+                    let target = format!("/?s=mine{source}");
+                    let look = Look {
+                        agent: Field::Is(b"python-requests/2.31.0"),
+                        ..reader(source, &target)
+                    };
+                    engine.observe(second, &look, Kind { known: how, ..PAGE });
+                }
+                let scarce = Scarce {
+                    origin: second >= CALM_S,
+                    ..Scarce::NOTHING
+                };
+                engine.tick(second, scarce);
+            }
+            let rules = &engine.incident().unwrap().signatures;
+            let is_withdrawn = rules.iter().any(|rule| rule.is_withdrawn);
+            assert_eq!(is_withdrawn, withdrawn, "{how:?} {networks}");
+            let gone = rules.iter().filter(|rule| rule.is_withdrawn);
+            for gone in gone {
+                let again = rules
+                    .iter()
+                    .filter(|rule| rule.signature.rule == gone.signature.rule);
+                assert_eq!(again.count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_normal_survives_a_restart_in_the_middle_of_an_attack() {
+        let mut before = site();
+        for second in 0..1_000 {
+            readers(&mut before, second);
+            before.tick(second, Scarce::NOTHING);
+        }
+        let text = before.written();
+        assert!(text.len() < 8_000, "{}", text.len());
+        for (text, is_seen) in [(&*text, true), ("saqta-normal 2\n", false)] {
+            let mut engine = site();
+            assert_eq!(engine.recall(text, 1_010), is_seen);
+            for second in 1_010..1_014 {
+                readers(&mut engine, second);
+                flood(&mut engine, second, 900);
+                engine.tick(second, Scarce::NOTHING);
+            }
+            assert_eq!(engine.posture() == Posture::Guarded, is_seen);
+        }
+    }
+
     /// A flood that comes so slowly that the load is followed: what is kept as ordinary stays what it was.
     #[test]
     fn a_slow_flood_does_not_teach() {
@@ -1126,9 +1344,9 @@ mod tests {
             }
             engine.tick(second, Scarce::NOTHING);
         }
-        let samples = engine.baseline.samples();
-        let is_flood = |sample: &&Arc<Sample>| sample.look().target.starts_with(b"/?s=term");
-        let share = samples.iter().filter(is_flood).count() as f64 / samples.len() as f64;
+        let baseline = engine.baseline.all();
+        let flood = baseline.are(|sample| sample.look().target.starts_with(b"/?s=term"));
+        let share = flood.len() as f64 / baseline.len() as f64;
         assert!(share <= 0.05, "{share}");
     }
 }

@@ -15,6 +15,8 @@
 //!
 //! What is learned is bounded: a bucket counts for at most [`WINSOR`] times its forecast, while the alarm stands the forecast
 //! creeps, and in an attack it does not move. The measurements behind the numbers are in `docs/decisions/0010-load-alarm.md`.
+//!
+//! What is learned is a page of counts, and outlives the process: [`Channel::written`] and [`Channel::recall`].
 
 /// The alternative a bucket is compared with. Break-even lies far below, at 2.6 times the forecast for a busy site.
 pub const RATIO: f64 = 10.0;
@@ -46,14 +48,23 @@ const WEEKLY: f64 = 0.3;
 const PAST_S: f64 = 86_400.0;
 /// Above its past by this factor the load is followed, but what comes is not taken for ordinary.
 const NEAR_PAST: f64 = 1.25;
+/// Who has had less than this had nobody: some hundred page views a day, and fewer than the robots that visit a server whose name nobody has
+/// been told. Such a past is forgotten when readers come.
+const IDLE_PER_S: f64 = 0.25;
+/// They have come when the forecast is this many times [`Limits::floor_per_s`].
+const COME: f64 = 4.0;
+/// After a pause of less than this, what was expected before it is expected after it.
+const RESUMED_S: u64 = 3_600;
 
 /// How a bucket may move the forecasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Teaching {
     /// As much as it says, up to [`WINSOR`] times the forecast.
     Calm,
-    /// An alarm stands and nothing is scarce: the forecast creeps.
+    /// An alarm stands: the forecast creeps.
     Guarded,
+    /// An alarm stands, and for so long nothing has been scarce that what comes cannot be a danger: as in calm.
+    Harmless,
     /// Nothing seen now is normal.
     Attack,
 }
@@ -208,6 +219,81 @@ impl Channel {
         self.recent.unwrap_or(0.0) <= NEAR_PAST * past
     }
 
+    /// What has been learned, as one line of numbers and another of the hours of the week.
+    pub fn written(&self) -> String {
+        let numbers = [
+            self.recent.unwrap_or(0.0),
+            self.past,
+            self.past_buckets,
+            self.deviated,
+            self.expected,
+        ];
+        let numbers = numbers.map(|number| format!(" {number:.3}")).concat();
+        let hours = self.weekly.iter().map(|hour| match hour {
+            Some(mean) => format!(" {mean:.3}"),
+            None => " -".to_owned(),
+        });
+        format!(
+            "{} {}{numbers}\n{}\n",
+            self.open_s.unwrap_or(0),
+            self.closed,
+            hours.collect::<String>().trim_start()
+        )
+    }
+
+    /// Learned before, by a channel of the same kind, and written down. `None`: these are not the two lines of [`Channel::written`], and
+    /// nothing has changed.
+    pub fn recall<'a>(
+        &mut self,
+        lines: &mut impl Iterator<Item = &'a str>,
+        now_s: u64,
+    ) -> Option<()> {
+        let line = lines.next()?;
+        let mut words = line.split(' ');
+        let (at_s, closed): (u64, u64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let numbers: Vec<f64> = words.map(number).collect::<Option<_>>()?;
+        let [recent, past, past_buckets, deviated, expected] = numbers[..] else {
+            return None;
+        };
+        let hours = lines.next()?.split(' ').map(|hour| match hour {
+            "-" => Some(None),
+            mean => number(mean).map(Some),
+        });
+        let weekly: Box<[_; WEEK_H]> = hours.collect::<Option<Box<[_]>>>()?.try_into().ok()?;
+        let hour = now_s / 3_600;
+        let (recent, closed) = if closed <= self.warm_up() {
+            (None, 0)
+        } else if now_s.saturating_sub(at_s) < RESUMED_S {
+            (Some(recent), closed)
+        } else {
+            // What this hour had in weeks before, and open to be told otherwise.
+            let usual = weekly[(hour % WEEK_H as u64) as usize];
+            (usual, usual.map_or(0, |_| self.warm_up() + 1))
+        };
+        *self = Self {
+            recent,
+            closed,
+            past,
+            past_buckets: past_buckets.min(PAST_S / self.bucket_s as f64),
+            deviated,
+            expected,
+            weekly,
+            hour: Hour {
+                number: hour,
+                ..Hour::default()
+            },
+            ..Self::new(
+                self.bucket_s,
+                Limits {
+                    floor_per_s: self.floor / self.bucket_s as f64,
+                    least: self.least,
+                    bunch_max: self.bunch_max,
+                },
+            )
+        };
+        Some(())
+    }
+
     fn warm_up(&self) -> u64 {
         (WARM_UP_S / self.bucket_s).max(WARM_UP_BUCKETS)
     }
@@ -253,6 +339,7 @@ impl Channel {
         }
         let teaching = match (teaching, self.alarm(start_s)) {
             (Teaching::Calm, Some(_)) => Teaching::Guarded,
+            (Teaching::Harmless, _) => Teaching::Calm,
             (teaching, _) => teaching,
         };
         self.learn(count, forecast, teaching);
@@ -270,26 +357,30 @@ impl Channel {
         }
         let (count, bucket_s) = (buckets as f64, self.bucket_s as f64);
         let usual = self.recent.unwrap_or(0.0);
-        let kept = (-bucket_s / RECENT_S).exp();
-        if teaching == Teaching::Calm {
-            let fade = (-bucket_s / PAST_S).exp().powf(count);
-            let sum_of = |ratio: f64| (1.0 - ratio.powf(count)) / (1.0 - ratio);
-            let beyond = usual * usual * (1.0 - 1.0 / STEADINESS) * sum_of(kept * kept);
+        // What is left of the forecast after one of them, and after all.
+        let one = (-bucket_s / RECENT_S).exp();
+        let kept = (-bucket_s * count / RECENT_S).exp();
+        if matches!(teaching, Teaching::Calm | Teaching::Harmless) {
+            let fade = (-bucket_s * count / PAST_S).exp();
+            let squares = (1.0 - kept * kept) / (1.0 - one * one);
+            let beyond = usual * usual * (1.0 - 1.0 / STEADINESS) * squares;
             self.deviated = self.deviated * fade + beyond;
-            self.expected = self.expected * fade + usual * sum_of(kept);
+            self.expected = self.expected * fade + usual * (1.0 - kept) / (1.0 - one);
         }
-        self.recent = Some(usual * kept.powf(count));
+        self.recent = Some(usual * kept);
         let most = PAST_S / bucket_s;
         let growing = (most - self.past_buckets).clamp(0.0, count);
         self.past *= self.past_buckets / (self.past_buckets + growing).max(1.0);
-        self.past *= (1.0 - 1.0 / most).powf(count - growing);
+        if growing < count {
+            self.past *= (1.0 - 1.0 / most).powf(count - growing);
+        }
         self.past_buckets += growing;
         self.hour.buckets += buckets;
     }
 
     fn learn(&mut self, count: f64, forecast: f64, teaching: Teaching) {
         let taught = match teaching {
-            Teaching::Calm => count.min(forecast * WINSOR),
+            Teaching::Calm | Teaching::Harmless => count.min(forecast * WINSOR),
             Teaching::Guarded => count.min(forecast * CREEP),
             Teaching::Attack => return,
         };
@@ -305,6 +396,10 @@ impl Channel {
             let beyond = (count - usual).powi(2) - usual * usual / STEADINESS;
             self.deviated = (self.deviated * fade + beyond).max(0.0);
             self.expected = self.expected * fade + usual;
+        }
+        let have_come = self.recent.unwrap_or(0.0) >= COME * self.floor;
+        if have_come && self.past < IDLE_PER_S * self.bucket_s as f64 {
+            (self.past, self.past_buckets) = (0.0, 0.0);
         }
         self.past_buckets = (self.past_buckets + 1.0).min(PAST_S / self.bucket_s as f64);
         self.past += (taught - self.past) / self.past_buckets;
@@ -332,6 +427,12 @@ impl Channel {
             ..Hour::default()
         };
     }
+}
+
+/// A count, or a mean of some: no site has a thousand million a second.
+fn number(word: &str) -> Option<f64> {
+    let number = word.parse::<f64>().ok()?;
+    (0.0..1e18).contains(&number).then_some(number)
 }
 
 /// Of `count` under a forecast of [`RATIO`] times `mean` against `mean`.
@@ -434,6 +535,103 @@ mod tests {
         assert_eq!(attacked.forecast_per_s(), before);
         assert!(attacked.alarm(now).is_some());
         assert_eq!(guarded.alarm(now), None, "{}", guarded.forecast_per_s());
+    }
+
+    /// A shield that stood idle before readers were sent to it.
+    #[test]
+    fn who_comes_to_an_idle_site_is_no_alarm_for_hours() {
+        let mut channel = Channel::new(1, Limits::REQUESTS);
+        const IDLE_S: u64 = 2 * 3_600;
+        for second in (0..IDLE_S).step_by(10) {
+            channel.add(second, 1, Teaching::Calm);
+        }
+        let mut alarmed = 0;
+        for minute in 0..60 {
+            let now = IDLE_S + minute * 60;
+            let teaching = match channel.alarm(now) {
+                None => Teaching::Calm,
+                Some(_) if minute < 10 => Teaching::Guarded,
+                Some(_) => Teaching::Harmless,
+            };
+            for second in now..now + 60 {
+                channel.add(second, 100, teaching);
+            }
+            alarmed += u32::from(channel.alarm(now + 60).is_some());
+        }
+        assert!((10..30).contains(&alarmed), "{alarmed} minutes");
+        assert!(channel.is_near_its_past());
+    }
+
+    #[test]
+    fn what_was_learned_outlives_the_process() {
+        // Ten days of 100 a second by day and 10 by night.
+        let mut learned = Channel::new(60, Limits::REQUESTS);
+        let rate = |minute: u64| if minute / 60 % 24 < 8 { 10 } else { 100 };
+        const MINUTES: u64 = 10 * 24 * 60 + 12 * 60;
+        for minute in 0..MINUTES {
+            learned.add(minute * 60, rate(minute) * 60, Teaching::Calm);
+        }
+        let end = MINUTES * 60;
+        learned.advance(end, Teaching::Calm);
+        let text = learned.written();
+        // How long it stood still, and what is expected then; a new one has no forecast.
+        for (pause_s, expected) in [
+            (60, 100.0),
+            (3_000, 100.0),
+            (14 * 3_600, 10.0),
+            (26 * 3_600, 100.0),
+        ] {
+            let now = end + pause_s;
+            let mut again = Channel::new(60, Limits::REQUESTS);
+            again.recall(&mut text.lines(), now).unwrap();
+            let forecast = again.forecast_per_s();
+            assert!(
+                (forecast - expected).abs() < 0.1 * expected,
+                "{pause_s}: {forecast}"
+            );
+            assert!(again.is_near_its_past());
+            // So an attack that began meanwhile is seen at once.
+            again.add(now, 1_000 * 60, Teaching::Calm);
+            again.advance(now + 60, Teaching::Calm);
+            assert!(again.alarm(now + 60).is_some());
+        }
+        // Of an hour it knows nothing of, it learns anew.
+        let mut young = channel(100, Limits::REQUESTS);
+        young.advance(LEARNED_S, Teaching::Calm);
+        let text = young.written();
+        let mut again = Channel::new(1, Limits::REQUESTS);
+        again.recall(&mut text.lines(), LEARNED_S + 86_400).unwrap();
+        assert_eq!(again.forecast_per_s(), Limits::REQUESTS.floor_per_s);
+    }
+
+    #[test]
+    fn what_nobody_wrote_is_not_recalled() {
+        let mut learned = channel(100, Limits::REQUESTS);
+        learned.advance(LEARNED_S, Teaching::Calm);
+        let whole = learned.written();
+        assert!(
+            Channel::new(1, Limits::REQUESTS)
+                .recall(&mut whole.lines(), 0)
+                .is_some()
+        );
+        let broken = [
+            String::new(),
+            whole.replace(' ', "  "),
+            whole.replacen("100", "NaN", 1),
+            whole.replacen("100", "-1", 1),
+            whole.replacen("100", "1e300", 1),
+            whole.replacen(" -", "", 1),
+            whole.lines().next().unwrap().to_owned(),
+            whole.lines().rev().collect::<Vec<_>>().join("\n"),
+        ];
+        for text in broken {
+            let mut channel = Channel::new(1, Limits::REQUESTS);
+            assert_eq!(channel.recall(&mut text.lines(), 0), None, "{text}");
+            assert_eq!(
+                channel.written(),
+                Channel::new(1, Limits::REQUESTS).written()
+            );
+        }
     }
 
     #[test]

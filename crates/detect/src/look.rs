@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 
 use crate::network::Group;
 use crate::shape::{self, Shape};
+use crate::trust::{Known, Visitor};
 
 /// Kept of a target, an agent or a referer. Longer ones are cut: their beginning identifies them, and a sample stays small.
 pub const TEXT_BYTES_MAX: usize = 512;
@@ -270,6 +271,10 @@ impl<'a> Look<'a> {
         }
     }
 
+    pub fn visitor(&self) -> Visitor {
+        Visitor::new(self.source, self.agent)
+    }
+
     /// Of the target, without its query.
     pub fn path(&self) -> &'a [u8] {
         path(self.target)
@@ -384,8 +389,8 @@ pub struct Sample {
     pub needs_origin: bool,
     /// A try at something that is guessed at: a login, a comment.
     pub is_sensitive: bool,
-    /// Its client behaves as readers do, see `trust.rs`.
-    pub is_trusted: bool,
+    /// Whether and since when its client is.
+    pub known: Option<Known>,
     /// Hashed when a search first looks at it: most samples come and go unlooked at.
     tokens: OnceLock<Tokens>,
     shape: Shape,
@@ -440,7 +445,7 @@ impl Sample {
             at_s,
             needs_origin: false,
             is_sensitive: false,
-            is_trusted: false,
+            known: None,
             tokens: OnceLock::new(),
             shape: look.shape,
             version: look.version,

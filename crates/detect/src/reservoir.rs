@@ -1,12 +1,16 @@
 //! Requests kept to compare with: ordinary ones for a day or so, the newest for two minutes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
+use crate::columns::Columns;
 use crate::look::Sample;
 
-/// Ordinary requests kept. With none of them hit, the upper bound of a rule's share is 0.05 %; 3 MB.
+/// Ordinary requests kept. With none of them hit, the upper bound of a rule's share is 0.05 %; 4 MB.
 pub const BASELINE_MAX: usize = 8_192;
+/// And of clients that are known. One of them is a tenth of a percent, the aim of a rule's gates.
+const REGULARS_MAX: usize = 1_024;
 /// What is a day old counts for half.
 const HALF_LIFE_S: f64 = 86_400.0;
 /// Kept of one second. Ten of them are what a rule is searched in; more would cost time and say the same.
@@ -24,58 +28,128 @@ const TAUGHT_LATE_S: u64 = 2 * FRESH_S;
 /// Kept of a second that is older.
 const OLD_MAX: usize = 100;
 
-/// Ordinary requests, each kept with a probability that halves with every [`HALF_LIFE_S`] of its age. A sample by exponential keys
-/// (Efraimidis and Spirakis 2006): what is held at any time is what a sample of all that was ever offered would be.
-#[derive(Debug, Default)]
+/// Ordinary requests, each kept with a probability that halves with every [`HALF_LIFE_S`] of its age.
+///
+/// Clients that are known have a part of their own: among all requests they may be few, and a rule that hits a tenth of them would
+/// look as if it hit nobody.
+#[derive(Debug)]
 pub struct Baseline {
-    /// By key: the largest leaves first. The second part only tells equal keys apart.
-    held: BTreeMap<(Key, u64), Arc<Sample>>,
-    offered: u64,
-    /// Of those held.
-    needing_origin: usize,
+    all: Reservoir,
+    regulars: Reservoir,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Key(f64);
-
-impl Eq for Key {}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
+impl Default for Baseline {
+    fn default() -> Self {
+        Self {
+            all: Reservoir::new(BASELINE_MAX),
+            regulars: Reservoir::new(REGULARS_MAX),
+        }
     }
 }
 
 impl Baseline {
     /// `weight`: how many requests this one stands for.
-    pub fn offer(&mut self, sample: Arc<Sample>, weight: f64) {
+    pub fn offer(&mut self, sample: &Arc<Sample>, weight: f64) {
+        self.all.offer(sample, weight);
+        if sample.known.is_some() {
+            self.regulars.offer(sample, weight);
+        }
+    }
+
+    pub fn all(&self) -> &Columns {
+        &self.all.samples
+    }
+
+    /// Of clients that were known.
+    pub fn regulars(&self) -> &Columns {
+        &self.regulars.samples
+    }
+
+    /// Share of those that no copy could answer.
+    pub fn share_needing_origin(&self) -> f64 {
+        self.all.needing_origin as f64 / self.all.samples.len().max(1) as f64
+    }
+}
+
+/// A sample by exponential keys (Efraimidis and Spirakis 2006): what is held at any time is what a sample of all that was ever offered
+/// would be.
+#[derive(Debug)]
+struct Reservoir {
+    most: usize,
+    /// The largest key is on top and leaves first.
+    held: BinaryHeap<Held>,
+    samples: Columns,
+    offered: u64,
+    /// Of those held.
+    needing_origin: usize,
+}
+
+#[derive(Debug)]
+struct Held {
+    key: f64,
+    /// Tells equal keys apart.
+    number: u64,
+    /// Among the samples.
+    place: usize,
+}
+
+impl PartialEq for Held {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Held {}
+
+impl PartialOrd for Held {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Held {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_key = self.key.total_cmp(&other.key);
+        by_key.then(self.number.cmp(&other.number))
+    }
+}
+
+impl Reservoir {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            held: BinaryHeap::new(),
+            samples: Columns::default(),
+            offered: 0,
+            needing_origin: 0,
+        }
+    }
+
+    fn offer(&mut self, sample: &Arc<Sample>, weight: f64) {
         self.offered += 1;
         let chance = (mix(self.offered) >> 11) as f64 / (1_u64 << 53) as f64;
         let rate = weight.ln() + sample.at_s as f64 * std::f64::consts::LN_2 / HALF_LIFE_S;
         // The logarithm of an exponential variate of rate `weight × growth`, which itself would overflow within months.
         let key = (-(1.0 - chance).ln()).max(f64::MIN_POSITIVE).ln() - rate;
-        self.needing_origin += usize::from(sample.needs_origin);
-        self.held.insert((Key(key), self.offered), sample);
-        if self.held.len() > BASELINE_MAX
-            && let Some((_, gone)) = self.held.pop_last()
-        {
+        let place = if self.held.len() < self.most {
+            self.held.len()
+        } else {
+            let Some(largest) = self.held.peek().filter(|largest| key < largest.key) else {
+                return;
+            };
+            let place = largest.place;
+            self.held.pop();
+            let gone = &self.samples.samples()[place];
             self.needing_origin -= usize::from(gone.needs_origin);
-        }
-    }
-
-    /// Share of those that no copy could answer.
-    pub fn share_needing_origin(&self) -> f64 {
-        self.needing_origin as f64 / self.held.len().max(1) as f64
-    }
-
-    pub fn samples(&self) -> Vec<Arc<Sample>> {
-        self.held.values().cloned().collect()
+            place
+        };
+        self.needing_origin += usize::from(sample.needs_origin);
+        self.samples.put(place, Arc::clone(sample));
+        self.held.push(Held {
+            key,
+            number: self.offered,
+            place,
+        });
     }
 }
 
@@ -217,12 +291,12 @@ mod tests {
         // As many each day, for a week.
         const DAY_S: u64 = 86_400;
         for number in 0..70_000 {
-            baseline.offer(sample(number / 10_000 * DAY_S), 1.0);
+            baseline.offer(&sample(number / 10_000 * DAY_S), 1.0);
         }
-        assert_eq!(baseline.held.len(), BASELINE_MAX);
+        let all = baseline.all();
+        assert_eq!(all.len(), BASELINE_MAX);
         let of_day = |day: u64| {
-            let samples = baseline.samples();
-            samples
+            all.samples()
                 .iter()
                 .filter(|sample| sample.at_s == day * DAY_S)
                 .count() as f64

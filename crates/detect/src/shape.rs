@@ -236,10 +236,22 @@ impl ShapeBook {
 
     /// Tells the book what the origin answered. Only 200 teaches.
     pub fn learn(&self, target: &[u8], status: u16) {
-        if status != 200 {
-            return;
+        if status == 200 {
+            self.learn_parts(&Parts::of(target));
         }
+    }
+
+    /// [`ShapeBook::shape`] and then [`ShapeBook::learn`], for whoever reads of a request and its answer at once.
+    pub fn shape_of_answered(&self, target: &[u8], status: u16) -> Shape {
         let parts = Parts::of(target);
+        let shape = parts.shape(|hash| self.knows(hash));
+        if status == 200 {
+            self.learn_parts(&parts);
+        }
+        shape
+    }
+
+    fn learn_parts(&self, parts: &Parts<'_>) {
         let Some(name) = parts
             .section
             .name()
@@ -321,9 +333,9 @@ fn hash_name(name: &[u8]) -> u32 {
 }
 
 /// A target taken apart, before a book names its section.
-struct Parts {
+struct Parts<'a> {
     language: bool,
-    section: Segment,
+    section: Segment<'a>,
     tail_count: u8,
     tail_kind: Kind,
     form: Form,
@@ -331,8 +343,8 @@ struct Parts {
     roles: u8,
 }
 
-impl Parts {
-    fn of(target: &[u8]) -> Self {
+impl<'a> Parts<'a> {
+    fn of(target: &'a [u8]) -> Self {
         let (path, query) = split(target);
         let mut parts = Self {
             language: false,
@@ -340,11 +352,15 @@ impl Parts {
             tail_count: 0,
             tail_kind: Kind::Slug,
             form: Form::Page,
-            odd: is_odd(path),
+            odd: path.contains(&b';') || path.contains(&b'%') && has_needless_escape(path),
             roles: query.map_or(0, roles),
         };
         let mut seen_section = false;
-        for raw in path.split(|byte| *byte == b'/') {
+        let mut segments = path.split(|byte| *byte == b'/').enumerate().peekable();
+        while let Some((at, raw)) = segments.next() {
+            // No link has an empty segment in the middle, or one of one or two dots.
+            let is_middle = at > 0 && segments.peek().is_some();
+            parts.odd |= raw.is_empty() && is_middle || matches!(raw, b"." | b"..");
             let segment = Segment::decode(raw);
             if segment.is_empty() {
                 continue;
@@ -402,29 +418,15 @@ impl Parts {
     }
 }
 
-/// Spelt as no link on a site is.
-fn is_odd(path: &[u8]) -> bool {
-    // No link has a segment of one or two dots.
-    let begins_with_dots = |rest: &[u8]| {
-        matches!(
-            rest,
-            [b'.'] | [b'.', b'.'] | [b'.', b'/', ..] | [b'.', b'.', b'/', ..]
-        )
-    };
-    begins_with_dots(path)
-        || path.iter().enumerate().any(|(at, byte)| match byte {
-            b';' => true,
-            b'/' => path.get(at + 1) == Some(&b'/') || begins_with_dots(&path[at + 1..]),
-            b'%' => match path[at + 1..] {
-                // Letters, digits and `-._~` have no reason to be escaped (RFC 3986 §2.3); Cyrillic ones have.
-                [high, low, ..] => hex(high)
-                    .zip(hex(low))
-                    .map(|(high, low)| high << 4 | low)
-                    .is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-._~;/".contains(&byte)),
-                _ => false,
-            },
-            _ => false,
-        })
+/// Letters, digits and `-._~` have no reason to be escaped (RFC 3986 §2.3), nor what separates; Cyrillic letters have.
+fn has_needless_escape(path: &[u8]) -> bool {
+    path.windows(3).any(|three| match three {
+        [b'%', high, low] => hex(*high)
+            .zip(hex(*low))
+            .map(|(high, low)| high << 4 | low)
+            .is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-._~;/".contains(&byte)),
+        _ => false,
+    })
 }
 
 /// Path and query. An absolute-form target (`http://host/path`) loses its scheme and authority.
@@ -446,72 +448,95 @@ pub(crate) fn split(target: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 /// One decoded path segment, without its parameters. Only the first bytes are kept: enough for a name and for its kind.
-struct Segment {
-    bytes: [u8; SECTION_BYTES_MAX],
-    len: usize,
+#[derive(Default)]
+struct Segment<'a> {
+    text: Text<'a>,
     /// Longer than we keep: never a section's name, never digits, and its extension is in `extension`.
     cut: bool,
-    /// The last [`EXTENSION_BYTES_MAX`] bytes after the last dot, lower case; `len` 0 without a dot.
+    /// What follows the last dot, lower case; `len` 0 without a dot, or when it is too long to be one we know.
     extension: [u8; EXTENSION_BYTES_MAX],
     extension_len: usize,
+}
+
+enum Text<'a> {
+    /// As nearly every link is written.
+    Plain(&'a [u8]),
+    Decoded {
+        bytes: [u8; SECTION_BYTES_MAX],
+        len: usize,
+    },
+}
+
+impl Default for Text<'_> {
+    fn default() -> Self {
+        Self::Plain(&[])
+    }
 }
 
 /// `webmanifest` is the longest extension we know.
 const EXTENSION_BYTES_MAX: usize = 11;
 
-impl Default for Segment {
-    fn default() -> Self {
-        Self {
-            bytes: [0; SECTION_BYTES_MAX],
-            len: 0,
-            cut: false,
-            extension: [0; EXTENSION_BYTES_MAX],
-            extension_len: 0,
+impl<'a> Segment<'a> {
+    fn decode(raw: &'a [u8]) -> Self {
+        if raw.contains(&b'%') {
+            return Self::decoded(raw);
         }
-    }
-}
-
-impl Segment {
-    fn decode(raw: &[u8]) -> Self {
-        let mut segment = Self::default();
-        if raw.len() <= SECTION_BYTES_MAX
-            && !raw.iter().any(|byte| matches!(byte, b'%' | b';' | b'.'))
-        {
-            // As nearly every link is written.
-            segment.bytes[..raw.len()].copy_from_slice(raw);
-            segment.len = raw.len();
-            return segment;
-        }
-        let mut in_extension = false;
-        for byte in Decoded(raw) {
-            if byte == b';' {
-                break;
-            }
-            if segment.len < SECTION_BYTES_MAX {
-                segment.bytes[segment.len] = byte;
-                segment.len += 1;
-            } else {
-                segment.cut = true;
-            }
-            if byte == b'.' {
-                in_extension = true;
-                segment.extension_len = 0;
-            } else if in_extension {
-                if segment.extension_len == EXTENSION_BYTES_MAX {
-                    // Too long to be one we know; a later dot starts over.
-                    in_extension = false;
-                    segment.extension_len = 0;
-                } else {
-                    segment.extension[segment.extension_len] = byte.to_ascii_lowercase();
-                    segment.extension_len += 1;
-                }
-            }
+        let raw = match raw.iter().position(|byte| *byte == b';') {
+            Some(parameters) => &raw[..parameters],
+            None => raw,
+        };
+        let mut segment = Self {
+            text: Text::Plain(&raw[..raw.len().min(SECTION_BYTES_MAX)]),
+            cut: raw.len() > SECTION_BYTES_MAX,
+            ..Self::default()
+        };
+        if let Some(dot) = raw.iter().rposition(|byte| *byte == b'.') {
+            segment.end_with(&raw[dot + 1..]);
         }
         segment
     }
 
+    fn decoded(raw: &[u8]) -> Self {
+        let mut segment = Self::default();
+        let (mut bytes, mut len) = ([0; SECTION_BYTES_MAX], 0);
+        // Its end, of which the extension is a part.
+        let (mut end, mut end_len) = ([0; EXTENSION_BYTES_MAX], None);
+        for byte in Decoded(raw) {
+            if byte == b';' {
+                break;
+            }
+            match bytes.get_mut(len) {
+                Some(place) => (*place, len) = (byte, len + 1),
+                None => segment.cut = true,
+            }
+            end_len = match (byte, end_len) {
+                (b'.', _) => Some(0),
+                (byte, Some(at)) if at < EXTENSION_BYTES_MAX => {
+                    end[at] = byte;
+                    Some(at + 1)
+                }
+                // Too long to be one we know; a later dot starts over.
+                _ => None,
+            };
+        }
+        segment.text = Text::Decoded { bytes, len };
+        segment.end_with(&end[..end_len.unwrap_or(0)]);
+        segment
+    }
+
+    fn end_with(&mut self, extension: &[u8]) {
+        if let Some(place) = self.extension.get_mut(..extension.len()) {
+            place.copy_from_slice(extension);
+            place.make_ascii_lowercase();
+            self.extension_len = extension.len();
+        }
+    }
+
     fn kept(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        match &self.text {
+            Text::Plain(kept) => kept,
+            Text::Decoded { bytes, len } => &bytes[..*len],
+        }
     }
 
     /// Nothing, or a dot: `//` and `/./` name the same page as `/`.
@@ -529,7 +554,7 @@ impl Segment {
     }
 
     fn kind(&self) -> Section {
-        if self.len == 0 {
+        if self.kept().is_empty() {
             return Section::None;
         }
         match self.segment_kind() {

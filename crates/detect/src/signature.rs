@@ -12,7 +12,7 @@
 //!
 //! A conjunction is a rule only if all of these hold:
 //! - the upper bound of the share of ordinary requests it hits is below [`GATE`];
-//! - of those now present who behave as readers it hits at most that share;
+//! - of those now present who are known ([`crate::trust`]) it hits at most that share, and of those who were known in calm;
 //! - of ordinary requests for the same kind of page the upper bound of what it hits is at most [`GATE_WITHIN`]: a rule that means "everybody who
 //!   searches" protects nobody, and admission does that job with less harm;
 //! - without its path, value and referer, if nobody used these before, it still says something: a new article that is passed
@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
+use crate::columns::{Bits, Columns};
 use crate::look::{Attribute, Look, Sample, Token};
 
 /// Highest upper bound of the share of ordinary requests that a rule may hit. Cloud Armor's, too.
@@ -101,6 +102,16 @@ impl Signature {
             .iter()
             .all(|predicate| sample.tokens()[predicate.attribute as usize] == predicate.token)
     }
+
+    fn hits_of(&self, requests: &Columns) -> Bits {
+        let mut sets = self
+            .rule
+            .iter()
+            .map(|predicate| requests.having(predicate.attribute, predicate.token));
+        let first = sets.next();
+        let first = first.unwrap_or_else(|| requests.are(|_| true));
+        sets.fold(first, |hit, set| hit.and(&set))
+    }
 }
 
 /// Why there is a rule, or none.
@@ -134,19 +145,23 @@ impl Verdict {
 #[derive(Debug)]
 pub struct Scene<'a> {
     /// Requests of now, of the kind that is too much.
-    pub current: Vec<&'a Sample>,
+    pub current: Columns,
     /// How many of these ordinary traffic accounts for.
     pub expected: f64,
-    /// Ordinary requests of the same kind.
-    pub ordinary: Vec<&'a Sample>,
     /// All ordinary requests.
-    pub baseline: &'a [Arc<Sample>],
-    /// All requests of now whose clients behave as readers.
-    pub trusted: Vec<&'a Sample>,
+    pub baseline: &'a Columns,
+    /// Of these, those of the kind that is too much.
+    pub ordinary: Bits,
+    /// Ordinary requests of clients that are known, see [`crate::reservoir::Baseline`].
+    pub regulars: &'a Columns,
+    /// All requests of now whose clients are known.
+    pub known: Columns,
     /// How many more of these the rules that stand hit.
     pub explained: usize,
     /// Rules there are already: what they hit of readers counts against the next.
     pub standing: Vec<Arc<Signature>>,
+    /// Rules that were found to hit readers. None is found again.
+    pub withdrawn: Vec<Arc<Signature>>,
     /// What is too much is a few requests of a kind that readers make too, such as comments: a rule has to say whose they are.
     pub must_name_client: bool,
 }
@@ -175,7 +190,7 @@ impl Scene<'_> {
             }
             match self.strongest((excess, excess + self.explained as f64), &spent) {
                 Ok(signature) => {
-                    self.current.retain(|sample| !signature.hits_sample(sample));
+                    self.current = self.current.without(&signature.hits_of(&self.current));
                     spent.add(&signature, &self);
                     found.push(signature);
                 }
@@ -233,9 +248,10 @@ impl Scene<'_> {
                     let mut longer = one.values.clone();
                     longer.push(value);
                     longer.sort_unstable();
-                    if seen.insert(longer.clone()) {
+                    let least = EVIDENCE_MIN.max((SHARE_MIN * excess) as usize);
+                    if sets.hits(&longer) >= least && seen.insert(longer.clone()) {
                         let longer = Conjunction::of(longer, &sets, self);
-                        if longer.hits >= EVIDENCE_MIN && longer.excess >= SHARE_MIN * excess {
+                        if longer.excess >= SHARE_MIN * excess {
                             next.push(longer);
                         }
                     }
@@ -275,21 +291,18 @@ impl Scene<'_> {
 
     /// Values that carry a part of the excess, the most important first.
     fn values(&self, excess: f64) -> Vec<Value> {
-        let mut counts: HashMap<(Attribute, Token), usize, FixedState> = HashMap::default();
-        for sample in &self.current {
-            for attribute in Attribute::ALL {
-                let token = sample.tokens()[attribute as usize];
+        let least = EVIDENCE_MIN.max((SHARE_MIN * excess) as usize);
+        let mut values: Vec<(usize, Value)> = Vec::new();
+        let mut counts: HashMap<Token, usize, FixedState> = HashMap::default();
+        for attribute in Attribute::ALL {
+            for token in self.current.column(attribute) {
                 if token.is_known() {
-                    *counts.entry((attribute, token)).or_default() += 1;
+                    *counts.entry(*token).or_default() += 1;
                 }
             }
+            let carrying = counts.drain().filter(|(_, count)| *count >= least);
+            values.extend(carrying.map(|(token, count)| (count, Value { attribute, token })));
         }
-        let least = EVIDENCE_MIN.max((SHARE_MIN * excess) as usize);
-        let mut values: Vec<(usize, Value)> = counts
-            .into_iter()
-            .filter(|(_, count)| *count >= least)
-            .map(|((attribute, token), count)| (count, Value { attribute, token }))
-            .collect();
         values.sort_by(|(a, of_a), (b, of_b)| {
             b.cmp(a)
                 .then((of_a.attribute, of_a.token).cmp(&(of_b.attribute, of_b.token)))
@@ -301,18 +314,38 @@ impl Scene<'_> {
     }
 
     fn passes(&self, one: &Conjunction, values: &[Value], sets: &Sets, spent: &Spent) -> bool {
-        let hits = spent.with(&spent.baseline, &sets.baseline, &one.values);
+        let hits = spent.baseline.with(&sets.baseline, &one.values);
         if wilson_upper(hits, self.baseline.len()) >= GATE {
             return false;
         }
         if self.must_name_client && !self.names_client(one, values, sets) {
             return false;
         }
-        let trusted = spent.with(&spent.trusted, &sets.trusted, &one.values);
-        if trusted > 1 && trusted as f64 > GATE * self.trusted.len() as f64 {
-            return false;
-        }
-        self.is_more_than_novel(one, values, sets) && self.spares_the_kind(one, sets, spent)
+        let of_known = [
+            (spent.known.with(&sets.known, &one.values), &self.known),
+            (
+                spent.regulars.with(&sets.regulars, &one.values),
+                &*self.regulars,
+            ),
+        ];
+        let hits_known =
+            |(hits, known): (usize, &Columns)| hits > 1 && hits as f64 > GATE * known.len() as f64;
+        !of_known.into_iter().any(hits_known)
+            && self.is_more_than_novel(one, values, sets)
+            && self.spares_the_kind(one, sets, spent)
+            && !self.was_withdrawn(one, values)
+    }
+
+    fn was_withdrawn(&self, one: &Conjunction, values: &[Value]) -> bool {
+        self.withdrawn.iter().any(|gone| {
+            gone.rule.len() == one.values.len()
+                && one.values.iter().all(|value| {
+                    let Value { attribute, token } = values[*value];
+                    let is_same =
+                        |held: &Predicate| (held.attribute, held.token) == (attribute, token);
+                    gone.rule.iter().any(is_same)
+                })
+        })
     }
 
     /// What it says of who asks holds for few ordinary requests of any kind.
@@ -323,7 +356,7 @@ impl Scene<'_> {
             .copied()
             .filter(|value| !values[*value].attribute.is_of_the_target())
             .collect();
-        let hits = sets.count(&sets.baseline, &of_client);
+        let hits = sets.every_baseline.count_in(&sets.baseline, &of_client);
         !of_client.is_empty() && hits as f64 <= GATE_REST * self.baseline.len() as f64
     }
 
@@ -334,48 +367,44 @@ impl Scene<'_> {
             .copied()
             .filter(|value| {
                 !(values[*value].attribute.novelty_is_innocent()
-                    && sets.count(&sets.baseline, &[*value]) == 0)
+                    && sets.baseline[*value].is_empty())
             })
             .collect();
         if rest.len() == one.values.len() {
             return true;
         }
-        let (hits, of) = if self.ordinary.is_empty() {
-            (sets.count(&sets.baseline, &rest), self.baseline.len())
+        let among = if self.ordinary.is_empty() {
+            &sets.every_baseline
         } else {
-            (sets.count(&sets.ordinary, &rest), self.ordinary.len())
+            &self.ordinary
         };
-        !rest.is_empty() && hits as f64 <= GATE_REST * of as f64
+        let hits = among.count_in(&sets.baseline, &rest);
+        !rest.is_empty() && hits as f64 <= GATE_REST * among.len() as f64
     }
 
     /// Of the ordinary requests for the kind of page it hits the most.
     fn spares_the_kind(&self, one: &Conjunction, sets: &Sets, spent: &Spent) -> bool {
-        let hits = |kind: &Kind| count(&kind.current, &sets.current, &one.values);
-        let Some(main) = sets.kinds.iter().max_by_key(|kind| hits(kind)) else {
+        let hits = |kind: &&Kind| kind.current.count_in(&sets.current, &one.values);
+        let Some(main) = sets.kinds.iter().max_by_key(hits) else {
             return false;
         };
-        let hit = main.baseline.and(&spent.baseline)
-            + count(
-                &main.baseline.less(&spent.baseline),
-                &sets.baseline,
-                &one.values,
-            );
+        let free = main.baseline.less(&spent.baseline.hit);
+        let hit = main.ordinary - free.len() + free.count_in(&sets.baseline, &one.values);
         hit == 0 || wilson_upper(hit, main.ordinary) <= GATE_WITHIN
     }
 
     fn signature(&self, one: &Conjunction, values: &[Value], sets: &Sets, whole: f64) -> Signature {
-        let example = self
-            .current
-            .iter()
-            .enumerate()
-            .find(|(at, _)| one.values.iter().all(|value| sets.current[*value].has(*at)));
+        let mut of_all = one.values.iter().map(|value| sets.current[*value].clone());
+        let first = of_all.next().unwrap_or_default();
+        let hit = of_all.fold(first, |hit, set| hit.and(&set));
+        let example = hit.first().and_then(|at| self.current.samples().get(at));
         let rule = one
             .values
             .iter()
             .map(|value| {
                 let Value { attribute, token } = values[*value];
                 let value = example
-                    .and_then(|(_, sample)| sample.look().text(attribute))
+                    .and_then(|sample| sample.look().text(attribute))
                     .unwrap_or_default();
                 Predicate {
                     attribute,
@@ -397,15 +426,42 @@ impl Scene<'_> {
 
 /// What rules hit of readers, those that stand and those just found: the gates are for all of them together.
 struct Spent {
-    baseline: Bits,
-    trusted: Bits,
+    baseline: Hit,
+    known: Hit,
+    regulars: Hit,
+}
+
+/// Of so many, those that are hit and those that are not.
+struct Hit {
+    hit: Bits,
+    left: Bits,
+}
+
+impl Hit {
+    fn none_of(requests: &Columns) -> Self {
+        Self {
+            hit: Bits::none(requests.len()),
+            left: requests.are(|_| true),
+        }
+    }
+
+    fn add(&mut self, more: &Bits) {
+        self.hit.add(more);
+        self.left = self.left.less(more);
+    }
+
+    /// How many it is with these, too.
+    fn with(&self, sets: &[Bits], values: &[usize]) -> usize {
+        self.hit.len() + self.left.count_in(sets, values)
+    }
 }
 
 impl Spent {
     fn of(scene: &Scene<'_>) -> Self {
         let mut spent = Self {
-            baseline: Bits::new(scene.baseline.len()),
-            trusted: Bits::new(scene.trusted.len()),
+            baseline: Hit::none_of(scene.baseline),
+            known: Hit::none_of(&scene.known),
+            regulars: Hit::none_of(scene.regulars),
         };
         for rule in &scene.standing {
             spent.add(rule, scene);
@@ -414,25 +470,9 @@ impl Spent {
     }
 
     fn add(&mut self, rule: &Signature, scene: &Scene<'_>) {
-        let is_hit = |sample: &Sample| rule.hits_sample(sample);
-        for (at, sample) in scene.baseline.iter().enumerate() {
-            if is_hit(sample) {
-                self.baseline.insert(at);
-            }
-        }
-        for (at, sample) in scene.trusted.iter().enumerate() {
-            if is_hit(sample) {
-                self.trusted.insert(at);
-            }
-        }
-    }
-
-    /// How many it is with these, too.
-    fn with(&self, spent: &Bits, sets: &[Bits], values: &[usize]) -> usize {
-        let Some((first, rest)) = values.split_first() else {
-            return spent.len();
-        };
-        spent.len() + count(&sets[*first].less(spent), sets, rest)
+        self.baseline.add(&rule.hits_of(scene.baseline));
+        self.known.add(&rule.hits_of(&scene.known));
+        self.regulars.add(&rule.hits_of(scene.regulars));
     }
 }
 
@@ -457,12 +497,12 @@ struct Conjunction {
 
 impl Conjunction {
     fn of(values: Vec<usize>, sets: &Sets, scene: &Scene<'_>) -> Self {
-        let hits = sets.count(&sets.current, &values);
-        let ordinary_upper =
-            wilson_upper(sets.count(&sets.ordinary, &values), scene.ordinary.len());
+        let hits = sets.hits(&values);
+        let ordinary = scene.ordinary.count_in(&sets.baseline, &values);
+        let ordinary_upper = wilson_upper(ordinary, sets.ordinary);
         Self {
             hits,
-            baseline_hits: sets.count(&sets.baseline, &values),
+            baseline_hits: sets.every_baseline.count_in(&sets.baseline, &values),
             excess: hits as f64 - scene.expected * ordinary_upper,
             ordinary_upper,
             current: scene.current.len(),
@@ -494,12 +534,16 @@ impl Conjunction {
     }
 }
 
-/// Which sample has which value.
+/// Which request has which value.
 struct Sets {
     current: Vec<Bits>,
-    ordinary: Vec<Bits>,
     baseline: Vec<Bits>,
-    trusted: Vec<Bits>,
+    known: Vec<Bits>,
+    regulars: Vec<Bits>,
+    every_current: Bits,
+    every_baseline: Bits,
+    /// How many ordinary requests are of the kind that is too much.
+    ordinary: usize,
     /// The commonest of now.
     kinds: Vec<Kind>,
 }
@@ -513,27 +557,25 @@ struct Kind {
 
 impl Kind {
     fn all(scene: &Scene<'_>) -> Vec<Self> {
-        let kind = |sample: &Sample| {
-            (
-                sample.tokens()[Attribute::Shape as usize],
-                sample.tokens()[Attribute::Method as usize],
-            )
-        };
+        let columns = [Attribute::Shape, Attribute::Method];
+        let [shapes, methods] = columns.map(|attribute| scene.current.column(attribute));
         let mut counts: BTreeMap<(Token, Token), usize> = BTreeMap::new();
-        for sample in &scene.current {
-            *counts.entry(kind(sample)).or_default() += 1;
+        for kind in shapes.iter().zip(methods) {
+            *counts.entry((*kind.0, *kind.1)).or_default() += 1;
         }
         let mut kinds: Vec<_> = counts.into_iter().collect();
         kinds.sort_by_key(|(kind, count)| (std::cmp::Reverse(*count), *kind));
         kinds.truncate(KINDS_MAX);
         kinds
             .into_iter()
-            .map(|(one, _)| {
-                let current = scene.current.iter().map(|sample| kind(sample) == one);
-                let baseline = scene.baseline.iter().map(|sample| kind(sample) == one);
-                let baseline = Bits::of(scene.baseline.len(), baseline);
+            .map(|((shape, method), _)| {
+                let of = |requests: &Columns| {
+                    let shaped = requests.having(Attribute::Shape, shape);
+                    shaped.and(&requests.having(Attribute::Method, method))
+                };
+                let baseline = of(scene.baseline);
                 Self {
-                    current: Bits::of(scene.current.len(), current),
+                    current: of(&scene.current),
                     ordinary: baseline.len(),
                     baseline,
                 }
@@ -544,110 +586,67 @@ impl Kind {
 
 impl Sets {
     fn of(scene: &Scene<'_>, values: &[Value]) -> Self {
-        let of = |samples: &mut dyn Iterator<Item = &Sample>, count: usize| {
-            let mut sets = vec![Bits::new(count); values.len()];
-            for (at, sample) in samples.enumerate() {
-                for (set, value) in sets.iter_mut().zip(values) {
-                    if sample.tokens()[value.attribute as usize] == value.token {
-                        set.insert(at);
-                    }
-                }
-            }
-            sets
+        let of = |requests: &Columns| {
+            let having = |value: &Value| requests.having(value.attribute, value.token);
+            values.iter().map(having).collect()
         };
         Self {
-            current: of(&mut scene.current.iter().copied(), scene.current.len()),
-            ordinary: of(&mut scene.ordinary.iter().copied(), scene.ordinary.len()),
-            baseline: of(
-                &mut scene.baseline.iter().map(AsRef::as_ref),
-                scene.baseline.len(),
-            ),
-            trusted: of(&mut scene.trusted.iter().copied(), scene.trusted.len()),
+            current: of(&scene.current),
+            baseline: of(scene.baseline),
+            known: of(&scene.known),
+            regulars: of(scene.regulars),
+            every_current: scene.current.are(|_| true),
+            every_baseline: scene.baseline.are(|_| true),
+            ordinary: scene.ordinary.len(),
             kinds: Kind::all(scene),
         }
     }
 
-    fn count(&self, sets: &[Bits], values: &[usize]) -> usize {
-        match values.split_first() {
-            Some((first, rest)) => count(&sets[*first], sets, rest),
-            None => 0,
-        }
-    }
-}
-
-/// How many are in all of these.
-fn count(set: &Bits, rest: &[Bits], of_rest: &[usize]) -> usize {
-    (0..set.0.len())
-        .map(|word| {
-            of_rest
-                .iter()
-                .fold(set.0[word], |held, value| held & rest[*value].0[word])
-                .count_ones() as usize
-        })
-        .sum()
-}
-
-#[derive(Clone)]
-struct Bits(Vec<u64>);
-
-impl Bits {
-    fn new(count: usize) -> Self {
-        Self(vec![0; count.div_ceil(64)])
-    }
-
-    fn of(count: usize, members: impl Iterator<Item = bool>) -> Self {
-        let mut bits = Self::new(count);
-        for (at, _) in members.enumerate().filter(|(_, is)| *is) {
-            bits.insert(at);
-        }
-        bits
-    }
-
-    fn len(&self) -> usize {
-        self.0.iter().map(|word| word.count_ones() as usize).sum()
-    }
-
-    /// How many are in both.
-    fn and(&self, other: &Self) -> usize {
-        let words = self.0.iter().zip(&other.0);
-        words.map(|(a, b)| (a & b).count_ones() as usize).sum()
-    }
-
-    fn less(&self, other: &Self) -> Self {
-        Self(self.0.iter().zip(&other.0).map(|(a, b)| a & !b).collect())
-    }
-
-    fn insert(&mut self, at: usize) {
-        self.0[at / 64] |= 1 << (at % 64);
-    }
-
-    fn has(&self, at: usize) -> bool {
-        self.0[at / 64] >> (at % 64) & 1 == 1
+    fn hits(&self, values: &[usize]) -> usize {
+        self.every_current.count_in(&self.current, values)
     }
 }
 
 /// Upper end of the 95 % Wilson score interval of `hits` in `n`.
 pub fn wilson_upper(hits: usize, n: usize) -> f64 {
+    wilson(hits, n).1
+}
+
+/// Its lower end.
+pub fn wilson_lower(hits: usize, n: usize) -> f64 {
+    wilson(hits, n).0
+}
+
+fn wilson(hits: usize, n: usize) -> (f64, f64) {
     if n == 0 {
-        return 1.0;
+        return (0.0, 1.0);
     }
     let (hits, n) = (hits as f64, n as f64);
     let share = hits / n;
     let middle = share + Z * Z / (2.0 * n);
     let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    ((middle + half) / (1.0 + Z * Z / n)).min(1.0)
+    let of = |end: f64| (end / (1.0 + Z * Z / n)).clamp(0.0, 1.0);
+    (of(middle - half), of(middle + half))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::look::Field;
     use crate::look::tests::reader;
+    use crate::trust::Known;
 
+    static NOBODY: LazyLock<Columns> = LazyLock::new(Columns::default);
     const CRUDE: &[u8] = b"python-requests/2.31.0";
+    const KNOWN: Known = Known {
+        since_s: 1,
+        cohort: None,
+    };
 
     /// Three thousand ordinary requests: most for articles, one in fifty a search, from readers of a thousand networks.
-    fn baseline() -> Vec<Arc<Sample>> {
+    fn ordinary() -> Vec<Arc<Sample>> {
         (0..3_000_u32)
             .map(|number| {
                 let source = 0x0a00_0000 + (number % 1_000) * 256;
@@ -668,19 +667,26 @@ mod tests {
             .collect()
     }
 
-    fn samples(looks: impl IntoIterator<Item = Sample>) -> Vec<Sample> {
-        looks.into_iter().collect()
+    fn samples(looks: impl IntoIterator<Item = Sample>) -> Vec<Arc<Sample>> {
+        looks.into_iter().map(Arc::new).collect()
     }
 
-    fn scene<'a>(current: &'a [Sample], expected: f64, baseline: &'a [Arc<Sample>]) -> Scene<'a> {
+    fn baseline() -> Columns {
+        Columns::of(ordinary())
+    }
+
+    fn scene<'a>(current: &[Arc<Sample>], expected: f64, baseline: &'a Columns) -> Scene<'a> {
+        let known = current.iter().filter(|sample| sample.known.is_some());
         Scene {
-            current: current.iter().collect(),
+            current: Columns::of(current.to_vec()),
             expected,
-            ordinary: baseline.iter().map(AsRef::as_ref).collect(),
+            ordinary: baseline.are(|_| true),
             baseline,
-            trusted: current.iter().filter(|sample| sample.is_trusted).collect(),
+            regulars: &NOBODY,
+            known: Columns::of(known.cloned().collect()),
             explained: 0,
             standing: Vec::new(),
+            withdrawn: Vec::new(),
             must_name_client: false,
         }
     }
@@ -719,7 +725,7 @@ mod tests {
         assert!(signature.attack_share > 0.99 && signature.baseline_share_upper < 0.002);
         assert!(signature.confidence > 0.99, "{signature:?}");
         assert!(flood.iter().all(|sample| signature.hits_sample(sample)));
-        assert!(baseline.iter().all(|sample| !signature.hits_sample(sample)));
+        assert!(signature.hits_of(&baseline).is_empty());
     }
 
     #[test]
@@ -736,10 +742,10 @@ mod tests {
             )
         }));
         let (_, found) = scene(&flood, 20.0, &baseline).explain(RULES_MAX);
-        let hit = |sample: &Sample| found.iter().any(|rule| rule.hits_sample(sample));
+        let hit = |sample: &Arc<Sample>| found.iter().any(|rule| rule.hits_sample(sample));
         assert!(flood.iter().all(hit), "{:?}", names(&found));
         assert!(
-            baseline.iter().all(|sample| !hit(sample)),
+            baseline.samples().iter().all(|sample| !hit(sample)),
             "{:?}",
             names(&found)
         );
@@ -819,12 +825,58 @@ mod tests {
     #[test]
     fn who_loads_pages_as_readers_do_is_spared() {
         let baseline = baseline();
-        let mut flood = samples((0..900).map(|number| search(number, CRUDE)));
-        for sample in flood.iter_mut().step_by(4) {
-            sample.is_trusted = true;
-        }
+        let flood = samples((0..900).map(|number| {
+            let mut sample = search(number, CRUDE);
+            sample.known = (number % 4 == 0).then_some(KNOWN);
+            sample
+        }));
         let (verdict, _) = scene(&flood, 20.0, &baseline).explain(RULES_MAX);
         assert_eq!(verdict, Verdict::NoRuleUnderTheGate);
+    }
+
+    /// They are one in a hundred of all, so that the share of all says nothing.
+    #[test]
+    fn who_was_known_in_calm_is_spared() {
+        for (hit, is_found) in [(0, true), (1, true), (9, false)] {
+            let mut all = ordinary();
+            all.extend(ordinary());
+            let regulars = (0..60).map(|number| {
+                let library = search(number, CRUDE);
+                let article = Sample::of(&reader(number, "/news/2026/story-1"), 100);
+                Arc::new(if number < hit { library } else { article })
+            });
+            let regulars: Vec<_> = regulars.collect();
+            all.extend(regulars.iter().cloned());
+            let (all, regulars) = (Columns::of(all), Columns::of(regulars));
+            let flood = samples((0..900).map(|number| search(number, CRUDE)));
+            let mut scene = scene(&flood, 20.0, &all);
+            scene.regulars = &regulars;
+            let (_, found) = scene.explain(RULES_MAX);
+            let hits = |sample: &Arc<Sample>| found.iter().any(|rule| rule.hits_sample(sample));
+            assert_eq!(
+                flood.iter().any(hits),
+                is_found,
+                "{hit}: {:?}",
+                names(&found)
+            );
+        }
+    }
+
+    #[test]
+    fn a_rule_that_was_withdrawn_is_not_found_again() {
+        let baseline = baseline();
+        let flood = samples((0..900).map(|number| search(number, CRUDE)));
+        let mut gone: Vec<Arc<Signature>> = Vec::new();
+        for _ in 0..4 {
+            let mut scene = scene(&flood, 20.0, &baseline);
+            scene.withdrawn = gone.clone();
+            let (_, found) = scene.explain(RULES_MAX);
+            for rule in found {
+                assert!(gone.iter().all(|before| before.rule != rule.rule));
+                gone.push(Arc::new(rule));
+            }
+        }
+        assert!(gone.len() > 3, "{}", gone.len());
     }
 
     #[test]
@@ -835,8 +887,8 @@ mod tests {
             (380, Verdict::TooLittleBaseline),
             (381, Verdict::Generated),
         ] {
-            let baseline = &baseline()[..known];
-            let (verdict, _) = scene(&flood, 20.0, baseline).explain(RULES_MAX);
+            let baseline = Columns::of(ordinary()[..known].to_vec());
+            let (verdict, _) = scene(&flood, 20.0, &baseline).explain(RULES_MAX);
             assert_eq!(verdict, expected, "{known}");
         }
     }
@@ -844,13 +896,9 @@ mod tests {
     #[test]
     fn what_is_expected_is_no_excess() {
         let baseline = baseline();
-        let usual: Vec<Sample> = baseline
-            .iter()
-            .take(900)
-            .map(|one| Sample::clone(one))
-            .collect();
+        let usual = &baseline.samples()[..900];
         for expected in [700.0, 900.0, 2_000.0] {
-            let (verdict, found) = scene(&usual, expected, &baseline).explain(RULES_MAX);
+            let (verdict, found) = scene(usual, expected, &baseline).explain(RULES_MAX);
             assert_eq!(
                 (verdict, found.len()),
                 (Verdict::NothingSignificant, 0),
@@ -862,18 +910,19 @@ mod tests {
     /// Newcombe 1998, table I, and the rule of three.
     #[test]
     fn the_interval_is_wilsons() {
-        for (hits, n, upper) in [
-            (81, 263, 0.3662),
-            (15, 148, 0.1605),
-            (0, 20, 0.1611),
-            (1, 29, 0.1718),
-            (0, 381, 0.00998),
+        for (hits, n, lower, upper) in [
+            (81, 263, 0.2553, 0.3662),
+            (15, 148, 0.0624, 0.1605),
+            (0, 20, 0.0, 0.1611),
+            (1, 29, 0.0061, 0.1718),
+            (0, 381, 0.0, 0.00998),
         ] {
             assert!(
-                (wilson_upper(hits, n) - upper).abs() < 1e-4,
+                (wilson_upper(hits, n) - upper).abs() < 1e-4
+                    && (wilson_lower(hits, n) - lower).abs() < 1e-4,
                 "{hits} of {n}"
             );
         }
-        assert_eq!(wilson_upper(0, 0), 1.0);
+        assert_eq!((wilson_lower(0, 0), wilson_upper(0, 0)), (0.0, 1.0));
     }
 }

@@ -13,7 +13,7 @@ use crate::network::Group;
 use crate::reservoir::{Drawn, PER_CALM_SECOND_MAX, PER_SECOND_MAX, SENSITIVE_PER_SECOND_MAX};
 use crate::signature::Signature;
 use crate::tally::Sources;
-use crate::trust::Trust;
+use crate::trust::{Known, Trust, Visitor};
 
 /// Seconds that nobody has taken yet, the open one among them. Whoever comes four times a second may be late by three; then the oldest goes.
 pub const SECONDS_MAX: usize = 4;
@@ -44,6 +44,8 @@ pub struct Kind {
     /// A try at what is guessed at: a login, a comment.
     pub is_sensitive: bool,
     pub role: Role,
+    /// What is known of its client from elsewhere: it has read here before, or holds a pass.
+    pub known: Option<Known>,
 }
 
 /// What it is to its client, see [`Trust`].
@@ -104,16 +106,16 @@ impl Watch {
     pub fn note<'a>(
         &mut self,
         now_s: u64,
-        (source, kind): (IpAddr, Kind),
+        (visitor, kind): (Visitor, Kind),
         (stance, hit): (&Stance, Option<u64>),
         look: impl FnOnce() -> Look<'a>,
     ) {
-        let is_trusted = self.trust.note(now_s, source, kind.role);
+        let known = self.trust.note(now_s, visitor, kind.role, kind.known);
         let seed = self.seed;
         let second = self.second(now_s);
         if stance.is_incident {
             let who = second.who.get_or_insert_with(|| Box::new(Who::new(seed)));
-            who.add(source, hit.is_some());
+            who.add(visitor.source, hit.is_some());
         }
         if let Some(id) = hit {
             match second.hits.iter_mut().find(|(rule, _)| *rule == id) {
@@ -136,7 +138,7 @@ impl Watch {
         let mut sample = Sample::of(&look(), now_s);
         sample.needs_origin = kind.needs_origin;
         sample.is_sensitive = kind.is_sensitive;
-        sample.is_trusted = is_trusted;
+        sample.known = known;
         let sample = Arc::new(sample);
         if let Some(place) = sensitive {
             second.sensitive.put(place, Arc::clone(&sample));
@@ -262,6 +264,7 @@ mod tests {
         needs_origin: true,
         is_sensitive: false,
         role: Role::Page,
+        known: None,
     };
 
     fn watch() -> Watch {
@@ -274,7 +277,7 @@ mod tests {
             posture: Posture::Guarded,
             ..Stance::default()
         };
-        watch.note(second, (look.source, PAGE), (&stance, None), || look);
+        watch.note(second, (look.visitor(), PAGE), (&stance, None), || look);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, Method, Request, Version, header};
 use saqta_detect::facts::{self, Facts};
 use saqta_detect::network::Group;
 use saqta_detect::shape::Shape;
+use saqta_detect::trust::Visitor;
 use saqta_detect::watch::Posture;
 
 use crate::admission::{self, Ask, Class};
@@ -21,6 +22,7 @@ use crate::profile::{Profile, Reading, System, Target, Use};
 use crate::saved::Saved;
 use crate::serve::Client;
 use crate::shard::{Running, SiteState};
+use crate::sight;
 
 /// Who asks when nobody does. No client's address, and the origin is not told it: it would show its own machine more than it shows readers.
 pub(crate) const OURSELVES: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -40,6 +42,7 @@ pub(crate) struct Asked {
     /// Its cookies and fields, as the site's profile reads them.
     pub reading: Reading,
     pub client: IpAddr,
+    pub visitor: Visitor,
     pub scheme: Scheme,
     pub version: Version,
     pub class: Class,
@@ -102,6 +105,7 @@ impl Asked {
             usage,
             reading,
             client: address,
+            visitor: sight::visitor(address, fields),
             scheme,
             version: request.version(),
             class,

@@ -147,6 +147,7 @@ impl Edge {
             Some(folder) => Saved::open(folder, &plan, &secret)?,
             None => Saved::default(),
         };
+        let normal = folder.map(sentry::notebook).transpose()?;
         let running = Running::new(plan, None, &secret);
         let shared = Arc::new(Shared::new(running, cache, saved));
         let (stop, stopped) = watch::channel(Stop::Run);
@@ -179,7 +180,7 @@ impl Edge {
         edge.threads.push(
             thread::Builder::new()
                 .name("sentry".to_owned())
-                .spawn(move || sentry::watch(&shared, bytes_out, &sentry_ends))
+                .spawn(move || sentry::watch(&shared, normal, bytes_out, &sentry_ends))
                 .map_err(StartError::Thread)?,
         );
         for (index, sockets) in sockets.into_iter().enumerate() {

@@ -26,6 +26,7 @@ use crate::profile::{Reading, Use};
 use crate::read;
 use crate::saved::Public;
 use crate::shard::{Running, Shard};
+use crate::sight;
 
 /// How often it is looked whether something is due. Less than [`crate::keep::refresh::ASSET_GAP`], so that one site does not wait for another.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -152,6 +153,7 @@ fn asked(running: &Arc<Running>, site: SiteId, address: &Address) -> Option<Aske
         usage,
         reading,
         client: OURSELVES,
+        visitor: sight::visitor(OURSELVES, &HeaderMap::new()),
         scheme,
         version: Version::HTTP_11,
         class: Class::Signature,

@@ -792,7 +792,7 @@ fn disk_plan(plan: &Plan) -> DiskPlan {
     }
 }
 
-fn make_private(folder: &Path) -> io::Result<()> {
+pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new()
         .recursive(true)
@@ -801,7 +801,7 @@ fn make_private(folder: &Path) -> io::Result<()> {
 }
 
 /// Names of sites are any text.
-fn file_name(site: &str) -> String {
+pub(crate) fn file_name(site: &str) -> String {
     use std::fmt::Write;
     site.bytes().fold(String::new(), |mut name, byte| {
         // Writing to a string does not fail.

@@ -3,9 +3,15 @@
 //! A request never waits for it. Each shard notes what it sees in a [`Watch`] of its own and reads the [`Stance`] that was published
 //! last; the sentry, one thread for all sites, takes the seconds that are over, lets each site's engine judge them, and publishes what
 //! follows. It comes by [`LOOKS_PER_S`] times a second and judges each second once, when all of it has been seen.
+//!
+//! With a data folder, how much is normal at each site (counts, nothing of any request) is written down every [`SAVED_S`] and when the
+//! edge stops, so that whoever restarts in the middle of an attack does not take it for normal.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,13 +19,14 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use saqta_detect::engine::{Engine, Incident, Scarce, Trigger};
 use saqta_detect::sentence::{self, Language};
-use saqta_detect::trust::Trust;
+use saqta_detect::trust::{Trust, Visitor};
 use saqta_detect::watch::{Glimpse, Kind, Posture, Role, Stance, Watch};
 use tokio::time::Instant;
 
 use crate::clock::UnixMillis;
 use crate::fields::Fields;
-use crate::shard::{Shared, SiteState};
+use crate::saved::{OpenError, file_name, make_private};
+use crate::shard::{Running, Shared, SiteState};
 use crate::sight::Sight;
 use crate::stats::{DetectionStats, IncidentStats};
 
@@ -27,6 +34,10 @@ use crate::stats::{DetectionStats, IncidentStats};
 const LOOKS_PER_S: u32 = 4;
 /// Seconds that are made up for one by one when the sentry comes late; more than that were not watched.
 const LATE_S_MAX: u64 = 10;
+/// What a crash may cost of what is normal: a time constant of the forecast.
+const SAVED_S: u32 = 300;
+/// A page of numbers has 3 KB; what is longer is something else.
+const NORMAL_BYTES_MAX: u64 = 16 * 1024;
 /// Of the processor, the seats and the line: a fifth is left for what comes in bursts within a second.
 const SCARCE_SHARE: f64 = 0.8;
 /// Requests have waited for the origin for so many looks, a second, one after the other.
@@ -105,13 +116,13 @@ impl Detection {
         hit: Option<u64>,
     ) {
         let now_s = self.now_s();
-        let who = (sight.source(), kind);
+        let who = (sight.visitor(), kind);
         lock(&self.watches[shard]).note(now_s, who, (&self.stance(), hit), || sight.look(true));
     }
 
     /// What was asked for is a part of a page and there is one.
-    pub(crate) fn note_part(&self, source: IpAddr) {
-        self.trust.note(self.now_s(), source, Role::Part);
+    pub(crate) fn note_part(&self, visitor: Visitor) {
+        self.trust.note(self.now_s(), visitor, Role::Part, None);
     }
 
     pub(crate) fn stats(&self) -> DetectionStats {
@@ -137,6 +148,44 @@ impl Detection {
         let mut engine = lock(&self.engine);
         teach(&mut engine);
         self.stance.store(Arc::clone(engine.stance()));
+    }
+
+    /// Reads what was normal here before, if anybody wrote it down.
+    fn recall(&self, file: &Path) {
+        let is_page = |data: fs::Metadata| data.is_file() && data.len() <= NORMAL_BYTES_MAX;
+        if !fs::metadata(file).is_ok_and(is_page) {
+            return;
+        }
+        let now_s = self.now_s();
+        let is_whole =
+            fs::read_to_string(file).is_ok_and(|text| lock(&self.engine).recall(&text, now_s));
+        if !is_whole {
+            tracing::warn!(
+                "{} is not what it should be; how much is normal is learned anew",
+                file.display()
+            );
+        }
+    }
+
+    /// In place of what was there, or not at all.
+    fn save(&self, file: &Path) -> io::Result<()> {
+        let engine = lock(&self.engine);
+        if engine.ticked_s() == 0 {
+            return Ok(());
+        }
+        let text = engine.written();
+        drop(engine);
+        let unfinished = file.with_extension("writing");
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let placed = options
+            .open(&unfinished)
+            .and_then(|mut open| open.write_all(text.as_bytes()))
+            .and_then(|()| fs::rename(&unfinished, file));
+        if placed.is_err() {
+            drop(fs::remove_file(&unfinished));
+        }
+        placed
     }
 
     /// Judges the seconds that are over and that nobody has judged yet. `site`: its name.
@@ -287,26 +336,101 @@ impl Machine {
 
 /// Of this process so far. The kernel counts it in hundredths of a second, on every Linux.
 fn cpu_seconds() -> Option<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
     // Behind the program's name, which may hold anything.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
     let ticks = fields.next()?.parse::<f64>().ok()? + fields.next()?.parse::<f64>().ok()?;
     Some(ticks / 100.0)
 }
 
+/// In the data folder, for what is to outlive the process.
+///
+/// # Errors
+/// When the folder cannot be used.
+pub(crate) fn notebook(data: &Path) -> Result<Notebook, OpenError> {
+    let folder = data.join("normal");
+    match make_private(&folder) {
+        Ok(()) => Ok(Notebook {
+            folder,
+            generation: None,
+            has_failed: false,
+        }),
+        Err(source) => Err(OpenError::Folder {
+            path: folder,
+            source,
+        }),
+    }
+}
+
+/// Where what is normal is written down, a file for each site.
+pub(crate) struct Notebook {
+    folder: PathBuf,
+    /// Of the plan whose sites have been looked up.
+    generation: Option<u64>,
+    /// The last time failed: it is said once, not every five minutes.
+    has_failed: bool,
+}
+
+impl Notebook {
+    fn file(&self, site: &str) -> PathBuf {
+        self.folder.join(file_name(site))
+    }
+
+    /// Sites that have judged nothing yet begin with what they knew.
+    fn recall(&mut self, running: &Running) {
+        if self.generation.replace(running.generation) == Some(running.generation) {
+            return;
+        }
+        for (site, state) in running.plan.sites.iter().zip(&running.sites) {
+            if lock(&state.detection.engine).ticked_s() == 0 {
+                state.detection.recall(&self.file(&site.name));
+            }
+        }
+    }
+
+    fn save(&mut self, running: &Running) {
+        let sites = running.plan.sites.iter().zip(&running.sites);
+        let failed = sites
+            .filter_map(|(site, state)| state.detection.save(&self.file(&site.name)).err())
+            .last();
+        if let Some(error) = &failed
+            && !self.has_failed
+        {
+            tracing::warn!(%error, "how much is normal cannot be written down; after a restart it is learned anew");
+        }
+        self.has_failed = failed.is_some();
+    }
+}
+
 /// Until the sender of `ends` is gone. `bytes_out`: sent by all shards since the start.
-pub(crate) fn watch(shared: &Shared, bytes_out: impl Fn() -> u64, ends: &Receiver<()>) {
+pub(crate) fn watch(
+    shared: &Shared,
+    mut notebook: Option<Notebook>,
+    bytes_out: impl Fn() -> u64,
+    ends: &Receiver<()>,
+) {
     let (mut before, mut looks) = (Machine::now(bytes_out()), 0_u32);
     loop {
+        let running = shared.running.load_full();
+        if let Some(notebook) = &mut notebook {
+            notebook.recall(&running);
+            if looks > 0 && looks.is_multiple_of(SAVED_S * LOOKS_PER_S) {
+                notebook.save(&running);
+            }
+        }
         match ends.recv_timeout(Duration::from_secs(1) / LOOKS_PER_S) {
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                if let Some(notebook) = &mut notebook {
+                    notebook.save(&running);
+                }
+                return;
+            }
         }
-        let running = shared.running.load_full();
         for state in &running.sites {
             state.detection.look_at_queue(state);
         }
-        looks += 1;
+        looks = looks.wrapping_add(1);
         let machine = Machine::now(bytes_out());
         let edge = machine.is_scarce(&before, shared);
         if looks.is_multiple_of(LOOKS_PER_S) {

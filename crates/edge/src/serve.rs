@@ -303,6 +303,7 @@ fn see<F: Fields + ?Sized>(
             (true, Some(200 | 304)) => Role::Part,
             (true, _) => Role::Unknown,
         },
+        known: None,
     };
     let detection = &running.sites[site].detection;
     detection.note(client.shard.index, sight, kind, client.rule);
@@ -674,7 +675,7 @@ async fn answer(
         .shard
         .tally(|tally, second| tally.answered(second, &outcome));
     if asked.shape.is_part_of_a_page() && matches!(outcome.status, 200 | 304) {
-        asked.state().detection.note_part(asked.client);
+        asked.state().detection.note_part(asked.visitor);
     }
     if let (true, Some(rule)) = (asked.running.plan.is_drill, client.rule) {
         response

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use saqta_detect::look::{self, Field, Head, Look};
 use saqta_detect::shape::Shape;
+use saqta_detect::trust::Visitor;
 
 use crate::fields::Fields;
 use crate::profile::{Profile, Use, path_and_query};
@@ -52,6 +53,10 @@ impl<'a, F: Fields + ?Sized> Sight<'a, F> {
         self.source
     }
 
+    pub(crate) fn visitor(&self) -> Visitor {
+        visitor(self.source, self.fields)
+    }
+
     pub(crate) fn shape(&self) -> Shape {
         self.shape
     }
@@ -93,6 +98,12 @@ impl<'a, F: Fields + ?Sized> Sight<'a, F> {
             country,
         }
     }
+}
+
+/// Who asks, by these fields.
+pub(crate) fn visitor<F: Fields + ?Sized>(source: IpAddr, fields: &F) -> Visitor {
+    let agent = fields.field("user-agent");
+    Visitor::new(source, agent.map_or(Field::Absent, Field::Is))
 }
 
 fn names_of<F: Fields + ?Sized>(fields: &F) -> Vec<u8> {

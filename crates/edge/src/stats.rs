@@ -163,6 +163,8 @@ pub struct RuleStats {
     pub generated_s: u64,
     /// `None`: it stands.
     pub expired_s: Option<u64>,
+    /// It is over because it turned out to hit readers who were known before the attack.
+    pub withdrawn: bool,
     pub hits: u64,
 }
 
@@ -229,6 +231,7 @@ impl RuleStats {
             confidence: signature.confidence,
             generated_s: wall(rule.generated_s),
             expired_s: rule.expired_s.map(wall),
+            withdrawn: rule.is_withdrawn,
             hits: rule.hits,
         }
     }

@@ -4,7 +4,9 @@
 
 mod kit;
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use kit::{Client, Origin, connect_from, page, plan, until};
 use saqta_detect::engine::{Engine, Kind, Role, Scarce};
@@ -50,6 +52,7 @@ fn calm(engine: &mut Engine) {
                 needs_origin: false,
                 is_sensitive: false,
                 role: Role::Page,
+                known: None,
             };
             engine.observe(second, &look, kind);
         }
@@ -170,4 +173,46 @@ fn nobody_is_told_of_a_rule_outside_a_rehearsal() {
         let answer = get(&edge, Ipv4Addr::new(127, 66, 1, 1), target, LIBRARY);
         assert_eq!(answer.field(RULE_FIELD), None, "{target}");
     }
+}
+
+/// Whoever restarts in the middle of an attack must not learn it as normal.
+#[test]
+fn how_much_is_normal_outlives_a_restart() {
+    let folder = std::env::temp_dir().join(format!("saqta-normal-{}", std::process::id()));
+    let origin = newsroom();
+    let begin = || Edge::start_in(plan(origin.address), &folder).unwrap();
+    let learned = |edge: &Edge| {
+        let mut text = String::new();
+        edge.teach(0, |engine| text = engine.written());
+        text
+    };
+    let edge = begin();
+    let nothing = learned(&edge);
+    edge.teach(0, calm);
+    until("a second has been judged", || learned(&edge) != nothing);
+    edge.stop(Duration::ZERO);
+
+    let files: Vec<_> = fs::read_dir(folder.join("normal")).unwrap().collect();
+    let [Ok(file)] = &files[..] else {
+        panic!("{files:?}")
+    };
+    let written = fs::read_to_string(file.path()).unwrap();
+    assert!(
+        !written.contains("127.") && !written.contains("story"),
+        "{written}"
+    );
+    // The hours of the week do not change with a second's silence.
+    let hours = |text: &str| text.lines().nth(2).map(str::to_owned);
+    let numbers = |text: &str| text.lines().nth(1)?.split(' ').nth(2)?.parse::<f64>().ok();
+    let edge = begin();
+    until("it is recalled", || learned(&edge) != nothing);
+    let again = learned(&edge);
+    assert_eq!(hours(&again), hours(&written));
+    assert!(numbers(&again) > Some(10.0), "{again}");
+    edge.stop(Duration::ZERO);
+
+    // What somebody else wrote there is no reason not to begin.
+    fs::write(file.path(), "1\n".repeat(10_000)).unwrap();
+    begin().stop(Duration::ZERO);
+    fs::remove_dir_all(&folder).unwrap();
 }

@@ -208,7 +208,7 @@ fn judge(what: &Replay, labels: Vec<Label>) -> anyhow::Result<Told> {
             Entry::Counted(second, requests) => {
                 told.parsed += 1;
                 counts.minute(second, requests);
-                site.time_line.add(second, requests, false);
+                site.time_line.add(second, requests, 0);
                 Ok(())
             }
             Entry::Line(line, text) if site.fits(&line) => {
@@ -370,6 +370,7 @@ impl Site {
             return;
         }
         self.skip_to(slot.second);
+        let mut hits = 0;
         for (from, line) in &slot.lines {
             let text = &slot.bytes[*from..];
             let look = look(line, text, &self.shapes, &self.registry);
@@ -381,11 +382,12 @@ impl Site {
                     (true, 200 | 304) => Role::Part,
                     (true, _) => Role::Unknown,
                 },
+                known: None,
             };
-            let hit = self.engine.observe(slot.second, &look, kind);
-            self.time_line.add(slot.second, 1, hit);
-            self.shapes.learn(look.target, line.status);
+            hits += u64::from(self.engine.observe(slot.second, &look, kind));
         }
+        self.time_line
+            .add(slot.second, slot.lines.len() as u64, hits);
         self.engine.tick(slot.second, TAKEN_FOR_GRANTED);
     }
 
@@ -410,12 +412,13 @@ impl Site {
     }
 }
 
+/// And what the site has is learned from its answer.
 fn look<'a>(line: &Line, text: &'a [u8], shapes: &ShapeBook, registry: &Registry) -> Look<'a> {
     let target = &text[line.target.clone()];
     Look {
         method: &text[line.method.clone()],
         target,
-        shape: shapes.shape(target),
+        shape: shapes.shape_of_answered(target, line.status),
         version: line.version,
         agent: line.agent.field(text),
         referer: line.referer.field(text),
@@ -563,7 +566,6 @@ fn measure(what: &Replay, labels: Vec<Label>, told: &mut Told) -> anyhow::Result
                 return Ok(());
             };
             let look = look(&line, text, &shapes, &what.registry);
-            shapes.learn(look.target, line.status);
             let hits: Vec<usize> = (0..rules.len())
                 .filter(|rule| rules[*rule].signature.hits(&look))
                 .collect();

@@ -332,6 +332,9 @@ fn detection(found: &Value, mode: &str) -> String {
                 "\nno rule: what it has in common readers have too; your server is shared out by turns"
             }
             (0, _) => "\nno rule: it has nothing in common; your server is shared out by turns",
+            _ if all().any(|rule| rule["withdrawn"] == true) => {
+                "\nno rule stands: the last ones were withdrawn, for they hit readers too"
+            }
             _ => "\nits rules are over: nothing has matched them for a while",
         };
     } else if mode == "observe" {

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, Hasher};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 
 use jiff::civil;
@@ -142,7 +142,10 @@ fn source(before: &[u8]) -> Option<IpAddr> {
         .filter(|word| !word.is_empty());
     let first = words.next()?;
     let second = words.next();
-    let address = |word: &[u8]| std::str::from_utf8(word).ok()?.parse::<IpAddr>().ok();
+    let address = |word: &[u8]| match dotted(word) {
+        Some(address) => Some(address.into()),
+        None => std::str::from_utf8(word).ok()?.parse::<IpAddr>().ok(),
+    };
     if let Some(address) = address(first).or_else(|| second.and_then(address)) {
         return Some(address);
     }
@@ -156,6 +159,22 @@ fn source(before: &[u8]) -> Option<IpAddr> {
     Some(IpAddr::V6(Ipv6Addr::from_bits(
         high | u128::from(hasher.finish()) << 48,
     )))
+}
+
+/// `192.0.2.7`, as nearly every line begins.
+fn dotted(word: &[u8]) -> Option<Ipv4Addr> {
+    let (mut octets, mut at, mut digits) = ([0_u8; 4], 0, 0);
+    for byte in word {
+        match byte {
+            b'0'..=b'9' if digits == 0 || octets[at] > 0 => {
+                octets[at] = octets[at].checked_mul(10)?.checked_add(byte - b'0')?;
+                digits += 1;
+            }
+            b'.' if digits > 0 && at < 3 => (at, digits) = (at + 1, 0),
+            _ => return None,
+        }
+    }
+    (at == 3 && digits > 0).then(|| octets.into())
 }
 
 /// What stands between the next quotes; a backslash keeps the one after it from ending it.
@@ -506,6 +525,30 @@ mod tests {
         ];
         for (line, expected) in table {
             assert_eq!(told(line.as_bytes()).as_deref(), Some(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn dotted_is_what_the_library_reads() {
+        for word in [
+            "0.0.0.0",
+            "255.255.255.255",
+            "192.0.2.7",
+            "1.2.3",
+            "1.2.3.4.5",
+            "256.1.1.1",
+            "1..2.3",
+            "01.2.3.4",
+            "00.1.2.3",
+            ".1.2.3",
+            "1.2.3.",
+            "1.2.3.4 ",
+            "",
+            "a.b.c.d",
+            "2001:db8::1",
+            "1.2.3.1000",
+        ] {
+            assert_eq!(dotted(word.as_bytes()), word.parse().ok(), "{word}");
         }
     }
 

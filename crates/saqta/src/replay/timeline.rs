@@ -29,8 +29,8 @@ impl Default for TimeLine {
 }
 
 impl TimeLine {
-    /// Seconds do not run backwards.
-    pub(super) fn add(&mut self, second: u64, count: u64, hit: bool) {
+    /// Seconds do not run backwards. `hit`: of these.
+    pub(super) fn add(&mut self, second: u64, count: u64, hit: u64) {
         let from = *self.from_s.get_or_insert(second);
         self.last_s = self.last_s.max(second);
         let past = second.saturating_sub(from);
@@ -52,7 +52,7 @@ impl TimeLine {
             self.bars.resize(place + 1, Bar::default());
         }
         self.bars[place].all += count;
-        self.bars[place].hit += if hit { count } else { 0 };
+        self.bars[place].hit += hit;
     }
 
     pub(super) fn bars(&self) -> &[Bar] {
@@ -84,7 +84,11 @@ mod tests {
         let mut line = TimeLine::default();
         assert_eq!(line.span(), None);
         for second in 0..100_000 {
-            line.add(1_000_000 + second * 7, 2, second % 10 == 0);
+            line.add(
+                1_000_000 + second * 7,
+                2,
+                if second % 10 == 0 { 2 } else { 0 },
+            );
         }
         assert!(line.bars().len() <= BARS_MAX);
         let all: u64 = line.bars().iter().map(|bar| bar.all).sum();
@@ -96,7 +100,7 @@ mod tests {
             "{until}"
         );
         // A second in another century.
-        line.add(10_000_000_000, 1, false);
+        line.add(10_000_000_000, 1, 0);
         assert!(line.bars().len() <= BARS_MAX);
     }
 }
