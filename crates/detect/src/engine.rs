@@ -85,15 +85,6 @@ impl Trigger {
             Self::Sensitive => &second.sensitive,
         }
     }
-
-    /// For people.
-    pub fn says(self) -> &'static str {
-        match self {
-            Self::Load => "more requests than usual",
-            Self::Sensitive => "more tries at logins and comments than usual",
-            Self::Demand => "more than its server can do",
-        }
-    }
 }
 
 /// What runs short.

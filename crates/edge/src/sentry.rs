@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use saqta_detect::engine::{Engine, Incident, Scarce, Trigger};
+use saqta_detect::sentence::{self, Language};
 use saqta_detect::trust::{Trust, Visitor};
 use saqta_detect::watch::{Glimpse, Kind, Posture, Role, Stance, Watch};
 use tokio::time::Instant;
@@ -296,7 +297,9 @@ impl Detection {
 fn say(site: &str, (before, now): (Posture, Posture), trigger: Option<Trigger>) {
     match (before, now) {
         (_, Posture::UnderAttack) => {
-            let because = trigger.map_or("more than usual", Trigger::says);
+            let because = trigger.map_or("more than usual", |what| {
+                sentence::trigger(what, Language::English)
+            });
             tracing::warn!(
                 "{site} is under attack: {because}; `saqta status` says what it has in common"
             );

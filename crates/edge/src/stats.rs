@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use saqta_detect::engine::{Incident, Standing};
-use saqta_detect::sentence::{Language, sentence, shown};
+use saqta_detect::sentence::{Language, sentence, shown, trigger};
 use saqta_detect::signature::RULES_MAX;
 use serde::Serialize;
 
@@ -201,7 +201,7 @@ impl IncidentStats {
             attacked_at_ms: attacked_at.map(|at| at.0),
             end_s: incident.end_s.map(wall),
             trigger: incident.trigger.name(),
-            because: incident.trigger.says(),
+            because: trigger(incident.trigger, Language::English),
             requests: incident.requests,
             expected: incident.expected,
             hit: incident.signatures.iter().map(|rule| rule.hits).sum(),

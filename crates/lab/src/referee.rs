@@ -907,7 +907,7 @@ pub(crate) fn millis(time: Option<f64>) -> String {
     }
 }
 
-pub(crate) fn thousands(number: u64) -> String {
+pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (n, digit) in digits.chars().enumerate() {

@@ -1,6 +1,6 @@
 //! What can be typed, and what is done about it.
 //!
-//! Exit codes: 0 done; 1 a drill's expectations were not met; 2 what was typed or written is wrong, or no Saqta runs; 3 a drill's
+//! Exit codes: 0 done; 1 a drill's expectations were not met; 2 what was typed or written is wrong or cannot be read, or no Saqta runs; 3 a drill's
 //! load could not be offered. Answers go to standard output, everything else to standard error.
 
 use std::ffi::OsString;
@@ -184,10 +184,11 @@ Examples:
     Drill(Drill),
     /// What would Saqta have done? Feed it an access log
     #[command(
-        after_help = "Reads combined, common and virtual-host lines, Caddy's JSON, and counts a
-minute (`period,count`); plain, gzip or zstd. Nothing is written but the report you ask
-for, and nothing leaves this machine. A log does not tell what ran short, so
-that something did is taken for granted from an alarm on.
+        after_help = "Reads combined, common and virtual-host lines, JSON of Caddy and nginx, and
+counts a minute (`period,count`); plain, gzip or zstd. Nothing is written but
+the report you ask for, and nothing leaves this machine. A log does not tell
+what ran short, so that something did is taken for granted from an alarm on.
+Exit code 2: what was typed is wrong, or nothing could be read.
 
 Examples:
   saqta replay /var/log/nginx/access.log
@@ -196,7 +197,7 @@ Examples:
   saqta replay access.log.gz --labels known.tsv --json"
     )]
     Replay {
-        /// Logs, in the order of their time
+        /// Logs, in the order of their time; - for standard input
         #[arg(required = true, value_name = "LOG")]
         logs: Vec<PathBuf>,
         /// Windows of the log that somebody has judged, to measure against
@@ -208,7 +209,7 @@ Examples:
         /// Say of each rule when it stood and what it hit
         #[arg(long)]
         explain: bool,
-        /// Folder for a page with the time line and every rule
+        /// Folder for a page with the time line and every rule, in three languages
         #[arg(long, value_name = "DIR")]
         report: Option<PathBuf>,
         /// List of autonomous systems (.mmdb), so that rules may name a provider
@@ -448,6 +449,7 @@ pub fn execute(cli: Cli) -> ExitCode {
             asn_file,
             country_file,
         } => registry(asn_file.as_deref(), country_file.as_deref())
+            .map_err(Failure::Other)
             .and_then(|registry| {
                 replay::run(&Replay {
                     logs,
@@ -458,8 +460,7 @@ pub fn execute(cli: Cli) -> ExitCode {
                     registry,
                 })
             })
-            .map(|()| ExitCode::SUCCESS)
-            .map_err(Failure::Other),
+            .map(|()| ExitCode::SUCCESS),
         Command::Status { json } => status(&data, json),
         Command::Lab { arguments } => stage::lab_main(&arguments)
             .map(|()| ExitCode::SUCCESS)

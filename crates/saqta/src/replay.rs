@@ -8,12 +8,14 @@
 //! minutes past it. With labels the log is read a second time, to measure the rules against all lines of a label, those before the
 //! rule was found included.
 
+mod axis;
 mod labels;
 pub mod line;
 mod report;
 mod source;
 mod tell;
 mod timeline;
+mod unread;
 
 use std::collections::VecDeque;
 use std::fs::OpenOptions;
@@ -31,10 +33,12 @@ use saqta_detect::shape::ShapeBook;
 use saqta_edge::registry::Registry;
 use tokio::time::Instant;
 
-use self::labels::{Class, Label};
+use self::labels::{Class, Label, Met};
 use self::line::{Line, Splitter};
 use self::source::Junk;
 use self::timeline::TimeLine;
+use self::unread::Unread;
+use crate::cli::Failure;
 
 /// How far a log may be out of order.
 const ORDER_S: u64 = 120;
@@ -49,6 +53,10 @@ const COPIES: usize = 1 << 16;
 /// Logs show whole seconds.
 const BUCKET_S: u64 = 1;
 const COUNTS_BUCKET_S: u64 = 60;
+/// Far above any flood that has been told of: hundreds of millions of requests a second.
+const COUNT_MAX: u64 = 10_000_000_000_000;
+/// The year 2100, and a number larger than this is no time.
+const COUNTED_UNTIL_S: u64 = 4_102_444_800;
 const SEED: u64 = 1;
 /// A log does not tell what ran short. Copies are free: a machine that sends them on would be seen to, and what is refused then hits whoever
 /// reads what everybody reads.
@@ -84,6 +92,10 @@ struct Told {
     labels: Vec<Measured>,
     benign: Option<Benign>,
     time_line: TimeLine,
+    /// First and last time that the log shows, where there are labels.
+    clock: Option<(i64, i64)>,
+    /// Why all of this is no answer.
+    unread: Option<Unread>,
 }
 
 /// A label and how the rules did.
@@ -97,6 +109,7 @@ struct Measured {
     found: Option<Found>,
     /// Hit by any rule that stood at some time of the label's.
     hit: u64,
+    met: Met,
 }
 
 #[derive(Debug)]
@@ -122,22 +135,38 @@ struct Benign {
 }
 
 /// Reads, judges, tells.
-pub(crate) fn run(what: &Replay) -> anyhow::Result<()> {
+pub(crate) fn run(what: &Replay) -> Result<(), Failure> {
+    let piped = what.logs.iter().filter(|log| source::is_piped(log)).count();
+    if piped > 1 || piped > 0 && what.labels.is_some() {
+        return Err(Unread::OnlyOnce.into());
+    }
     let labels = match &what.labels {
         Some(file) => labels::read(file)?,
         None => Vec::new(),
     };
-    let told = judge(what, labels)?;
-    if let Some(folder) = &what.report {
+    let mut told = judge(what, labels)?;
+    told.unread = unread::unread(&told.junk.files, told.parsed);
+    // Programs that read JSON get it whatever happens.
+    if told.unread.is_none() || what.json {
+        answer(what, &told)?;
+    }
+    match told.unread {
+        Some(unread) => Err(unread.into()),
+        None => Ok(()),
+    }
+}
+
+fn answer(what: &Replay, told: &Told) -> anyhow::Result<()> {
+    if let Some(folder) = what.report.as_ref().filter(|_| told.unread.is_none()) {
         let file = folder.join("replay.html");
-        write_report(folder, &file, &report::html(&told))
+        write_report(folder, &file, &report::html(told))
             .with_context(|| file.display().to_string())?;
         eprintln!("report: {}", file.display());
     }
     let out = if what.json {
-        tell::json(&told)
+        tell::json(told)
     } else {
-        tell::text(&told, what.explain)
+        tell::text(told, what.explain)
     };
     match writeln!(io::stdout().lock(), "{}", out.trim_end()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -168,6 +197,8 @@ fn judge(what: &Replay, labels: Vec<Label>) -> anyhow::Result<Told> {
         labels: Vec::new(),
         benign: None,
         time_line: TimeLine::default(),
+        clock: None,
+        unread: None,
     };
     let mut site = Site::new(what.registry.clone());
     let mut counts = Counts::default();
@@ -225,9 +256,6 @@ fn each_line(
             if number % 4_096 == 0 {
                 progress.show();
             }
-            if bytes.is_empty() {
-                return;
-            }
             let rewritten = (bytes[0] == b'{').then(|| line::combined_of_json(bytes));
             let text = match &rewritten {
                 Some(Some(text)) => text,
@@ -244,8 +272,7 @@ fn each_line(
             if let Err(what) = each(entry) {
                 junk.note(log, number, what);
             }
-        })
-        .with_context(|| log.display().to_string())?;
+        })?;
     }
     progress.end();
     Ok(())
@@ -255,14 +282,21 @@ fn each_line(
 fn counted(line: &[u8]) -> Option<(u64, u64)> {
     let text = std::str::from_utf8(line).ok()?;
     let (period, count) = text.split_once(',')?;
-    let count = count.trim().parse().ok()?;
+    let count: u64 = count.trim().parse().ok()?;
+    // A table of something else: nobody was asked so much in a minute.
+    if count > COUNT_MAX {
+        return None;
+    }
     let period = period.trim();
     if let Ok(number) = period.parse::<u64>() {
         // Nobody counts the minutes of the first years of the epoch in seconds.
         let is_seconds = number > 100_000_000;
-        return Some((if is_seconds { number } else { number * 60 }, count));
+        let second = if is_seconds { number } else { number * 60 };
+        return (second < COUNTED_UNTIL_S).then_some((second, count));
     }
-    let time: jiff::civil::DateTime = period.trim_end_matches('Z').parse().ok()?;
+    // What counts days is another table.
+    let time = period.trim_end_matches('Z');
+    let time: jiff::civil::DateTime = time.contains(':').then(|| time.parse().ok())??;
     let since = time.duration_since(jiff::civil::datetime(1970, 1, 1, 0, 0, 0, 0));
     Some((u64::try_from(since.as_secs()).ok()?, count))
 }
@@ -515,11 +549,13 @@ fn measure(what: &Replay, labels: Vec<Label>, told: &mut Told) -> anyhow::Result
                 last_s: 0,
                 found: None,
                 hit: 0,
+                met: Met::default(),
             };
             (measured, vec![ByRule::default(); rules.len()])
         })
         .collect();
     let mut benign = Benign::default();
+    let mut clock: Option<(i64, i64)> = None;
     let shapes = ShapeBook::default();
     each_line(
         &what.logs,
@@ -538,9 +574,11 @@ fn measure(what: &Replay, labels: Vec<Label>, told: &mut Told) -> anyhow::Result
                 rule.generated_s <= line.at_s
                     && rule.expired_s.is_none_or(|expired| line.at_s < expired)
             });
+            let (first, last) = clock.unwrap_or((line.local_s, line.local_s));
+            clock = Some((first.min(line.local_s), last.max(line.local_s)));
             let mut is_benign = true;
             for (measured, by_rule) in &mut measured {
-                if !measured.label.holds(&line, text) {
+                if !measured.label.holds(&line, text, &mut measured.met) {
                     continue;
                 }
                 is_benign &= measured.label.class == Class::Trap;
@@ -588,6 +626,7 @@ fn measure(what: &Replay, labels: Vec<Label>, told: &mut Told) -> anyhow::Result
     }
     told.labels = measured.into_iter().map(|(measured, _)| measured).collect();
     told.benign = Some(benign);
+    told.clock = clock;
     Ok(())
 }
 

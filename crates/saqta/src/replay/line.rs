@@ -1,4 +1,4 @@
-//! One line of an access log: combined, common, either behind a virtual host's name, or Caddy's JSON.
+//! One line of an access log: combined, common, either behind a virtual host's name, or JSON of Caddy or nginx.
 //!
 //! Servers write what clients sent, so anything may stand between the quotes. A line that cannot be split into its parts is
 //! *junk*; a line whose request makes no sense is a request that makes no sense.
@@ -46,6 +46,9 @@ impl Said {
         }
     }
 }
+
+/// `Jan 12 06:25:43 web nginx:` has five, and some daemons add a word.
+const PREFIX_WORDS_MAX: usize = 6;
 
 /// Splits lines. Remembers the last time it read: a busy second has many lines.
 #[derive(Debug, Default)]
@@ -136,18 +139,19 @@ fn days(day: &[u8; 11]) -> Option<i64> {
     Some(date.duration_since(civil::date(1970, 1, 1)).as_hours() / 24)
 }
 
-/// The client is the word before ` - user [`, which a virtual host's name may precede. Names are taken for addresses nobody has.
+/// The client is the word before ` - user [`, which a virtual host's name or what syslog writes first may precede. Names are taken for
+/// addresses nobody has.
 fn source(before: &[u8]) -> Option<IpAddr> {
     let mut words = before
         .split(|byte| *byte == b' ')
         .filter(|word| !word.is_empty());
     let first = words.next()?;
-    let second = words.next();
     let address = |word: &[u8]| match dotted(word) {
         Some(address) => Some(address.into()),
         None => std::str::from_utf8(word).ok()?.parse::<IpAddr>().ok(),
     };
-    if let Some(address) = address(first).or_else(|| second.and_then(address)) {
+    let further = words.take(PREFIX_WORDS_MAX);
+    if let Some(address) = address(first).or_else(|| further.filter_map(address).next()) {
         return Some(address);
     }
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:".contains(byte);
@@ -234,12 +238,128 @@ fn number(digits: &[u8]) -> Option<u32> {
     })
 }
 
-/// Caddy's entries, `{"ts":1646861401.5,"request":{"remote_ip":…,"method":…,"uri":…,"proto":…,"headers":{…}},"status":200}`, written
-/// as a combined line with `@seconds` for its time. `None`: junk.
+/// An entry in JSON, written as a combined line. `None`: junk.
 pub fn combined_of_json(line: &[u8]) -> Option<Vec<u8>> {
+    caddys(line).or_else(|| nginxs(line))?.combined()
+}
+
+/// What an entry in JSON says, whoever wrote it.
+struct Entry<'a> {
+    /// As the log's clock shows it, and UTC.
+    time: (i64, u64),
+    source: Cow<'a, str>,
+    /// Such as `GET / HTTP/1.1`.
+    request: String,
+    status: u16,
+    /// `None`: not written down. Empty: absent.
+    referer: Option<String>,
+    agent: Option<String>,
+}
+
+impl Entry<'_> {
+    fn combined(&self) -> Option<Vec<u8>> {
+        let source = match self.source.parse::<SocketAddr>() {
+            Ok(peer) => peer.ip(),
+            Err(_) => self.source.parse().ok()?,
+        };
+        if self.status > 999 {
+            return None;
+        }
+        let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+        let mut line = format!(
+            "{source} - - [{}] \"{}\" {} -",
+            bracketed(self.time)?,
+            quoted(&self.request),
+            self.status
+        );
+        // They are known by their order. Where a log has only the second, the first is absent from each of its lines: that tells none from another.
+        let in_order = match (&self.referer, &self.agent) {
+            (None, None) => vec![],
+            (referer, None) => vec![referer],
+            (referer, agent) => vec![referer, agent],
+        };
+        for said in in_order {
+            let said = said.as_deref().filter(|said| !said.is_empty());
+            line.push_str(&format!(" \"{}\"", quoted(said.unwrap_or("-"))));
+        }
+        Some(line.into_bytes())
+    }
+}
+
+/// Between the brackets: `@` and seconds where the log shows UTC, else its clock and how far that is ahead.
+fn bracketed((local_s, at_s): (i64, u64)) -> Option<String> {
+    let ahead = local_s - i64::try_from(at_s).ok()?;
+    if ahead == 0 {
+        return Some(format!("@{at_s}"));
+    }
+    if ahead.abs() >= 86_400 || ahead % 60 != 0 {
+        return None;
+    }
+    let local = jiff::Timestamp::from_second(local_s).ok()?;
+    let (sign, minutes) = (if ahead < 0 { '-' } else { '+' }, ahead.abs() / 60);
+    Some(format!(
+        "{} {sign}{:02}{:02}",
+        local.strftime("%d/%b/%Y:%H:%M:%S"),
+        minutes / 60,
+        minutes % 60
+    ))
+}
+
+/// A time in JSON: a number since 1970, or text.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Moment<'a> {
+    Number(f64),
+    Text(#[serde(borrow)] Cow<'a, str>),
+}
+
+impl Moment<'_> {
+    /// As the log's clock shows it, and UTC.
+    fn read(&self) -> Option<(i64, u64)> {
+        match self {
+            Self::Number(number) => since_1970(*number),
+            Self::Text(text) => moment(text),
+        }
+    }
+}
+
+/// Seconds, milliseconds or nanoseconds: nobody's log is of the year 5000.
+fn since_1970(number: f64) -> Option<(i64, u64)> {
+    let per_second = match number {
+        0.0..1e11 => 1.0,
+        1e11..1e14 => 1e3,
+        1e17..1e20 => 1e9,
+        _ => return None,
+    };
+    let seconds = (number / per_second) as u64;
+    Some((seconds as i64, seconds))
+}
+
+/// `24/Feb/2016:13:12:00 -0700`, `2016-02-24T13:12:00-07:00`, `2016/02/24 20:12:00`, `1456344720.123`.
+fn moment(text: &str) -> Option<(i64, u64)> {
+    if let Ok(number) = text.parse() {
+        return since_1970(number);
+    }
+    if text.as_bytes().get(2) == Some(&b'/') {
+        return Splitter::default().time(text.as_bytes());
+    }
+    let dashed = text.replacen('/', "-", 2);
+    let pieces = jiff::fmt::temporal::Pieces::parse(&dashed).ok()?;
+    let local = pieces.date().to_datetime(pieces.time()?);
+    let local_s = local
+        .duration_since(civil::datetime(1970, 1, 1, 0, 0, 0, 0))
+        .as_secs();
+    // What names no zone is UTC, as with Caddy.
+    let ahead = pieces.to_numeric_offset().map_or(0, |zone| zone.seconds());
+    Some((local_s, u64::try_from(local_s - i64::from(ahead)).ok()?))
+}
+
+/// Caddy's: `{"ts":1646861401.5,"request":{"remote_ip":…,"method":…,"uri":…,"proto":…,"headers":{…}},"status":200}`.
+fn caddys(line: &[u8]) -> Option<Entry<'_>> {
     #[derive(serde::Deserialize)]
-    struct Entry<'a> {
-        ts: f64,
+    struct Written<'a> {
+        #[serde(borrow)]
+        ts: Moment<'a>,
         status: u16,
         #[serde(borrow)]
         request: Request<'a>,
@@ -258,47 +378,93 @@ pub fn combined_of_json(line: &[u8]) -> Option<Vec<u8>> {
         method: Cow<'a, str>,
         #[serde(borrow)]
         uri: Cow<'a, str>,
-        #[serde(default)]
-        headers: Headers,
+        /// A filter may have taken them out.
+        headers: Option<Headers>,
     }
-    #[derive(serde::Deserialize, Default)]
+    #[derive(serde::Deserialize)]
     struct Headers {
         #[serde(rename = "User-Agent", default)]
         agent: Vec<String>,
         #[serde(rename = "Referer", default)]
         referer: Vec<String>,
     }
-    let Entry {
+    let Written {
         ts,
         status,
         request,
     } = serde_json::from_slice(line).ok()?;
-    if !(0.0..1e11).contains(&ts) {
-        return None;
-    }
-    // Behind another proxy the client is who that says it is.
-    let source = request
-        .client_ip
-        .or(request.remote_ip)
-        .or(request.remote_addr)?;
-    let source = match source.parse::<SocketAddr>() {
-        Ok(peer) => peer.ip(),
-        Err(_) => source.parse().ok()?,
+    let first = |values: Vec<String>| values.into_iter().next().unwrap_or_default();
+    let (referer, agent) = request
+        .headers
+        .map(|headers| (first(headers.referer), first(headers.agent)))
+        .unzip();
+    Some(Entry {
+        time: ts.read()?,
+        // Behind another proxy the client is who that says it is.
+        source: request
+            .client_ip
+            .or(request.remote_ip)
+            .or(request.remote_addr)?,
+        request: format!("{} {} {}", request.method, request.uri, request.proto),
+        status,
+        referer,
+        agent,
+    })
+}
+
+/// nginx writes the JSON it is told to; these are the names of its variables, and what else is common. `x_forwarded_for` is not among them: what a
+/// client sent there may be anything.
+fn nginxs(line: &[u8]) -> Option<Entry<'_>> {
+    const TIME: &[&str] = &[
+        "time_iso8601",
+        "time_local",
+        "msec",
+        "@timestamp",
+        "timestamp",
+        "time",
+        "ts",
+    ];
+    const SOURCE: &[&str] = &[
+        "remote_addr",
+        "client_ip",
+        "remote_ip",
+        "clientip",
+        "client",
+    ];
+    const METHOD: &[&str] = &["request_method", "method"];
+    const PATH: &[&str] = &["uri", "url", "path"];
+    const QUERY: &[&str] = &["args", "query_string"];
+    const PROTOCOL: &[&str] = &["server_protocol", "protocol", "proto"];
+    const STATUS: &[&str] = &["status", "status_code"];
+    const REFERER: &[&str] = &["http_referer", "http_referrer", "referer", "referrer"];
+    const AGENT: &[&str] = &["http_user_agent", "user_agent", "agent"];
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).ok()?;
+    let text = |names: &[&str]| {
+        names.iter().find_map(|name| match fields.get(*name)? {
+            serde_json::Value::String(text) => Some(text.clone()),
+            serde_json::Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        })
     };
-    let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
-    let first = |values: &[String]| values.first().map_or("-".into(), |value| quoted(value));
-    Some(
-        format!(
-            "{source} - - [@{}] \"{} {} {}\" {status} - \"{}\" \"{}\"",
-            ts as u64,
-            quoted(&request.method),
-            quoted(&request.uri),
-            quoted(&request.proto),
-            first(&request.headers.referer),
-            first(&request.headers.agent),
-        )
-        .into_bytes(),
-    )
+    let request = text(&["request"]).or_else(|| {
+        let target = text(&["request_uri"]).or_else(|| {
+            let path = text(PATH)?;
+            match text(QUERY).filter(|query| !matches!(query.as_str(), "" | "-")) {
+                Some(query) if !path.contains('?') => Some(format!("{path}?{query}")),
+                _ => Some(path),
+            }
+        })?;
+        let protocol = text(PROTOCOL).unwrap_or_default();
+        Some(format!("{} {target} {protocol}", text(METHOD)?))
+    })?;
+    Some(Entry {
+        time: moment(&text(TIME)?)?,
+        source: text(SOURCE)?.into(),
+        request,
+        status: text(STATUS)?.parse().ok()?,
+        referer: text(REFERER),
+        agent: text(AGENT),
+    })
 }
 
 #[cfg(test)]
@@ -360,6 +526,10 @@ mod tests {
                 r#"203.0.113.7 - - [01/Jan/1970:00:00:01 +0000] "" 408 0 "-" "-""#,
                 "1 1 203.0.113.7   0 408 | - | -",
             ),
+            (
+                r#"Jan 12 06:25:43 web nginx: 203.0.113.7 - - [01/Jan/1970:00:00:01 +0000] "GET / HTTP/1.1" 200 0 "-" "b""#,
+                r#"1 1 203.0.113.7 GET / 11 200 | - | b"#,
+            ),
             // A quote that a client sent ends nothing.
             (
                 r#"203.0.113.7 - - [01/Jan/1970:00:00:01 +0000] "GET /\"x HTTP/1.1" 200 0 "-" "a \" 999 b""#,
@@ -415,11 +585,11 @@ mod tests {
     }
 
     #[test]
-    fn caddys_entries_are_lines() {
-        let table: [(&str, Option<&str>); 5] = [
+    fn entries_in_json_are_lines() {
+        let table: [(&str, Option<&str>); 18] = [
             (
                 r#"{"ts":1,"request":{"remote_ip":"10.0.0.1","client_ip":"203.0.113.7","method":"GET","uri":"/"},"status":200}"#,
-                Some("1 1 203.0.113.7 GET / 0 200 | - | -"),
+                Some("1 1 203.0.113.7 GET / 0 200 | ? | ?"),
             ),
             (
                 r#"{"level":"info","ts":1646861401.5,"request":{"remote_ip":"203.0.113.7","remote_port":"41342","proto":"HTTP/2.0","method":"GET","host":"news.kz","uri":"/?a=1\u0026b=2","headers":{"User-Agent":["say \"x\""],"Referer":["https://t.me/"]}},"status":200,"size":12}"#,
@@ -428,8 +598,33 @@ mod tests {
                 ),
             ),
             (
-                r#"{"ts":1,"request":{"remote_addr":"[2001:db8::1]:443","method":"GET","uri":"/"},"status":404}"#,
+                r#"{"ts":1,"request":{"remote_addr":"[2001:db8::1]:443","method":"GET","uri":"/","headers":{}},"status":404}"#,
                 Some("1 1 2001:db8::1 GET / 0 404 | - | -"),
+            ),
+            // Caddy's `time_format`: iso8601 (the server's zone), rfc3339, wall and common_log (UTC), unix_milli_float, unix_nano.
+            (
+                r#"{"ts":"2016-02-24T13:12:00.500-0700","request":{"remote_ip":"::1","method":"GET","uri":"/"},"status":200}"#,
+                Some("1456344720 1456319520 ::1 GET / 0 200 | ? | ?"),
+            ),
+            (
+                r#"{"ts":"2016-02-24T20:12:00Z","request":{"remote_ip":"::1","method":"GET","uri":"/"},"status":200}"#,
+                Some("1456344720 1456344720 ::1 GET / 0 200 | ? | ?"),
+            ),
+            (
+                r#"{"ts":"2016/02/24 20:12:00.123","request":{"remote_ip":"::1","method":"GET","uri":"/"},"status":200}"#,
+                Some("1456344720 1456344720 ::1 GET / 0 200 | ? | ?"),
+            ),
+            (
+                r#"{"ts":"24/Feb/2016:20:12:00 +0000","request":{"remote_ip":"::1","method":"GET","uri":"/"},"status":200}"#,
+                Some("1456344720 1456344720 ::1 GET / 0 200 | ? | ?"),
+            ),
+            (
+                r#"{"ts":1456344720123.5,"request":{"remote_ip":"::1","method":"GET","uri":"/"},"status":200}"#,
+                Some("1456344720 1456344720 ::1 GET / 0 200 | ? | ?"),
+            ),
+            (
+                r#"{"ts":1456344720123456789,"request":{"remote_ip":"::1","method":"GET","uri":"/"},"status":200}"#,
+                Some("1456344720 1456344720 ::1 GET / 0 200 | ? | ?"),
             ),
             (
                 r#"{"ts":1,"request":{"method":"GET","uri":"/"},"status":404}"#,
@@ -437,6 +632,35 @@ mod tests {
             ),
             (
                 r#"{"ts":-1,"request":{"remote_ip":"::1","method":"GET","uri":"/"},"status":404}"#,
+                None,
+            ),
+            (
+                r#"{"ts":1,"request":{"remote_ip":"::1","method":"GET","uri":"/"},"status":1000}"#,
+                None,
+            ),
+            // nginx, as it is told to.
+            (
+                r#"{"time_iso8601":"2016-02-24T13:12:00-07:00","remote_addr":"203.0.113.7","request":"GET /?s=a HTTP/1.1","status":"200","http_referer":"","http_user_agent":"Mozilla/5.0 (X11)"}"#,
+                Some("1456344720 1456319520 203.0.113.7 GET /?s=a 11 200 | - | Mozilla/5.0 (X11)"),
+            ),
+            (
+                r#"{"time":"24/Feb/2016:13:12:00 -0700","client":"203.0.113.7","method":"POST","uri":"/a","args":"b=1","protocol":"HTTP/2.0","status":302,"referrer":"https://t.me/"}"#,
+                Some("1456344720 1456319520 203.0.113.7 POST /a?b=1 20 302 | https://t.me/ | ?"),
+            ),
+            (
+                r#"{"msec":"1456344720.123","remote_addr":"203.0.113.7","request_method":"GET","request_uri":"/a?b=1","uri":"/index.php","args":"c","status":200,"user_agent":"x"}"#,
+                Some("1456344720 1456344720 203.0.113.7 GET /a?b=1 0 200 | - | x"),
+            ),
+            (
+                r#"{"time":"yesterday","remote_addr":"203.0.113.7","request":"GET / HTTP/1.1","status":200}"#,
+                None,
+            ),
+            (
+                r#"{"time":1,"remote_addr":"news.kz","request":"GET / HTTP/1.1","status":200}"#,
+                None,
+            ),
+            (
+                r#"{"time":1,"message":"GET / HTTP/1.1","status":200}"#,
                 None,
             ),
         ];

@@ -10,14 +10,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::unread::Unread;
+
 /// nginx cuts a request line at 32 KB and a head at as much again; what is longer is no line of a log.
 pub(super) const LINE_BYTES_MAX: usize = 128 * 1024;
 const BUFFER_BYTES: usize = 256 * 1024;
+pub(super) const DAMAGED: &str = "the archive breaks off or is damaged here";
+/// A log that comes through a pipe.
+const STANDARD_INPUT: &str = "-";
 /// Places of junk that are remembered; the rest is counted.
 pub(super) const PLACES_MAX: usize = 20;
 
 /// A place in a file, and what is wrong there.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone)]
 pub(super) struct Place {
     pub file: PathBuf,
     /// Counted from 1.
@@ -25,59 +30,85 @@ pub(super) struct Place {
     pub what: &'static str,
 }
 
+/// What became of one file.
+#[derive(Debug, Clone)]
+pub(super) struct FileRead {
+    pub file: PathBuf,
+    /// Empty ones are none.
+    pub lines: u64,
+    pub junk: u64,
+    pub first_junk: Option<Place>,
+}
+
+impl FileRead {
+    /// An archive that breaks off is junk without a line of its own.
+    pub(super) fn read(&self) -> u64 {
+        self.lines.saturating_sub(self.junk)
+    }
+}
+
 /// Lines that were no lines.
 #[derive(Debug, Default)]
 pub(super) struct Junk {
     pub lines: u64,
     pub places: Vec<Place>,
+    pub files: Vec<FileRead>,
 }
 
 impl Junk {
     pub(super) fn note(&mut self, file: &Path, line: u64, what: &'static str) {
         self.lines += 1;
+        let place = || Place {
+            file: file.to_path_buf(),
+            line,
+            what,
+        };
         if self.places.len() < PLACES_MAX {
-            self.places.push(Place {
-                file: file.to_path_buf(),
-                line,
-                what,
-            });
+            self.places.push(place());
+        }
+        if let Some(current) = self.files.last_mut() {
+            current.junk += 1;
+            current.first_junk.get_or_insert_with(place);
         }
     }
 }
 
-/// Calls `each` with every line of `file` and its number. An archive that breaks off is junk at the line it breaks off in.
+/// Calls `each` with every line of `file` that is not empty, and its number. An archive that breaks off is junk at the line it breaks off in.
 pub(super) fn lines(
     file: &Path,
     read: &Arc<AtomicU64>,
     junk: &mut Junk,
     mut each: impl FnMut(&[u8], u64, &mut Junk),
-) -> io::Result<()> {
-    let counted = Counted {
-        file: File::open(file)?,
-        read: Arc::clone(read),
+) -> Result<(), Unread> {
+    let closed = |error| Unread::Closed {
+        file: file.to_path_buf(),
+        error,
     };
-    let mut packed = BufReader::with_capacity(BUFFER_BYTES, counted);
-    let start = packed.fill_buf()?;
-    let unpacked: Box<dyn Read> = if start.starts_with(&[0x1f, 0x8b]) {
-        Box::new(MultiGzDecoder::new(packed))
-    } else if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        Box::new(zstd::stream::read::Decoder::with_buffer(packed)?)
-    } else {
-        Box::new(packed)
-    };
+    let unpacked = unpacked(file, read).map_err(closed)?;
+    junk.files.push(FileRead {
+        file: file.to_path_buf(),
+        lines: 0,
+        junk: 0,
+        first_junk: None,
+    });
     let mut text = BufReader::with_capacity(BUFFER_BYTES, unpacked);
     let (mut carried, mut number, mut too_long) = (Vec::new(), 0, false);
+    let mut empty = 0;
+    let mut hand_over = |piece: &[u8], number: u64, junk: &mut Junk| {
+        let line = without_marks(piece, number);
+        if line.is_empty() {
+            empty += 1;
+        } else {
+            each(line, number, junk);
+        }
+    };
     loop {
         let buffer = match text.fill_buf() {
             Ok([]) => break,
             Ok(buffer) => buffer,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => {
-                junk.note(
-                    file,
-                    number + 1,
-                    "the archive breaks off or is damaged here",
-                );
+                junk.note(file, number + 1, DAMAGED);
                 break;
             }
         };
@@ -90,10 +121,10 @@ pub(super) fn lines(
             if too_long || carried.len() + piece.len() > LINE_BYTES_MAX {
                 junk.note(file, number, "longer than 128 KB");
             } else if carried.is_empty() {
-                each(without_return(piece), number, junk);
+                hand_over(piece, number, junk);
             } else {
                 carried.extend_from_slice(piece);
-                each(without_return(&carried), number, junk);
+                hand_over(&carried, number, junk);
             }
             (too_long, carried) = (false, emptied(carried));
         }
@@ -104,12 +135,44 @@ pub(super) fn lines(
         }
         text.consume(length);
     }
+    if too_long || !carried.is_empty() {
+        number += 1;
+    }
     if too_long {
-        junk.note(file, number + 1, "longer than 128 KB");
+        junk.note(file, number, "longer than 128 KB");
     } else if !carried.is_empty() {
-        each(without_return(&carried), number + 1, junk);
+        hand_over(&carried, number, junk);
+    }
+    if let Some(current) = junk.files.last_mut() {
+        current.lines = number - empty;
     }
     Ok(())
+}
+
+pub(super) fn is_piped(file: &Path) -> bool {
+    file == Path::new(STANDARD_INPUT)
+}
+
+/// The bytes of a file, or of standard input for `-`, unpacked.
+pub(super) fn unpacked(file: &Path, read: &Arc<AtomicU64>) -> io::Result<Box<dyn Read>> {
+    let bytes: Box<dyn Read> = if is_piped(file) {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(File::open(file)?)
+    };
+    let counted = Counted {
+        bytes,
+        read: Arc::clone(read),
+    };
+    let mut packed = BufReader::with_capacity(BUFFER_BYTES, counted);
+    let start = packed.fill_buf()?;
+    Ok(if start.starts_with(&[0x1f, 0x8b]) {
+        Box::new(MultiGzDecoder::new(packed))
+    } else if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        Box::new(zstd::stream::read::Decoder::with_buffer(packed)?)
+    } else {
+        Box::new(packed)
+    })
 }
 
 fn emptied(mut buffer: Vec<u8>) -> Vec<u8> {
@@ -117,19 +180,24 @@ fn emptied(mut buffer: Vec<u8>) -> Vec<u8> {
     buffer
 }
 
-fn without_return(line: &[u8]) -> &[u8] {
+/// Without what Windows puts at the end of a line and at the start of a file.
+fn without_marks(line: &[u8], number: u64) -> &[u8] {
+    let line = match number {
+        1 => line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line),
+        _ => line,
+    };
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// Says how much of the file has been read, for whoever waits.
 struct Counted {
-    file: File,
+    bytes: Box<dyn Read>,
     read: Arc<AtomicU64>,
 }
 
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(buffer)?;
+        let count = self.bytes.read(buffer)?;
         self.read.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }

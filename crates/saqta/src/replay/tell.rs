@@ -4,12 +4,18 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 use saqta_detect::engine::{Incident, Standing};
-use saqta_detect::sentence::{Language, sentence, shown};
+use saqta_detect::sentence::{Language, no_rule, sentence, shown, trigger};
+use saqta_lab::referee::thousands;
 use serde_json::{Value, json};
 
+use super::labels::Class;
+use super::source::Place;
+use super::unread::{is_strange, looks_like};
 use super::{Measured, Told};
-use crate::check::counted;
 use crate::screen;
+
+/// Distinct addresses below this are counted exactly, as good as always.
+pub(super) const ESTIMATED_FROM: u64 = 10;
 
 pub(super) fn time(second: u64) -> String {
     Timestamp::from_second(second as i64).map_or_else(|_| second.to_string(), |at| at.to_string())
@@ -29,10 +35,20 @@ pub(super) fn from_to(from: u64, to: Option<u64>) -> String {
     format!("{from} to {shown} UTC")
 }
 
-/// `1 address`, `about 6,300 addresses`: few are counted exactly, as good as always.
-pub(super) fn about(count: u64, what: &str) -> String {
-    let counted = counted(count as usize, what);
-    if count < 10 {
+/// `1 address`, `6,300 addresses`.
+fn counted(count: u64, what: &str) -> String {
+    let plural = match count {
+        1 => "",
+        _ if what.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{} {what}{plural}", thousands(count))
+}
+
+/// Many are an estimate.
+fn about(count: u64, what: &str) -> String {
+    let counted = counted(count, what);
+    if count < ESTIMATED_FROM {
         counted
     } else {
         format!("about {counted}")
@@ -54,9 +70,51 @@ fn collateral(incident: &Incident) -> f64 {
     incident
         .signatures
         .iter()
-        .map(|rule| rule.signature.baseline_share_upper)
-        .sum::<f64>()
+        .fold(0.0, |sum, rule| sum + rule.signature.baseline_share_upper)
         .min(1.0)
+}
+
+/// One rule, however often it was found anew.
+pub(super) struct Rule<'a> {
+    /// When it hit the most.
+    pub rule: &'a Standing,
+    pub times: usize,
+    pub from_s: u64,
+    /// `None`: it stands.
+    pub until_s: Option<u64>,
+    pub hits: u64,
+}
+
+/// A rule that goes with its attack and comes back with it is told once.
+pub(super) fn rules(incident: &Incident) -> Vec<Rule<'_>> {
+    let mut told: Vec<Rule<'_>> = Vec::new();
+    for rule in &incident.signatures {
+        let same = told
+            .iter_mut()
+            .find(|told| told.rule.signature.rule == rule.signature.rule);
+        match same {
+            Some(told) => {
+                if rule.hits > told.rule.hits {
+                    told.rule = rule;
+                }
+                told.times += 1;
+                told.from_s = told.from_s.min(rule.generated_s);
+                told.until_s = told
+                    .until_s
+                    .zip(rule.expired_s)
+                    .map(|(one, other)| one.max(other));
+                told.hits += rule.hits;
+            }
+            None => told.push(Rule {
+                rule,
+                times: 1,
+                from_s: rule.generated_s,
+                until_s: rule.expired_s,
+                hits: rule.hits,
+            }),
+        }
+    }
+    told
 }
 
 pub(super) fn json(told: &Told) -> String {
@@ -101,11 +159,13 @@ pub(super) fn json(told: &Told) -> String {
         } = measured;
         json!({
             "id": label.id,
+            "row": label.row,
             "class": label.class.name(),
             "lines": lines,
             "detected": found.is_some(),
             "delay_s": found.as_ref().map(|found| found.generated_s.saturating_sub(measured.first_s)),
             "coverage": share(measured.hit, *lines),
+            "unmatched": unmatched(told, measured),
             "coverage_live": found.as_ref().and_then(|found| share(found.after_hit, found.after)),
         })
     };
@@ -113,7 +173,18 @@ pub(super) fn json(told: &Told) -> String {
         "lines": told.lines,
         "parsed": told.parsed,
         "junk": told.junk.lines,
-        "junk_places": told.junk.places,
+        "junk_places": told.junk.places.iter().map(|place| json!({
+            // Not every name of a file is UTF-8.
+            "file": place.file.to_string_lossy(),
+            "line": place.line,
+            "what": place.what,
+        })).collect::<Vec<_>>(),
+        "files": told.junk.files.iter().map(|file| json!({
+            "file": file.file.to_string_lossy(),
+            "lines": file.lines,
+            "junk": file.junk,
+        })).collect::<Vec<_>>(),
+        "error": told.unread.as_ref().map(ToString::to_string),
         "late": told.late,
         "seconds": told.seconds,
         "lines_per_second": told.lines as f64 / told.seconds.max(1e-9),
@@ -135,21 +206,87 @@ pub(super) fn json(told: &Told) -> String {
     serde_json::to_string_pretty(&out).unwrap_or_else(|_| Value::Null.to_string())
 }
 
+/// Why a label holds no line, where it holds none.
+fn unmatched(told: &Told, measured: &Measured) -> Option<String> {
+    (measured.lines == 0).then(|| measured.label.unmatched(&measured.met, told.clock))
+}
+
 pub(super) fn text(told: &Told, explain: bool) -> String {
     let mut out = String::new();
+    // Writing to a String cannot fail.
     _ = tell(&mut out, told, explain);
     out
 }
 
 fn tell(out: &mut String, told: &Told, explain: bool) -> std::fmt::Result {
-    writeln!(
-        out,
-        "{} lines, {} of them requests, in {:.1} s",
-        told.lines, told.parsed, told.seconds
-    )?;
+    read(out, told)?;
+    for incident in &told.incidents {
+        writeln!(
+            out,
+            "\n{}",
+            screen::entry(&incident_told(incident, explain)?)
+        )?;
+    }
+    let with_rule = told
+        .incidents
+        .iter()
+        .filter(|incident| !incident.signatures.is_empty())
+        .count() as u64;
+    let incidents = counted(told.incidents.len() as u64, "incident");
+    match (told.minutes, told.incidents.len()) {
+        // Counts tell load and nothing else.
+        (Some((minutes, guarded)), 0) => writeln!(
+            out,
+            "{}, {} of them guarded ({:.2} %)",
+            counted(minutes, "minute"),
+            thousands(guarded),
+            share(guarded, minutes).unwrap_or_default() * 100.0
+        )?,
+        (_, 0) => writeln!(out, "{incidents}: nothing came that was more than usual")?,
+        (_, 1) => writeln!(out, "\n{incidents}")?,
+        _ => writeln!(
+            out,
+            "\n{incidents}, {} of them with a rule",
+            thousands(with_rule)
+        )?,
+    }
+    labels(out, told)
+}
+
+/// What was read and what was not.
+fn read(out: &mut String, told: &Told) -> std::fmt::Result {
+    let requests = match told.parsed {
+        parsed if parsed == told.lines => "all of them read".to_owned(),
+        parsed => format!("{} of them read", thousands(parsed)),
+    };
+    let span = told
+        .time_line
+        .first_and_last()
+        .map_or_else(String::new, |(from, to)| {
+            format!("\n{}", from_to(from, Some(to)))
+        });
+    let lines = format!(
+        "{}, {requests}, in {:.1} s{span}",
+        counted(told.lines, "line"),
+        told.seconds
+    );
+    writeln!(out, "{}", screen::entry(&lines))?;
+    for file in told.junk.files.iter().filter(|file| is_strange(file)) {
+        let strange = format!(
+            "{}: next to nothing in it could be read{}",
+            shown(&file.file.to_string_lossy()),
+            looks_like(&file.file)
+        );
+        writeln!(out, "{}", screen::entry(&strange))?;
+    }
     if told.junk.lines > 0 {
-        let mut junk = format!("{} of no log:", counted(told.junk.lines as usize, "line"));
-        for place in &told.junk.places {
+        let mut junk = format!("{} could not be read", counted(told.junk.lines, "line"));
+        // What is another kind of file has been said to be one.
+        let is_said = |place: &&Place| {
+            let mut files = told.junk.files.iter();
+            !files.any(|file| file.file == place.file && is_strange(file))
+        };
+        for place in told.junk.places.iter().filter(is_said) {
             write!(
                 junk,
                 "\n{}:{}: {}",
@@ -158,82 +295,156 @@ fn tell(out: &mut String, told: &Told, explain: bool) -> std::fmt::Result {
                 place.what
             )?;
         }
+        if told.junk.lines > told.junk.places.len() as u64 {
+            junk.push_str("\n…");
+        }
         writeln!(out, "{}", screen::entry(&junk))?;
     }
-    if told.parsed == 0 && told.lines > 0 {
-        writeln!(
-            out,
-            "{}",
-            screen::entry(
-                "None of it is a log that can be read.\nWhat can: combined and common lines of nginx and Apache, with or without a virtual host, Caddy's JSON, and counts a minute (`period,count`)."
-            )
-        )?;
-    }
     if told.late > 0 {
+        let why = match told.junk.files.len() {
+            1 => "The clock was put back, or several logs are in one.",
+            _ => "Give several files in the order of their time.",
+        };
         let late = format!(
-            "{} more than two minutes behind the others, judged later than they came.\nGive several files in the order of their time.",
-            counted(told.late as usize, "line")
+            "{} more than two minutes behind the ones before, judged as if of that time.\n{why}",
+            counted(told.late, "line")
         );
         writeln!(out, "{}", screen::entry(&late))?;
     }
-    if let Some((minutes, guarded)) = told.minutes {
-        let share = share(guarded, minutes).unwrap_or_default() * 100.0;
-        writeln!(
-            out,
-            "{minutes} minutes, {guarded} of them guarded ({share:.2} %)"
+    Ok(())
+}
+
+fn incident_told(incident: &Incident, explain: bool) -> Result<String, std::fmt::Error> {
+    let who = format!(
+        "{} in {}",
+        about(incident.sources, "address"),
+        about(incident.networks, "network")
+    );
+    let mut entry = from_to(incident.onset_s, incident.end_s);
+    write!(
+        entry,
+        "\n{}: {}",
+        trigger(incident.trigger, Language::English),
+        counted(incident.requests, "request")
+    )?;
+    if incident.signatures.is_empty() {
+        let why = no_rule(incident.verdict, Language::English);
+        return Ok(format!("{entry} from {who}\nno rule: {why}"));
+    }
+    write!(
+        entry,
+        ", {} fit a rule, from {who}",
+        thousands(incident.hit)
+    )?;
+    for told in rules(incident) {
+        write!(
+            entry,
+            "\n{}",
+            sentence(&told.rule.signature, Language::English)
         )?;
-    }
-    writeln!(out, "{}", counted(told.incidents.len(), "incident"))?;
-    for incident in &told.incidents {
-        let mut entry = format!(
-            "{}\n{}, {} in {}: {}",
-            from_to(incident.onset_s, incident.end_s),
-            counted(incident.requests as usize, "request"),
-            about(incident.sources, "address"),
-            about(incident.networks, "network"),
-            incident.trigger.says(),
-        );
-        if incident.signatures.is_empty() {
-            write!(entry, "\nno rule: {}", incident.verdict.name())?;
+        if explain {
+            let times = match told.times {
+                1 => String::new(),
+                times => format!(" (found {times} times)"),
+            };
+            write!(
+                entry,
+                "\nstood {}{times}, hit {} meanwhile, confidence {:.1} %",
+                from_to(told.from_s, told.until_s),
+                thousands(told.hits),
+                told.rule.signature.confidence * 100.0
+            )?;
         }
-        for rule in &incident.signatures {
-            write!(entry, "\n{}", sentence(&rule.signature, Language::English))?;
-            if explain {
-                write!(
-                    entry,
-                    "\nstood {}, hit {} meanwhile, confidence {:.3}",
-                    from_to(rule.generated_s, rule.expired_s),
-                    rule.hits,
-                    rule.signature.confidence
-                )?;
-            }
-        }
-        writeln!(out, "\n{}", screen::entry(&entry))?;
     }
+    Ok(entry)
+}
+
+fn labels(out: &mut String, told: &Told) -> std::fmt::Result {
+    if told.labels.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    let mut row = |name: &str, class: &str, lines: u64, what: &str| {
+        let text = format!("{class:<8} {:>9} lines  {what}", thousands(lines));
+        out.push_str(&screen::row("", screen::Tone::Plain, name, &text, false));
+    };
     for measured in &told.labels {
-        let percent = share(measured.hit, measured.lines).unwrap_or_default() * 100.0;
-        let delay = match &measured.found {
-            Some(found) => format!(
-                "found after {} s",
-                found.generated_s.saturating_sub(measured.first_s)
-            ),
-            None => "not found".to_owned(),
+        let Measured { label, lines, .. } = measured;
+        let what = match unmatched(told, measured) {
+            Some(_) => "matches nothing, see below".to_owned(),
+            None => done(measured),
         };
-        writeln!(
-            out,
-            "{:4} {:8} {:>7} lines: {delay}, {percent:.1} % hit",
-            measured.label.id,
-            measured.label.class.name(),
-            measured.lines,
-        )?;
+        row(&shown(&label.id), label.class.name(), *lines, &what);
     }
     if let Some(benign) = &told.benign {
-        let percent = share(benign.challenged, benign.lines).unwrap_or_default() * 100.0;
-        writeln!(
-            out,
-            "benign: {} lines, {} of them hit while a rule stood ({percent:.4} %)",
-            benign.lines, benign.challenged
-        )?;
+        row(
+            "benign",
+            "",
+            benign.lines,
+            &format!(
+                "{} hit while a rule stood ({:.2} %)",
+                thousands(benign.challenged),
+                share(benign.challenged, benign.lines).unwrap_or_default() * 100.0
+            ),
+        );
+    }
+    for measured in &told.labels {
+        if let Some(why) = unmatched(told, measured) {
+            let label = &measured.label;
+            let problem = format!(
+                "{}, line {} of the labels:\n{why}",
+                shown(&label.id),
+                label.row
+            );
+            writeln!(out, "\n{}", screen::entry(&problem))?;
+        }
     }
     Ok(())
+}
+
+/// An attack is to be found; of everything else a hit is a fault.
+fn done(measured: &Measured) -> String {
+    let percent = share(measured.hit, measured.lines).unwrap_or_default() * 100.0;
+    match (&measured.found, measured.label.class) {
+        (Some(found), Class::Attack) => format!(
+            "found after {} s, {percent:.1} % hit",
+            found.generated_s.saturating_sub(measured.first_s)
+        ),
+        (None, Class::Attack) if measured.hit == 0 => "not found".to_owned(),
+        (None, Class::Attack) => format!("not found, {percent:.1} % hit"),
+        (_, Class::Trap | Class::Crawler) if measured.hit == 0 => "none hit".to_owned(),
+        (_, Class::Trap | Class::Crawler) => {
+            format!(
+                "{} hit by mistake ({percent:.1} %)",
+                thousands(measured.hit)
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        for (from, to, expected) in [
+            (0, None, "1970-01-01 00:00:00 UTC"),
+            (0, Some(59), "1970-01-01 00:00:00 to 00:00:59 UTC"),
+            (
+                0,
+                Some(86_400),
+                "1970-01-01 00:00:00 to 1970-01-02 00:00:00 UTC",
+            ),
+        ] {
+            assert_eq!(from_to(from, to), expected);
+        }
+    }
+
+    #[test]
+    fn few_are_exact() {
+        assert_eq!(about(1, "address"), "1 address");
+        assert_eq!(about(9, "network"), "9 networks");
+        assert_eq!(about(6_300, "address"), "about 6,300 addresses");
+    }
 }

@@ -63,6 +63,11 @@ impl TimeLine {
         self.bar_s
     }
 
+    /// First and last second.
+    pub(super) fn first_and_last(&self) -> Option<(u64, u64)> {
+        Some((self.from_s?, self.last_s))
+    }
+
     /// From the start of the first bar to the end of the last.
     pub(super) fn span(&self) -> Option<(u64, u64)> {
         let from = self.from_s?;
