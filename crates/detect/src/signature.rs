@@ -15,8 +15,8 @@
 //! - of those now present who are known ([`crate::trust`]) it hits at most that share, and of those who were known in calm;
 //! - of ordinary requests for the same kind of page the upper bound of what it hits is at most [`GATE_WITHIN`]: a rule that means "everybody who
 //!   searches" protects nobody, and admission does that job with less harm;
-//! - without its path, value and referer, if nobody used these before, it still says something: a new article that is passed
-//!   around is such a path.
+//! - without its path, value and referer, if nobody used these before, it still says something unusual of what is asked for, or of who
+//!   asks: a new article that is passed around is such a path.
 //!
 //! "Nothing under the gates" is an answer, and against traffic like readers' own the right one.
 
@@ -36,6 +36,8 @@ pub const GATE_AIM: f64 = 0.001;
 pub const GATE_WITHIN: f64 = 0.05;
 /// What is left of a rule without values nobody used before may hold for this share of ordinary requests of the kind that is too much.
 const GATE_REST: f64 = 0.2;
+/// And what it then says of who asks is so many times as common now as it ordinarily is, at its upper bound.
+const LIFT_MIN: f64 = 4.0;
 /// Rules that may stand together.
 pub const RULES_MAX: usize = 8;
 pub const DEPTH_MAX: usize = 4;
@@ -376,26 +378,37 @@ impl Scene<'_> {
         !of_client.is_empty() && hits as f64 <= GATE_REST * self.baseline.len() as f64
     }
 
+    /// Without what nobody used before it says an unusual thing of what is asked for or of who asks. Two usual things do not make an unusual one:
+    /// "this kind of page, in English" is a part of whoever reads a new article.
     fn is_more_than_novel(&self, one: &Conjunction, values: &[Value], sets: &Sets) -> bool {
-        let rest: Vec<usize> = one
-            .values
-            .iter()
-            .copied()
-            .filter(|value| {
-                !(values[*value].attribute.novelty_is_innocent()
-                    && sets.baseline[*value].is_empty())
-            })
-            .collect();
-        if rest.len() == one.values.len() {
+        let is_novel = |value: &&usize| {
+            values[**value].attribute.novelty_is_innocent() && sets.baseline[**value].is_empty()
+        };
+        if !one.values.iter().any(|value| is_novel(&value)) {
             return true;
         }
+        let rest = one.values.iter().filter(|value| !is_novel(value)).copied();
+        let (of_target, of_client): (Vec<usize>, Vec<usize>) =
+            rest.partition(|value| values[*value].attribute.is_of_the_target());
         let among = if self.ordinary.is_empty() {
             &sets.every_baseline
         } else {
             &self.ordinary
         };
-        let hits = among.count_in(&sets.baseline, &rest);
-        !rest.is_empty() && hits as f64 <= GATE_REST * among.len() as f64
+        let usual = |some: &[usize]| {
+            let hits = among.count_in(&sets.baseline, some);
+            (
+                hits as f64 / among.len().max(1) as f64,
+                wilson_upper(hits, among.len()),
+            )
+        };
+        let is_unusual_target = !of_target.is_empty() && usual(&of_target).0 <= GATE_REST;
+        is_unusual_target
+            || !of_client.is_empty() && {
+                let (share, upper) = usual(&of_client);
+                let now = sets.every_current.count_in(&sets.current, &of_client);
+                share <= GATE_REST && now as f64 >= LIFT_MIN * upper * self.current.len() as f64
+            }
     }
 
     /// Of the ordinary requests for the kind of page it hits the most.
@@ -681,8 +694,8 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::*;
-    use crate::look::Field;
     use crate::look::tests::reader;
+    use crate::look::{Field, Head};
     use crate::trust::Known;
 
     static NOBODY: LazyLock<Columns> = LazyLock::new(Columns::default);
@@ -836,6 +849,36 @@ mod tests {
             };
             Sample::of(&look, 200)
         }));
+        let (_, found) = scene(&push, 20.0, &baseline).explain(RULES_MAX);
+        assert!(found.is_empty(), "{:?}", names(&found));
+    }
+
+    /// The same where no copy can answer, and nobody is known to be a reader.
+    #[test]
+    fn a_new_article_is_no_attack_in_any_language() {
+        const LANGUAGES: [&[u8]; 3] = [b"ru", b"kk", b"en"];
+        const AGENTS: [&[u8]; 4] = [b"Chrome", b"Firefox", b"Safari", b"Mobile"];
+        let reader = |number: u32, target: &str, referer| {
+            let look = reader(0x0a00_0001 + (number % 1_000) * 256, target);
+            let look = Look {
+                agent: Field::Is(AGENTS[number as usize / 3 % 4]),
+                referer,
+                head: Head {
+                    accept_language: Field::Is(LANGUAGES[number as usize % 3]),
+                    ..look.head
+                },
+                ..look
+            };
+            Arc::new(Sample::of(&look, 100))
+        };
+        let ordinary = (0..3_000).map(|number| {
+            let target = format!("/news/2026/story-{}", number % 40);
+            reader(number, &target, Field::Absent)
+        });
+        let baseline = Columns::of(ordinary.collect());
+        let push = (0..900)
+            .map(|number| reader(number, "/news/2026/breaking", Field::Is(b"https://t.me/")));
+        let push: Vec<_> = push.collect();
         let (_, found) = scene(&push, 20.0, &baseline).explain(RULES_MAX);
         assert!(found.is_empty(), "{:?}", names(&found));
     }
