@@ -13,8 +13,8 @@
 //! A conjunction is a rule only if all of these hold:
 //! - the upper bound of the share of ordinary requests it hits is below [`GATE`];
 //! - of those now present who are known ([`crate::trust`]) it hits at most that share, and of those who were known in calm;
-//! - of ordinary requests for the same kind of page the upper bound of what it hits is at most [`GATE_WITHIN`]: a rule that means "everybody who
-//!   searches" protects nobody, and admission does that job with less harm;
+//! - of ordinary requests for the same kind of page the upper bound of what it hits is at most [`GATE_WITHIN`], and no more of what known
+//!   clients ask for of that kind: a rule that means "everybody who searches" protects nobody, and admission does that job with less harm;
 //! - without its path, value and referer, if nobody used these before, it still says something unusual of what is asked for, or of who
 //!   asks: a new article that is passed around is such a path.
 //!
@@ -411,15 +411,26 @@ impl Scene<'_> {
             }
     }
 
-    /// Of the ordinary requests for the kind of page it hits the most.
+    /// Of the ordinary requests for the kind of page it hits the most, and of those of clients that are known.
     fn spares_the_kind(&self, one: &Conjunction, sets: &Sets, spent: &Spent) -> bool {
         let hits = |kind: &&Kind| kind.current.count_in(&sets.current, &one.values);
         let Some(main) = sets.kinds.iter().max_by_key(hits) else {
             return false;
         };
-        let free = main.baseline.less(&spent.baseline.hit);
-        let hit = main.ordinary - free.len() + free.count_in(&sets.baseline, &one.values);
-        hit == 0 || wilson_upper(hit, main.ordinary) <= GATE_WITHIN
+        let within = |kind: &Bits, spent: &Hit, sets: &[Bits]| {
+            let free = kind.less(&spent.hit);
+            let of = kind.len();
+            (of - free.len() + free.count_in(sets, &one.values), of)
+        };
+        let (hit, of) = within(&main.baseline, &spent.baseline, &sets.baseline);
+        let of_known = [
+            within(&main.known, &spent.known, &sets.known),
+            within(&main.regulars, &spent.regulars, &sets.regulars),
+        ];
+        (hit == 0 || wilson_upper(hit, of) <= GATE_WITHIN)
+            && of_known
+                .iter()
+                .all(|(hit, of)| *hit <= 1 || *hit as f64 <= GATE_WITHIN * *of as f64)
     }
 
     fn signature(&self, one: &Conjunction, values: &[Value], sets: &Sets, whole: f64) -> Signature {
@@ -583,7 +594,8 @@ struct Sets {
 struct Kind {
     current: Bits,
     baseline: Bits,
-    ordinary: usize,
+    known: Bits,
+    regulars: Bits,
 }
 
 impl Kind {
@@ -604,11 +616,11 @@ impl Kind {
                     let shaped = requests.having(Attribute::Shape, shape);
                     shaped.and(&requests.having(Attribute::Method, method))
                 };
-                let baseline = of(scene.baseline);
                 Self {
                     current: of(&scene.current),
-                    ordinary: baseline.len(),
-                    baseline,
+                    baseline: of(scene.baseline),
+                    known: of(&scene.known),
+                    regulars: of(scene.regulars),
                 }
             })
             .collect()
@@ -949,6 +961,42 @@ mod tests {
                 "{hit}: {:?}",
                 names(&found)
             );
+        }
+    }
+
+    /// One browser's searches: a part of those of the readers who are here, of whom little was seen in calm.
+    #[test]
+    fn a_kind_of_page_that_known_readers_ask_for_is_spared() {
+        const BROWSER: &[u8] = b"Mozilla/5.0 (iPhone) Safari";
+        let baseline = baseline();
+        let flood = samples((0..900).map(|number| search(number, BROWSER)));
+        // Of fifty searches of readers who are known, by that browser.
+        for (theirs, is_found) in [(0, true), (1, true), (5, false)] {
+            let known = (0..2_000).map(|number| {
+                let target = match number {
+                    0..50 => format!("/?s=mine{number}"),
+                    _ => format!("/news/2026/story-{}", number % 40),
+                };
+                let usual = reader(0x0a00_0000 + number * 256, &target);
+                let look = Look {
+                    agent: if number < theirs {
+                        Field::Is(BROWSER)
+                    } else {
+                        usual.agent
+                    },
+                    ..usual
+                };
+                Arc::new(Sample::of(&look, 200))
+            });
+            let mut scene = scene(&flood, 20.0, &baseline);
+            scene.known = Columns::of(known.collect());
+            let (_, found) = scene.explain(RULES_MAX);
+            let of_it = found.iter().flat_map(|rule| &rule.rule);
+            let is_of_it = of_it
+                .filter(|one| one.attribute == Attribute::Agent)
+                .count()
+                > 0;
+            assert_eq!(is_of_it, is_found, "{theirs}: {:?}", names(&found));
         }
     }
 
