@@ -1,6 +1,6 @@
 //! How rules fare against floods of several kinds: `cargo run --release -p saqta-detect --example floods`.
 //!
-//! A site of [`READERS_PER_S`] readers with some dozen browsers, calm for two minutes, then attacked for half a minute by
+//! A site of [`READERS_PER_S`] readers with some dozen browsers, calm for half a minute, as in a drill, then attacked for as long by
 //! [`FLOOD_PER_S`]. For each kind of flood: the median over [`SEEDS`] of the seconds until the first rule, and the shares of the crude
 //! attackers, of those that look like readers, of readers and of their searches that were hit from then on; the most over all of the shares of
 //! readers. Change a constant of the crate, run it again, and see what it is good for (`docs/decisions/0011-signatures.md`).
@@ -13,9 +13,9 @@ use saqta_detect::shape::Shape;
 
 const READERS_PER_S: u64 = 350;
 const FLOOD_PER_S: u64 = 3_000;
-const CALM_S: u64 = 120;
+const CALM_S: u64 = 30;
 const FLOOD_S: u64 = 30;
-const SEEDS: u64 = 5;
+const SEEDS: u64 = 3;
 /// One in so many of what readers ask for needs the server: a search.
 const SEARCH_ONE_IN: u64 = 33;
 

@@ -28,7 +28,8 @@ const STEADINESS: f64 = 8.0;
 /// How large bunches are believed to be before any was seen, and for how many requests' worth of seeing that counts.
 const BUNCH_PRIOR: f64 = 2.0;
 const BUNCH_PRIOR_REQUESTS: f64 = 100.0;
-/// A bucket teaches at most this many times its forecast.
+/// A bucket teaches at most this many times its forecast. One before which nothing rose teaches as much as a bunch: where a bucket has one
+/// or none, one is many times the mean.
 const WINSOR: f64 = 3.0;
 /// While an alarm stands the forecast may grow by this factor in each [`RECENT_S`]: what has come to stay ends its own alarm in an hour or two.
 const CREEP: f64 = 1.1;
@@ -117,7 +118,7 @@ pub struct Channel {
     open_s: Option<u64>,
     count: u64,
     recent: Option<f64>,
-    /// Buckets that have ended, but for empty ones taken together.
+    /// Buckets that have ended.
     closed: u64,
     /// Mean per bucket over a day or, while it is younger, over all the time it has been learned for.
     past: f64,
@@ -322,7 +323,8 @@ impl Channel {
             return;
         }
         let forecast = self.forecast();
-        if self.sum == 0.0 {
+        let is_alone = self.sum == 0.0;
+        if is_alone {
             (self.rise_s, self.rise) = (start_s, 0.0);
         }
         self.rise += count - forecast;
@@ -342,7 +344,7 @@ impl Channel {
             (Teaching::Harmless, _) => Teaching::Calm,
             (teaching, _) => teaching,
         };
-        self.learn(count, forecast, teaching);
+        self.learn((count, forecast), is_alone, teaching);
     }
 
     /// As [`Channel::close`] for so many buckets of one hour that had nothing, when the sum is zero and stays there.
@@ -357,17 +359,29 @@ impl Channel {
         }
         let (count, bucket_s) = (buckets as f64, self.bucket_s as f64);
         let usual = self.recent.unwrap_or(0.0);
-        // What is left of the forecast after one of them, and after all.
-        let one = (-bucket_s / RECENT_S).exp();
-        let kept = (-bucket_s * count / RECENT_S).exp();
+        // While it is young it is the mean of all there was: each of these buckets makes it one of more. What is left of it then, and its sum and
+        // that of its squares meanwhile, as shares of what it was.
+        let before = self.closed as f64;
+        let young = (RECENT_S / bucket_s - before).clamp(0.0, count);
+        let (from, to) = (before + 0.5, before + young + 0.5);
+        let mut kept = before / (before + young);
+        let mut sum = before * (to / from).ln();
+        let mut squares = before * before * (1.0 / from - 1.0 / to);
+        if young < count {
+            let one = (-bucket_s / RECENT_S).exp();
+            let rest = (-bucket_s * (count - young) / RECENT_S).exp();
+            sum += kept * (1.0 - rest) / (1.0 - one);
+            squares += kept * kept * (1.0 - rest * rest) / (1.0 - one * one);
+            kept *= rest;
+        }
         if matches!(teaching, Teaching::Calm | Teaching::Harmless) {
             let fade = (-bucket_s * count / PAST_S).exp();
-            let squares = (1.0 - kept * kept) / (1.0 - one * one);
             let beyond = usual * usual * (1.0 - 1.0 / STEADINESS) * squares;
             self.deviated = self.deviated * fade + beyond;
-            self.expected = self.expected * fade + usual * (1.0 - kept) / (1.0 - one);
+            self.expected = self.expected * fade + usual * sum;
         }
         self.recent = Some(usual * kept);
+        self.closed = self.closed.saturating_add(buckets);
         let most = PAST_S / bucket_s;
         let growing = (most - self.past_buckets).clamp(0.0, count);
         self.past *= self.past_buckets / (self.past_buckets + growing).max(1.0);
@@ -378,8 +392,11 @@ impl Channel {
         self.hour.buckets += buckets;
     }
 
-    fn learn(&mut self, count: f64, forecast: f64, teaching: Teaching) {
+    fn learn(&mut self, (count, forecast): (f64, f64), is_alone: bool, teaching: Teaching) {
         let taught = match teaching {
+            Teaching::Calm | Teaching::Harmless if is_alone => {
+                count.min((forecast * WINSOR).max(self.bunch_max))
+            }
             Teaching::Calm | Teaching::Harmless => count.min(forecast * WINSOR),
             Teaching::Guarded => count.min(forecast * CREEP),
             Teaching::Attack => return,
@@ -669,6 +686,23 @@ mod tests {
             channel.alarm(now).is_some()
         });
         assert!(alarm.is_some_and(|past| past < 45), "{alarm:?}");
+    }
+
+    /// Of a site where little happens most seconds have nothing, and they count from its first minute on.
+    #[test]
+    fn a_young_forecast_is_the_mean_of_all_there_was() {
+        for every in [2, 3, 10, 60] {
+            let mut channel = Channel::new(1, Limits::SENSITIVE);
+            for second in 0..900 {
+                channel.add(second, u64::from(second % every == 0), Teaching::Calm);
+                let mean = 1.0 / every as f64;
+                let forecast = channel.forecast_per_s();
+                assert!(
+                    second < 240 || (0.8..1.25).contains(&(forecast / mean)),
+                    "one in {every} s, after {second} s: {forecast}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -452,10 +452,19 @@ impl Telling<'_> {
                 format!(" (found {times} times)"),
             ]),
         };
+        let withdrawn = if told.is_withdrawn {
+            self.say([
+                "; қайтарып алынды: бұрыннан белгілі оқырмандарға тиді",
+                "; отменено: задевало читателей, известных раньше",
+                "; withdrawn: it hit readers who were known before",
+            ])
+        } else {
+            ""
+        };
         let more = self.say([
-            format!("Қолданылды: {stood}{times}; сол кезде ілінгені: {hits}; сенімділігі: {confidence}"),
-            format!("Действовало: {stood}{times}; за это время попало: {hits}; уверенность: {confidence}"),
-            format!("Stood {stood}{times}; hit {hits} meanwhile; confidence {confidence}"),
+            format!("Қолданылды: {stood}{times}; сол кезде ілінгені: {hits}; сенімділігі: {confidence}{withdrawn}"),
+            format!("Действовало: {stood}{times}; за это время попало: {hits}; уверенность: {confidence}{withdrawn}"),
+            format!("Stood {stood}{times}; hit {hits} meanwhile; confidence {confidence}{withdrawn}"),
         ]);
         writeln!(
             page,

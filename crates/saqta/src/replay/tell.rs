@@ -83,6 +83,8 @@ pub(super) struct Rule<'a> {
     /// `None`: it stands.
     pub until_s: Option<u64>,
     pub hits: u64,
+    /// It turned out to hit readers.
+    pub is_withdrawn: bool,
 }
 
 /// A rule that goes with its attack and comes back with it is told once.
@@ -104,6 +106,7 @@ pub(super) fn rules(incident: &Incident) -> Vec<Rule<'_>> {
                     .zip(rule.expired_s)
                     .map(|(one, other)| one.max(other));
                 told.hits += rule.hits;
+                told.is_withdrawn |= rule.is_withdrawn;
             }
             None => told.push(Rule {
                 rule,
@@ -111,6 +114,7 @@ pub(super) fn rules(incident: &Incident) -> Vec<Rule<'_>> {
                 from_s: rule.generated_s,
                 until_s: rule.expired_s,
                 hits: rule.hits,
+                is_withdrawn: rule.is_withdrawn,
             }),
         }
     }
@@ -133,6 +137,7 @@ pub(super) fn json(told: &Told) -> String {
             "confidence": signature.confidence,
             "generated": time(rule.generated_s),
             "expired": rule.expired_s.map(time),
+            "withdrawn": rule.is_withdrawn,
             "hits": rule.hits,
         })
     };
@@ -342,6 +347,9 @@ fn incident_told(incident: &Incident, explain: bool) -> Result<String, std::fmt:
             "\n{}",
             sentence(&told.rule.signature, Language::English)
         )?;
+        if told.is_withdrawn {
+            entry.push_str("\nwithdrawn: it hit readers who were known before");
+        }
         if explain {
             let times = match told.times {
                 1 => String::new(),
