@@ -29,7 +29,7 @@ use crate::body::{Body, BodyError};
 use crate::clock::UnixMillis;
 use crate::frames::FrameWatch;
 use crate::head::ClientFault;
-use crate::occupancy::{Http2Hold, Seat};
+use crate::occupancy::{Claim, Http2Hold, Patience, Seat};
 use crate::serve::{self, Client};
 use crate::shard::Shard;
 use crate::upload::Incoming;
@@ -104,7 +104,9 @@ where
         .max_pending_accept_reset_streams(RESETS_MAX)
         .max_local_error_reset_streams(Some(RESETS_MAX.saturating_add(refused_max)))
         .handshake(frames);
-    if let Ok(Ok(mut connection)) = timeout(shard.http2_patience().header, handshake).await {
+    if let Ok(Ok(mut connection)) =
+        timeout(shard.http2_patience(Claim::default()).header, handshake).await
+    {
         let opening = Opening {
             client,
             seat,
@@ -145,7 +147,7 @@ impl Opening {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let shard = &self.client.shard;
-        let mut look = pin!(tokio::time::sleep(shard.http2_patience().header));
+        let mut look = pin!(tokio::time::sleep(self.patience().header));
         let mut drained = pin!(shard.drained());
         let mut quiet_told = pin!(shard.quiet_told());
         let mut told = false;
@@ -159,7 +161,7 @@ impl Opening {
                     Poll::Pending => {}
                 }
                 // All that begins to wait while we sleep has longer to wait than we sleep, but for header blocks.
-                if let Some(deadline) = self.flows.block_deadline(shard.http2_patience().header)
+                if let Some(deadline) = self.flows.block_deadline(self.patience().header)
                     && deadline < look.deadline()
                 {
                     look.as_mut().reset(deadline);
@@ -168,7 +170,7 @@ impl Opening {
                 while quiet_told.as_mut().poll(cx).is_ready() {
                     quiet_told.set(shard.quiet_told());
                 }
-                if let Some(end) = self.flows.quiet_until(shard.http2_patience())
+                if let Some(end) = self.flows.quiet_until(self.patience())
                     && end < look.deadline()
                 {
                     look.as_mut().reset(end);
@@ -194,16 +196,17 @@ impl Opening {
                 }
                 Next::Look => {
                     let mut cut = |fault| shard.fault(fault);
-                    match self
-                        .flows
-                        .look(Instant::now(), shard.http2_patience(), &mut cut)
-                    {
+                    match self.flows.look(Instant::now(), self.patience(), &mut cut) {
                         Ok(next) => look.as_mut().reset(next),
                         Err(over) => return hang_up(connection, over).await,
                     }
                 }
             }
         }
+    }
+
+    fn patience(&self) -> Patience {
+        self.client.shard.http2_patience(self.flows.claim())
     }
 
     fn open(&self, request: Request<RecvStream>, mut reply: SendResponse<Bytes>) {
@@ -225,7 +228,8 @@ impl Opening {
             let _busy = client.shard.shared.busy();
             // Freed when the answer's head is known: a slow reader then holds the answer and not how it was found.
             let answer = Box::pin(serve::respond_h2(&mut client, request));
-            if let Some(response) = reply.unless_reset(answer).await {
+            if let Some((response, claim)) = reply.unless_reset(answer).await {
+                open.note(claim);
                 reply.send(response, &open, hold).await;
             }
         });
@@ -380,10 +384,7 @@ impl Reply {
     }
 
     /// `None`: the client does not want it any more.
-    async fn unless_reset(
-        &self,
-        mut answer: Pin<Box<impl Future<Output = Response<Body>>>>,
-    ) -> Option<Response<Body>> {
+    async fn unless_reset<T>(&self, mut answer: Pin<Box<impl Future<Output = T>>>) -> Option<T> {
         poll_fn(|cx| {
             if let Poll::Ready(response) = answer.as_mut().poll(cx) {
                 return Poll::Ready(Some(response));

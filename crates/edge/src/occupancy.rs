@@ -2,7 +2,8 @@
 //!
 //! Generous in calm: a dormitory or a mobile carrier shares one address, and an idle connection costs under 4 KB. Only when
 //! sockets run short does patience shrink, for everybody alike, so that slow connections make room for readers who arrive.
-//! What HTTP/2 lets one socket begin a hundredfold is counted here as bytes, in one sum for all and in one for each address.
+//! What HTTP/2 lets one socket begin a hundredfold is counted here as bytes, in one sum for all and in one for each address. Where that
+//! runs short, patience shrinks first with whoever has the least [`Claim`].
 //! The table holds an address only while it is connected: it is bounded by [`Limits::connections_max`].
 
 use std::collections::HashMap;
@@ -17,10 +18,18 @@ use crate::plan::Limits;
 /// Above this share of `connections_max` sockets are scarce, and above this share of [`HTTP2_BYTES_MAX`] what HTTP/2 may hold.
 const SCARCE_PERCENT: usize = 80;
 
+/// Above this share of [`HTTP2_BYTES_MAX`] connections go whose last request a rule hit. Half is left for everybody else: bots that come by
+/// the thousand a second fill a fifth before a second is over, and then there is none for the readers who come in it.
+const SUSPECT_PERCENT: usize = 50;
+/// ... and above this share those whose last request was told to wait: without a rule, most of a flood is.
+const TOLD_TO_WAIT_PERCENT: usize = 65;
+
 /// What remains of a limit when sockets are scarce.
 const SCARCE_HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 const SCARCE_KEEP_ALIVE: Duration = Duration::from_secs(1);
 const SCARCE_PER_ADDRESS: usize = 64;
+/// Of a suspect's connection: requests that were sent together arrive within it. One that is closed between them comes again for each.
+const SUSPECT_KEEP_ALIVE: Duration = Duration::from_millis(100);
 
 /// Locks, so that shards seldom meet.
 const PARTS: usize = 16;
@@ -58,6 +67,28 @@ pub struct Seat {
 pub struct Patience {
     pub header: Duration,
     pub keep_alive: Duration,
+}
+
+/// What came of the last request on a connection of HTTP/2: what speaks for keeping it where room runs short.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Claim {
+    /// Answered, or nothing was asked yet.
+    #[default]
+    Served,
+    ToldToWait,
+    /// A rule that is acted on hit it.
+    Suspect,
+}
+
+impl Claim {
+    /// Of [`HTTP2_BYTES_MAX`]; above, room is short for it.
+    fn percent_max(self) -> usize {
+        match self {
+            Self::Served => SCARCE_PERCENT,
+            Self::ToldToWait => TOLD_TO_WAIT_PERCENT,
+            Self::Suspect => SUSPECT_PERCENT,
+        }
+    }
 }
 
 impl Patience {
@@ -122,13 +153,18 @@ impl Occupancy {
     }
 
     /// With a connection of HTTP/2, of which there is room for fewer: bots that each keep a quiet one would leave no reader any.
-    pub fn http2_patience(&self, limits: &Limits) -> Patience {
-        let is_scarce = self.is_http2_short() || is_scarce(self.connections(), limits);
-        Patience::new(is_scarce, limits)
+    pub fn http2_patience(&self, limits: &Limits, claim: Claim) -> Patience {
+        let is_short = self.is_http2_short(claim);
+        let is_scarce = is_short || is_scarce(self.connections(), limits);
+        let mut patience = Patience::new(is_scarce, limits);
+        if is_short && claim == Claim::Suspect {
+            patience.keep_alive = patience.keep_alive.min(SUSPECT_KEEP_ALIVE);
+        }
+        patience
     }
 
-    pub fn is_http2_short(&self) -> bool {
-        self.http2_bytes() * 100 >= HTTP2_BYTES_MAX * SCARCE_PERCENT as u64
+    pub fn is_http2_short(&self, claim: Claim) -> bool {
+        self.http2_bytes() * 100 >= HTTP2_BYTES_MAX * claim.percent_max() as u64
     }
 
     fn part(&self, address: IpAddr) -> MutexGuard<'_, Part> {
@@ -300,6 +336,30 @@ mod tests {
                 keep_alive: SCARCE_KEEP_ALIVE
             }
         );
+    }
+
+    #[test]
+    fn whoever_has_the_least_claim_goes_first_when_http2_runs_short() {
+        let occupancy = Arc::new(Occupancy::default());
+        let seat = Arc::new(occupancy.sit(address(1), &limits()).unwrap());
+        let calm = Duration::from_secs(30);
+        let in_turn = [Claim::Suspect, Claim::ToldToWait, Claim::Served];
+        let mut held = Vec::new();
+        for (percent, keep_alive) in [
+            (49, [calm, calm, calm]),
+            (50, [SUSPECT_KEEP_ALIVE, calm, calm]),
+            (65, [SUSPECT_KEEP_ALIVE, SCARCE_KEEP_ALIVE, calm]),
+            (
+                80,
+                [SUSPECT_KEEP_ALIVE, SCARCE_KEEP_ALIVE, SCARCE_KEEP_ALIVE],
+            ),
+        ] {
+            let bytes = (HTTP2_BYTES_MAX * percent).div_ceil(100) - occupancy.http2_bytes();
+            held.push(seat.hold_http2(bytes as usize, false).unwrap());
+            let patience =
+                in_turn.map(|claim| occupancy.http2_patience(&limits(), claim).keep_alive);
+            assert_eq!(patience, keep_alive, "{percent} %");
+        }
     }
 
     #[test]

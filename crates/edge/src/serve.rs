@@ -29,6 +29,7 @@ use crate::disk::record::Identity;
 use crate::fields::Fields;
 use crate::forward;
 use crate::head::{ClientFault, Framing, Head};
+use crate::occupancy::Claim;
 use crate::origin::OriginError;
 use crate::pages::{Asker, Format, Page, Prebuilt};
 use crate::pass::{self, PassError};
@@ -533,14 +534,16 @@ fn connection_line(head: &Head<'_, '_>, keep_alive: bool) -> &'static [u8] {
     }
 }
 
-/// Answers an HTTP/2 request: what the strict head parser does for HTTP/1.1, then the same.
-pub(crate) async fn respond_h2(client: &mut Client, request: Request<Incoming>) -> Response<Body> {
+/// Answers an HTTP/2 request: what the strict head parser does for HTTP/1.1, then the same. Says how much that speaks for its connection.
+pub(crate) async fn respond_h2(
+    client: &mut Client,
+    request: Request<Incoming>,
+) -> (Response<Body>, Claim) {
     if let Some(fault) = asked::http2_fault(request.method(), request.headers()) {
         client.shard.fault(fault);
-        return client.shard.shared.pages.response(
-            page_of(fault),
-            Asker::of(request.headers(), Language::default()),
-        );
+        let asker = Asker::of(request.headers(), Language::default());
+        let page = client.shard.shared.pages.response(page_of(fault), asker);
+        return (page, Claim::default());
     }
     let no_upgrade = Cell::new(None);
     let asked = ask(client, &request);
@@ -548,7 +551,16 @@ pub(crate) async fn respond_h2(client: &mut Client, request: Request<Incoming>) 
         see_h2(client, &mut asked, &request);
         asked
     });
-    answer(client, asked, request, &no_upgrade).await
+    let is_suspect = asked.as_ref().is_ok_and(|asked| asked.is_suspect);
+    let response = answer(client, asked, request, &no_upgrade).await;
+    let claim = if is_suspect {
+        Claim::Suspect
+    } else if response.extensions().get() == Some(&Served::Waiting) {
+        Claim::ToldToWait
+    } else {
+        Claim::Served
+    };
+    (response, claim)
 }
 
 fn ask<B>(client: &Client, request: &Request<B>) -> Result<Asked, Unasked> {

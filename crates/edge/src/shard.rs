@@ -25,7 +25,7 @@ use crate::cache::vary::Varied;
 use crate::clock::UnixMillis;
 use crate::forward;
 use crate::head::{self, ClientFault};
-use crate::occupancy::{Occupancy, Patience, Seat};
+use crate::occupancy::{Claim, Occupancy, Patience, Seat};
 use crate::origin::{Origin, OriginHealth};
 use crate::pages::Pages;
 use crate::plan::{Plan, Site, SiteId};
@@ -116,8 +116,9 @@ struct Quiet {
     told_at: Cell<Option<Instant>>,
 }
 
-/// As long as a quiet connection may stay then: whoever becomes quiet later knows.
-const TELL_QUIET_EVERY: Duration = Duration::from_secs(1);
+/// Whoever is told goes only while room is still short, so that the next ones to come find some; a thousand that come in a second would
+/// use up what is left before they are told again, a quarter of them does not.
+const TELL_QUIET_EVERY: Duration = Duration::from_millis(250);
 
 /// One exchange under way; a stop waits for it.
 pub(crate) struct Busy(Arc<Shared>);
@@ -272,9 +273,9 @@ impl Shard {
         self.shared.occupancy.patience(&self.running().plan.limits)
     }
 
-    pub(crate) fn http2_patience(&self) -> Patience {
+    pub(crate) fn http2_patience(&self, claim: Claim) -> Patience {
         let limits = &self.running().plan.limits;
-        self.shared.occupancy.http2_patience(limits)
+        self.shared.occupancy.http2_patience(limits, claim)
     }
 
     pub(crate) fn drain(&self) {
@@ -298,7 +299,9 @@ impl Shard {
     pub(crate) fn tell_quiet(&self) {
         let now = Instant::now();
         let is_new = |told_at| now.duration_since(told_at) >= TELL_QUIET_EVERY;
-        if self.shared.occupancy.is_http2_short() && self.quiet.told_at.get().is_none_or(is_new) {
+        // For suspects it is short first.
+        let is_short = self.shared.occupancy.is_http2_short(Claim::Suspect);
+        if is_short && self.quiet.told_at.get().is_none_or(is_new) {
             self.quiet.told_at.set(Some(now));
             self.quiet.told.notify_waiters();
         }

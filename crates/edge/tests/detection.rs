@@ -8,11 +8,13 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use kit::{Client, Origin, connect_from, page, plan, until};
+use kit::http2::{END_HEADERS, END_STREAM, End, HEADERS, Http2, PING, block, frame};
+use kit::{Client, Origin, PATIENCE, connect_from, page, plan, until};
 use saqta_detect::engine::{Engine, Kind, Role, Scarce};
 use saqta_detect::look::{Field, Head, Look};
 use saqta_detect::shape::Shape;
 use saqta_edge::Edge;
+use saqta_edge::budget::HTTP2_BYTES_MAX;
 use saqta_edge::clock::UnixMillis;
 use saqta_edge::plan::{Mode, Networks, RULE_FIELD};
 use saqta_edge::stats::{DetectionStats, IncidentStats};
@@ -163,6 +165,61 @@ fn whoever_a_rule_hits_gets_a_copy_where_the_site_is_protected() {
             assert_eq!(answer.body == story.body, is_copy, "{case}");
         }
     }
+}
+
+/// Bots that each keep a connection of HTTP/2 would leave readers none.
+#[test]
+fn connections_of_those_a_rule_hits_go_first_where_http2_runs_short() {
+    let origin = newsroom();
+    let mut plan = plan(origin.address);
+    plan.limits.keep_alive_timeout = PATIENCE * 6;
+    let mut neighbour = plan.sites[0].clone();
+    neighbour.name = "neighbour".into();
+    neighbour.hosts = vec!["b.kz".into()];
+    plan.sites.push(neighbour);
+    let edge = Edge::start(plan).unwrap();
+    edge.teach(0, calm);
+    guess_passwords(&edge);
+    let fields = |method, host, path, agent| {
+        block(&[
+            (":method", method),
+            (":scheme", "http"),
+            (":authority", host),
+            (":path", path),
+            ("user-agent", agent),
+        ])
+    };
+    let connect = |network: u8, last: u8| {
+        let from = Ipv4Addr::new(127, network, 5, last);
+        Http2::over(connect_from(from, edge.addresses()[0]), &[])
+    };
+    // Uploads to the neighbour: what readers do there is in nobody's way here.
+    let upload = fields("POST", "b.kz", "/a", BROWSER);
+    let mut held = Vec::new();
+    while edge.stats().http2_bytes < HTTP2_BYTES_MAX / 100 * 55 {
+        let mut client = connect(0, held.len() as u8);
+        for stream in 0..100 {
+            client.send(&frame(HEADERS, END_HEADERS, 2 * stream + 1, &upload));
+        }
+        // Answered when all before it has been read.
+        client.send(&frame(PING, 0, 0, &[7; 8]));
+        while client.next().unwrap().kind != PING {}
+        held.push(client);
+    }
+    let (mut reader, mut bot) = (connect(5, 1), connect(66, 1));
+    let ask = |client: &mut Http2, stream, agent| {
+        let story = fields("GET", "a.kz", "/news/story", agent);
+        client.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &story));
+        client.end_of(stream)
+    };
+    let is_answered = |end| matches!(end, End::Answer(200, _));
+    assert!(is_answered(ask(&mut reader, 1, BROWSER)));
+    assert!(is_answered(ask(&mut bot, 1, LIBRARY)));
+    assert_eq!(bot.end_of(3), End::GoneAway);
+    assert!(
+        is_answered(ask(&mut reader, 3, BROWSER)),
+        "on the same connection"
+    );
 }
 
 /// What is told in a rehearsal would tell an attacker what to change.

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::body::BodyError;
 use crate::head::ClientFault;
-use crate::occupancy::Patience;
+use crate::occupancy::{Claim, Patience};
 use crate::plan::Limits;
 use crate::wire::PACE_WINDOW;
 
@@ -34,6 +34,7 @@ pub(super) struct Flows {
     /// When the last stream ended; before the first, when the connection began.
     last: Cell<Instant>,
     used: Cell<bool>,
+    claim: Cell<Claim>,
     block_since: Cell<Option<Instant>>,
     socket_full: Cell<bool>,
     fault: Cell<Option<ClientFault>>,
@@ -156,6 +157,7 @@ impl Flows {
             write_rate_min: limits.write_rate_min,
             last: Cell::new(now),
             used: Cell::new(false),
+            claim: Cell::default(),
             block_since: Cell::new(None),
             socket_full: Cell::new(false),
             fault: Cell::new(None),
@@ -196,6 +198,11 @@ impl Flows {
     /// What the connection ended for.
     pub(super) fn fault(&self) -> Option<ClientFault> {
         self.fault.get()
+    }
+
+    /// What speaks for keeping it.
+    pub(super) fn claim(&self) -> Claim {
+        self.claim.get()
     }
 
     /// When the header block that is on its way must be complete.
@@ -265,6 +272,13 @@ impl Flows {
             next = judged.into_iter().flatten().fold(next, Instant::min);
         }
         Ok(next)
+    }
+}
+
+impl Open {
+    /// What came of it.
+    pub(super) fn note(&self, claim: Claim) {
+        self.flows.claim.set(claim);
     }
 }
 
