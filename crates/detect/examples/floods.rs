@@ -206,7 +206,7 @@ fn observe(
         country: None,
     };
     let kind = Kind {
-        needs_origin: who != Who::Reader || number % 40 == 0,
+        needs_origin: who != Who::Reader || number.is_multiple_of(40),
         is_sensitive: false,
         role: Role::Page,
         known: None,

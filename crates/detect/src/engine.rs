@@ -19,7 +19,9 @@ use crate::columns::Columns;
 use crate::load::{Alarm, Channel, HOLD_S, Limits, Teaching};
 use crate::look::{Attribute, Look, Sample, Token};
 use crate::reservoir::{Baseline, CURRENT_S, Current, Drawn, FRESH_S, Second};
-use crate::signature::{self, GATE, RULES_MAX, Scene, Signature, Verdict, wilson_lower};
+use crate::signature::{
+    self, GATE, GATE_WITHIN, RULES_MAX, Scene, Signature, Verdict, wilson_lower,
+};
 use crate::tally::Sources;
 use crate::trust::Trust;
 use crate::watch::{Glimpse, Rule, Stance, Watch, Who};
@@ -635,13 +637,22 @@ impl Engine {
                 .filter_map(|sample| Some((counted.circle(sample, onset_s)?, &**sample)))
                 .collect();
             for rule in rules {
-                let hit = heard
-                    .iter()
-                    .filter(|(_, sample)| rule.signature.hits_sample(sample));
-                let circles: Vec<Circle> = hit.map(|(circle, _)| *circle).collect();
-                let hits = circles.len();
-                let circles: HashSet<Circle, FixedState> = circles.into_iter().collect();
-                if circles.len() >= HEEDED_CIRCLES_MIN && wilson_lower(hits, heard.len()) > GATE {
+                let is_hit = |(_, sample): &&(Circle, &Sample)| rule.signature.hits_sample(sample);
+                let hit: Vec<_> = heard.iter().filter(is_hit).collect();
+                let circles: HashSet<Circle, FixedState> =
+                    hit.iter().map(|(circle, _)| *circle).collect();
+                // Of all they asked for it may be little, and much of what they asked for of one kind.
+                let mut kinds: HashMap<(Token, Token), usize, FixedState> = HashMap::default();
+                for (_, sample) in &hit {
+                    *kinds.entry(sample.kind()).or_default() += 1;
+                }
+                let most = kinds.into_iter().max_by_key(|(kind, hits)| (*hits, *kind));
+                let is_harmful = wilson_lower(hit.len(), heard.len()) > GATE
+                    || most.is_some_and(|(kind, hits)| {
+                        let of = heard.iter().filter(|(_, sample)| sample.kind() == kind);
+                        wilson_lower(hits, of.count()) > GATE_WITHIN
+                    });
+                if circles.len() >= HEEDED_CIRCLES_MIN && is_harmful {
                     rule.expired_s = Some(now_s);
                     rule.is_withdrawn = true;
                 }
@@ -1317,6 +1328,47 @@ mod tests {
                 assert_eq!(again.count(), 1);
             }
         }
+    }
+
+    /// Little of all that readers ask for, and half of their searches.
+    #[test]
+    fn a_rule_that_hits_readers_searches_is_withdrawn() {
+        const ATTACK_S: u64 = CALM_S + 20;
+        let known = Kind {
+            known: Some(Known {
+                since_s: 1,
+                cohort: None,
+            }),
+            ..PAGE
+        };
+        let mut engine = site();
+        for second in 0..ATTACK_S + 30 {
+            readers(&mut engine, second);
+            if second >= CALM_S {
+                flood(&mut engine, second, 900);
+            }
+            for number in 0..150 {
+                let turn = second as u32 * 150 + number;
+                let source = 0x0d00_0000 + turn % 2_000 * 256;
+                let search = format!("/?s=mine{turn}");
+                let look = match number {
+                    0 if second >= ATTACK_S => Look {
+                        agent: Field::Is(b"python-requests/2.31.0"),
+                        ..reader(source, &search)
+                    },
+                    0 | 1 => reader(source, &search),
+                    _ => reader(source, "/news/2026/story-1"),
+                };
+                engine.observe(second, &look, known);
+            }
+            let scarce = Scarce {
+                origin: second >= CALM_S,
+                ..Scarce::NOTHING
+            };
+            engine.tick(second, scarce);
+        }
+        let rules = &engine.incident().unwrap().signatures;
+        assert!(rules.iter().any(|rule| rule.is_withdrawn), "{rules:?}");
     }
 
     #[test]

@@ -461,6 +461,15 @@ impl Sample {
         self.tokens.get_or_init(|| self.look().tokens())
     }
 
+    /// What kind of page it asks for, and by which method.
+    pub fn kind(&self) -> (Token, Token) {
+        let tokens = self.tokens();
+        (
+            tokens[Attribute::Shape as usize],
+            tokens[Attribute::Method as usize],
+        )
+    }
+
     pub fn source(&self) -> IpAddr {
         self.source
     }

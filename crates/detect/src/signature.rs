@@ -343,14 +343,14 @@ impl Scene<'_> {
             (spent.known.with(&sets.known, &one.values), &self.known),
             (
                 spent.regulars.with(&sets.regulars, &one.values),
-                &*self.regulars,
+                self.regulars,
             ),
         ];
         let hits_known =
             |(hits, known): (usize, &Columns)| hits > 1 && hits as f64 > GATE * known.len() as f64;
         !of_known.into_iter().any(hits_known)
             && self.is_more_than_novel(one, values, sets)
-            && self.spares_the_kind(one, sets, spent)
+            && self.spares_the_kind(one, values, sets, spent)
             && !self.was_withdrawn(one, values)
     }
 
@@ -411,8 +411,15 @@ impl Scene<'_> {
             }
     }
 
-    /// Of the ordinary requests for the kind of page it hits the most, and of those of clients that are known.
-    fn spares_the_kind(&self, one: &Conjunction, sets: &Sets, spent: &Spent) -> bool {
+    /// Of the ordinary requests for the kind of page it hits the most, and of those of clients that are known. Of a kind of which too few are known
+    /// to say, whoever asks is taken to be as common as among all.
+    fn spares_the_kind(
+        &self,
+        one: &Conjunction,
+        values: &[Value],
+        sets: &Sets,
+        spent: &Spent,
+    ) -> bool {
         let hits = |kind: &&Kind| kind.current.count_in(&sets.current, &one.values);
         let Some(main) = sets.kinds.iter().max_by_key(hits) else {
             return false;
@@ -427,7 +434,16 @@ impl Scene<'_> {
             within(&main.known, &spent.known, &sets.known),
             within(&main.regulars, &spent.regulars, &sets.regulars),
         ];
-        (hit == 0 || wilson_upper(hit, of) <= GATE_WITHIN)
+        let spares = wilson_upper(hit, of) <= GATE_WITHIN;
+        let is_unknown = || {
+            let is_of_client = |value: &&usize| !values[**value].attribute.is_of_the_target();
+            let of_client: Vec<usize> = one.values.iter().filter(is_of_client).copied().collect();
+            let hits = sets.every_baseline.count_in(&sets.baseline, &of_client);
+            of == 0
+                || of_client.is_empty()
+                || wilson_upper(hits, self.baseline.len()) <= GATE_WITHIN
+        };
+        (spares || hit == 0 && is_unknown())
             && of_known
                 .iter()
                 .all(|(hit, of)| *hit <= 1 || *hit as f64 <= GATE_WITHIN * *of as f64)
@@ -997,6 +1013,31 @@ mod tests {
                 .count()
                 > 0;
             assert_eq!(is_of_it, is_found, "{theirs}: {:?}", names(&found));
+        }
+    }
+
+    /// Of twenty searches known, nobody searched with this browser, which a third of all readers have.
+    #[test]
+    fn what_many_have_is_not_rare_where_little_is_known() {
+        const PHONE: &[u8] = b"Mozilla/5.0 (Linux; Android 14) Mobile";
+        let (mut all, mut searches) = (Vec::new(), 0);
+        for sample in ordinary() {
+            let is_search = sample.look().target.starts_with(b"/?s=");
+            searches += usize::from(is_search);
+            if !is_search || searches <= 20 && sample.look().agent != Field::Is(PHONE) {
+                all.push(sample);
+            }
+        }
+        let baseline = Columns::of(all);
+        for (agent, is_found) in [(CRUDE, true), (PHONE, false)] {
+            let flood = samples((0..900).map(|number| search(number, agent)));
+            let (_, found) = scene(&flood, 20.0, &baseline).explain(RULES_MAX);
+            let names = names(&found);
+            let is_of_it = names
+                .iter()
+                .flatten()
+                .any(|name| name.starts_with("user_agent"));
+            assert_eq!(is_of_it, is_found, "{names:?}");
         }
     }
 
