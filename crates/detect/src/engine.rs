@@ -195,6 +195,12 @@ enum Circle {
     Network(Token),
 }
 
+/// How many there are.
+fn circles<'a>(heard: impl Iterator<Item = &'a (Circle, &'a Sample)>) -> usize {
+    let circles: HashSet<Circle, FixedState> = heard.map(|(circle, _)| *circle).collect();
+    circles.len()
+}
+
 /// Whose requests have a say on rules, and how many of each have been counted.
 #[derive(Default)]
 struct Counted(HashMap<Circle, u32, FixedState>);
@@ -638,21 +644,22 @@ impl Engine {
                 .collect();
             for rule in rules {
                 let is_hit = |(_, sample): &&(Circle, &Sample)| rule.signature.hits_sample(sample);
-                let hit: Vec<_> = heard.iter().filter(is_hit).collect();
-                let circles: HashSet<Circle, FixedState> =
-                    hit.iter().map(|(circle, _)| *circle).collect();
-                // Of all they asked for it may be little, and much of what they asked for of one kind.
-                let mut kinds: HashMap<(Token, Token), usize, FixedState> = HashMap::default();
+                let hit: Vec<_> = heard.iter().filter(is_hit).copied().collect();
+                // Of all they asked for it may be little, and much of what they asked for of one kind. There each circle has one vote: few ask for
+                // the same kind, and three networks would be easily had.
+                let mut kinds: HashMap<_, usize, FixedState> = HashMap::default();
                 for (_, sample) in &hit {
                     *kinds.entry(sample.kind()).or_default() += 1;
                 }
                 let most = kinds.into_iter().max_by_key(|(kind, hits)| (*hits, *kind));
                 let is_harmful = wilson_lower(hit.len(), heard.len()) > GATE
-                    || most.is_some_and(|(kind, hits)| {
-                        let of = heard.iter().filter(|(_, sample)| sample.kind() == kind);
-                        wilson_lower(hits, of.count()) > GATE_WITHIN
+                    || most.is_some_and(|(kind, _)| {
+                        let of_kind = |some: &[(Circle, &Sample)]| {
+                            circles(some.iter().filter(|(_, sample)| sample.kind() == kind))
+                        };
+                        wilson_lower(of_kind(&hit), of_kind(&heard)) > GATE_WITHIN
                     });
-                if circles.len() >= HEEDED_CIRCLES_MIN && is_harmful {
+                if circles(hit.iter()) >= HEEDED_CIRCLES_MIN && is_harmful {
                     rule.expired_s = Some(now_s);
                     rule.is_withdrawn = true;
                 }
