@@ -18,7 +18,7 @@ use foldhash::fast::FixedState;
 use crate::columns::Columns;
 use crate::load::{Alarm, Channel, HOLD_S, Limits, Teaching};
 use crate::look::{Attribute, Look, Sample, Token};
-use crate::reservoir::{Baseline, CURRENT_S, Current, Drawn, FRESH_S, Second};
+use crate::reservoir::{BASELINE_MAX, Baseline, CURRENT_S, Current, Drawn, FRESH_S, Second};
 use crate::signature::{
     self, GATE, GATE_WITHIN, RULES_MAX, Scene, Signature, Verdict, wilson_lower,
 };
@@ -33,6 +33,9 @@ pub const WINDOW_S: u64 = FRESH_S;
 const WINDOW_SAMPLES_MIN: usize = 400;
 /// What a second saw is taken for ordinary this long after it, if nothing has begun to rise by then.
 const PROBATION_S: u64 = WINDOW_S;
+/// Before a rise is one it may have begun: so many seconds before it are in doubt, and do not teach where enough is known without them.
+const DOUBT_S: u64 = 60;
+const ENOUGH: usize = BASELINE_MAX / 2;
 /// Nothing was found: the next search comes after a second, then twice as long each time, to this.
 const SEARCH_PAUSE_MAX_S: u64 = 30;
 /// It comes at once when a second has half as many requests more than that of the last search, and so many.
@@ -143,6 +146,7 @@ impl Pool {
 struct View {
     current: Vec<Arc<Sample>>,
     expected: f64,
+    beside: Vec<Arc<Sample>>,
     known: Vec<Arc<Sample>>,
     explained: usize,
     standing: Vec<Arc<Signature>>,
@@ -500,6 +504,12 @@ impl Engine {
 
     /// Seconds before this one were ordinary.
     fn teach(&mut self, before_s: u64) {
+        let in_doubt = if self.baseline.all().len() < ENOUGH {
+            0
+        } else {
+            DOUBT_S
+        };
+        let before_s = before_s.saturating_sub(in_doubt);
         let (baseline, follows) = (&mut self.baseline, self.follows_its_past);
         self.current.teach(before_s, |second| {
             if follows {
@@ -738,6 +748,7 @@ impl Engine {
         Scene {
             current: Columns::of(view.current),
             expected: view.expected,
+            beside: Columns::of(view.beside),
             ordinary: baseline.are(|sample| pool.holds(sample)),
             baseline,
             regulars: self.baseline.regulars(),
@@ -783,6 +794,10 @@ impl Engine {
                 .cloned()
                 .collect(),
             expected: per_s * (now_s + 1 - from) as f64 / weight,
+            beside: thinned
+                .filter(|sample| !pool.holds(sample))
+                .cloned()
+                .collect(),
             known: all
                 .filter(|sample| sample.known.is_some())
                 .cloned()
@@ -1201,6 +1216,29 @@ mod tests {
             found_s.is_some_and(|found| found <= FLOOD_S + 2),
             "{found_s:?}"
         );
+    }
+
+    /// One that grows for a minute, so that nobody can say when it began.
+    #[test]
+    fn what_comes_before_the_alarm_does_not_shield_a_flood() {
+        const LEARNED_S: u64 = 600;
+        let mut engine = site();
+        for second in 0..LEARNED_S + 90 {
+            readers(&mut engine, second);
+            if second >= LEARNED_S {
+                let grown = (second - LEARNED_S).min(60) as u32;
+                flood(&mut engine, second, 20 * grown);
+            }
+            let scarce = Scarce {
+                origin: engine.posture() != Posture::Calm,
+                ..Scarce::NOTHING
+            };
+            engine.tick(second, scarce);
+        }
+        assert!(engine.rules().next().is_some(), "{:?}", engine.incident());
+        let tried = engine.baseline.all();
+        let tried = tried.are(|sample| sample.look().target.starts_with(b"/?s=term"));
+        assert!(tried.is_empty(), "{}", tried.len());
     }
 
     /// A flood that the server bears for a while, until it does not.

@@ -141,6 +141,11 @@ impl Token {
         Self(hasher.finish().max(1))
     }
 
+    /// Of a field that a request does not have.
+    pub fn absent(attribute: Attribute) -> Self {
+        Self::of(attribute, None)
+    }
+
     pub fn is_known(self) -> bool {
         self != Self::UNKNOWN
     }

@@ -38,6 +38,11 @@ pub const GATE_WITHIN: f64 = 0.05;
 const GATE_REST: f64 = 0.2;
 /// And what it then says of who asks is so many times as common now as it ordinarily is, at its upper bound.
 const LIFT_MIN: f64 = 4.0;
+/// For each request that is too much a rule may hit so many that a copy can answer: who mostly reads what everybody reads is a reader.
+const BESIDE_MAX: usize = 4;
+/// Of a kind of page that is asked for so seldom in all (at its upper bound) all may be hit, if who asks is rare too: what came of a flood before
+/// the alarm, or was tried the day before, must not pass for somebody's habit.
+const GATE_SELDOM: f64 = GATE / 4.0;
 /// Rules that may stand together.
 pub const RULES_MAX: usize = 8;
 pub const DEPTH_MAX: usize = 4;
@@ -151,6 +156,8 @@ pub struct Scene<'a> {
     pub current: Columns,
     /// How many of these ordinary traffic accounts for.
     pub expected: f64,
+    /// Other requests of now, which a copy can answer.
+    pub beside: Columns,
     /// All ordinary requests.
     pub baseline: &'a Columns,
     /// Of these, those of the kind that is too much.
@@ -351,6 +358,7 @@ impl Scene<'_> {
         !of_known.into_iter().any(hits_known)
             && self.is_more_than_novel(one, values, sets)
             && self.spares_the_kind(one, values, sets, spent)
+            && sets.every_beside.count_in(&sets.beside, &one.values) <= BESIDE_MAX * one.hits
             && !self.was_withdrawn(one, values)
     }
 
@@ -381,13 +389,30 @@ impl Scene<'_> {
     /// Without what nobody used before it says an unusual thing of what is asked for or of who asks. Two usual things do not make an unusual one:
     /// "this kind of page, in English" is a part of whoever reads a new article.
     fn is_more_than_novel(&self, one: &Conjunction, values: &[Value], sets: &Sets) -> bool {
+        // One page is what somebody reads. Of the rest, seldom is as new: what is passed around was read by somebody before it was.
         let is_novel = |value: &&usize| {
-            values[**value].attribute.novelty_is_innocent() && sets.baseline[**value].is_empty()
+            let attribute = values[**value].attribute;
+            let seen = sets.baseline[**value].len();
+            attribute.novelty_is_innocent()
+                && (matches!(attribute, Attribute::Path | Attribute::Value)
+                    || seen == 0
+                    || wilson_upper(seen, self.baseline.len()) <= GATE_SELDOM)
         };
-        if !one.values.iter().any(|value| is_novel(&value)) {
+        // Where readers come from says nothing against them: whoever is passed an article comes from where it was posted. That nobody says where
+        // from does.
+        let is_named_referer = |value: &&usize| {
+            let Value { attribute, token } = values[**value];
+            attribute == Attribute::RefererHost && token != Token::absent(attribute)
+        };
+        let is_innocent = |value: &&usize| is_novel(value) || is_named_referer(value);
+        if !one.values.iter().any(|value| is_innocent(&value)) {
             return true;
         }
-        let rest = one.values.iter().filter(|value| !is_novel(value)).copied();
+        let rest = one
+            .values
+            .iter()
+            .filter(|value| !is_innocent(value))
+            .copied();
         let (of_target, of_client): (Vec<usize>, Vec<usize>) =
             rest.partition(|value| values[*value].attribute.is_of_the_target());
         let among = if self.ordinary.is_empty() {
@@ -434,16 +459,22 @@ impl Scene<'_> {
             within(&main.known, &spent.known, &sets.known),
             within(&main.regulars, &spent.regulars, &sets.regulars),
         ];
-        let spares = wilson_upper(hit, of) <= GATE_WITHIN;
-        let is_unknown = || {
-            let is_of_client = |value: &&usize| !values[**value].attribute.is_of_the_target();
-            let of_client: Vec<usize> = one.values.iter().filter(is_of_client).copied().collect();
-            let hits = sets.every_baseline.count_in(&sets.baseline, &of_client);
-            of == 0
-                || of_client.is_empty()
-                || wilson_upper(hits, self.baseline.len()) <= GATE_WITHIN
+        let is_of_client = |value: &&usize| !values[**value].attribute.is_of_the_target();
+        let of_client: Vec<usize> = one.values.iter().filter(is_of_client).copied().collect();
+        let clients = sets.every_baseline.count_in(&sets.baseline, &of_client);
+        let clients_upper = wilson_upper(clients, self.baseline.len());
+        let is_seldom = || {
+            !of_client.is_empty()
+                // Of logins and comments a few in a thousand may be a service that somebody has.
+                && !self.must_name_client
+                && clients_upper < GATE
+                && wilson_upper(hit, self.baseline.len()) <= GATE_SELDOM
         };
-        (spares || hit == 0 && is_unknown())
+        let is_unknown = || {
+            let is_rare = of_client.is_empty() || clients_upper <= GATE_WITHIN;
+            hit == 0 && (of == 0 || is_rare)
+        };
+        (wilson_upper(hit, of) <= GATE_WITHIN || is_seldom() || is_unknown())
             && of_known
                 .iter()
                 .all(|(hit, of)| *hit <= 1 || *hit as f64 <= GATE_WITHIN * *of as f64)
@@ -597,8 +628,10 @@ struct Sets {
     baseline: Vec<Bits>,
     known: Vec<Bits>,
     regulars: Vec<Bits>,
+    beside: Vec<Bits>,
     every_current: Bits,
     every_baseline: Bits,
+    every_beside: Bits,
     /// Of the kind that is too much; `None`: all are.
     ordinary: Option<Bits>,
     ordinary_count: usize,
@@ -655,8 +688,10 @@ impl Sets {
             baseline: of(scene.baseline),
             known: of(&scene.known),
             regulars: of(scene.regulars),
+            beside: of(&scene.beside),
             every_current: scene.current.are(|_| true),
             every_baseline: scene.baseline.are(|_| true),
+            every_beside: scene.beside.are(|_| true),
             ordinary: (ordinary_count < scene.baseline.len()).then(|| scene.ordinary.clone()),
             ordinary_count,
             kinds: Kind::all(scene),
@@ -773,6 +808,7 @@ mod tests {
             regulars: &NOBODY,
             known: Columns::of(known.cloned().collect()),
             explained: 0,
+            beside: Columns::default(),
             standing: Vec::new(),
             withdrawn: Vec::new(),
             must_name_client: false,
@@ -1014,6 +1050,98 @@ mod tests {
                 > 0;
             assert_eq!(is_of_it, is_found, "{theirs}: {:?}", names(&found));
         }
+    }
+
+    /// What was tried the day before, or came before the alarm: one in a thousand of ordinary requests, and all there are of their kind.
+    #[test]
+    fn a_few_tries_before_a_flood_do_not_shield_it() {
+        let api = |number: u32, agent| {
+            let look = Look {
+                agent: Field::Is(agent),
+                ..reader(0x0b00_0000 + number * 300, "/api/v2/export/all")
+            };
+            Arc::new(Sample::of(&look, 200))
+        };
+        let many = || {
+            let mut all = ordinary();
+            all.extend(ordinary());
+            all
+        };
+        const COMMON: &[u8] = b"Mozilla/5.0 (Linux; Android 14) Mobile";
+        // How many before, by whom; is there a rule that names who asks?
+        for (before, agent, is_found) in [
+            (0, CRUDE, true),
+            (7, CRUDE, true),
+            // As many as some application makes.
+            (60, CRUDE, false),
+            (7, COMMON, false),
+        ] {
+            let mut all = many();
+            all.extend((0..before).map(|number| api(number, agent)));
+            let baseline = Columns::of(all);
+            let flood: Vec<_> = (0..900).map(|number| api(1_000 + number, agent)).collect();
+            let (_, found) = scene(&flood, 1.0, &baseline).explain(RULES_MAX);
+            let names = names(&found);
+            let is_of_client = names
+                .iter()
+                .flatten()
+                .any(|name| name.starts_with("user_agent"));
+            assert_eq!(is_of_client, is_found, "{before}: {names:?}");
+        }
+    }
+
+    /// One application that many suddenly read with; next to all it asks for a copy can answer.
+    #[test]
+    fn who_mostly_reads_what_everybody_reads_is_a_reader() {
+        const APPLICATION: &[u8] = b"Mozilla/5.0 (iPhone) Telegram-iOS/11";
+        let baseline = baseline();
+        let flood = samples((0..100).map(|number| search(number, APPLICATION)));
+        for (beside, is_found) in [(0, true), (300, true), (600, false)] {
+            let read = (0..beside).map(|number| {
+                let look = Look {
+                    agent: Field::Is(APPLICATION),
+                    ..reader(0x0b00_0000 + number * 300, "/news/2026/story-1")
+                };
+                Arc::new(Sample::of(&look, 200))
+            });
+            let mut scene = scene(&flood, 5.0, &baseline);
+            scene.beside = Columns::of(read.collect());
+            let (_, found) = scene.explain(RULES_MAX);
+            let is_of_it = |rule: &Signature| {
+                rule.rule
+                    .iter()
+                    .all(|one| one.attribute == Attribute::Agent)
+            };
+            assert_eq!(
+                found.iter().any(is_of_it),
+                is_found,
+                "{beside}: {:?}",
+                names(&found)
+            );
+        }
+    }
+
+    /// From where a new article was posted, which is not where readers usually come from.
+    #[test]
+    fn where_readers_come_from_says_nothing_against_them() {
+        let mut all = ordinary();
+        all.extend((0..30_u32).map(|number| {
+            let look = Look {
+                referer: Field::Is(b"https://t.me/"),
+                ..reader(0x0a00_0000 + number * 256, "/news/2026/story-1")
+            };
+            Arc::new(Sample::of(&look, 100))
+        }));
+        let baseline = Columns::of(all);
+        let push = samples((0..900).map(|number| {
+            let look = Look {
+                referer: Field::Is(b"https://t.me/"),
+                ..reader(0x0a00_0001 + (number % 1_000) * 256, "/news/2026/breaking")
+            };
+            Sample::of(&look, 200)
+        }));
+        let (_, found) = scene(&push, 20.0, &baseline).explain(RULES_MAX);
+        assert!(found.is_empty(), "{:?}", names(&found));
     }
 
     /// Of twenty searches known, nobody searched with this browser, which a third of all readers have.
