@@ -210,9 +210,9 @@ impl Flows {
         Some(self.block_since.get()? + header)
     }
 
-    /// When a connection without a stream is over.
+    /// When a connection without a stream is over. A header block on its way is no quiet, and has a deadline of its own.
     pub(super) fn quiet_until(&self, patience: Patience) -> Option<Instant> {
-        if !self.open.borrow().is_empty() {
+        if !self.open.borrow().is_empty() || self.block_since.get().is_some() {
             return None;
         }
         let quiet = if self.used.get() {
