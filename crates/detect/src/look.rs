@@ -37,7 +37,7 @@ pub enum Attribute {
     Value,
     /// The whole `User-Agent`.
     Agent,
-    /// `User-Agent` without its digits: one program in all its versions.
+    /// `User-Agent` with `#` for each number: one program in all its versions.
     AgentFamily,
     /// The host that `Referer` names.
     RefererHost,
@@ -262,8 +262,8 @@ impl<'a> Look<'a> {
                 Field::Is(agent) => {
                     let mut hasher = foldhash::quality::FixedState::with_seed(attribute as u64 + 1)
                         .build_hasher();
-                    for piece in agent.split(u8::is_ascii_digit) {
-                        hasher.write(piece);
+                    for part in without_numbers(agent) {
+                        hasher.write(part);
                     }
                     Token(hasher.finish().max(1))
                 }
@@ -323,9 +323,9 @@ impl<'a> Look<'a> {
             Attribute::AgentFamily => match self.agent.cut() {
                 Field::Unknown => None,
                 Field::Absent => Some(String::new()),
-                Field::Is(agent) => Some(lossy(
-                    &agent.split(u8::is_ascii_digit).collect::<Vec<_>>().concat(),
-                )),
+                Field::Is(agent) => {
+                    Some(lossy(&without_numbers(agent).collect::<Vec<_>>().concat()))
+                }
             },
             _ => match self.plain(attribute) {
                 Field::Unknown => None,
@@ -513,6 +513,12 @@ impl Sample {
     }
 }
 
+/// However many digits a number has.
+fn without_numbers(agent: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let runs = agent.chunk_by(|one, next| one.is_ascii_digit() == next.is_ascii_digit());
+    runs.map(|run| if run[0].is_ascii_digit() { b"#" } else { run })
+}
+
 /// Where passwords are guessed and comments are dropped, in the systems we have profiles of and in most others.
 pub fn is_guessed_at(path: &[u8]) -> bool {
     const LAST: [&[u8]; 12] = [
@@ -592,6 +598,30 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_program_is_one_family_in_all_its_versions() {
+        let family = |agent: &'static str| {
+            let look = Look {
+                agent: Field::Is(agent.as_bytes()),
+                ..reader(1, "/")
+            };
+            let attribute = Attribute::AgentFamily;
+            (look.token(attribute), look.text(attribute))
+        };
+        assert_eq!(family("Chrome/99.0.1"), family("Chrome/131.0.6778"));
+        assert_eq!(family("7zip/9"), family("10zip/11"));
+        // What reads the same is the same.
+        for (one, other) in [
+            ("Win64; x64", "Win; x"),
+            ("v1.2", "v12"),
+            ("a", "a1"),
+            ("#", "1"),
+        ] {
+            let (one, other) = (family(one), family(other));
+            assert_eq!(one.0 == other.0, one.1 == other.1, "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
     fn each_attribute_has_one_value() {
         let look = Look {
             method: b"POST",
@@ -612,7 +642,7 @@ pub(crate) mod tests {
             (Attribute::Value, Some("page=2")),
             (
                 Attribute::AgentFamily,
-                Some("Mozilla/. (Windows NT .; Win; x) Chrome/. Safari/."),
+                Some("Mozilla/#.# (Windows NT #.#; Win#; x#) Chrome/#.# Safari/#.#"),
             ),
             (Attribute::RefererHost, Some("news.kz")),
             (Attribute::Version, Some("1.1")),

@@ -147,7 +147,7 @@ impl Edge {
             Some(folder) => Saved::open(folder, &plan, &secret)?,
             None => Saved::default(),
         };
-        let normal = folder.map(sentry::notebook).transpose()?;
+        let normal = folder.map(sentry::Notebook::new);
         let running = Running::new(plan, None, &secret);
         let shared = Arc::new(Shared::new(running, cache, saved));
         let (stop, stopped) = watch::channel(Stop::Run);

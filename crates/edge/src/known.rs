@@ -15,10 +15,9 @@
 
 pub mod links;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::hash::Hasher;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,6 +27,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use self::links::spelled;
 use crate::clock::UnixMillis;
+use crate::whole;
 
 /// A generation: a million bytes. Two of them are what a site may have.
 const WORDS: usize = 125_000;
@@ -180,19 +180,7 @@ impl Known {
     /// # Errors
     /// When the disk does not take it; an older file stays.
     pub fn save(&self, path: &Path) -> io::Result<()> {
-        let unfinished = path.with_extension("writing");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&unfinished)?;
-        let written = self.write(&mut file);
-        let placed = written.and_then(|()| fs::rename(&unfinished, path));
-        if placed.is_err() {
-            drop(fs::remove_file(&unfinished));
-        }
-        placed
+        whole::write(path, |file| self.write(file))
     }
 
     fn write(&self, file: &mut File) -> io::Result<()> {

@@ -57,6 +57,7 @@ pub mod stats;
 mod tap;
 mod upgrade;
 mod upload;
+mod whole;
 mod wire;
 
 pub use edge::{Edge, Forgotten, ReloadError, StartError};

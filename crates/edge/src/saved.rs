@@ -10,6 +10,7 @@
 //! Without a data folder all of this is absent, and every question is answered "no".
 
 use std::hash::{BuildHasher, RandomState};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -39,6 +40,7 @@ use crate::known::{Known, Source};
 use crate::plan::{Plan, Site};
 use crate::profile::{House, Use};
 use crate::read;
+use crate::whole;
 
 /// So many networks asked for an address that the site does not name: it is not one reader's invention.
 const VOUCHERS_MIN: usize = 3;
@@ -108,6 +110,10 @@ enum Lesson {
         now: UnixMillis,
     },
     Save,
+    Write {
+        file: PathBuf,
+        text: String,
+    },
     Settle(mpsc::SyncSender<()>),
 }
 
@@ -534,8 +540,16 @@ impl Saved {
         }
     }
 
-    /// Blocks until the links of all pages that wait have been looked at.
-    fn settle_lessons(&self) {
+    /// Writes this down, whole or not at all, behind whoever asks: a disk that hangs is to keep nobody from what he does.
+    pub(crate) fn write_down(&self, file: PathBuf, text: String) {
+        if let Some(lessons) = &self.lessons {
+            // Full: there is a next time.
+            let _full = lessons.try_send(Lesson::Write { file, text });
+        }
+    }
+
+    /// Blocks until the links of all pages that wait have been looked at, and all is written that was to be before.
+    pub(crate) fn settle_lessons(&self) {
         let (done, told) = mpsc::sync_channel(1);
         if let Some(lessons) = &self.lessons
             && lessons.send(Lesson::Settle(done)).is_ok()
@@ -599,6 +613,7 @@ pub(crate) fn page(asked: &Asked) -> Identity<'_> {
 }
 
 fn teach(queue: &mpsc::Receiver<Lesson>, files: &[(Arc<Known>, PathBuf)]) {
+    let mut has_failed = false;
     for lesson in queue {
         match lesson {
             Lesson::Body {
@@ -616,10 +631,27 @@ fn teach(queue: &mpsc::Receiver<Lesson>, files: &[(Arc<Known>, PathBuf)]) {
                 known.learn_links(kind, base, &body, now);
             }
             Lesson::Save => save(files),
+            Lesson::Write { file, text } => {
+                let written = write_down(&file, &text);
+                // Said once, not every five minutes.
+                if let Err(error) = &written
+                    && !has_failed
+                {
+                    tracing::warn!(%error, "{} cannot be written; what it would say is learned anew after a restart", file.display());
+                }
+                has_failed = written.is_err();
+            }
             Lesson::Settle(done) => _ = done.try_send(()),
         }
     }
     save(files);
+}
+
+fn write_down(file: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        make_private(folder)?;
+    }
+    whole::write(file, |open| open.write_all(text.as_bytes()))
 }
 
 fn save(files: &[(Arc<Known>, PathBuf)]) {
@@ -792,7 +824,7 @@ fn disk_plan(plan: &Plan) -> DiskPlan {
     }
 }
 
-pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
+fn make_private(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new()
         .recursive(true)

@@ -8,9 +8,7 @@
 //! edge stops, so that whoever restarts in the middle of an attack does not take it for normal.
 
 use std::collections::VecDeque;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::clock::UnixMillis;
 use crate::fields::Fields;
-use crate::saved::{OpenError, file_name, make_private};
+use crate::saved::{Saved, file_name};
 use crate::shard::{Running, Shared, SiteState};
 use crate::sight::Sight;
 use crate::stats::{DetectionStats, IncidentStats, PostureStats};
@@ -180,25 +178,10 @@ impl Detection {
         }
     }
 
-    /// In place of what was there, or not at all.
-    fn save(&self, file: &Path) -> io::Result<()> {
+    /// What is normal here, once anything has been judged.
+    fn written(&self) -> Option<String> {
         let engine = lock(&self.engine);
-        if engine.ticked_s() == 0 {
-            return Ok(());
-        }
-        let text = engine.written();
-        drop(engine);
-        let unfinished = file.with_extension("writing");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let placed = options
-            .open(&unfinished)
-            .and_then(|mut open| open.write_all(text.as_bytes()))
-            .and_then(|()| fs::rename(&unfinished, file));
-        if placed.is_err() {
-            drop(fs::remove_file(&unfinished));
-        }
-        placed
+        (engine.ticked_s() > 0).then(|| engine.written())
     }
 
     /// Judges the seconds that are over and that nobody has judged yet. `site`: its name.
@@ -359,35 +342,22 @@ fn cpu_seconds() -> Option<f64> {
     Some(ticks / 100.0)
 }
 
-/// In the data folder, for what is to outlive the process.
-///
-/// # Errors
-/// When the folder cannot be used.
-pub(crate) fn notebook(data: &Path) -> Result<Notebook, OpenError> {
-    let folder = data.join("normal");
-    match make_private(&folder) {
-        Ok(()) => Ok(Notebook {
-            folder,
-            generation: None,
-            has_failed: false,
-        }),
-        Err(source) => Err(OpenError::Folder {
-            path: folder,
-            source,
-        }),
-    }
-}
-
 /// Where what is normal is written down, a file for each site.
 pub(crate) struct Notebook {
     folder: PathBuf,
     /// Of the plan whose sites have been looked up.
     generation: Option<u64>,
-    /// The last time failed: it is said once, not every five minutes.
-    has_failed: bool,
 }
 
 impl Notebook {
+    /// In this data folder.
+    pub(crate) fn new(data: &Path) -> Self {
+        Self {
+            folder: data.join("normal"),
+            generation: None,
+        }
+    }
+
     fn file(&self, site: &str) -> PathBuf {
         self.folder.join(file_name(site))
     }
@@ -404,17 +374,12 @@ impl Notebook {
         }
     }
 
-    fn save(&mut self, running: &Running) {
-        let sites = running.plan.sites.iter().zip(&running.sites);
-        let failed = sites
-            .filter_map(|(site, state)| state.detection.save(&self.file(&site.name)).err())
-            .last();
-        if let Some(error) = &failed
-            && !self.has_failed
-        {
-            tracing::warn!(%error, "how much is normal cannot be written down; after a restart it is learned anew");
+    fn save(&self, running: &Running, saved: &Saved) {
+        for (site, state) in running.plan.sites.iter().zip(&running.sites) {
+            if let Some(text) = state.detection.written() {
+                saved.write_down(self.file(&site.name), text);
+            }
         }
-        self.has_failed = failed.is_some();
     }
 }
 
@@ -431,14 +396,16 @@ pub(crate) fn watch(
         if let Some(notebook) = &mut notebook {
             notebook.recall(&running);
             if looks > 0 && looks.is_multiple_of(SAVED_S * LOOKS_PER_S) {
-                notebook.save(&running);
+                notebook.save(&running, &shared.saved);
             }
         }
         match ends.recv_timeout(Duration::from_secs(1) / LOOKS_PER_S) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {
-                if let Some(notebook) = &mut notebook {
-                    notebook.save(&running);
+                if let Some(notebook) = &notebook {
+                    // There is no next time: first there must be room.
+                    shared.saved.settle_lessons();
+                    notebook.save(&running, &shared.saved);
                 }
                 return;
             }

@@ -276,8 +276,14 @@ fn how_much_is_normal_outlives_a_restart() {
     assert!(numbers(&again) > Some(10.0), "{again}");
     edge.stop(Duration::ZERO);
 
-    // What somebody else wrote there is no reason not to begin.
+    // What somebody else wrote there is no reason not to begin, nor is it that nothing can be written there.
     fs::write(file.path(), "1\n".repeat(10_000)).unwrap();
     begin().stop(Duration::ZERO);
+    fs::remove_dir_all(folder.join("normal")).unwrap();
+    fs::write(folder.join("normal"), "").unwrap();
+    let edge = begin();
+    edge.teach(0, calm);
+    edge.stop(Duration::ZERO);
+    assert_eq!(fs::read(folder.join("normal")).unwrap(), b"");
     fs::remove_dir_all(&folder).unwrap();
 }

@@ -240,42 +240,7 @@ fn charts(page: &mut String, outcome: &Outcome) {
     // Drawn on the first chart, and where the rules are.
     let mut first = Some(&marks);
     if outcome.attack.requests > 0 {
-        let most = timeline
-            .attack
-            .iter()
-            .map(|tally| FATES.iter().map(|(_, _, count)| count(tally)).sum::<u64>())
-            .max()
-            .unwrap_or(0);
-        let scale = Scale::linear(most as f64);
-        let mut below = vec![0u64; timeline.attack.len()];
-        let mut layers = String::new();
-        let mut key = String::new();
-        for (colour, words, count) in FATES {
-            let above: Vec<u64> = below
-                .iter()
-                .zip(&timeline.attack)
-                .map(|(below, tally)| below + count(tally))
-                .collect();
-            if above != below {
-                layers.push_str(&frame.area(&below, &above, &scale, colour));
-                key.push_str(&format!(
-                    "<li><i style=\"background:var(--{colour})\"></i>{words}</li>"
-                ));
-            }
-            below = above;
-        }
-        if let Some(marks) = first.take() {
-            layers.push_str(&marks.drawn(&frame));
-            key.push_str(&marks.key());
-        }
-        let caption = "Who answered the attackers, requests a second.";
-        figure(
-            page,
-            "The flood",
-            &format!("<ul class=\"key\">{key}</ul>"),
-            &frame.chart(&scale, caption, &layers, |v| thousands(v as u64)),
-            caption,
-        );
+        flood(page, outcome, &frame, first.take());
     }
 
     let share = |tally: &crate::load::Tally| {
@@ -339,28 +304,7 @@ fn charts(page: &mut String, outcome: &Outcome) {
     );
 
     if outcome.detection.onset_to_signature_ms.is_some() {
-        let zero = vec![0; timeline.attack.len()];
-        let hit: Vec<u64> = timeline.attack.iter().map(|tally| tally.hit).collect();
-        let answered: Vec<u64> = timeline.attack.iter().map(|tally| tally.answered).collect();
-        let scale = Scale::linear(answered.iter().copied().max().unwrap_or(0) as f64);
-        let layers = [
-            frame.area(&zero, &hit, &scale, "hit"),
-            frame.area(&hit, &answered, &scale, "gone"),
-            marks.drawn(&frame),
-        ];
-        let caption =
-            "Of the attackers' requests that got an answer, those that a rule hit; a second.";
-        figure(
-            page,
-            "What the rules hit",
-            &format!(
-                "<ul class=\"key\"><li><i style=\"background:var(--hit)\"></i>hit</li>\
-                 <li><i style=\"background:var(--gone)\"></i>not hit</li>{}</ul>",
-                marks.key()
-            ),
-            &frame.chart(&scale, caption, &layers.concat(), |v| thousands(v as u64)),
-            caption,
-        );
+        rules_hit(page, outcome, &frame, &marks);
     }
 
     if !timeline.edge_cpu.is_empty() {
@@ -382,6 +326,71 @@ fn charts(page: &mut String, outcome: &Outcome) {
             caption,
         );
     }
+}
+
+fn flood(page: &mut String, outcome: &Outcome, frame: &Frame, marks: Option<&Marks>) {
+    let timeline = &outcome.timeline;
+    let most = timeline
+        .attack
+        .iter()
+        .map(|tally| FATES.iter().map(|(_, _, count)| count(tally)).sum::<u64>())
+        .max()
+        .unwrap_or(0);
+    let scale = Scale::linear(most as f64);
+    let mut below = vec![0u64; timeline.attack.len()];
+    let mut layers = String::new();
+    let mut key = String::new();
+    for (colour, words, count) in FATES {
+        let above: Vec<u64> = below
+            .iter()
+            .zip(&timeline.attack)
+            .map(|(below, tally)| below + count(tally))
+            .collect();
+        if above != below {
+            layers.push_str(&frame.area(&below, &above, &scale, colour));
+            key.push_str(&format!(
+                "<li><i style=\"background:var(--{colour})\"></i>{words}</li>"
+            ));
+        }
+        below = above;
+    }
+    if let Some(marks) = marks {
+        layers.push_str(&marks.drawn(frame));
+        key.push_str(&marks.key());
+    }
+    let caption = "Who answered the attackers, requests a second.";
+    figure(
+        page,
+        "The flood",
+        &format!("<ul class=\"key\">{key}</ul>"),
+        &frame.chart(&scale, caption, &layers, |v| thousands(v as u64)),
+        caption,
+    );
+}
+
+fn rules_hit(page: &mut String, outcome: &Outcome, frame: &Frame, marks: &Marks) {
+    let timeline = &outcome.timeline;
+    let zero = vec![0; timeline.attack.len()];
+    let hit: Vec<u64> = timeline.attack.iter().map(|tally| tally.hit).collect();
+    let answered: Vec<u64> = timeline.attack.iter().map(|tally| tally.answered).collect();
+    let scale = Scale::linear(answered.iter().copied().max().unwrap_or(0) as f64);
+    let layers = [
+        frame.area(&zero, &hit, &scale, "hit"),
+        frame.area(&hit, &answered, &scale, "gone"),
+        marks.drawn(frame),
+    ];
+    let caption = "Of the attackers' requests that got an answer, those that a rule hit; a second.";
+    figure(
+        page,
+        "What the rules hit",
+        &format!(
+            "<ul class=\"key\"><li><i style=\"background:var(--hit)\"></i>hit</li>\
+             <li><i style=\"background:var(--gone)\"></i>not hit</li>{}</ul>",
+            marks.key()
+        ),
+        &frame.chart(&scale, caption, &layers.concat(), |v| thousands(v as u64)),
+        caption,
+    );
 }
 
 fn figure(page: &mut String, title: &str, key: &str, svg: &str, caption: &str) {

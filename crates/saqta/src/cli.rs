@@ -679,12 +679,20 @@ fn say(text: &str) -> Result<ExitCode, Failure> {
     }
 }
 
+/// Whoever was to hear it may have gone, which is no failure of ours.
+pub(crate) fn tell(line: &str) {
+    _ = writeln!(io::stderr().lock(), "{line}");
+}
+
 fn complain(failure: &Failure) {
     let list = |problems: &[String], then: &str| {
         for problem in problems {
-            eprintln!("{}\n", screen::entry(problem));
+            tell(&format!("{}\n", screen::entry(problem)));
         }
-        eprintln!("{}{then}", check::counted(problems.len(), "problem"));
+        tell(&format!(
+            "{}{then}",
+            check::counted(problems.len(), "problem")
+        ));
     };
     match failure {
         Failure::Problems(problems) => {
@@ -694,6 +702,6 @@ fn complain(failure: &Failure) {
             );
         }
         Failure::Refused(problems) => list(problems, "; the running Saqta goes on as before"),
-        Failure::Other(error) => eprintln!("{}", screen::entry(&format!("saqta: {error:#}"))),
+        Failure::Other(error) => tell(&screen::entry(&format!("saqta: {error:#}"))),
     }
 }

@@ -38,7 +38,7 @@ use self::line::{Line, Splitter};
 use self::source::Junk;
 use self::timeline::TimeLine;
 use self::unread::Unread;
-use crate::cli::Failure;
+use crate::cli::{self, Failure};
 
 /// How far a log may be out of order.
 const ORDER_S: u64 = 120;
@@ -161,7 +161,7 @@ fn answer(what: &Replay, told: &Told) -> anyhow::Result<()> {
         let file = folder.join("replay.html");
         write_report(folder, &file, &report::html(told))
             .with_context(|| file.display().to_string())?;
-        eprintln!("report: {}", file.display());
+        cli::tell(&format!("report: {}", file.display()));
     }
     let out = if what.json {
         tell::json(told)
@@ -654,13 +654,13 @@ impl Progress {
         let part = self.read.load(Ordering::Relaxed) * 100 / self.all.max(1);
         if self.is_seen && self.shown != Some(part) {
             self.shown = Some(part);
-            eprint!("\r{} {:>3} %", self.doing, part.min(100));
+            _ = write!(io::stderr(), "\r{} {:>3} %", self.doing, part.min(100));
         }
     }
 
     fn end(&self) {
         if self.shown.is_some() {
-            eprint!("\r{:20}\r", "");
+            _ = write!(io::stderr(), "\r{:20}\r", "");
         }
     }
 }

@@ -1,0 +1,28 @@
+//! Files that are there whole or not at all, and for their owner alone.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// In the place of what is there.
+///
+/// # Errors
+/// When the disk does not take it; then what was there stays.
+pub(crate) fn write(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let unfinished = path.with_extension("writing");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&unfinished)?;
+    let placed = write(&mut file).and_then(|()| fs::rename(&unfinished, path));
+    if placed.is_err() {
+        drop(fs::remove_file(&unfinished));
+    }
+    placed
+}
