@@ -55,7 +55,7 @@ const KINDS_MAX: usize = 16;
 pub const EVIDENCE_MIN: usize = 8;
 /// A rule carries at least this part of the attack, what other rules hit included: of what is left when the crude are hit, looks like readers
 /// in as many ways as readers do, each way would be a rule, and each would hit readers.
-const SHARE_MIN: f64 = 0.05;
+const SHARE_MIN: f64 = 0.1;
 /// A rule about a place carries at least this part of the excess: whatever comes from many places comes from each of them in part.
 const PLACE_SHARE_MIN: f64 = 0.5;
 /// Rules that cover this part of what the best one covers are as good.

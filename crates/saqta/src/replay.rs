@@ -42,8 +42,6 @@ use crate::cli::{self, Failure};
 
 /// How far a log may be out of order.
 const ORDER_S: u64 = 120;
-/// A silence of more than a year between two lines.
-const LEAP_S: u64 = 400 * 86_400;
 /// Lines that wait for their second to be over. A log of 10,000 lines a second is judged after twenty seconds instead of two minutes.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A page that was answered 200 could be answered from a copy for so long: what the profiles say of pages that do not say.
@@ -85,6 +83,8 @@ struct Told {
     junk: Junk,
     /// More than two minutes behind; judged with the oldest second still open.
     late: u64,
+    /// More than two minutes ahead of the line after; judged with the newest second.
+    ahead: u64,
     seconds: f64,
     incidents: Vec<Incident>,
     /// Of a log of counts: minutes, and those that were guarded.
@@ -191,6 +191,7 @@ fn judge(what: &Replay, labels: Vec<Label>) -> anyhow::Result<Told> {
         parsed: 0,
         junk: Junk::default(),
         late: 0,
+        ahead: 0,
         seconds: 0.0,
         incidents: Vec::new(),
         minutes: None,
@@ -211,18 +212,18 @@ fn judge(what: &Replay, labels: Vec<Label>) -> anyhow::Result<Told> {
                 site.time_line.add(second, requests, 0);
                 Ok(())
             }
-            Entry::Line(line, text) if site.fits(&line) => {
+            Entry::Line(line, text) => {
                 told.parsed += 1;
-                site.pending.push(line, text);
+                site.pending.take(line, text);
                 site.judge_ready();
                 Ok(())
             }
-            Entry::Line(..) => Err("its time is more than a year after the line before"),
             Entry::Junk => Err("no line of an access log"),
         }
     })?;
     site.judge_rest();
     told.late = site.pending.late;
+    told.ahead = site.pending.ahead;
     told.incidents = site.incidents;
     told.time_line = site.time_line;
     told.minutes = (counts.minutes > 0).then_some((counts.minutes, counts.guarded));
@@ -311,8 +312,6 @@ struct Site {
     judged_s: u64,
     incidents: Vec<Incident>,
     time_line: TimeLine,
-    /// The line before was a leap in time.
-    leapt: bool,
 }
 
 impl Site {
@@ -326,17 +325,7 @@ impl Site {
             judged_s: 0,
             incidents: Vec::new(),
             time_line: TimeLine::default(),
-            leapt: false,
         }
-    }
-
-    /// One line with the clock of another century must not make all that follow late. A second one in a row means that the log has such a gap.
-    fn fits(&mut self, line: &Line) -> bool {
-        let newest = self.pending.newest_s;
-        let leaps = newest > 0 && line.at_s > newest + LEAP_S;
-        let fits = !leaps || self.leapt;
-        self.leapt = leaps;
-        fits
     }
 
     fn judge_ready(&mut self) {
@@ -347,6 +336,7 @@ impl Site {
     }
 
     fn judge_rest(&mut self) {
+        self.pending.believe_leap();
         while let Some(slot) = self.pending.pop() {
             self.judge(&slot);
         }
@@ -444,6 +434,9 @@ struct Pending {
     bytes: usize,
     /// Seconds up to this one have left.
     judged_s: u64,
+    /// A line that leaps ahead of all before it waits for the one after it to bear it out: one wrong clock would make all that follow late.
+    leap: Option<(Line, Vec<u8>)>,
+    ahead: u64,
 }
 
 #[derive(Default)]
@@ -454,6 +447,39 @@ struct Slot {
 }
 
 impl Pending {
+    fn take(&mut self, line: Line, text: &[u8]) {
+        match self.leap.as_ref().map(|(leap, _)| leap.at_s) {
+            Some(leap_s) if leap_s > line.at_s.saturating_add(ORDER_S) => {
+                self.disbelieve_leap(&line)
+            }
+            _ => self.believe_leap(),
+        }
+        if line.at_s > self.newest_s.saturating_add(ORDER_S) {
+            self.leap = Some((line, text.to_vec()));
+        } else {
+            self.push(line, text);
+        }
+    }
+
+    fn believe_leap(&mut self) {
+        if let Some((line, text)) = self.leap.take() {
+            self.push(line, &text);
+        }
+    }
+
+    /// It came between the line before it and `after`.
+    fn disbelieve_leap(&mut self, after: &Line) {
+        if let Some((mut line, text)) = self.leap.take() {
+            line.at_s = if self.newest_s > 0 {
+                self.newest_s
+            } else {
+                after.at_s
+            };
+            self.ahead += 1;
+            self.push(line, &text);
+        }
+    }
+
     fn push(&mut self, line: Line, text: &[u8]) {
         self.newest_s = self.newest_s.max(line.at_s);
         // What is judged is judged.
@@ -682,24 +708,23 @@ mod tests {
             steps in proptest::collection::vec(0..400_u64, 1..200),
         ) {
             let mut pending = Pending::default();
-            let (mut left, mut late) = (Vec::new(), 0);
-            let (mut now, mut newest) = (1_000, 0);
+            let mut left = Vec::new();
+            let mut now = 1_000;
             for step in &steps {
                 // Forward by up to 200 seconds, or back by as many.
                 now = (now + step).saturating_sub(200).max(1);
-                newest = newest.max(now);
-                late += u64::from(now + ORDER_S < newest);
-                pending.push(line(now), b"x");
+                pending.take(line(now), b"x");
                 while let Some(slot) = pending.pop_ready() {
                     left.push((slot.second, slot.lines.len()));
                 }
             }
+            pending.believe_leap();
             while let Some(slot) = pending.pop() {
                 left.push((slot.second, slot.lines.len()));
             }
             prop_assert!(left.windows(2).all(|pair| pair[0].0 < pair[1].0), "{left:?}");
             prop_assert_eq!(left.iter().map(|(_, lines)| lines).sum::<usize>(), steps.len());
-            prop_assert!(pending.late >= late && pending.bytes == 0);
+            prop_assert_eq!(pending.bytes, 0);
         }
     }
 }

@@ -485,10 +485,11 @@ impl Telling<'_> {
             true => String::new(),
             false => {
                 let hit = self.number(incident.hit);
+                let rest = self.number(incident.requests.saturating_sub(incident.hit));
                 self.say([
-                    format!(", ережеге сай келетіні: {hit}"),
-                    format!(", под правила подходят: {hit}"),
-                    format!(", {hit} fit a rule"),
+                    format!(", ережеге сай келетіні: {hit}, қалған {rest} — қалыпты сұраулар мен олардан ажыратылмайтындар"),
+                    format!(", под правила подходят: {hit}, остальные {rest} — обычные и те, что от них не отличить"),
+                    format!(", {hit} fit a rule, the other {rest} are ordinary ones and what cannot be told from them"),
                 ])
             }
         };

@@ -191,6 +191,7 @@ pub(super) fn json(told: &Told) -> String {
         })).collect::<Vec<_>>(),
         "error": told.unread.as_ref().map(ToString::to_string),
         "late": told.late,
+        "ahead": told.ahead,
         "seconds": told.seconds,
         "lines_per_second": told.lines as f64 / told.seconds.max(1e-9),
         "assumed": "something is scarce from an alarm on; what was answered 200, 301 or 304 could be answered from a copy for 10 minutes",
@@ -316,6 +317,13 @@ fn read(out: &mut String, told: &Told) -> std::fmt::Result {
         );
         writeln!(out, "{}", screen::entry(&late))?;
     }
+    if told.ahead > 0 {
+        let ahead = format!(
+            "{} more than two minutes ahead of the one after, judged as if of the time before.\nA clock was wrong for a moment, or several logs are in one.",
+            counted(told.ahead, "line")
+        );
+        writeln!(out, "{}", screen::entry(&ahead))?;
+    }
     Ok(())
 }
 
@@ -363,6 +371,14 @@ fn incident_told(incident: &Incident, explain: bool) -> Result<String, std::fmt:
                 told.rule.signature.confidence * 100.0
             )?;
         }
+    }
+    let rest = incident.requests.saturating_sub(incident.hit);
+    if rest > 0 {
+        write!(
+            entry,
+            "\n{} fit none: ordinary ones, and what cannot be told from them",
+            counted(rest, "request")
+        )?;
     }
     Ok(entry)
 }
