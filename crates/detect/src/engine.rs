@@ -117,7 +117,7 @@ impl Scarce {
 }
 
 /// Of which requests there are too many.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pool {
     Origin,
     All,
@@ -228,6 +228,14 @@ impl Counted {
     }
 }
 
+/// Where fewer than one in so many ordinary requests come from clients that have fetched a page's parts, that somebody has not says nothing.
+const KNOWN_ONE_IN: usize = 100;
+/// There, what asks less often than this since the alarm is taken for readers: who follows a link asks for a page or two, and bots that come
+/// as seldom as any that have been told of (once in six seconds) have asked four times after half a minute.
+const ASKS_MIN: f64 = 4.0;
+/// ... and tries at a login fewer times: who has forgotten a password tries twice.
+const TRIES_MIN: usize = 3;
+
 /// What the machine saw, from onset to end.
 #[derive(Debug, Clone)]
 pub struct Incident {
@@ -236,6 +244,8 @@ pub struct Incident {
     pub end_s: Option<u64>,
     pub trigger: Trigger,
     pub requests: u64,
+    /// Of these, those whose sources have been counted.
+    counted: u64,
     /// Of these, what the forecast accounts for.
     pub expected: f64,
     /// Hit by a rule, those before it was found included as far as they are remembered.
@@ -383,6 +393,7 @@ impl Engine {
         incident.requests += requests;
         if let Some(who) = who {
             incident.who.merge(&who);
+            incident.counted += requests;
         }
         for (id, hits) in hits {
             // One that is over may have hit on until the shards heard of it.
@@ -710,7 +721,9 @@ impl Engine {
             };
             for pool in pools {
                 let view = self.view(now_s, *pool, alarm);
-                let (reason, signatures) = if view.is_too_much() {
+                let (reason, signatures) = if self.knows_nobody() && self.come_once(&view, *pool) {
+                    (Verdict::NobodyKnown, Vec::new())
+                } else if view.is_too_much() {
                     self.scene(view, *pool)
                         .explain(RULES_MAX.saturating_sub(standing))
                 } else {
@@ -735,6 +748,23 @@ impl Engine {
             self.search_pause_s = (self.search_pause_s * 2).min(SEARCH_PAUSE_MAX_S);
         }
         verdict
+    }
+
+    /// Next to nobody has been seen to fetch what pages are made of: it lies on another server, or nobody writes it down.
+    fn knows_nobody(&self) -> bool {
+        let (all, regulars) = (self.baseline.all().len(), self.baseline.regulars().len());
+        regulars * KNOWN_ONE_IN < all
+    }
+
+    /// What is too much comes from people who ask once or twice each, as those do who follow a link.
+    fn come_once(&self, view: &View, pool: Pool) -> bool {
+        if pool == Pool::Sensitive {
+            let sources: HashSet<_> = view.current.iter().map(|sample| sample.source()).collect();
+            return view.current.len() < TRIES_MIN * sources.len();
+        }
+        self.incident.as_ref().is_none_or(|incident| {
+            (incident.counted as f64) < ASKS_MIN * incident.who.sources.estimate()
+        })
     }
 
     /// A view beside what is ordinary.
@@ -776,8 +806,8 @@ impl Engine {
         });
         let all = seconds.iter().flat_map(|second| &second.all.kept);
         let per_s = match pool {
-            Pool::Origin => self.requests.forecast_per_s() * self.baseline.share_needing_origin(),
-            Pool::All => self.requests.forecast_per_s(),
+            Pool::Origin => self.requests.expected_per_s() * self.baseline.share_needing_origin(),
+            Pool::All => self.requests.expected_per_s(),
             Pool::Sensitive => self.sensitive.forecast_per_s(),
         };
         let rules: Vec<_> = self
@@ -848,6 +878,7 @@ impl Engine {
             end_s: None,
             trigger: *trigger,
             requests: 0,
+            counted: 0,
             expected: self.requests.forecast_per_s() * (now_s - alarm.onset_s.min(now_s)) as f64,
             hit: 0,
             sources: 0,
@@ -924,7 +955,9 @@ impl Engine {
             (&who.sources, &who.networks)
         };
         let count = |sketch: &Sources| sketch.estimate().round() as u64;
-        (incident.sources, incident.networks) = (count(sources), count(networks));
+        // Estimates both; that there are fewer networks than addresses is known.
+        incident.sources = count(sources);
+        incident.networks = count(networks).min(incident.sources);
         for rule in &mut incident.signatures {
             rule.expired_s.get_or_insert(now_s);
         }
@@ -966,15 +999,13 @@ mod tests {
                 agent: Field::Is(b"Mozilla/5.0 (Linux; Android 14) Mobile"),
                 ..look
             };
-            engine.observe(
-                second,
-                if turn.is_multiple_of(3) {
-                    &phone
-                } else {
-                    &look
-                },
-                PAGE,
-            );
+            let look = if turn.is_multiple_of(3) { phone } else { look };
+            // Some have fetched what pages are made of.
+            let known = turn.is_multiple_of(20).then_some(Known {
+                since_s: second,
+                cohort: None,
+            });
+            engine.observe(second, &look, Kind { known, ..PAGE });
         }
     }
 
@@ -1011,6 +1042,45 @@ mod tests {
             engine.tick(second, scarce);
         }
         engine.take_ended()
+    }
+
+    /// Pictures and style sheets lie on another server, or nobody writes down who fetches them.
+    #[test]
+    fn where_nobody_is_known_whoever_comes_once_is_taken_for_a_reader() {
+        // Requests of each source, and whether a rule is found.
+        for (asks, is_found) in [(1, false), (2, false), (20, true)] {
+            let mut engine = site();
+            for second in 0..CALM_S + 120 {
+                for number in 0..READERS {
+                    let turn = second as u32 * READERS + number;
+                    let target = format!("/news/2026/story-{}", turn % 40);
+                    let source = 0x0a00_0000 + turn.wrapping_mul(77) % 200_000;
+                    engine.observe(second, &reader(source, &target), PAGE);
+                }
+                for number in 0..if second < CALM_S { 0 } else { 1_000 } {
+                    let turn = (second - CALM_S) as u32 * 1_000 + number;
+                    let target = format!("/news/2026/new-{turn}");
+                    let source = 0x0b00_0000 + turn % (120_000 / asks);
+                    let look = Look {
+                        agent: Field::Is(b"Mozilla/5.0 (Linux; Android 14) Telegram-Android"),
+                        ..reader(source, &target)
+                    };
+                    engine.observe(second, &look, PAGE);
+                }
+                let scarce = Scarce {
+                    origin: engine.posture() != Posture::Calm,
+                    ..Scarce::NOTHING
+                };
+                engine.tick(second, scarce);
+            }
+            let incident = engine.incident().unwrap();
+            assert_eq!(!incident.signatures.is_empty(), is_found, "{asks}");
+            assert_eq!(
+                incident.verdict == Verdict::NobodyKnown,
+                !is_found,
+                "{asks}"
+            );
+        }
     }
 
     #[test]

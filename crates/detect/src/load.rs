@@ -49,11 +49,20 @@ const WEEKLY: f64 = 0.3;
 const PAST_S: f64 = 86_400.0;
 /// Above its past by this factor the load is followed, but what comes is not taken for ordinary.
 const NEAR_PAST: f64 = 1.25;
+/// Above it by this factor it is an alarm, however slowly it came. What a site is used to is known after [`USED_S`]: before that a morning after
+/// the night it was installed in would be one.
+const SWELL: f64 = 5.0;
+const USED_S: f64 = 6.0 * 3_600.0;
+/// Above its past by this factor its past hardly moves, or what comes slowly would take it along.
+const BEYOND_PAST: f64 = 2.0;
 /// Who has had less than this had nobody: some hundred page views a day, and fewer than the robots that visit a server whose name nobody has
 /// been told. Such a past is forgotten when readers come.
 const IDLE_PER_S: f64 = 0.25;
 /// They have come when the forecast is this many times [`Limits::floor_per_s`].
 const COME: f64 = 4.0;
+/// So many bunches of requests missed in a row are no calm but a hole: the site is down, its line is cut, a log was lost. Of one that is up the
+/// chance of it is one in a million. What is missing teaches nothing, or whoever comes back after it would be an alarm.
+const MISSED_MAX: f64 = 14.0;
 /// After a pause of less than this, what was expected before it is expected after it.
 const RESUMED_S: u64 = 3_600;
 
@@ -130,6 +139,9 @@ pub struct Channel {
     /// Mean per bucket of each hour of the week in weeks before; `None` until such an hour was seen to its end.
     weekly: Box<[Option<f64>; WEEK_H]>,
     hour: Hour,
+    /// Expected in the empty buckets since the last that was not, and how much more of it is a hole.
+    missed: f64,
+    missed_max: f64,
     sum: f64,
     rise_s: u64,
     /// Above the forecast since then.
@@ -143,6 +155,13 @@ struct Hour {
     number: u64,
     total: f64,
     buckets: u64,
+}
+
+/// What is left of a forecast after some empty buckets, and the sums of it and of its squares in them, as shares of what it was.
+struct Fading {
+    kept: f64,
+    sum: f64,
+    squares: f64,
 }
 
 impl Channel {
@@ -163,6 +182,8 @@ impl Channel {
             bunch_max: limits.bunch_max,
             weekly: Box::new([None; WEEK_H]),
             hour: Hour::default(),
+            missed: 0.0,
+            missed_max: MISSED_MAX * BUNCH_PRIOR,
             sum: 0.0,
             rise_s: 0,
             rise: 0.0,
@@ -183,6 +204,9 @@ impl Channel {
             let is_quiet = self.count == 0 && self.sum == 0.0 && self.closed > self.warm_up();
             if is_quiet {
                 let silent_since = now_s.saturating_sub(SILENCE_MAX_S);
+                if open < silent_since {
+                    (self.recent, self.closed, self.missed) = (None, 0, 0.0);
+                }
                 open = open.max(silent_since - silent_since % self.bucket_s);
                 // Nights on a small site are long: a whole hour of nothing is one step.
                 let hour_ends = (open / 3_600 + 1) * 3_600;
@@ -213,11 +237,32 @@ impl Channel {
         self.forecast() / self.bucket_s as f64
     }
 
+    /// What is expected now, per second, by what comes slowly as well.
+    pub fn expected_per_s(&self) -> f64 {
+        let forecast = self.forecast();
+        let expected = if self.is_swollen() {
+            forecast.min(self.usual())
+        } else {
+            forecast
+        };
+        expected / self.bucket_s as f64
+    }
+
     /// Not risen slowly to something else: what this hour of the week had, or the last day, is about what it has now.
     pub fn is_near_its_past(&self) -> bool {
-        let weekly = self.weekly[(self.hour.number % WEEK_H as u64) as usize].unwrap_or(0.0);
-        let past = self.past.max(weekly).max(self.floor);
-        self.recent.unwrap_or(0.0) <= NEAR_PAST * past
+        self.recent.unwrap_or(0.0) <= NEAR_PAST * self.usual()
+    }
+
+    /// Risen slowly to many times what it is used to.
+    fn is_swollen(&self) -> bool {
+        self.past_buckets * self.bucket_s as f64 >= USED_S
+            && self.recent.unwrap_or(0.0) > SWELL * self.usual()
+    }
+
+    /// What this hour of the week had, or the last day.
+    fn usual(&self) -> f64 {
+        let weekly = self.weekly[(self.hour.number % WEEK_H as u64) as usize];
+        self.past.max(weekly.unwrap_or(0.0)).max(self.floor)
     }
 
     /// What has been learned, as one line of numbers and another of the hours of the week.
@@ -295,14 +340,21 @@ impl Channel {
         Some(())
     }
 
+    fn is_hole(&self) -> bool {
+        self.missed >= self.missed_max
+    }
+
+    fn bunch(&self) -> f64 {
+        (self.deviated / self.expected.max(1.0)).clamp(1.0, self.bunch_max)
+    }
+
     fn warm_up(&self) -> u64 {
         (WARM_UP_S / self.bucket_s).max(WARM_UP_BUCKETS)
     }
 
     /// Of a negative binomial count with this mean and the variance that the channel has.
     fn dispersion(&self, mean: f64) -> f64 {
-        let bunch = (self.deviated / self.expected.max(1.0)).clamp(1.0, self.bunch_max);
-        1.0 / ((bunch - 1.0) / mean + 1.0 / STEADINESS)
+        1.0 / ((self.bunch() - 1.0) / mean + 1.0 / STEADINESS)
     }
 
     fn forecast(&self) -> f64 {
@@ -314,6 +366,12 @@ impl Channel {
         let hour = start_s / 3_600;
         if hour != self.hour.number {
             self.end_hour(hour);
+        }
+        if count > 0.0 {
+            (self.missed, self.missed_max) = (0.0, MISSED_MAX * self.bunch());
+        } else if self.is_hole() {
+            self.sum = 0.0;
+            return;
         }
         self.closed += 1;
         if self.closed <= self.warm_up() {
@@ -330,7 +388,7 @@ impl Channel {
         self.rise += count - forecast;
         self.sum = (self.sum + log_likelihood_ratio(count, forecast, self.dispersion(forecast)))
             .clamp(0.0, LIMIT);
-        if self.sum >= LIMIT && self.rise >= self.least {
+        if self.is_swollen() || self.sum >= LIMIT && self.rise >= self.least {
             let onset_s = self
                 .alarm(start_s)
                 .map_or(self.rise_s, |alarm| alarm.onset_s);
@@ -344,23 +402,16 @@ impl Channel {
             (Teaching::Harmless, _) => Teaching::Calm,
             (teaching, _) => teaching,
         };
+        if count == 0.0 {
+            self.missed += self.recent.unwrap_or(0.0);
+        }
         self.learn((count, forecast), is_alone, teaching);
     }
 
-    /// As [`Channel::close`] for so many buckets of one hour that had nothing, when the sum is zero and stays there.
-    fn close_empty(&mut self, start_s: u64, buckets: u64, teaching: Teaching) {
-        let hour = start_s / 3_600;
-        if hour != self.hour.number {
-            self.end_hour(hour);
-        }
-        self.rise_s = start_s + (buckets - 1) * self.bucket_s;
-        if teaching == Teaching::Attack {
-            return;
-        }
+    /// Of the forecast in so many empty buckets.
+    fn fading(&self, buckets: u64) -> Fading {
         let (count, bucket_s) = (buckets as f64, self.bucket_s as f64);
-        let usual = self.recent.unwrap_or(0.0);
-        // While it is young it is the mean of all there was: each of these buckets makes it one of more. What is left of it then, and its sum and
-        // that of its squares meanwhile, as shares of what it was.
+        // While it is young it is the mean of all there was: each of these buckets makes it one of more.
         let before = self.closed as f64;
         let young = (RECENT_S / bucket_s - before).clamp(0.0, count);
         let (from, to) = (before + 0.5, before + young + 0.5);
@@ -374,6 +425,39 @@ impl Channel {
             squares += kept * kept * (1.0 - rest * rest) / (1.0 - one * one);
             kept *= rest;
         }
+        Fading { kept, sum, squares }
+    }
+
+    /// As [`Channel::close`] for so many buckets of one hour that had nothing, when the sum is zero and stays there.
+    fn close_empty(&mut self, start_s: u64, buckets: u64, teaching: Teaching) {
+        let hour = start_s / 3_600;
+        if hour != self.hour.number {
+            self.end_hour(hour);
+        }
+        self.rise_s = start_s + (buckets - 1) * self.bucket_s;
+        if teaching == Teaching::Attack || self.is_hole() {
+            return;
+        }
+        let usual = self.recent.unwrap_or(0.0);
+        // Those until it is a hole.
+        let left = (self.missed_max - self.missed) / usual.max(f64::MIN_POSITIVE);
+        let buckets = if self.fading(buckets).sum < left {
+            buckets
+        } else {
+            let (mut least, mut most) = (1, buckets);
+            while least < most {
+                let middle = least + (most - least) / 2;
+                if self.fading(middle).sum < left {
+                    least = middle + 1;
+                } else {
+                    most = middle;
+                }
+            }
+            least
+        };
+        let Fading { kept, sum, squares } = self.fading(buckets);
+        self.missed += usual * sum;
+        let (count, bucket_s) = (buckets as f64, self.bucket_s as f64);
         if matches!(teaching, Teaching::Calm | Teaching::Harmless) {
             let fade = (-bucket_s * count / PAST_S).exp();
             let beyond = usual * usual * (1.0 - 1.0 / STEADINESS) * squares;
@@ -418,8 +502,11 @@ impl Channel {
         if have_come && self.past < IDLE_PER_S * self.bucket_s as f64 {
             (self.past, self.past_buckets) = (0.0, 0.0);
         }
-        self.past_buckets = (self.past_buckets + 1.0).min(PAST_S / self.bucket_s as f64);
-        self.past += (taught - self.past) / self.past_buckets;
+        let most = PAST_S / self.bucket_s as f64;
+        let is_beyond = self.past_buckets * self.bucket_s as f64 >= USED_S
+            && self.recent.unwrap_or(0.0) > BEYOND_PAST * self.usual();
+        self.past_buckets = (self.past_buckets + 1.0).min(most);
+        self.past += (taught - self.past) / if is_beyond { most } else { self.past_buckets };
         self.hour.total += taught;
         self.hour.buckets += 1;
     }
@@ -537,6 +624,41 @@ mod tests {
             !channel.is_near_its_past(),
             "but it is not what the site is used to"
         );
+    }
+
+    /// However slowly it comes, once it is known what the site is used to.
+    #[test]
+    fn many_times_what_a_site_is_used_to_is_an_alarm() {
+        // Hours before, seconds until it is seven times as much, and times that it is when the alarm comes.
+        let table = [
+            (24, 900, Some(5.0..7.1)),
+            (24, 3_600, Some(5.0..6.0)),
+            // So slow that the day's mean comes along.
+            (24, 6 * 3_600, None),
+            // A morning after the night it was installed in.
+            (3, 3_600, None),
+        ];
+        for (hours, rise_s, expected) in table {
+            let mut channel = Channel::new(1, Limits::REQUESTS);
+            for second in 0..hours * 3_600 {
+                channel.add(second, 100, Teaching::Calm);
+            }
+            let alarm = (0..rise_s + 600).find_map(|past| {
+                let now = hours * 3_600 + past;
+                let count = 100 + 600 * past.min(rise_s) / rise_s;
+                channel.add(now, count, Teaching::Calm);
+                channel.alarm(now).map(|_| count as f64 / 100.0)
+            });
+            match (alarm, &expected) {
+                (Some(times), Some(range)) => {
+                    assert!(range.contains(&times), "{hours} {rise_s}: {times}")
+                }
+                (None, None) => {}
+                _ => panic!("{hours} {rise_s}: {alarm:?}"),
+            }
+            // What is too much is what came on top.
+            assert!(expected.is_none() || channel.expected_per_s() < 150.0);
+        }
     }
 
     #[test]
@@ -703,6 +825,42 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// A line that was cut, a log that was lost.
+    #[test]
+    fn who_comes_back_after_a_hole_is_no_alarm() {
+        for (per_s, bunch) in [(400, 1), (20, 1), (1, 1), (1, 20)] {
+            for hole_s in [60, 300, 1_800, 6 * 3_600] {
+                let mut channel = Channel::new(1, Limits::REQUESTS);
+                let mut add = |second: u64| {
+                    let count = if second % bunch == 0 {
+                        per_s * bunch
+                    } else {
+                        0
+                    };
+                    channel.add(second, count, Teaching::Calm);
+                    (channel.alarm(second), channel.forecast_per_s())
+                };
+                let (_, before) = (0..LEARNED_S).map(&mut add).last().unwrap();
+                let back_s = LEARNED_S + hole_s;
+                let (_, after) = add(back_s);
+                assert!(
+                    after > 0.5 * before,
+                    "{per_s} {bunch} {hole_s}: {before} {after}"
+                );
+                for second in back_s..back_s + 900 {
+                    assert_eq!(add(second).0, None, "{per_s} {bunch} {hole_s}");
+                }
+            }
+        }
+        // A night that falls is none.
+        let mut channel = channel(20, Limits::REQUESTS);
+        for second in 0..4 * 3_600 {
+            let count = u64::from(second % (1 + second / 600) == 0);
+            channel.add(LEARNED_S + second, count, Teaching::Calm);
+        }
+        assert_eq!(channel.forecast_per_s(), Limits::REQUESTS.floor_per_s);
     }
 
     #[test]

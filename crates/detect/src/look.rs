@@ -519,9 +519,10 @@ fn without_numbers(agent: &[u8]) -> impl Iterator<Item = &[u8]> {
     runs.map(|run| if run[0].is_ascii_digit() { b"#" } else { run })
 }
 
-/// Where passwords are guessed and comments are dropped, in the systems we have profiles of and in most others.
-pub fn is_guessed_at(path: &[u8]) -> bool {
-    const LAST: [&[u8]; 12] = [
+/// Where passwords are guessed and comments are dropped, in the systems we have profiles of and in most others: by how its path ends, or by
+/// what its parameters say is to be done.
+pub fn is_guessed_at(target: &[u8]) -> bool {
+    const LAST: [&[u8]; 23] = [
         b"wp-login.php",
         b"xmlrpc.php",
         b"wp-comments-post.php",
@@ -534,13 +535,51 @@ pub fn is_guessed_at(path: &[u8]) -> bool {
         b"password",
         b"comment",
         b"administrator",
+        b"userlogin",
+        b"log-in",
+        b"session",
+        b"sessions",
+        b"authenticate",
+        b"signup",
+        b"comments",
+        b"reply",
+        b"replies",
+        b"ucp.php",
+        b"posting.php",
     ];
+    /// What is done, as `action=login`, `mode=reply`, `comment=add`, `title=Special:UserLogin`, `task=user.login` say it.
+    const DONE: [&[u8]; 8] = [
+        b"login",
+        b"userlogin",
+        b"signin",
+        b"auth",
+        b"register",
+        b"comment",
+        b"reply",
+        b"password",
+    ];
+    /// Behind a namespace's colon or a component's dot.
+    fn is_among(names: &[&[u8]], text: &[u8]) -> bool {
+        let mut parts = text.rsplit(|byte| matches!(byte, b':' | b'.'));
+        let last = parts.next().unwrap_or_default();
+        let is = |text: &[u8]| names.iter().any(|name| text.eq_ignore_ascii_case(name));
+        is(text) || is(last)
+    }
+    let (path, query) = shape::split(target);
     let last = path
         .rsplit(|byte| *byte == b'/')
         .find(|segment| !segment.is_empty())
         .unwrap_or_default();
-    LAST.iter().any(|name| last.eq_ignore_ascii_case(name))
+    let mut pairs = query
+        .unwrap_or_default()
+        .split(|byte| *byte == b'&')
+        .take(GUESSED_PAIRS_MAX)
+        .flat_map(|pair| pair.splitn(2, |byte| *byte == b'='));
+    is_among(&LAST, last) || pairs.any(|word| is_among(&DONE, word))
 }
+
+/// Of a query that says what is to be done; further ones are somebody's who does not want it read.
+const GUESSED_PAIRS_MAX: usize = 16;
 
 fn path(target: &[u8]) -> &[u8] {
     shape::split(target).0
@@ -594,6 +633,31 @@ pub(crate) mod tests {
             source: IpAddr::V4(Ipv4Addr::from_bits(source)),
             asn: None,
             country: None,
+        }
+    }
+
+    #[test]
+    fn where_passwords_are_guessed_and_comments_dropped_is_known_in_many_systems() {
+        let table = [
+            ("/wp-login.php", true),
+            ("/blog/WP-LOGIN.php?interim-login=1", true),
+            ("/user/login/", true),
+            ("/bitrix/admin/index.php?login=yes", true),
+            ("/w/index.php?title=Special:UserLogin&returnto=X", true),
+            ("/wiki/Special:UserLogin", true),
+            ("/ghost/api/admin/session/", true),
+            ("/ucp.php?mode=login", true),
+            ("/forum/posting.php?mode=reply&t=7", true),
+            ("/index.php?option=com_users&task=user.login", true),
+            ("/news/story/?AJAX_POST=Y&comment=add", true),
+            ("/graphql", false),
+            ("/news/loginov-resigned/", false),
+            ("/wp-admin/admin-ajax.php?action=load_more", false),
+            ("/search?q=how+to+login", false),
+            ("/", false),
+        ];
+        for (target, expected) in table {
+            assert_eq!(is_guessed_at(target.as_bytes()), expected, "{target}");
         }
     }
 

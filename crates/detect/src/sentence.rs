@@ -88,9 +88,9 @@ pub fn no_rule(verdict: Verdict, language: Language) -> &'static str {
             "too few ordinary requests came before to compare with",
         ],
         Verdict::NothingSignificant => [
-            "бұл сұраулардың ортақ белгісі жоқ",
-            "у этих запросов нет ничего общего",
-            "these requests have nothing in common",
+            "бұл сұрауларды қалғандарынан ажырататын ортақ белгі жоқ",
+            "у этих запросов нет ничего общего, чего не было бы у остальных",
+            "these requests have nothing in common that others have not",
         ],
         Verdict::NoRuleUnderTheGate => [
             "бұл сұраулардың ортақ белгілері оқырмандарда да бар",
@@ -98,9 +98,14 @@ pub fn no_rule(verdict: Verdict, language: Language) -> &'static str {
             "readers share what these requests have in common",
         ],
         Verdict::CopiesAnswer => [
-            "оларға беттердің көшірмесі жауап береді",
-            "на них отвечают копии страниц",
-            "copies of pages answer it",
+            "кэші бар сервер оларға беттердің көшірмесімен жауап береді",
+            "сервер с кэшем отвечает на них копиями страниц",
+            "a server with a cache answers them from copies of pages",
+        ],
+        Verdict::NobodyKnown => [
+            "мұнда оқырманды ажырату мүмкін емес (суреттер мен стильдер сұралмайды), ал көпшілігі оқырманша бір-екі рет қана келеді",
+            "читателя здесь не отличить (картинок и стилей никто не запрашивает), а большинство приходит раз-другой, как читатели",
+            "nobody here can be told to be a reader (no pictures or style sheets are asked for), and most come once or twice, as readers do",
         ],
     })
 }

@@ -704,15 +704,22 @@ fn role(raw: &[u8]) -> u8 {
     let mut key = [0; KEY_BYTES_MAX];
     let mut len = 0;
     for byte in Decoded(raw) {
-        if len == KEY_BYTES_MAX {
-            return UNKNOWN;
+        match byte {
+            // Systems put their own name before it: `tx_kesearch_pi1[sword]`.
+            b'[' => len = 0,
+            b']' => {}
+            byte => {
+                if let Some(place) = key.get_mut(len) {
+                    *place = byte.to_ascii_lowercase();
+                }
+                len = (len + 1).min(KEY_BYTES_MAX + 1);
+            }
         }
-        key[len] = byte.to_ascii_lowercase();
-        len += 1;
     }
-    match &key[..len] {
+    match key.get(..len).unwrap_or_default() {
         b"s" | b"q" | b"query" | b"search" | b"searchword" | b"search_query" | b"keyword"
-        | b"keywords" | b"keys" | b"text" | b"find" | b"poisk" | b"term" => SEARCH,
+        | b"keywords" | b"keys" | b"text" | b"find" | b"poisk" | b"term" | b"sword" | b"swords"
+        | b"search_text" | b"search_word" => SEARCH,
         b"p" | b"page_id" | b"id" | b"cat" | b"tag" | b"author" | b"post_type"
         | b"attachment_id" | b"m" | b"year" | b"monthnum" | b"day" | b"name" | b"category"
         | b"section" | b"option" | b"view" | b"layout" | b"catid" | b"itemid" | b"nid"
@@ -758,6 +765,10 @@ mod tests {
             ("/?utm_source=telegram", "/?*"),
             ("/?s=a&p=1&lang=kk", "/?*"),
             ("/search?q=1", "/search?{search}"),
+            ("/search?tx_kesearch_pi1%5Bsword%5D=1", "/search?{search}"),
+            ("/search?a[b][q]=1", "/search?{search}"),
+            ("/search?q[]=1", "/search?*"),
+            ("/search?a_long_name_that_is_none=1", "/search?*"),
             ("/news/a-long-title", "/news/{s}"),
             ("/news/a-long-title?x=1", "/news/{s}?*"),
             ("/news/2024/02/17/title", "/news/**/{s}"),

@@ -134,6 +134,8 @@ pub enum Verdict {
     NoRuleUnderTheGate,
     /// What is too much can be answered from copies: nobody need be refused one.
     CopiesAnswer,
+    /// Nobody can be told to be a reader by what he fetches, and most come once, as readers do.
+    NobodyKnown,
 }
 
 impl Verdict {
@@ -145,6 +147,7 @@ impl Verdict {
             Self::NothingSignificant => "nothing significant",
             Self::NoRuleUnderTheGate => "no rule under the gate",
             Self::CopiesAnswer => "copies answer it",
+            Self::NobodyKnown => "nobody is known to be a reader",
         }
     }
 }

@@ -68,7 +68,7 @@ impl<'a, F: Fields + ?Sized> Sight<'a, F> {
         }
         let (path, query) = path_and_query(self.target);
         matches!(profile.use_of(path, query), Use::Login | Use::Comment)
-            || look::is_guessed_at(path.as_bytes())
+            || look::is_guessed_at(self.target.as_bytes())
     }
 
     /// `whole`: with the names of its fields and whose network it comes from, which cost more than all the rest.

@@ -42,8 +42,16 @@ use crate::cli::{self, Failure};
 
 /// How far a log may be out of order.
 const ORDER_S: u64 = 120;
+/// So many lines in a row that are ahead of all before them are a log that goes on after a pause. Fewer that the next falls behind had a wrong
+/// clock. 2 MB at the most.
+const LEAPS_MAX: usize = 16;
 /// Lines that wait for their second to be over. A log of 10,000 lines a second is judged after twenty seconds instead of two minutes.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// By so many first lines it is told when a log begins.
+const FIRST_LINES: usize = 32;
+/// Fewer lines than this before a pause of half an hour say nothing of what is normal: an end of an older log, a clock that was wrong.
+const FEW: usize = 100;
+const PAUSE_S: u64 = 1_800;
 /// A page that was answered 200 could be answered from a copy for so long: what the profiles say of pages that do not say.
 const COPY_S: u64 = 600;
 /// Addresses of such pages, 1 MB. One that is forgotten is asked for again.
@@ -98,6 +106,13 @@ struct Told {
     unread: Option<Unread>,
 }
 
+impl Told {
+    /// One line in a hundred is not where it belongs.
+    fn is_out_of_order(&self) -> bool {
+        (self.late + self.ahead) * 100 > self.parsed
+    }
+}
+
 /// A label and how the rules did.
 #[derive(Debug)]
 struct Measured {
@@ -144,7 +159,8 @@ pub(crate) fn run(what: &Replay) -> Result<(), Failure> {
         Some(file) => labels::read(file)?,
         None => Vec::new(),
     };
-    let mut told = judge(what, labels)?;
+    let logs = in_order(&what.logs)?;
+    let mut told = judge(what, &logs, labels)?;
     told.unread = unread::unread(&told.junk.files, told.parsed);
     // Programs that read JSON get it whatever happens.
     if told.unread.is_none() || what.json {
@@ -179,12 +195,62 @@ fn answer(what: &Replay, told: &Told) -> anyhow::Result<()> {
 /// For its owner alone: what a rule names is somebody's network or program, and may be a reader's.
 fn write_report(folder: &Path, file: &Path, page: &str) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
+    // In the place of what is there, whoever may read that and wherever it leads.
+    let unfinished = file.with_extension("writing");
+    _ = std::fs::remove_file(&unfinished);
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(file)?.write_all(page.as_bytes())
+    options.write(true).create_new(true).mode(0o600);
+    let written = options
+        .open(&unfinished)
+        .and_then(|mut open| open.write_all(page.as_bytes()))
+        .and_then(|()| std::fs::rename(&unfinished, file));
+    if written.is_err() {
+        _ = std::fs::remove_file(&unfinished);
+    }
+    written
 }
 
-fn judge(what: &Replay, labels: Vec<Label>) -> anyhow::Result<Told> {
+/// By the time each begins with: `access.log*` names the newest first. As they were given, where one does not say.
+fn in_order(logs: &[PathBuf]) -> Result<Vec<PathBuf>, Unread> {
+    let mut began = Vec::new();
+    for (at, log) in logs.iter().enumerate() {
+        if logs[..at].contains(log) {
+            return Err(Unread::Twice { file: log.clone() });
+        }
+        // What cannot be opened is said when it is read, and what comes through a pipe can be read once.
+        if !source::is_piped(log)
+            && let Ok(start) = source::start(log).as_deref()
+            && let Some(began_s) = began_s(start)
+        {
+            began.push((began_s, log.clone()));
+        }
+    }
+    if began.len() < logs.len() {
+        return Ok(logs.to_vec());
+    }
+    began.sort_by_key(|(began_s, _)| *began_s);
+    Ok(began.into_iter().map(|(_, log)| log).collect())
+}
+
+/// Of the first lines that say when: the one in the middle, for a clock may have been wrong.
+fn began_s(start: &[u8]) -> Option<u64> {
+    let mut splitter = Splitter::default();
+    let mut times: Vec<u64> = start
+        .split(|byte| *byte == b'\n')
+        .filter_map(|bytes| {
+            entry(bytes, &mut splitter, |entry| match entry {
+                Entry::Line(line, _) => Some(line.at_s),
+                Entry::Counted(second, _) => Some(second),
+                Entry::Junk => None,
+            })
+        })
+        .take(FIRST_LINES)
+        .collect();
+    times.sort_unstable();
+    times.get(times.len() / 2).copied()
+}
+
+fn judge(what: &Replay, logs: &[PathBuf], labels: Vec<Label>) -> anyhow::Result<Told> {
     let began = Instant::now();
     let mut told = Told {
         lines: 0,
@@ -203,7 +269,7 @@ fn judge(what: &Replay, labels: Vec<Label>) -> anyhow::Result<Told> {
     };
     let mut site = Site::new(what.registry.clone());
     let mut counts = Counts::default();
-    each_line(&what.logs, "reading", &mut told.junk, &mut |entry| {
+    each_line(logs, "reading", &mut told.junk, &mut |entry| {
         told.lines += 1;
         match entry {
             Entry::Counted(second, requests) => {
@@ -228,7 +294,7 @@ fn judge(what: &Replay, labels: Vec<Label>) -> anyhow::Result<Told> {
     told.time_line = site.time_line;
     told.minutes = (counts.minutes > 0).then_some((counts.minutes, counts.guarded));
     if !labels.is_empty() {
-        measure(what, labels, &mut told)?;
+        measure((logs, &what.registry), labels, &mut told)?;
     }
     told.seconds = began.elapsed().as_secs_f64();
     Ok(told)
@@ -257,26 +323,32 @@ fn each_line(
             if number % 4_096 == 0 {
                 progress.show();
             }
-            let rewritten = (bytes[0] == b'{').then(|| line::combined_of_json(bytes));
-            let text = match &rewritten {
-                Some(Some(text)) => text,
-                _ => bytes,
-            };
-            let entry = match splitter.split(text) {
-                Some(line) => Entry::Line(line, text),
-                None => match counted(bytes) {
-                    Some((second, requests)) => Entry::Counted(second, requests),
-                    None if number == 1 && bytes.starts_with(b"period,") => return,
-                    None => Entry::Junk,
-                },
-            };
-            if let Err(what) = each(entry) {
+            if number == 1 && bytes.starts_with(b"period,") {
+                return;
+            }
+            if let Err(what) = entry(bytes, &mut splitter, &mut *each) {
                 junk.note(log, number, what);
             }
         })?;
     }
     progress.end();
     Ok(())
+}
+
+/// What a line is, for `tell`.
+fn entry<T>(bytes: &[u8], splitter: &mut Splitter, tell: impl FnOnce(Entry<'_>) -> T) -> T {
+    let rewritten = (bytes.first() == Some(&b'{')).then(|| line::combined_of_json(bytes));
+    let text = match &rewritten {
+        Some(Some(text)) => text,
+        _ => bytes,
+    };
+    match splitter.split(text) {
+        Some(line) => tell(Entry::Line(line, text)),
+        None => tell(match counted(bytes) {
+            Some((second, requests)) => Entry::Counted(second, requests),
+            None => Entry::Junk,
+        }),
+    }
 }
 
 /// `2016-02-24 13:12,4711`, or seconds since 1970, or a number of minutes.
@@ -312,6 +384,8 @@ struct Site {
     judged_s: u64,
     incidents: Vec<Incident>,
     time_line: TimeLine,
+    /// Up to [`FEW`].
+    judged: usize,
 }
 
 impl Site {
@@ -325,6 +399,7 @@ impl Site {
             judged_s: 0,
             incidents: Vec::new(),
             time_line: TimeLine::default(),
+            judged: 0,
         }
     }
 
@@ -336,7 +411,7 @@ impl Site {
     }
 
     fn judge_rest(&mut self) {
-        self.pending.believe_leap();
+        self.pending.believe_leaps();
         while let Some(slot) = self.pending.pop() {
             self.judge(&slot);
         }
@@ -359,6 +434,11 @@ impl Site {
         if slot.lines.is_empty() {
             return;
         }
+        if self.judged < FEW && slot.second > self.judged_s + PAUSE_S {
+            self.engine = Engine::new(BUCKET_S, SEED);
+            self.judged = 0;
+        }
+        self.judged = (self.judged + slot.lines.len()).min(FEW);
         self.skip_to(slot.second);
         let mut hits = 0;
         for (from, line) in &slot.lines {
@@ -420,7 +500,7 @@ fn look<'a>(line: &Line, text: &'a [u8], shapes: &ShapeBook, registry: &Registry
 }
 
 fn is_sensitive(look: &Look<'_>) -> bool {
-    look.method == b"POST" && is_guessed_at(look.path())
+    look.method == b"POST" && is_guessed_at(look.target)
 }
 
 /// Lines whose second is not over yet.
@@ -434,8 +514,8 @@ struct Pending {
     bytes: usize,
     /// Seconds up to this one have left.
     judged_s: u64,
-    /// A line that leaps ahead of all before it waits for the one after it to bear it out: one wrong clock would make all that follow late.
-    leap: Option<(Line, Vec<u8>)>,
+    /// Lines that leap ahead of all before them wait for those after to bear them out: a wrong clock would make all that follow late.
+    leaps: Vec<(Line, Vec<u8>)>,
     ahead: u64,
 }
 
@@ -448,34 +528,28 @@ struct Slot {
 
 impl Pending {
     fn take(&mut self, line: Line, text: &[u8]) {
-        match self.leap.as_ref().map(|(leap, _)| leap.at_s) {
-            Some(leap_s) if leap_s > line.at_s.saturating_add(ORDER_S) => {
-                self.disbelieve_leap(&line)
-            }
-            _ => self.believe_leap(),
+        let borne_out = line.at_s.saturating_add(ORDER_S);
+        while let Some((mut leap, text)) = self.leaps.pop_if(|(leap, _)| leap.at_s > borne_out) {
+            // It came after all that are believed, and before this one.
+            leap.at_s = match self.newest_s {
+                0 => line.at_s,
+                newest_s => newest_s,
+            };
+            self.ahead += 1;
+            self.push(leap, &text);
         }
         if line.at_s > self.newest_s.saturating_add(ORDER_S) {
-            self.leap = Some((line, text.to_vec()));
+            self.leaps.push((line, text.to_vec()));
+            if self.leaps.len() > LEAPS_MAX {
+                self.believe_leaps();
+            }
         } else {
             self.push(line, text);
         }
     }
 
-    fn believe_leap(&mut self) {
-        if let Some((line, text)) = self.leap.take() {
-            self.push(line, &text);
-        }
-    }
-
-    /// It came between the line before it and `after`.
-    fn disbelieve_leap(&mut self, after: &Line) {
-        if let Some((mut line, text)) = self.leap.take() {
-            line.at_s = if self.newest_s > 0 {
-                self.newest_s
-            } else {
-                after.at_s
-            };
-            self.ahead += 1;
+    fn believe_leaps(&mut self) {
+        for (line, text) in std::mem::take(&mut self.leaps) {
             self.push(line, &text);
         }
     }
@@ -559,7 +633,11 @@ impl Counts {
 }
 
 /// Reads again and holds each line against the labels and the rules.
-fn measure(what: &Replay, labels: Vec<Label>, told: &mut Told) -> anyhow::Result<()> {
+fn measure(
+    (logs, registry): (&[PathBuf], &Registry),
+    labels: Vec<Label>,
+    told: &mut Told,
+) -> anyhow::Result<()> {
     let rules: Vec<&Standing> = told
         .incidents
         .iter()
@@ -583,55 +661,50 @@ fn measure(what: &Replay, labels: Vec<Label>, told: &mut Told) -> anyhow::Result
     let mut benign = Benign::default();
     let mut clock: Option<(i64, i64)> = None;
     let shapes = ShapeBook::default();
-    each_line(
-        &what.logs,
-        "measuring",
-        &mut Junk::default(),
-        &mut |entry| {
-            let Entry::Line(line, text) = entry else {
-                return Ok(());
-            };
-            let look = look(&line, text, &shapes, &what.registry);
-            let hits: Vec<usize> = (0..rules.len())
-                .filter(|rule| rules[*rule].signature.hits(&look))
-                .collect();
-            let stood = hits.iter().any(|rule| {
+    each_line(logs, "measuring", &mut Junk::default(), &mut |entry| {
+        let Entry::Line(line, text) = entry else {
+            return Ok(());
+        };
+        let look = look(&line, text, &shapes, registry);
+        let hits: Vec<usize> = (0..rules.len())
+            .filter(|rule| rules[*rule].signature.hits(&look))
+            .collect();
+        let stood = hits.iter().any(|rule| {
+            let rule = rules[*rule];
+            rule.generated_s <= line.at_s
+                && rule.expired_s.is_none_or(|expired| line.at_s < expired)
+        });
+        let (first, last) = clock.unwrap_or((line.local_s, line.local_s));
+        clock = Some((first.min(line.local_s), last.max(line.local_s)));
+        let mut is_benign = true;
+        for (measured, by_rule) in &mut measured {
+            if !measured.label.holds(&line, text, &mut measured.met) {
+                continue;
+            }
+            is_benign &= measured.label.class == Class::Trap;
+            measured.lines += 1;
+            measured.first_s = measured.first_s.min(line.at_s);
+            measured.last_s = measured.last_s.max(line.at_s);
+            measured.hit += u64::from(hits.iter().any(|rule| {
                 let rule = rules[*rule];
-                rule.generated_s <= line.at_s
-                    && rule.expired_s.is_none_or(|expired| line.at_s < expired)
-            });
-            let (first, last) = clock.unwrap_or((line.local_s, line.local_s));
-            clock = Some((first.min(line.local_s), last.max(line.local_s)));
-            let mut is_benign = true;
-            for (measured, by_rule) in &mut measured {
-                if !measured.label.holds(&line, text, &mut measured.met) {
-                    continue;
-                }
-                is_benign &= measured.label.class == Class::Trap;
-                measured.lines += 1;
-                measured.first_s = measured.first_s.min(line.at_s);
-                measured.last_s = measured.last_s.max(line.at_s);
-                measured.hit += u64::from(hits.iter().any(|rule| {
-                    let rule = rules[*rule];
-                    measured
-                        .label
-                        .overlaps(&line, rule.generated_s, rule.expired_s)
-                }));
-                for rule in &hits {
-                    by_rule[*rule].hits += 1;
-                }
-                for (rule, of) in rules.iter().zip(by_rule) {
-                    if rule.generated_s <= line.at_s {
-                        of.after += 1;
-                        of.after_hit += u64::from(stood);
-                    }
+                measured
+                    .label
+                    .overlaps(&line, rule.generated_s, rule.expired_s)
+            }));
+            for rule in &hits {
+                by_rule[*rule].hits += 1;
+            }
+            for (rule, of) in rules.iter().zip(by_rule) {
+                if rule.generated_s <= line.at_s {
+                    of.after += 1;
+                    of.after_hit += u64::from(stood);
                 }
             }
-            benign.lines += u64::from(is_benign);
-            benign.challenged += u64::from(is_benign && stood);
-            Ok(())
-        },
-    )?;
+        }
+        benign.lines += u64::from(is_benign);
+        benign.challenged += u64::from(is_benign && stood);
+        Ok(())
+    })?;
     for (measured, by_rule) in &mut measured {
         let first = by_rule
             .iter()
@@ -718,7 +791,7 @@ mod tests {
                     left.push((slot.second, slot.lines.len()));
                 }
             }
-            pending.believe_leap();
+            pending.believe_leaps();
             while let Some(slot) = pending.pop() {
                 left.push((slot.second, slot.lines.len()));
             }

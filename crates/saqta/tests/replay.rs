@@ -258,12 +258,15 @@ fn a_line_of_another_time_moves_no_other() {
         "01/Nov/2099:00:00:00",
     ];
     for time in later {
-        for before in [0, 240] {
+        // How many in a row, and before which line.
+        for (wrong, before) in [(1, 0), (2, 0), (1, 240), (5, 240)] {
             let mut lines: Vec<String> = good.lines().map(str::to_owned).collect();
-            lines.insert(before, at(time));
+            for _ in 0..wrong {
+                lines.insert(before, at(time));
+            }
             assert_eq!(
                 incidents("wrong.log", &lines.join("\n")),
-                (expected.0.clone(), Value::from(1), Value::from(0)),
+                (expected.0.clone(), Value::from(wrong), Value::from(0)),
                 "{time} before line {before}"
             );
         }
@@ -273,6 +276,83 @@ fn a_line_of_another_time_moves_no_other() {
     let (incidents, ahead, late) = incidents("silence.log", &resumed);
     assert_eq!((ahead, late), (Value::from(0), Value::from(0)));
     assert_eq!(incidents.len(), 2);
+}
+
+/// What is missing is not nothing, and what came long before says nothing.
+#[test]
+fn a_hole_in_a_log_is_no_calm() {
+    let folder = Folder::new();
+    let good = blog();
+    let onsets = |name: &str, text: &str| {
+        let told = json(&[&folder.file(name, text)]);
+        let incidents = told["incidents"].as_array().unwrap().clone();
+        incidents
+            .iter()
+            .map(|incident| incident["onset"].clone())
+            .collect::<Vec<_>>()
+    };
+    let expected = onsets("whole.log", &good);
+    let without = |from: &str, to: &str| {
+        let kept = good.lines().filter(|line| {
+            let time = &line[line.find("2016:").unwrap() + 5..][..8];
+            !(from..to).contains(&time)
+        });
+        kept.collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(
+        onsets("five.log", &without("00:40:00", "00:45:00")),
+        expected
+    );
+    assert_eq!(
+        onsets("thirty.log", &without("00:30:00", "01:00:00")),
+        expected
+    );
+    let stray = good.lines().next().unwrap().replace("24/Feb", "23/Feb");
+    assert_eq!(onsets("stray.log", &format!("{stray}\n{good}")), expected);
+}
+
+#[test]
+fn several_files_are_read_in_the_order_of_their_time_and_none_twice() {
+    let folder = Folder::new();
+    let good = blog();
+    let whole = folder.file("whole.log", &good);
+    let lines: Vec<&str> = good.lines().collect();
+    let part = |name: &str, from: usize, to: usize| folder.file(name, lines[from..to].join("\n"));
+    let (old, new) = (
+        part("access.log.1", 0, 2_000),
+        part("access.log", 2_000, lines.len()),
+    );
+    let incidents = |logs: &[&Path]| json(logs)["incidents"].clone();
+    assert_eq!(incidents(&[&new, &old]), incidents(&[&whole]));
+    let twice = replay(&[&new, &old, &new]);
+    let said = String::from_utf8_lossy(&twice.stderr);
+    assert_eq!(twice.status.code(), Some(2));
+    assert!(said.contains("access.log: given twice"), "{said}");
+}
+
+/// Whoever may read what lies there, and wherever it leads.
+#[test]
+fn a_report_is_for_its_owner_alone_whatever_lay_there() {
+    let folder = Folder::new();
+    let log = folder.file("access.log", blog());
+    let victim = folder.file("victim", "mine");
+    let reports = folder.0.join("reports");
+    let page = reports.join("replay.html");
+    fs::create_dir(&reports).unwrap();
+    let write = || {
+        let output = replay(&[&log, Path::new("--report"), &reports]);
+        assert!(output.status.success());
+        let data = fs::symlink_metadata(&page).unwrap();
+        assert!(
+            data.is_file() && data.permissions().mode() & 0o777 == 0o600,
+            "{data:?}"
+        );
+    };
+    std::os::unix::fs::symlink(&victim, &page).unwrap();
+    write();
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+    fs::set_permissions(&page, fs::Permissions::from_mode(0o644)).unwrap();
+    write();
 }
 
 #[test]

@@ -175,6 +175,15 @@ pub(super) fn unpacked(file: &Path, read: &Arc<AtomicU64>) -> io::Result<Box<dyn
     })
 }
 
+/// The first lines of a file, as many as fit a buffer.
+pub(super) fn start(file: &Path) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    let unpacked = unpacked(file, &Arc::default())?;
+    // An archive that breaks off begins all the same.
+    _ = unpacked.take(BUFFER_BYTES as u64).read_to_end(&mut start);
+    Ok(start)
+}
+
 fn emptied(mut buffer: Vec<u8>) -> Vec<u8> {
     buffer.clear();
     buffer

@@ -192,6 +192,7 @@ pub(super) fn json(told: &Told) -> String {
         "error": told.unread.as_ref().map(ToString::to_string),
         "late": told.late,
         "ahead": told.ahead,
+        "out_of_order": told.is_out_of_order(),
         "seconds": told.seconds,
         "lines_per_second": told.lines as f64 / told.seconds.max(1e-9),
         "assumed": "something is scarce from an alarm on; what was answered 200, 301 or 304 could be answered from a copy for 10 minutes",
@@ -316,6 +317,13 @@ fn read(out: &mut String, told: &Told) -> std::fmt::Result {
             counted(told.late, "line")
         );
         writeln!(out, "{}", screen::entry(&late))?;
+    }
+    if told.is_out_of_order() {
+        let warning = format!(
+            "The clock of this log jumps about: where {:.0} % of its lines belong is a guess, and what follows is not to be relied on.",
+            (told.late + told.ahead) as f64 / told.parsed as f64 * 100.0
+        );
+        writeln!(out, "{}", screen::entry(&warning))?;
     }
     if told.ahead > 0 {
         let ahead = format!(

@@ -27,6 +27,8 @@ pub(crate) enum Unread {
     Closed { file: PathBuf, error: io::Error },
     #[error("standard input can be read only once; give the log as a file")]
     OnlyOnce,
+    #[error("{}: given twice; its requests would count twice", shown(&file.to_string_lossy()))]
+    Twice { file: PathBuf },
     #[error("{}: no line in it\nGive a log in which requests were written down.", shown(&file.to_string_lossy()))]
     Empty { file: PathBuf },
     #[error(
