@@ -834,7 +834,7 @@ mod tests {
             for hole_s in [60, 300, 1_800, 6 * 3_600] {
                 let mut channel = Channel::new(1, Limits::REQUESTS);
                 let mut add = |second: u64| {
-                    let count = if second % bunch == 0 {
+                    let count = if second.is_multiple_of(bunch) {
                         per_s * bunch
                     } else {
                         0
@@ -857,7 +857,7 @@ mod tests {
         // A night that falls is none.
         let mut channel = channel(20, Limits::REQUESTS);
         for second in 0..4 * 3_600 {
-            let count = u64::from(second % (1 + second / 600) == 0);
+            let count = u64::from(second.is_multiple_of(1 + second / 600));
             channel.add(LEARNED_S + second, count, Teaching::Calm);
         }
         assert_eq!(channel.forecast_per_s(), Limits::REQUESTS.floor_per_s);

@@ -17,6 +17,7 @@ use crate::clock::UnixMillis;
 use crate::fields::Fields;
 use crate::forward::{self, Inbound, Outbound, Scheme};
 use crate::head::{self, ClientFault};
+use crate::ladder::Bearer;
 use crate::plan::{Mode, Site, SiteId};
 use crate::profile::{Profile, Reading, System, Target, Use};
 use crate::saved::Saved;
@@ -46,6 +47,8 @@ pub(crate) struct Asked {
     pub scheme: Scheme,
     pub version: Version,
     pub class: Class,
+    /// On whose meter the origin is used.
+    pub number: Option<u64>,
     /// For the saved copies, and for no reader.
     pub is_our_own: bool,
     /// A rule hits it that is acted on.
@@ -84,7 +87,12 @@ impl Asked {
         );
         let authority = normal(authority, scheme);
         let state = &running.sites[site_id];
-        let class = class_of(&running.plan.sites[site_id], state, address, fields);
+        let class = class_of(
+            &running.plan.sites[site_id],
+            state,
+            (address, &client.bearer),
+            fields,
+        );
         let (class, is_suspect) = judged(class, &running.plan.sites[site_id], state, client.rule);
         let shape = state.shapes.shape(target.as_str().as_bytes());
         let usage = profile.use_of(target.path(), target.query());
@@ -109,6 +117,7 @@ impl Asked {
             scheme,
             version: request.version(),
             class,
+            number: client.bearer.number.filter(|_| class != Class::Staff),
             is_our_own: false,
             is_suspect,
             is_strange,
@@ -210,24 +219,24 @@ pub(crate) fn is_navigation(fields: &impl Fields) -> bool {
         .is_some_and(|mode| mode == b"navigate")
 }
 
-/// Staff: a network the operator named, or a session the origin itself gave out after a login we saw.
+/// Staff: a network the operator named, or a session the origin itself gave out after a login we saw. Anybody else: what his cookies say.
 pub(crate) fn class_of(
     site: &Site,
     state: &SiteState,
-    address: IpAddr,
+    (address, bearer): (IpAddr, &Bearer),
     fields: &impl Fields,
 ) -> Class {
     if site.staff.contains(address) {
         return Class::Staff;
     }
     if state.staff.is_empty() {
-        return Class::Unknown;
+        return bearer.class;
     }
     let mut staff = false;
     fields.each_line("cookie", &mut |line| {
         staff = staff || state.staff.is_staff(line, UnixMillis::now())
     });
-    if staff { Class::Staff } else { Class::Unknown }
+    if staff { Class::Staff } else { bearer.class }
 }
 
 /// A rule that hit is acted on where the site is protected and under attack, and never against staff.

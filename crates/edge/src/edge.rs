@@ -23,6 +23,7 @@ use crate::background::{self, Nice};
 use crate::cache::Cache;
 use crate::cache::purge::What;
 use crate::clock::UnixMillis;
+use crate::ladder::locker::Locker;
 use crate::listen;
 use crate::origin::health::State;
 use crate::plan::{Plan, SiteId};
@@ -150,6 +151,10 @@ impl Edge {
         let normal = folder.map(sentry::Notebook::new);
         let running = Running::new(plan, None, &secret);
         let shared = Arc::new(Shared::new(running, cache, saved));
+        let locker = folder.map(Locker::new);
+        if let Some(locker) = &locker {
+            locker.recall(&shared.ladder, &shared.saved, UnixMillis::now());
+        }
         let (stop, stopped) = watch::channel(Stop::Run);
         let (sentry, sentry_ends) = mpsc::sync_channel(0);
         let mut edge = Self {
@@ -180,7 +185,9 @@ impl Edge {
         edge.threads.push(
             thread::Builder::new()
                 .name("sentry".to_owned())
-                .spawn(move || sentry::watch(&shared, normal, bytes_out, &sentry_ends))
+                .spawn(move || {
+                    sentry::watch(&shared, normal, locker.as_ref(), bytes_out, &sentry_ends);
+                })
                 .map_err(StartError::Thread)?,
         );
         for (index, sockets) in sockets.into_iter().enumerate() {

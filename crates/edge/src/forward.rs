@@ -23,6 +23,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 use crate::cache::control::SURROGATE_CAPABILITY;
+use crate::ladder;
 use crate::plan::{ForwardClientAddress, Networks};
 
 /// Fields taken from no client, and why. A name ending in `*` stands for every name that begins so.
@@ -351,6 +352,7 @@ pub fn request(
     // The edge has answered 100 itself, or will not; to wait for the origin's as well would only cost a round trip.
     fields.remove(EXPECT);
     join_cookies(fields);
+    keep_our_cookies(fields);
 
     if exchange == Exchange::WebSocket {
         fields.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -619,6 +621,26 @@ fn join_cookies(fields: &mut HeaderMap) {
         .collect();
     if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
         fields.insert(COOKIE, joined);
+    }
+}
+
+/// What we gave to a browser is for us.
+fn keep_our_cookies(fields: &mut HeaderMap) {
+    let ours = ladder::COOKIES.as_bytes();
+    let Some(line) = fields.get(COOKIE).map(HeaderValue::as_bytes) else {
+        return;
+    };
+    if memchr::memmem::find(line, ours).is_none() {
+        return;
+    }
+    let theirs: Vec<&[u8]> = line
+        .split(|byte| *byte == b';')
+        .map(<[u8]>::trim_ascii)
+        .filter(|pair| !pair.is_empty() && !pair.starts_with(ours))
+        .collect();
+    match HeaderValue::from_bytes(&theirs.join(&b"; "[..])) {
+        Ok(line) if !theirs.is_empty() => _ = fields.insert(COOKIE, line),
+        _ => _ = fields.remove(COOKIE),
     }
 }
 
@@ -1124,6 +1146,28 @@ mod tests {
         request(&case.method, &mut sent, &case.inbound, &case.outbound).unwrap();
         assert_eq!(sent.get("cookie").unwrap(), "a=b");
         assert_eq!(sent.get("via").unwrap(), "2 saqta");
+    }
+
+    #[test]
+    fn cookies_of_ours_stay_here() {
+        let case = Case {
+            method: Method::POST,
+            ..case()
+        };
+        let table: [(&[&str], &[&str]); 5] = [
+            (&["a=b; saqta-pass=x; c=d"], &["cookie: a=b; c=d"]),
+            (&["saqta-ticket=x", "saqta-reader=y;"], &[]),
+            (
+                &["saqta-pass=x; a=saqta-pass=y"],
+                &["cookie: a=saqta-pass=y"],
+            ),
+            (&["a=b;saqta-pass=x;;c"], &["cookie: a=b; c"]),
+            (&["Saqta=1; a=saqta"], &["cookie: Saqta=1; a=saqta"]),
+        ];
+        for (sent, expected) in table {
+            let sent: Vec<_> = sent.iter().map(|line| ("cookie", *line)).collect();
+            check(&case, &sent, expected);
+        }
     }
 
     #[test]

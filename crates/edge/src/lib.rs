@@ -27,6 +27,7 @@ pub mod head;
 pub mod http2;
 pub mod keep;
 pub mod known;
+pub mod ladder;
 pub mod likeness;
 mod listen;
 pub mod occupancy;

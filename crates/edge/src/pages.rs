@@ -1,8 +1,8 @@
 //! What a reader sees when we cannot give the page at once.
 //!
 //! Each page is one sentence about what happened and one about what to do, in the reader's language, and a way on. It asks
-//! for nothing: no script, no picture, no font, no second request to a site that is short of them; a policy forbids even
-//! what a mistake might let in. It is never stored, by caches or search engines: the status says "come back", and no
+//! for nothing: no picture, no font, no second request to a site that is short of them; a policy forbids even
+//! what a mistake might let in. One has a script, which shortens the wait ([`crate::ladder`]). It is never stored, by caches or search engines: the status says "come back", and no
 //! `noindex` tells a search engine to forget an article because it called during an attack.
 //!
 //! The waiting page reloads itself by `meta refresh`, which works in Lynx and in Tor at its safest. WCAG 2.2 warns of such
@@ -18,6 +18,8 @@ mod words;
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE,
@@ -25,6 +27,7 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use sha2::{Digest, Sha256};
 
 use self::words::{Words, words};
 use crate::body::Body;
@@ -50,8 +53,8 @@ pub(crate) const ANSWER: HeaderName = HeaderName::from_static("saqta-answer");
 
 const STYLE: &str = include_str!("pages/style.css");
 
-/// SHA-256 of [`STYLE`]; a test holds them together.
-const STYLE_HASH: &str = "0mBJBrpcmsWSsc/WcvZpyojiPfZkY3cFOa2zHfBT3/4=";
+/// Finds the number that is asked for with a ticket, and comes back with it before the reload does.
+const SCRIPT: &str = include_str!("pages/wait.js");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
@@ -150,6 +153,10 @@ impl Page {
             Self::FieldsTooLarge | Self::Loop => &[Way::Again],
             Self::Refused | Self::UnknownHost => &[],
         }
+    }
+
+    fn has_script(self) -> bool {
+        matches!(self, Self::Waiting { .. })
     }
 
     fn index(self) -> Option<usize> {
@@ -346,9 +353,14 @@ fn build(page: Page, asker: Asker) -> Prebuilt {
     }
     if asker.format == Format::Html {
         // The empty icon in the page is a `data:` URL; without it the browser would ask for /favicon.ico.
+        let scripts = if page.has_script() {
+            format!(" script-src {}; worker-src blob:;", hash(SCRIPT))
+        } else {
+            String::new()
+        };
         let policy = format!(
-            "default-src 'none'; style-src 'sha256-{STYLE_HASH}'; img-src data:; base-uri 'none'; form-action 'none'; \
-             frame-ancestors 'none'"
+            "default-src 'none'; style-src {};{scripts} img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            hash(STYLE)
         );
         if let Ok(policy) = HeaderValue::from_str(&policy) {
             fields.insert(CONTENT_SECURITY_POLICY, policy);
@@ -360,6 +372,11 @@ fn build(page: Page, asker: Asker) -> Prebuilt {
         return Prebuilt::new(status, fields, splice::gzip(&[Piece::Shared(&packed)]));
     }
     Prebuilt::new(status, fields, Bytes::from(body))
+}
+
+/// As a content policy names what may stand in a page.
+fn hash(text: &str) -> String {
+    format!("'sha256-{}'", BASE64.encode(Sha256::digest(text)))
 }
 
 fn html(page: Page, language: Language, words: &Words) -> String {
@@ -388,11 +405,16 @@ fn html(page: Page, language: Language, words: &Words) -> String {
     } else {
         format!("<nav>\n{links}</nav>\n")
     };
+    let script = if page.has_script() {
+        format!("<script>{SCRIPT}</script>\n")
+    } else {
+        String::new()
+    };
     format!(
         "<!doctype html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"referrer\" content=\"no-referrer\">\n{refresh}<title>{}</title>\n<link rel=\"icon\" href=\"data:,\">\n\
-         <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{}</h1>\n{bar}<p>{}</p>\n{second}{nav}</main>\n</body>\n</html>\n",
+         <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{}</h1>\n{bar}<p>{}</p>\n{second}{nav}</main>\n{script}</body>\n</html>\n",
         tag(language),
         words.title,
         words.title,
@@ -438,7 +460,7 @@ pub fn language(accept: Option<&[u8]>, site: Language) -> Language {
 }
 
 /// HTML for a navigation. Browsers of today say so; of others, those that name HTML and do not prefer JSON.
-pub fn format(fields: &impl Fields) -> Format {
+pub fn format<F: Fields + ?Sized>(fields: &F) -> Format {
     if let Some(mode) = fields.field("sec-fetch-mode") {
         return if mode == b"navigate" {
             Format::Html
@@ -652,11 +674,16 @@ mod tests {
             let text = text(&built);
             assert!(built.body.len() < 10 * 1024, "{page:?}");
             for other in [
-                "http:", "https:", "//", "src=", "@import", "url(", "<script", "noindex", "<form",
-                "style=\"",
+                "http:", "https:", "//", "src=", "@import", "url(", "noindex", "<form", "style=\"",
+                "fetch(",
             ] {
                 assert!(!text.contains(other), "{page:?} {other}");
             }
+            assert_eq!(
+                text.contains("<script"),
+                asker.format == Format::Html && matches!(page, Page::Waiting { .. }),
+                "{page:?}"
+            );
             let field =
                 |name: HeaderName| built.fields.get(name).map(|value| value.to_str().unwrap());
             assert_eq!(field(CACHE_CONTROL), Some("no-store"));
@@ -791,26 +818,27 @@ mod tests {
     }
 
     #[test]
-    fn the_policy_admits_the_style_and_nothing_else() {
-        use sha2::{Digest, Sha256};
-        let digest = Sha256::digest(STYLE.as_bytes());
-        let mut base64 = String::new();
-        const LETTERS: &[u8; 64] =
-            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        for chunk in digest.chunks(3) {
-            let bits = chunk
-                .iter()
-                .fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte))
-                << (8 * (3 - chunk.len()));
-            for place in 0..4 {
-                let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
-                base64.push(if place > chunk.len() {
-                    '='
-                } else {
-                    char::from(letter)
-                });
+    fn the_policy_admits_what_stands_in_the_page_and_nothing_else() {
+        for (page, asker, built) in every() {
+            if asker.format != Format::Html {
+                continue;
+            }
+            let text = text(&built);
+            let policy = built.fields.get(CONTENT_SECURITY_POLICY).unwrap();
+            let policy = policy.to_str().unwrap();
+            for (tag, directive) in [("style", "style-src"), ("script", "script-src")] {
+                let (begins, ends) = (format!("<{tag}>"), format!("</{tag}>"));
+                let inside = text
+                    .split_once(&begins)
+                    .and_then(|(_, rest)| rest.split_once(&ends));
+                let expected = inside.map(|(inside, _)| format!("{directive} {};", hash(inside)));
+                assert_eq!(
+                    expected.as_deref(),
+                    expected.as_deref().filter(|one| policy.contains(one)),
+                    "{page:?}"
+                );
+                assert_eq!(inside.is_some(), policy.contains(directive), "{page:?}");
             }
         }
-        assert_eq!(STYLE_HASH, base64);
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Place {
     right: Right,
     shard: Rc<Shard>,
     site: SiteId,
+    /// On whose meter.
+    number: Option<u64>,
     began: Instant,
     waited: Duration,
 }
@@ -42,7 +44,7 @@ impl Place {
         let entering =
             (!shard.shared.bypassed()).then(|| asked.state().admission.enter(asked.ask()));
         let (shard, state) = (Rc::clone(shard), Arc::clone(asked.state()));
-        let (site, class) = (asked.site_id, asked.class);
+        let (site, class, number) = (asked.site_id, asked.class, asked.number);
         async move {
             let right = match entering {
                 None => Right::Free,
@@ -55,11 +57,15 @@ impl Place {
                     Right::Slot(entered?)
                 }
             };
+            if let Some(number) = number {
+                shard.shared.ladder.note_use(number, UnixMillis::now());
+            }
             let began = Instant::now();
             Ok(Self {
                 right,
                 shard,
                 site,
+                number,
                 began,
                 waited: began - arrived,
             })
@@ -77,6 +83,7 @@ impl Place {
             right,
             shard: Rc::clone(shard),
             site: asked.site_id,
+            number: None,
             began: Instant::now(),
             waited: Duration::ZERO,
         })
@@ -115,6 +122,10 @@ impl Place {
         };
         self.shard
             .tally(|tally, second| tally.origin_used(second, &used));
+        if let Some(number) = self.number {
+            let ladder = &self.shard.shared.ladder;
+            ladder.note_ms(number, used.origin_us / 1_000, UnixMillis::now());
+        }
         if let Right::Slot(slot) = self.right {
             slot.finish(outcome);
         }

@@ -68,6 +68,8 @@ pub struct Site {
     pub purge: PurgePlan,
     /// Copies of its public pages are kept, and shown when its origin is out of reach.
     pub saved: bool,
+    /// Whoever reads here on two days is known by a cookie, and let in before strangers.
+    pub known_readers: bool,
 }
 
 /// Who may say that stored pages are out of date, besides the site's own server.

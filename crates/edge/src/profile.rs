@@ -24,6 +24,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, header};
 
 use self::names::{matches, matches_folded};
+use crate::ladder;
 use crate::search::SearchForm;
 use crate::staff;
 
@@ -262,7 +263,9 @@ impl Profile {
 
     pub fn cookie(&self, name: &[u8]) -> CookieKind {
         let own = &self.own;
-        if is_among(&own.session_cookies, name) {
+        if name.starts_with(ladder::COOKIES.as_bytes()) {
+            CookieKind::Ignored
+        } else if is_among(&own.session_cookies, name) {
             CookieKind::Session
         } else if is_among(&own.keyed_cookies, name) {
             CookieKind::Keyed

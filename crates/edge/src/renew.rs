@@ -157,6 +157,7 @@ fn asked(running: &Arc<Running>, site: SiteId, address: &Address) -> Option<Aske
         scheme,
         version: Version::HTTP_11,
         class: Class::Signature,
+        number: None,
         is_our_own: true,
         is_suspect: false,
         is_strange: false,

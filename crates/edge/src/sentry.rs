@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::clock::UnixMillis;
 use crate::fields::Fields;
+use crate::ladder::locker::{self, Locker};
 use crate::saved::{Saved, file_name};
 use crate::shard::{Running, Shared, SiteState};
 use crate::sight::Sight;
@@ -387,6 +388,7 @@ impl Notebook {
 pub(crate) fn watch(
     shared: &Shared,
     mut notebook: Option<Notebook>,
+    locker: Option<&Locker>,
     bytes_out: impl Fn() -> u64,
     ends: &Receiver<()>,
 ) {
@@ -399,13 +401,19 @@ pub(crate) fn watch(
                 notebook.save(&running, &shared.saved);
             }
         }
+        if looks.is_multiple_of(LOOKS_PER_S) {
+            keep(shared, locker, looks / LOOKS_PER_S);
+        }
         match ends.recv_timeout(Duration::from_secs(1) / LOOKS_PER_S) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                // There is no next time: first there must be room.
+                shared.saved.settle_lessons();
                 if let Some(notebook) = &notebook {
-                    // There is no next time: first there must be room.
-                    shared.saved.settle_lessons();
                     notebook.save(&running, &shared.saved);
+                }
+                if let Some(locker) = locker {
+                    locker.save(&shared.ladder, &shared.saved, UnixMillis::now());
                 }
                 return;
             }
@@ -422,6 +430,20 @@ pub(crate) fn watch(
         for (site, state) in running.plan.sites.iter().zip(&running.sites) {
             state.detection.judge(&site.name, edge);
         }
+    }
+}
+
+/// What the ladder needs after a restart. `second`: since the start.
+fn keep(shared: &Shared, locker: Option<&Locker>, second: u32) {
+    let (ladder, now) = (&shared.ladder, UnixMillis::now());
+    match locker {
+        Some(locker) => {
+            locker.turn(ladder, &shared.saved, now);
+            if second > 0 && second.is_multiple_of(locker::SAVED_S) {
+                locker.save(ladder, &shared.saved, now);
+            }
+        }
+        None => ladder.turn(now),
     }
 }
 

@@ -11,11 +11,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::header::SET_COOKIE;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use saqta_detect::facts::{self, Facts, Outcome, Served};
 use saqta_detect::network::Group;
-use saqta_detect::watch::{Kind, Role};
+use saqta_detect::shape::Shape;
+use saqta_detect::watch::{Kind, Posture, Role};
 
 use crate::admission::{Ask, Class, READER_DEADLINE, Starved};
 use crate::asked::{self, Asked, Unasked};
@@ -27,11 +29,12 @@ use crate::clock::UnixMillis;
 use crate::compress::passing::{self, Wish};
 use crate::disk::record::Identity;
 use crate::fields::Fields;
-use crate::forward;
+use crate::forward::{self, Scheme};
 use crate::head::{ClientFault, Framing, Head};
+use crate::ladder::{Bearer, Seen, SiteMark};
 use crate::occupancy::Claim;
 use crate::origin::OriginError;
-use crate::pages::{Asker, Format, Page, Prebuilt};
+use crate::pages::{Asker, Format, Page, Prebuilt, format};
 use crate::pass::{self, PassError};
 use crate::place::Place;
 use crate::plan::{Language, RULE_FIELD, Site, SiteId};
@@ -59,6 +62,8 @@ pub(crate) struct Client {
     trusted: bool,
     /// The rule that hits the request in hand.
     pub rule: Option<u64>,
+    /// What its cookies say of who asks.
+    pub bearer: Bearer,
 }
 
 impl Client {
@@ -70,6 +75,7 @@ impl Client {
             refused: false,
             trusted: false,
             rule: None,
+            bearer: Bearer::NOBODY,
         }
     }
 
@@ -79,6 +85,53 @@ impl Client {
             self.refused = running.plan.refuse.contains(self.peer.ip());
             self.trusted = running.plan.trust_forwarded.contains(self.peer.ip());
         }
+    }
+
+    /// Who would be given something, and over what.
+    fn whom(&self, running: &Running, head: &Head<'_, '_>) -> (IpAddr, Scheme) {
+        (self.address(running, head), self.scheme(running, head))
+    }
+
+    fn scheme(&self, running: &Running, head: &Head<'_, '_>) -> Scheme {
+        forward::outer_scheme(
+            self.peer.ip(),
+            head.field("x-forwarded-proto"),
+            &running.plan.trust_forwarded,
+            Scheme::Http,
+        )
+    }
+
+    /// The cookie of a pass that its ticket has become.
+    fn new_pass(&self, running: &Running, head: &Head<'_, '_>) -> Option<String> {
+        // Most of the time there is none.
+        self.bearer.new_pass?;
+        let site = running.site_of(head.host)?;
+        self.new_pass_to(running.sites[site].mark, self.whom(running, head))
+    }
+
+    fn new_pass_to(&self, mark: SiteMark, (address, scheme): (IpAddr, Scheme)) -> Option<String> {
+        let pass = self.bearer.new_pass?;
+        let ladder = &self.shard.shared.ladder;
+        let given = ladder.give(&pass, (mark, address), UnixMillis::now());
+        Some(given.cookie(scheme == Scheme::Https))
+    }
+
+    /// What is said by our cookies of who asks. In calm that changes nothing for a hit, and costs more than one.
+    fn read_cookies(&mut self, mark: SiteMark, head: &Head<'_, '_>) {
+        let ladder = &self.shard.shared.ladder;
+        self.bearer = ladder.bearer(mark, head, UnixMillis::now);
+    }
+
+    /// The cookie by which a reader is known later.
+    fn greet(
+        &self,
+        seen: Seen,
+        mark: SiteMark,
+        (address, scheme): (IpAddr, Scheme),
+    ) -> Option<String> {
+        let ladder = &self.shard.shared.ladder;
+        let given = ladder.greet(&self.bearer, seen, (mark, address), UnixMillis::now())?;
+        Some(given.cookie(scheme == Scheme::Https))
     }
 
     /// The address behind the peer, when the peer is trusted to say so.
@@ -114,15 +167,24 @@ pub(crate) fn at_once(
     out: &mut BytesMut,
 ) -> AtOnce {
     client.rule = None;
+    client.bearer = Bearer::NOBODY;
     let answer = look_and_answer(client, running, head, out);
-    if let (true, AtOnce::Answered { .. }, Some(rule)) =
-        (running.plan.is_drill, &answer, client.rule)
-    {
-        // Before the blank line.
-        out.truncate(out.len() - 2);
-        out.extend_from_slice(format!("{RULE_FIELD}: {rule}\r\n\r\n").as_bytes());
+    if let AtOnce::Answered { .. } = answer {
+        if let (true, Some(rule)) = (running.plan.is_drill, client.rule) {
+            add_line(out, &format!("{RULE_FIELD}: {rule}"));
+        }
+        if let Some(pass) = client.new_pass(running, head) {
+            add_line(out, &format!("set-cookie: {pass}"));
+        }
     }
     answer
+}
+
+/// To a head that is written, before its blank line.
+fn add_line(out: &mut BytesMut, line: &str) {
+    out.truncate(out.len() - 2);
+    out.extend_from_slice(line.as_bytes());
+    out.extend_from_slice(b"\r\n\r\n");
 }
 
 fn look_and_answer(
@@ -138,7 +200,8 @@ fn look_and_answer(
         client.shard.counters.unknown_hosts.add(1);
         return AtOnce::HangUp;
     };
-    let counters = &client.shard.counters;
+    let shard = Rc::clone(&client.shard);
+    let counters = &shard.counters;
     if refused {
         counters.requests.add(1);
         counters.refused.add(1);
@@ -159,11 +222,16 @@ fn look_and_answer(
         return own_page_at_once(page, head, keep_alive, out);
     }
     let sight = sight(client, running, site, head);
-    let detection = &running.sites[site].detection;
-    client.rule = hit(detection, &sight);
+    let state = &running.sites[site];
+    client.rule = hit(&state.detection, &sight);
+    let is_calm = state.detection.stance().posture == Posture::Calm;
+    if !is_calm {
+        client.read_cookies(state.mark, head);
+    }
     let reads =
         matches!(head.method, "GET" | "HEAD") && head.framing == Framing::None && !head.websocket;
     if !reads || head.target == "*" {
+        client.read_cookies(state.mark, head);
         see(client, running, site, &sight, true, None);
         return AtOnce::Exchange;
     }
@@ -184,6 +252,18 @@ fn look_and_answer(
             counters.hits.add(1);
             see(client, running, site, &sight, false, Some(200));
             count(client, site, &sight, head, Served::Hit, 200, body.len());
+            if let Some(seen) = seen(&running.plan.sites[site], (&method, sight.shape()), head)
+                && !client
+                    .shard
+                    .shared
+                    .ladder
+                    .has_nothing_to_say(head, seen, UnixMillis::now())
+            {
+                client.read_cookies(state.mark, head);
+                if let Some(cookie) = client.greet(seen, state.mark, client.whom(running, head)) {
+                    add_line(out, &format!("set-cookie: {cookie}"));
+                }
+            }
             let body = if method == Method::HEAD {
                 Bytes::new()
             } else {
@@ -196,6 +276,9 @@ fn look_and_answer(
         }
         Err(found) => found,
     };
+    if is_calm {
+        client.read_cookies(state.mark, head);
+    }
     let cache = &client.shard.shared.cache;
     let needs_origin = cache.leaves_to_origin(&key, &found);
     see(client, running, site, &sight, needs_origin, None);
@@ -229,14 +312,19 @@ fn look_and_answer(
             count(client, site, &sight, head, Served::Searched, 200, bytes);
             own_page_at_once(&page, head, head.keep_alive, out)
         }
-        Some(Spared::TurnedAway(group)) => {
+        Some(Spared::TurnedAway) => {
             counters.requests.add(1);
             counters.waiting.add(1);
             let asker = Asker::of(head, running.plan.sites[site].language);
-            let page = client.shard.shared.pages.page(waiting(group), asker);
+            let (page, ticket) = to_wait(client, state.mark, client.whom(running, head), asker);
+            let page = client.shard.shared.pages.page(page, asker);
             let bytes = page.body().len();
             count(client, site, &sight, head, Served::Waiting, 503, bytes);
-            own_page_at_once(page, head, head.keep_alive, out)
+            let answer = own_page_at_once(page, head, head.keep_alive, out);
+            if let Some(ticket) = ticket {
+                add_line(out, &format!("set-cookie: {ticket}"));
+            }
+            answer
         }
     }
 }
@@ -304,10 +392,38 @@ fn see<F: Fields + ?Sized>(
             (true, Some(200 | 304)) => Role::Part,
             (true, _) => Role::Unknown,
         },
-        known: None,
+        known: client.bearer.known,
     };
     let detection = &running.sites[site].detection;
     detection.note(client.shard.index, sight, kind, client.rule);
+}
+
+/// What a reader asks for who may be known by it later, if he lets us.
+fn seen<F: Fields + ?Sized>(
+    site: &Site,
+    (method, shape): (&Method, Shape),
+    fields: &F,
+) -> Option<Seen> {
+    if !site.known_readers || *method != Method::GET {
+        return None;
+    }
+    let seen = if shape.is_part_of_a_page() {
+        Seen::Part
+    } else if is_page_view(fields) {
+        Seen::Page
+    } else {
+        return None;
+    };
+    let is_asked_not_to = |name| fields.field(name).is_some_and(|value| value == b"1");
+    (!is_asked_not_to("dnt") && !is_asked_not_to("sec-gpc")).then_some(seen)
+}
+
+/// A browser shows the answer as a page of its own.
+fn is_page_view<F: Fields + ?Sized>(fields: &F) -> bool {
+    match fields.field("sec-fetch-dest") {
+        Some(what) => what == b"document",
+        None => format(fields) == Format::Html,
+    }
 }
 
 /// Counts a request that was answered at once.
@@ -349,13 +465,7 @@ fn key_at_once<'a>(
     reading: &'a Reading,
 ) -> KeyRef<'a> {
     let cache = &client.shard.shared.cache;
-    let scheme = forward::outer_scheme(
-        client.peer.ip(),
-        head.field("x-forwarded-proto"),
-        &running.plan.trust_forwarded,
-        forward::Scheme::Http,
-    );
-    let scheme = read::scheme(scheme);
+    let scheme = read::scheme(client.scheme(running, head));
     cache.key_with(
         site,
         scheme,
@@ -372,7 +482,7 @@ enum Spared {
     /// What the stored pages hold of what was searched for.
     Found(Prebuilt),
     /// Admission turns it away now. Under a flood most requests end so, and at this price an attacker has to send ten times as many.
-    TurnedAway(Group),
+    TurnedAway,
 }
 
 fn spared_at_once(
@@ -390,7 +500,7 @@ fn spared_at_once(
     }
     let (plan, state) = (&running.plan.sites[site], &running.sites[site]);
     let address = sight.source();
-    let class = asked::class_of(plan, state, address, head);
+    let class = asked::class_of(plan, state, (address, &client.bearer), head);
     if class == Class::Staff {
         return None;
     }
@@ -464,7 +574,9 @@ fn spared_at_once(
     {
         return None;
     }
-    if !pressure.starved || !state.admission.turn_away_at_once(&ask) {
+    // Whom a rule hits waits for a pass, as far as a page can tell him so. Programs that take no page wait last in the queue.
+    let waits_for_pass = is_suspect && format(head) == Format::Html;
+    if !waits_for_pass && (!pressure.starved || !state.admission.turn_away_at_once(&ask)) {
         return None;
     }
     Some(
@@ -472,7 +584,7 @@ fn spared_at_once(
             .as_ref()
             .filter(|(question, _)| question.live)
             .and_then(found)
-            .unwrap_or(Spared::TurnedAway(ask.group)),
+            .unwrap_or(Spared::TurnedAway),
     )
 }
 
@@ -508,7 +620,7 @@ fn stored_at_once(
         asked::class_of(
             &running.plan.sites[site],
             &running.sites[site],
-            client.address(running, head),
+            (client.address(running, head), &client.bearer),
             head,
         )
     } else {
@@ -546,6 +658,7 @@ pub(crate) async fn respond_h2(
         return (page, Claim::default());
     }
     let no_upgrade = Cell::new(None);
+    client.bearer = bearer_h2(client, &request);
     let asked = ask(client, &request);
     let asked = asked.map(|mut asked| {
         see_h2(client, &mut asked, &request);
@@ -561,6 +674,21 @@ pub(crate) async fn respond_h2(
         Claim::Served
     };
     (response, claim)
+}
+
+fn bearer_h2<B>(client: &Client, request: &Request<B>) -> Bearer {
+    let shared = &client.shard.shared;
+    let running = shared.running.load();
+    let site = request
+        .uri()
+        .authority()
+        .and_then(|authority| running.site_of(authority.host()));
+    site.map_or(Bearer::NOBODY, |site| {
+        let mark = running.sites[site].mark;
+        shared
+            .ladder
+            .bearer(mark, request.headers(), UnixMillis::now)
+    })
 }
 
 fn ask<B>(client: &Client, request: &Request<B>) -> Result<Asked, Unasked> {
@@ -644,6 +772,11 @@ async fn answer(
     client
         .shard
         .tally(|tally, second| tally.arrived(second, &facts));
+    let seen = seen(
+        asked.site(),
+        (request.method(), asked.shape),
+        request.headers(),
+    );
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let is_bare = is_read && http_body::Body::is_end_stream(request.body());
     let whole = request.uri().path_and_query().cloned().filter(|_| is_bare);
@@ -688,6 +821,19 @@ async fn answer(
         .tally(|tally, second| tally.answered(second, &outcome));
     if asked.shape.is_part_of_a_page() && matches!(outcome.status, 200 | 304) {
         asked.state().detection.note_part(asked.visitor);
+    }
+    let whom = (asked.client, asked.scheme);
+    let greeting = seen
+        .filter(|seen| match seen {
+            Seen::Page => outcome.status == 200,
+            Seen::Part => matches!(outcome.status, 200 | 304),
+        })
+        .and_then(|seen| client.greet(seen, asked.state().mark, whom));
+    let pass = client.new_pass_to(asked.state().mark, whom);
+    for cookie in pass.into_iter().chain(greeting) {
+        if let Ok(cookie) = HeaderValue::try_from(cookie) {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
     }
     if let (true, Some(rule)) = (asked.running.plan.is_drill, client.rule) {
         response
@@ -808,10 +954,19 @@ fn own_page(
     failure: &Failure,
 ) -> Response<Body> {
     let counters = &client.shard.counters;
+    let mut ticket = None;
     let page = match failure {
         Failure::Starved(_) | Failure::Pass(PassError::StreamsFull(_)) => {
             counters.waiting.add(1);
-            told_to_wait(is_read, asked.group)
+            if is_read {
+                let whom = (asked.client, asked.scheme);
+                let (page, given) = to_wait(client, asked.state().mark, whom, asker);
+                ticket = given.and_then(|ticket| HeaderValue::try_from(ticket).ok());
+                page
+            } else {
+                // A page that reloads itself asks with GET: what a form carried would be lost without a word.
+                Page::NotTaken
+            }
         }
         Failure::Pass(PassError::Origin(error)) => match error {
             OriginError::RequestBody(body) => page_of_body(body),
@@ -843,7 +998,11 @@ fn own_page(
     } else {
         Served::Refused
     };
-    served(client.shard.shared.pages.response(page, asker), kind)
+    let mut response = client.shard.shared.pages.response(page, asker);
+    if let Some(ticket) = ticket {
+        response.headers_mut().append(SET_COOKIE, ticket);
+    }
+    served(response, kind)
 }
 
 /// Once: how often it happens is up to strangers, that it happens is not.
@@ -857,26 +1016,33 @@ fn say_it_leads_back(asked: &Asked) {
     }
 }
 
-/// A page that reloads itself asks with GET: what a form carried would be lost without a word.
-fn told_to_wait(is_read: bool, group: Group) -> Page {
-    if is_read {
-        waiting(group)
-    } else {
-        Page::NotTaken
+/// How long to wait, and for whom a page can be shown the cookie to come back with. Readers told to wait together must not come back
+/// together.
+fn to_wait(
+    client: &Client,
+    mark: SiteMark,
+    (address, scheme): (IpAddr, Scheme),
+    asker: Asker,
+) -> (Page, Option<String>) {
+    let now = UnixMillis::now();
+    let secs = crate::pages::RELOAD_SECS;
+    let seed = now.0 ^ Group::of(address).bits();
+    let spread = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    if asker.format != Format::Html {
+        let within = u64::from(secs.end() - secs.start()) + 1;
+        let reload_secs = secs.start() + (spread % within) as u16;
+        return (Page::Waiting { reload_secs }, None);
     }
+    let ladder = &client.shard.shared.ladder;
+    let (wait_s, ticket) = ladder.waits(&client.bearer, (mark, address), now);
+    // A second more than has to be waited, for clocks show whole ones.
+    let reload_secs = u16::from(wait_s) + 1 + (spread % WAITS_APART_S) as u16;
+    let ticket = ticket.map(|ticket| ticket.cookie(scheme == Scheme::Https));
+    (Page::Waiting { reload_secs }, ticket)
 }
 
-/// Readers told to wait together must not come back together.
-fn waiting(group: Group) -> Page {
-    let secs = crate::pages::RELOAD_SECS;
-    let spread = u64::from(secs.end() - secs.start()) + 1;
-    let seed = UnixMillis::now().0 ^ group.bits();
-    let jitter = u16::try_from(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32) % spread)
-        .unwrap_or(0);
-    Page::Waiting {
-        reload_secs: secs.start() + jitter,
-    }
-}
+/// Those who were given tickets in one second come back over so many.
+const WAITS_APART_S: u64 = 3;
 
 fn page_of_body(error: &BodyError) -> Page {
     match error {
@@ -939,15 +1105,3 @@ pub(crate) async fn watch_origins(shard: Rc<Shard>) {
 
 /// How soon a reload is noticed by those who watch the origins.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_a_reload_repeats_is_told_to_wait_for_one() {
-        let group = Group::from_bits(1);
-        assert!(matches!(told_to_wait(true, group), Page::Waiting { .. }));
-        assert_eq!(told_to_wait(false, group), Page::NotTaken);
-    }
-}

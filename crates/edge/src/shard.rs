@@ -25,6 +25,7 @@ use crate::cache::vary::Varied;
 use crate::clock::UnixMillis;
 use crate::forward;
 use crate::head::{self, ClientFault};
+use crate::ladder::{Ladder, SiteMark};
 use crate::occupancy::{Claim, Occupancy, Patience, Seat};
 use crate::origin::{Origin, OriginHealth};
 use crate::pages::Pages;
@@ -70,6 +71,8 @@ pub(crate) struct SiteState {
     /// `None`: searches are not answered here.
     pub search: Option<Search>,
     pub detection: Detection,
+    /// In what readers' browsers are given.
+    pub mark: SiteMark,
 }
 
 pub(crate) struct Shared {
@@ -78,6 +81,7 @@ pub(crate) struct Shared {
     pub cache: Arc<Cache>,
     /// What outlives a restart and the origin.
     pub saved: Saved,
+    pub ladder: Ladder,
     pub pages: Pages,
     /// Request bodies taken in before admission.
     pub uploads: Arc<Budget>,
@@ -175,6 +179,7 @@ impl Running {
                         kept_waiting: AtomicBool::new(false),
                         search: search(&search_share),
                         detection: Detection::new(plan.shards, secret.hash_one("sources")),
+                        mark: SiteMark::of(&site.name),
                     }),
                 }
             })
@@ -212,6 +217,7 @@ impl Shared {
             occupancy: Arc::default(),
             cache,
             saved,
+            ladder: Ladder::new(UnixMillis::now()),
             pages: Pages::new(),
             uploads: Budget::new(UPLOADS_BYTES_MAX),
             relayed: Budget::new(RELAYED_BYTES_MAX),

@@ -525,6 +525,7 @@ struct PlacedSite {
     profile: Profile,
     purge: PurgePlan,
     saved: bool,
+    known_readers: bool,
 }
 
 impl PlacedSite {
@@ -542,6 +543,7 @@ impl PlacedSite {
             profile: self.profile,
             purge: self.purge,
             saved: self.saved,
+            known_readers: self.known_readers,
         })
     }
 }
@@ -720,6 +722,7 @@ fn site(written: SiteSettings, refuse: &[(IpNet, Place)], problems: &mut Problem
         staff: plain(staff),
         purge,
         saved: written.saved.is_none_or(|saved| saved.value),
+        known_readers: written.known_readers.is_none_or(|known| known.value),
         mode: choice(
             problems,
             "mode",

@@ -149,6 +149,8 @@ pub struct SiteSettings {
     pub purge_token: Option<Written<String>>,
     /// Copies of its public pages are kept for when its origin is out of reach.
     pub saved: Option<Written<bool>>,
+    /// Whoever has read here before is known by a cookie.
+    pub known_readers: Option<Written<bool>>,
     /// Keys written in a way nobody understands: each is a problem already, and none is missing.
     pub(crate) misread: Vec<&'static str>,
 }
@@ -185,6 +187,7 @@ impl SiteSettings {
             purge_from: None,
             purge_token: None,
             saved: None,
+            known_readers: None,
             misread: Vec::new(),
         }
     }
@@ -246,6 +249,7 @@ const SITE_KEYS: &[&str] = &[
     "purge_from",
     "purge_token",
     "saved",
+    "known_readers",
 ];
 
 /// Where a key that is unknown in one section belongs.
@@ -461,6 +465,7 @@ fn site(place: Place, mut section: Section<'_, '_>) -> SiteSettings {
         purge_from: section.texts("purge_from"),
         purge_token: section.text("purge_token"),
         saved: section.switch("saved"),
+        known_readers: section.switch("known_readers"),
         misread: Vec::new(),
     };
     site.misread = section.finish(SECTIONS);

@@ -24,6 +24,8 @@ pub(crate) struct Answer {
 pub(crate) struct Browser {
     stream: TcpStream,
     fields: String,
+    /// `; name=value` of the one it was given last, as browsers send it from then on.
+    given: String,
     read: Vec<u8>,
 }
 
@@ -38,14 +40,15 @@ impl Browser {
         Ok(Self {
             stream,
             fields,
+            given: String::new(),
             read: Vec::new(),
         })
     }
 
     pub(crate) fn get(&mut self, target: &str) -> Result<Answer> {
         let request = format!(
-            "GET {target} HTTP/1.1\r\nHost: newsroom.test\r\n{}Cookie: _ga=GA1.1.1\r\n\r\n",
-            self.fields
+            "GET {target} HTTP/1.1\r\nHost: newsroom.test\r\n{}Cookie: _ga=GA1.1.1{}\r\n\r\n",
+            self.fields, self.given
         );
         self.stream
             .write_all(request.as_bytes())
@@ -56,7 +59,14 @@ impl Browser {
             }
             self.more()?;
         };
-        let head = String::from_utf8_lossy(&self.read[..end]).to_ascii_lowercase();
+        let head = String::from_utf8_lossy(&self.read[..end]);
+        let given = head
+            .lines()
+            .find_map(|line| line.strip_prefix("set-cookie: "));
+        if let Some(pair) = given.and_then(|cookie| cookie.split(';').next()) {
+            self.given = format!("; {pair}");
+        }
+        let head = head.to_ascii_lowercase();
         let status = head
             .split_whitespace()
             .nth(1)

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use saqta_detect::engine::{Engine, Kind, Role, Scarce};
 use saqta_detect::look::{Field, Head, Look};
 use saqta_detect::shape::Shape;
+use saqta_detect::trust::Known;
 
 pub(crate) const READERS_PER_S: usize = 350;
 pub(crate) const FLOOD_PER_S: usize = 10_000;
@@ -101,7 +102,12 @@ impl Traffic {
     pub(crate) fn calm(&self, engine: &mut Engine, second: u64) {
         for number in 0..READERS_PER_S {
             let turn = second as usize * READERS_PER_S + number;
-            engine.observe(second, &self.reader(turn), PAGE);
+            // Readers, some of whom have fetched what pages are made of.
+            let known = turn.is_multiple_of(4).then_some(Known {
+                since_s: 0,
+                cohort: None,
+            });
+            engine.observe(second, &self.reader(turn), Kind { known, ..PAGE });
         }
     }
 

@@ -39,6 +39,7 @@ fn shard() -> Rc<Shard> {
             profile: Profile::default(),
             purge: PurgePlan::default(),
             saved: true,
+            known_readers: true,
         }],
         any_host: None,
         refuse: Networks::default(),

@@ -179,6 +179,7 @@ pub fn plan(origin: SocketAddr) -> Plan {
             profile: saqta_edge::profile::Profile::default(),
             purge: PurgePlan::default(),
             saved: true,
+            known_readers: true,
         }],
         any_host: None,
         refuse: Networks::default(),

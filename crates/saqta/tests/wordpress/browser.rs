@@ -139,7 +139,7 @@ impl Browser {
         fs::write(file, bytes).map_err(|error| format!("{}: {error}", file.display()))
     }
 
-    fn ask(&mut self, method: &str, params: Value) -> Result<Value, String> {
+    pub(crate) fn ask(&mut self, method: &str, params: Value) -> Result<Value, String> {
         self.asked += 1;
         let id = self.asked;
         let mut question = json!({"id": id, "method": method, "params": params});

@@ -1,0 +1,665 @@
+//! Who gets through when there is not room for all: whoever waits, works or has read here before.
+//!
+//! Nobody is asked for anything in calm. Where the origin has no room for a request and no copy answers it, or where a rule hits it that is
+//! acted on, its reader gets the waiting page, and with it a [`Ticket`] in a cookie. The page comes back by itself: without scripts once
+//! the ticket's time is over (Lynx, Tor at its safest, a screen reader), with them as soon as a small sum is found. The request that comes
+//! back is answered at once, and brings a [`Pass`] home with it.
+//!
+//! A pass is not a key but a purse ([`Meter`]): so many uses of the origin and so many of its milliseconds in each ten minutes. Whoever solves
+//! what is asked once for each of his addresses has bought a reader's worth of pages and no more, and what he did does not take away the rule
+//! that hits him.
+//!
+//! A [`Reader`] is who came on two days or more and fetched what the pages are made of. It costs nobody anything, asks for no account,
+//! and tells no reader from another: its number is drawn anew each day.
+//!
+//! Nothing is remembered of anybody. What a ticket becomes is computed from it, so that two tabs, the back button and a page loaded
+//! twice come to the same pass, and nothing needs to be told apart as used. Whoever keeps no cookies waits, as before, for a place in
+//! the queue.
+
+mod keys;
+pub(crate) mod locker;
+mod meter;
+mod token;
+
+use std::net::IpAddr;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use memchr::memmem::Finder;
+use saqta_detect::facts::Class;
+use saqta_detect::network::Group;
+use saqta_detect::trust::Known;
+use sha2::{Digest, Sha256};
+
+pub use self::keys::{Keys, KeysFault};
+pub use self::meter::{Allowance, Meter, Used};
+pub use self::token::{Cohort, Pass, Reader, Rung, SiteMark, Text, Ticket};
+use crate::clock::UnixMillis;
+use crate::fields::Fields;
+use crate::staff;
+
+/// All of ours begin with it. No origin hears of them, and they choose no page.
+pub const COOKIES: &str = "saqta-";
+/// Made once: making it costs more than a search.
+static OURS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(COOKIES));
+const TICKET: &str = "saqta-ticket";
+/// What a script found for the ticket beside it.
+const WORK: &str = "saqta-work";
+const PASS: &str = "saqta-pass";
+const READER: &str = "saqta-reader";
+
+/// What the waiting page's script finds is a number of so many digits: with the ticket before it, it fits one block of SHA-256.
+const WORK_BYTES_MAX: usize = 6;
+
+/// A visit: long enough that one who reads on is not stopped twice in it, short enough that one who was stopped is not for long.
+const PERIOD_S: u32 = 600;
+
+/// Somebody who reads an article every twenty seconds uses the origin thirty times in ten minutes if no page is stored, and seldom as
+/// long as half a second.
+const KNOWN: Allowance = Allowance {
+    uses: 60,
+    origin_ms: 30_000,
+};
+const WORKED: Allowance = Allowance {
+    uses: 30,
+    origin_ms: 15_000,
+};
+/// Waiting costs a machine nothing.
+const WAITED: Allowance = Allowance {
+    uses: 12,
+    origin_ms: 6_000,
+};
+
+/// What is asked of whoever comes from a network to which so many passes went in this period: how many seconds to wait, or how many zero
+/// bits to find. A mobile carrier's readers share networks too, so nobody is refused.
+const STEPS: [(u32, u8, u8); 4] = [
+    (0, 5, 14),
+    (16, 8, 15),
+    (64, 14, NO_WORK),
+    (256, 19, NO_WORK),
+];
+
+/// No sum begins with so many zero bits: it has to be waited for.
+const NO_WORK: u8 = u8::MAX;
+
+const DAY_S: u32 = 86_400;
+/// First visits that are remembered by their browsers, of one network in a day: a mobile carrier's readers share networks by the thousand, and
+/// whoever collects readers to be known by later is held to as many.
+const GREETED_MAX: u32 = 2_000;
+
+/// What was given to whoever asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    Page,
+    /// What pages are made of.
+    Part,
+}
+
+/// What all sites and shards share.
+#[derive(Debug)]
+pub struct Ladder {
+    keys: Keys,
+    /// By the number of a pass or a reader.
+    meter: Meter,
+    /// Passes given out, by network.
+    given: Meter,
+    /// Readers greeted for the first time, by network.
+    greeted: Meter,
+    next: AtomicU64,
+}
+
+/// What a request's cookies say of its client.
+#[derive(Debug, Clone, Copy)]
+pub struct Bearer {
+    /// [`Class::Unknown`] when there is nothing, or what there is is used up.
+    pub class: Class,
+    /// On whose meter the origin is used.
+    pub number: Option<u64>,
+    /// Since when it is known, for detection.
+    pub known: Option<Known>,
+    /// Still to be waited for.
+    ticket: Option<Ticket>,
+    /// Came by a ticket now: to be given to the browser.
+    pub new_pass: Option<Pass>,
+    reader: Option<Reader>,
+}
+
+impl Bearer {
+    pub const NOBODY: Self = Self {
+        class: Class::Unknown,
+        number: None,
+        known: None,
+        ticket: None,
+        new_pass: None,
+        reader: None,
+    };
+}
+
+/// A cookie for a browser to keep.
+#[derive(Debug, Clone, Copy)]
+pub struct Given {
+    name: &'static str,
+    text: Text,
+    max_age_s: u32,
+    /// No script of the site's needs it.
+    is_hidden: bool,
+}
+
+impl Given {
+    /// The value of `Set-Cookie`.
+    pub fn cookie(&self, is_https: bool) -> String {
+        let Self {
+            name,
+            text,
+            max_age_s,
+            ..
+        } = self;
+        let text = String::from_utf8_lossy(text);
+        let hidden = if self.is_hidden { "; HttpOnly" } else { "" };
+        let secure = if is_https { "; Secure" } else { "" };
+        format!("{name}={text}; Path=/; Max-Age={max_age_s}; SameSite=Lax{hidden}{secure}")
+    }
+}
+
+/// The values of a request's cookies that are ours.
+#[derive(Default)]
+struct Shown<'a> {
+    ticket: Option<&'a [u8]>,
+    work: Option<&'a [u8]>,
+    pass: Option<&'a [u8]>,
+    reader: Option<&'a [u8]>,
+}
+
+impl<'a> Shown<'a> {
+    fn in_fields<F: Fields + ?Sized>(fields: &'a F) -> Option<Self> {
+        let mut shown: Option<Self> = None;
+        fields.each_line("cookie", &mut |line| {
+            // Most requests have none of ours.
+            if OURS.find(line).is_none() {
+                return;
+            }
+            let shown = shown.get_or_insert_default();
+            for (name, value) in staff::pairs(line) {
+                let place = match std::str::from_utf8(name) {
+                    Ok(TICKET) => &mut shown.ticket,
+                    Ok(WORK) => &mut shown.work,
+                    Ok(PASS) => &mut shown.pass,
+                    Ok(READER) => &mut shown.reader,
+                    _ => continue,
+                };
+                // The first of a name is the one a browser holds closest.
+                place.get_or_insert(value);
+            }
+        });
+        shown
+    }
+}
+
+impl Ladder {
+    pub fn new(now: UnixMillis) -> Self {
+        let mut first = [0; 8];
+        keys::fill(&mut first);
+        Self {
+            keys: Keys::new(now),
+            meter: Meter::new(PERIOD_S),
+            given: Meter::new(PERIOD_S),
+            greeted: Meter::new(DAY_S),
+            next: AtomicU64::new(u64::from_le_bytes(first)),
+        }
+    }
+
+    /// Draws this week's key where nothing is kept.
+    pub(crate) fn turn(&self, now: UnixMillis) {
+        self.keys.turn(now);
+    }
+
+    /// Nobody else's. That it can be foreseen matters to nobody: it is signed.
+    fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Would a page or a part of one that is given now add nothing to what its reader's browser says? Nobody's word is checked for it: whoever
+    /// lies gets nothing.
+    pub fn has_nothing_to_say<F: Fields + ?Sized>(
+        &self,
+        fields: &F,
+        seen: Seen,
+        now: UnixMillis,
+    ) -> bool {
+        let shown = Shown::in_fields(fields).and_then(|shown| shown.reader);
+        match (shown, seen) {
+            (Some(text), seen) => {
+                token::claim(text, now).is_some_and(|(is_of_today, is_pending)| match seen {
+                    Seen::Page => is_of_today,
+                    Seen::Part => !(is_of_today && is_pending),
+                })
+            }
+            (None, Seen::Part) => true,
+            (None, Seen::Page) => false,
+        }
+    }
+
+    /// Reads what a request brings. A request without cookies of ours costs one search of its `Cookie` line.
+    /// So `now` is asked for only where there are some.
+    pub fn bearer<F: Fields + ?Sized>(
+        &self,
+        site: SiteMark,
+        fields: &F,
+        now: impl FnOnce() -> UnixMillis,
+    ) -> Bearer {
+        match Shown::in_fields(fields) {
+            Some(shown) => self.read(site, &shown, now()),
+            None => Bearer::NOBODY,
+        }
+    }
+
+    fn read(&self, site: SiteMark, shown: &Shown<'_>, now: UnixMillis) -> Bearer {
+        let keys = &self.keys;
+        let mut bearer = Bearer::NOBODY;
+        bearer.reader = shown
+            .reader
+            .and_then(|text| Reader::open(keys, site, text, now));
+        if let Some(reader) = bearer.reader.filter(Reader::is_known) {
+            bearer.known = Some(known(reader.since_s, reader.cohort));
+            if KNOWN.covers(self.meter.used(reader.number, now)) {
+                bearer.class = Class::KnownReader;
+                bearer.number = Some(reader.number);
+                return bearer;
+            }
+        }
+        let pass = shown
+            .pass
+            .and_then(|text| Pass::open(keys, site, text, now));
+        if let Some(pass) = pass {
+            bearer.known = bearer.known.or(Some(known(pass.since_s, pass.cohort)));
+            if self.covers(&pass, now) {
+                bearer.class = Class::Passed;
+                bearer.number = Some(pass.number);
+                return bearer;
+            }
+        }
+        let Some((text, ticket)) = shown
+            .ticket
+            .and_then(|text| Some((text, Ticket::open(keys, site, text, now)?)))
+        else {
+            return bearer;
+        };
+        let rung = if ticket.waits_s(now) == 0 {
+            Rung::Waited
+        } else if shown
+            .work
+            .is_some_and(|work| is_work(text, work, ticket.bits))
+        {
+            Rung::Worked
+        } else {
+            bearer.ticket = Some(ticket);
+            return bearer;
+        };
+        let pass = ticket.pass(keys, site, rung);
+        if self.covers(&pass, now) {
+            bearer.class = Class::Passed;
+            bearer.number = Some(pass.number);
+            bearer.new_pass = Some(pass);
+        }
+        bearer
+    }
+
+    /// What a reader's browser is given to be known by later, once it has been given a page or a part of one.
+    pub fn greet(
+        &self,
+        bearer: &Bearer,
+        seen: Seen,
+        (site, address): (SiteMark, IpAddr),
+        now: UnixMillis,
+    ) -> Option<Given> {
+        let reader = match (bearer.reader, seen) {
+            (Some(reader), Seen::Page) => reader.reads(&self.keys, site, now)?,
+            (Some(reader), Seen::Part) => reader.fetches(now)?,
+            (None, Seen::Page) => {
+                let network = network(address);
+                if self.greeted.used(network, now).uses >= GREETED_MAX {
+                    return None;
+                }
+                self.greeted.note_use(network, now);
+                Reader::new(self.number(), (site, address), now)
+            }
+            (None, Seen::Part) => return None,
+        };
+        Some(Given {
+            name: READER,
+            text: reader.seal(&self.keys, site),
+            max_age_s: u32::from(token::READER_LASTS_DAYS) * DAY_S,
+            is_hidden: true,
+        })
+    }
+
+    fn covers(&self, pass: &Pass, now: UnixMillis) -> bool {
+        let allowance = match pass.rung {
+            Rung::Worked => WORKED,
+            Rung::Waited | Rung::Returned => WAITED,
+        };
+        allowance.covers(self.meter.used(pass.number, now))
+    }
+
+    /// The origin is asked on behalf of this bearer.
+    pub fn note_use(&self, number: u64, now: UnixMillis) {
+        self.meter.note_use(number, now);
+    }
+
+    /// ... and was at it for so long.
+    pub fn note_ms(&self, number: u64, origin_ms: u64, now: UnixMillis) {
+        self.meter.note_ms(number, origin_ms, now);
+    }
+
+    /// For whoever has to wait: how many seconds, and what to hold on to meanwhile. Who holds a ticket keeps it, so that a second tab
+    /// does not send the first one to the end of the queue.
+    pub fn waits(
+        &self,
+        bearer: &Bearer,
+        (site, address): (SiteMark, IpAddr),
+        now: UnixMillis,
+    ) -> (u8, Option<Given>) {
+        if let Some(ticket) = bearer.ticket {
+            return (ticket.waits_s(now), None);
+        }
+        let given = self.given.used(network(address), now).uses;
+        let (_, wait_s, bits) = STEPS
+            .into_iter()
+            .rev()
+            .find(|(from, ..)| given >= *from)
+            .unwrap_or(STEPS[0]);
+        let ticket = Ticket::new(self.number(), (wait_s, bits), (site, address), now);
+        let given = Given {
+            name: TICKET,
+            text: ticket.seal(&self.keys, site),
+            max_age_s: ticket.lasts_s(),
+            is_hidden: false,
+        };
+        (wait_s, Some(given))
+    }
+
+    /// The pass that a ticket has become, for the browser that showed it.
+    pub fn give(&self, pass: &Pass, (site, address): (SiteMark, IpAddr), now: UnixMillis) -> Given {
+        self.given.note_use(network(address), now);
+        Given {
+            name: PASS,
+            text: pass.seal(&self.keys, site),
+            max_age_s: token::PASS_LASTS_S,
+            is_hidden: true,
+        }
+    }
+}
+
+fn known(since_s: u32, cohort: Cohort) -> Known {
+    Known {
+        since_s: u64::from(since_s),
+        cohort: Some(u32::from(cohort.0)),
+    }
+}
+
+fn network(address: IpAddr) -> u64 {
+    Group::of(address)
+        .bits()
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// Does the sum of the ticket and this number begin with so many zero bits?
+fn is_work(ticket: &[u8], work: &[u8], bits: u8) -> bool {
+    if work.is_empty() || work.len() > WORK_BYTES_MAX || !work.iter().all(u8::is_ascii_digit) {
+        return false;
+    }
+    let sum = Sha256::new()
+        .chain_update(ticket)
+        .chain_update(b".")
+        .chain_update(work)
+        .finalize();
+    let mut first = [0; 8];
+    first.copy_from_slice(&sum[..8]);
+    u64::from_be_bytes(first).leading_zeros() >= u32::from(bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::HeaderMap;
+
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_795_000_000_000);
+    const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 7));
+
+    fn site() -> SiteMark {
+        SiteMark::of("news")
+    }
+
+    fn later(seconds: u64) -> UnixMillis {
+        NOW.plus(Duration::from_secs(seconds))
+    }
+
+    fn text(text: &Text) -> &str {
+        std::str::from_utf8(text).unwrap()
+    }
+
+    fn shows(ladder: &Ladder, cookies: &[&str], now: UnixMillis) -> Bearer {
+        let mut fields = HeaderMap::new();
+        for line in cookies {
+            fields.append("cookie", line.parse().unwrap());
+        }
+        ladder.bearer(site(), &fields, || now)
+    }
+
+    fn given(ladder: &Ladder, now: UnixMillis) -> Given {
+        let (_, given) = ladder.waits(&Bearer::NOBODY, (site(), ADDRESS), now);
+        given.unwrap()
+    }
+
+    fn work(ticket: &str, bits: u8) -> String {
+        (0..1_000_000_u32)
+            .map(|number| number.to_string())
+            .find(|number| is_work(ticket.as_bytes(), number.as_bytes(), bits))
+            .unwrap()
+    }
+
+    #[test]
+    fn what_is_no_token_of_ours_says_nothing() {
+        let ladder = Ladder::new(NOW);
+        let table: [&[&str]; 6] = [
+            &[],
+            &["_ga=1; consent=yes"],
+            &["saqta-pass=; saqta-ticket=; saqta-reader="],
+            &["saqta-pass=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],
+            &["saqta-work=1"],
+            &["saqta-anything=x", "a=saqta-pass"],
+        ];
+        for cookies in table {
+            let bearer = shows(&ladder, cookies, NOW);
+            assert_eq!(bearer.class, Class::Unknown);
+            assert!(bearer.known.is_none() && bearer.new_pass.is_none() && bearer.ticket.is_none());
+        }
+    }
+
+    #[test]
+    fn who_waits_comes_in() {
+        let ladder = Ladder::new(NOW);
+        let ticket = given(&ladder, NOW);
+        let cookie = ticket.cookie(true);
+        assert!(
+            cookie.ends_with("; Path=/; Max-Age=305; SameSite=Lax; Secure"),
+            "{cookie}"
+        );
+        let cookie = format!("_ga=1; saqta-ticket={}", text(&ticket.text));
+        // Another tab keeps the ticket and waits for what is left.
+        let early = shows(&ladder, &[&cookie], later(3));
+        assert_eq!(early.class, Class::Unknown);
+        let (wait_s, again) = ladder.waits(&early, (site(), ADDRESS), later(3));
+        assert!(wait_s == 2 && again.is_none());
+        let (one, two) = (
+            shows(&ladder, &[&cookie], later(5)),
+            shows(&ladder, &[&cookie], later(60)),
+        );
+        assert_eq!((one.class, two.class), (Class::Passed, Class::Passed));
+        assert_eq!(one.number, two.number);
+        let pass = ladder.give(&one.new_pass.unwrap(), (site(), ADDRESS), later(5));
+        let cookie = pass.cookie(false);
+        assert!(
+            cookie.ends_with("; Path=/; Max-Age=86400; SameSite=Lax; HttpOnly"),
+            "{cookie}"
+        );
+        let cookie = format!("saqta-pass={}", text(&pass.text));
+        let bearer = shows(&ladder, &[&cookie], later(600));
+        assert_eq!((bearer.class, bearer.number), (Class::Passed, one.number));
+        assert!(bearer.new_pass.is_none());
+    }
+
+    #[test]
+    fn who_works_comes_in_at_once_and_with_another_ticket_not() {
+        let ladder = Ladder::new(NOW);
+        let (ticket, other) = (given(&ladder, NOW), given(&ladder, NOW));
+        let ticket = text(&ticket.text);
+        let found = work(ticket, STEPS[0].2);
+        let cookies = |ticket: &str, work: &str| {
+            shows(
+                &ladder,
+                &[&format!("saqta-ticket={ticket}; saqta-work={work}")],
+                NOW,
+            )
+        };
+        let bearer = cookies(ticket, &found);
+        assert_eq!(bearer.class, Class::Passed);
+        assert_eq!(bearer.new_pass.unwrap().rung, Rung::Worked);
+        for (ticket, work) in [
+            (ticket, ""),
+            (ticket, "x"),
+            (ticket, "-1"),
+            (ticket, "0000000"),
+            (text(&other.text), found.as_str()),
+        ] {
+            assert_eq!(cookies(ticket, work).class, Class::Unknown, "{work}");
+        }
+    }
+
+    #[test]
+    fn a_pass_that_is_used_up_is_none_until_its_period_is_over() {
+        let ladder = Ladder::new(NOW);
+        let ticket = given(&ladder, NOW);
+        let ticket = format!("saqta-ticket={}", text(&ticket.text));
+        let bearer = shows(&ladder, &[&ticket], later(5));
+        let number = bearer.number.unwrap();
+        let pass = ladder.give(&bearer.new_pass.unwrap(), (site(), ADDRESS), later(5));
+        let pass = format!("saqta-pass={}", text(&pass.text));
+        for _ in 0..WAITED.uses {
+            assert_eq!(shows(&ladder, &[&pass], later(6)).class, Class::Passed);
+            ladder.note_use(number, later(6));
+        }
+        let spent = shows(&ladder, &[&pass, &ticket], later(7));
+        assert_eq!((spent.class, spent.number), (Class::Unknown, None));
+        // It is still known to have come before, whatever it has used.
+        assert!(spent.known.is_some());
+        // The ticket it came by is the same pass, so another one is given.
+        assert!(
+            ladder
+                .waits(&spent, (site(), ADDRESS), later(7))
+                .1
+                .is_some()
+        );
+        let next = later(u64::from(PERIOD_S));
+        assert_eq!(shows(&ladder, &[&pass], next).class, Class::Passed);
+        ladder.note_ms(number, WAITED.origin_ms, next);
+        assert_eq!(shows(&ladder, &[&pass], next).class, Class::Unknown);
+    }
+
+    #[test]
+    fn a_known_reader_comes_in_without_a_pass() {
+        let ladder = Ladder::new(NOW);
+        let first = Reader::new(9, (site(), ADDRESS), NOW).fetches(NOW).unwrap();
+        let second = first
+            .reads(&ladder.keys, site(), later(86_400))
+            .and_then(|reader| reader.fetches(later(86_400)))
+            .unwrap();
+        for (reader, class) in [(first, Class::Unknown), (second, Class::KnownReader)] {
+            let sealed = reader.seal(&ladder.keys, site());
+            let cookie = format!("saqta-reader={}", text(&sealed));
+            let bearer = shows(&ladder, &[&cookie], later(86_400));
+            assert_eq!(bearer.class, class);
+            assert_eq!(bearer.known.is_some(), class == Class::KnownReader);
+        }
+        for _ in 0..KNOWN.uses {
+            ladder.note_use(second.number, later(86_400));
+        }
+        let sealed = second.seal(&ladder.keys, site());
+        let cookie = format!("saqta-reader={}", text(&sealed));
+        assert_eq!(
+            shows(&ladder, &[&cookie], later(86_400)).class,
+            Class::Unknown
+        );
+    }
+
+    #[test]
+    fn a_reader_is_greeted_once_a_day_and_a_network_not_without_end() {
+        let ladder = Ladder::new(NOW);
+        let cookie = |given: Given| format!("saqta-reader={}", text(&given.text));
+        let greet = |bearer: &Bearer, seen, now| ladder.greet(bearer, seen, (site(), ADDRESS), now);
+        assert!(greet(&Bearer::NOBODY, Seen::Part, NOW).is_none());
+        let first = greet(&Bearer::NOBODY, Seen::Page, NOW).unwrap();
+        let days = first.cookie(true);
+        assert!(
+            days.ends_with("; Path=/; Max-Age=7776000; SameSite=Lax; HttpOnly; Secure"),
+            "{days}"
+        );
+        let mut held = cookie(first);
+        for day in 0..3 {
+            let now = later(day * 86_400);
+            if day > 0 {
+                let page = greet(&shows(&ladder, &[&held], now), Seen::Page, now);
+                held = cookie(page.unwrap());
+            }
+            let bearer = shows(&ladder, &[&held], now);
+            assert!(greet(&bearer, Seen::Page, now).is_none());
+            held = cookie(greet(&bearer, Seen::Part, now).unwrap());
+            let bearer = shows(&ladder, &[&held], now);
+            assert!(greet(&bearer, Seen::Part, now).is_none());
+            assert_eq!(bearer.class == Class::KnownReader, day > 0, "{day}");
+        }
+        let greeted = (0..3_000)
+            .filter(|_| greet(&Bearer::NOBODY, Seen::Page, NOW).is_some())
+            .count();
+        assert_eq!(greeted, GREETED_MAX as usize - 1);
+        assert!(greet(&Bearer::NOBODY, Seen::Page, later(86_400)).is_some());
+    }
+
+    #[test]
+    fn the_more_passes_go_to_a_network_the_more_is_asked_of_it() {
+        let ladder = Ladder::new(NOW);
+        let pass = Ticket::new(1, (5, 14), (site(), ADDRESS), NOW).pass(
+            &ladder.keys,
+            site(),
+            Rung::Waited,
+        );
+        let neighbour: IpAddr = "203.0.113.200".parse().unwrap();
+        let elsewhere: IpAddr = "203.0.114.7".parse().unwrap();
+        let asked = |address| {
+            let (wait_s, given) = ladder.waits(&Bearer::NOBODY, (site(), address), NOW);
+            let ticket = Ticket::open(&ladder.keys, site(), &given.unwrap().text, NOW).unwrap();
+            assert_eq!(ticket.wait_s, wait_s);
+            (wait_s, ticket.bits)
+        };
+        let mut passes = 0;
+        for (from, expected) in [
+            (0, (5, 14)),
+            (15, (5, 14)),
+            (16, (8, 15)),
+            (63, (8, 15)),
+            (64, (14, NO_WORK)),
+            (256, (19, NO_WORK)),
+            (5_000, (19, NO_WORK)),
+        ] {
+            while passes < from {
+                ladder.give(&pass, (site(), ADDRESS), NOW);
+                passes += 1;
+            }
+            assert_eq!(asked(neighbour), expected, "{from}");
+            assert_eq!(asked(elsewhere), (5, 14));
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! How much of the origin each pass has used in this period.
+//!
+//! A count-min sketch: four rows of counters, a pass adds to one of each, and what it has used is the least of its four. It never says
+//! less than was used, it has the same size for ten passes as for ten million, and nothing in it can be pushed out, so that whoever
+//! farms passes cannot make room for himself. What he can do by using more passes in a period than there is room for is to make others
+//! seem to have used what they did not; they are then asked to wait again, as everybody without a pass is.
+//!
+//! Of a cell nobody can tell whose it is: passes are found by a keyed sum of a random number.
+
+use std::fmt::{self, Write as _};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::clock::UnixMillis;
+
+const ROWS: usize = 4;
+/// Of 100,000 passes used in one period, one in twelve shares all its four cells with others (1 − e^(−100,000 ÷ 131,072) = 53 % of a row) and seems to
+/// have used what the least used of them did. 4 MB.
+const CELLS: usize = 1 << 17;
+
+/// Uses in the upper 24 bits, origin-milliseconds in the lower 40: one addition counts both.
+const USE: u64 = 1 << 40;
+const MS_MAX: u64 = USE - 1;
+
+pub struct Meter {
+    period_s: u64,
+    /// Whose counts are in the cells.
+    period: AtomicU32,
+    cells: Box<[AtomicU64]>,
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meter")
+            .field("period", &self.period)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Used {
+    pub uses: u32,
+    pub origin_ms: u64,
+}
+
+/// What a pass may use in a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    pub uses: u32,
+    pub origin_ms: u64,
+}
+
+impl Allowance {
+    pub fn covers(self, used: Used) -> bool {
+        used.uses < self.uses && used.origin_ms < self.origin_ms
+    }
+}
+
+impl Meter {
+    pub fn new(period_s: u32) -> Self {
+        Self {
+            period_s: u64::from(period_s),
+            period: AtomicU32::new(0),
+            cells: (0..ROWS * CELLS).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    pub fn used(&self, number: u64, now: UnixMillis) -> Used {
+        if self.period.load(Ordering::Acquire) != self.period_of(now) {
+            return Used::default();
+        }
+        let least = places(number)
+            .map(|place| self.cells[place].load(Ordering::Relaxed))
+            .into_iter()
+            .min()
+            .unwrap_or_default();
+        Used {
+            uses: (least / USE) as u32,
+            origin_ms: least & MS_MAX,
+        }
+    }
+
+    /// The origin is asked on this pass.
+    pub fn note_use(&self, number: u64, now: UnixMillis) {
+        self.add(number, USE, now);
+    }
+
+    /// ... and was at it for so long.
+    pub fn note_ms(&self, number: u64, origin_ms: u64, now: UnixMillis) {
+        // Weeks of work, and no carry into the uses.
+        self.add(number, origin_ms.min(MS_MAX >> 8), now);
+    }
+
+    fn add(&self, number: u64, what: u64, now: UnixMillis) {
+        self.begin(self.period_of(now));
+        for place in places(number) {
+            // A cell that is full of either stays so until the period ends.
+            let plus = |before: u64| {
+                let ms_fit = (before & MS_MAX) + (what & MS_MAX) <= MS_MAX;
+                Some(
+                    before
+                        .checked_add(what)
+                        .filter(|_| ms_fit)
+                        .unwrap_or(u64::MAX),
+                )
+            };
+            // It always changes.
+            _ = self.cells[place].fetch_update(Ordering::Relaxed, Ordering::Relaxed, plus);
+        }
+    }
+
+    /// Cells that are not empty, a line each, under the period they are of. `None`: nothing was counted in this one.
+    pub fn written(&self, now: UnixMillis) -> Option<String> {
+        let period = self.period.load(Ordering::Acquire);
+        if period != self.period_of(now) {
+            return None;
+        }
+        let mut text = format!("{} {period}\n", self.period_s);
+        for (place, cell) in self.cells.iter().enumerate() {
+            let count = cell.load(Ordering::Relaxed);
+            if count > 0 {
+                _ = writeln!(text, "{place:x} {count:x}");
+            }
+        }
+        Some(text)
+    }
+
+    /// Takes up counts of the period it is now; others are over.
+    ///
+    /// # Errors
+    /// When the text is none of a meter's. What came before the line it names counts.
+    pub fn recall(&self, text: &str, now: UnixMillis) -> Result<(), MeterFault> {
+        let mut lines = text.lines().zip(1..);
+        let fault = |line| MeterFault { line };
+        let (period_s, period) = lines
+            .next()
+            .and_then(|(line, _)| line.split_once(' '))
+            .ok_or(fault(1))?;
+        let period_s: u64 = period_s.parse().map_err(|_| fault(1))?;
+        let period: u32 = period.parse().map_err(|_| fault(1))?;
+        if (period_s, period) != (self.period_s, self.period_of(now)) {
+            return Ok(());
+        }
+        self.begin(period);
+        for (line, at) in lines {
+            let (place, count) = line.split_once(' ').ok_or(fault(at))?;
+            let place = usize::from_str_radix(place, 16).map_err(|_| fault(at))?;
+            let count = u64::from_str_radix(count, 16).map_err(|_| fault(at))?;
+            let cell = self.cells.get(place).ok_or(fault(at))?;
+            cell.fetch_max(count, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn period_of(&self, now: UnixMillis) -> u32 {
+        u32::try_from(now.secs() / self.period_s).unwrap_or(u32::MAX)
+    }
+
+    /// Whoever comes first in a new period clears the counts of the old one. What others count meanwhile may be cleared as well: a pass may
+    /// gain a use or two of forty, once in a period.
+    fn begin(&self, period: u32) {
+        let before = self.period.load(Ordering::Relaxed);
+        let turned = before != period
+            && self
+                .period
+                .compare_exchange(before, period, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok();
+        if turned {
+            for cell in &self.cells {
+                cell.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Numbers are keyed sums, as good as random; two halves of one give all four places (Kirsch and Mitzenmacher 2006).
+fn places(number: u64) -> [usize; ROWS] {
+    let (one, other) = ((number >> 32) as usize, number as u32 as usize | 1);
+    [0, 1, 2, 3].map(|row| row * CELLS + one.wrapping_add(row.wrapping_mul(other)) % CELLS)
+}
+
+/// Why a text is no meter's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("line {line} is not what a meter writes")]
+pub struct MeterFault {
+    pub line: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::BuildHasher;
+    use std::time::Duration;
+
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_795_000_200_000);
+    const PERIOD_S: u32 = 600;
+
+    fn number(n: u64) -> u64 {
+        foldhash::quality::FixedState::with_seed(1).hash_one(n)
+    }
+
+    #[test]
+    fn what_is_used_is_counted_and_forgotten_with_its_period() {
+        let meter = Meter::new(PERIOD_S);
+        assert_eq!(meter.used(number(1), NOW), Used::default());
+        for _ in 0..3 {
+            meter.note_use(number(1), NOW);
+            meter.note_ms(number(1), 250, NOW);
+        }
+        let used = Used {
+            uses: 3,
+            origin_ms: 750,
+        };
+        assert_eq!(meter.used(number(1), NOW), used);
+        assert_eq!(meter.used(number(2), NOW), Used::default());
+        let next = NOW.plus(Duration::from_secs(u64::from(PERIOD_S)));
+        assert_eq!(meter.used(number(1), next), Used::default());
+        meter.note_use(number(2), next);
+        assert_eq!(meter.used(number(1), next), Used::default());
+        assert_eq!(meter.used(number(2), next).uses, 1);
+    }
+
+    #[test]
+    fn either_of_the_two_ends_an_allowance() {
+        let allowance = Allowance {
+            uses: 2,
+            origin_ms: 100,
+        };
+        let table = [
+            ((0, 0), true),
+            ((1, 99), true),
+            ((2, 0), false),
+            ((0, 100), false),
+        ];
+        for ((uses, origin_ms), expected) in table {
+            let used = Used { uses, origin_ms };
+            assert_eq!(allowance.covers(used), expected, "{used:?}");
+        }
+    }
+
+    #[test]
+    fn a_million_passes_are_never_said_to_have_used_less_and_are_given_no_more_room() {
+        let meter = Meter::new(PERIOD_S);
+        const PASSES: u64 = 1_000_000;
+        for n in 0..PASSES {
+            meter.note_use(number(n), NOW);
+        }
+        assert!((0..PASSES).all(|n| meter.used(number(n), NOW).uses >= 1));
+        assert_eq!(meter.cells.len(), ROWS * CELLS);
+    }
+
+    #[test]
+    fn of_a_hundred_thousand_passes_few_seem_to_have_used_what_they_did_not() {
+        let meter = Meter::new(PERIOD_S);
+        for n in 0..100_000 {
+            meter.note_use(number(n), NOW);
+        }
+        let wrong = (200_000..210_000_u64)
+            .filter(|n| meter.used(number(*n), NOW).uses > 0)
+            .count();
+        let badly = (200_000..210_000_u64)
+            .filter(|n| meter.used(number(*n), NOW).uses >= 3)
+            .count();
+        assert!(wrong < 1_200 && badly < 20, "{wrong} {badly}");
+    }
+
+    #[test]
+    fn all_cores_count_on_one_meter() {
+        let meter = Meter::new(PERIOD_S);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        meter.note_use(number(1), NOW);
+                        meter.note_ms(number(1), 3, NOW);
+                    }
+                });
+            }
+        });
+        let used = Used {
+            uses: 40_000,
+            origin_ms: 120_000,
+        };
+        assert_eq!(meter.used(number(1), NOW), used);
+    }
+
+    #[test]
+    fn what_was_used_is_used_after_a_restart() {
+        let meter = Meter::new(PERIOD_S);
+        assert_eq!(meter.written(NOW), None);
+        for n in 0..1_000 {
+            meter.note_use(number(n), NOW);
+            meter.note_ms(number(n), n, NOW);
+        }
+        let text = meter.written(NOW).unwrap();
+        let again = Meter::new(PERIOD_S);
+        again.recall(&text, NOW).unwrap();
+        assert_eq!(again.written(NOW), Some(text.clone()));
+        assert!((0..1_000).all(|n| again.used(number(n), NOW) == meter.used(number(n), NOW)));
+        // What is of another period, or of a meter with longer ones, is over.
+        let later = NOW.plus(Duration::from_secs(u64::from(PERIOD_S)));
+        for (meter, now) in [(Meter::new(PERIOD_S), later), (Meter::new(60), NOW)] {
+            meter.recall(&text, now).unwrap();
+            assert_eq!(meter.written(now), None);
+        }
+    }
+
+    #[test]
+    fn what_no_meter_writes_says_where() {
+        let period = NOW.secs() / u64::from(PERIOD_S);
+        let table = [
+            ("".to_owned(), 1),
+            ("600".to_owned(), 1),
+            (format!("600 {period}x"), 1),
+            (format!("600 {period}\n1 1\n2"), 3),
+            (format!("600 {period}\nx 1"), 2),
+            (format!("600 {period}\n1 g"), 2),
+            (format!("600 {period}\n80000 1"), 2),
+        ];
+        for (text, line) in table {
+            let read = Meter::new(PERIOD_S).recall(&text, NOW);
+            assert_eq!(read, Err(MeterFault { line }), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_full_cell_stays_full() {
+        let meter = Meter::new(PERIOD_S);
+        for _ in 0..10_000 {
+            meter.note_ms(number(1), u64::MAX, NOW);
+        }
+        let used = meter.used(number(1), NOW);
+        assert_eq!(used.origin_ms, MS_MAX);
+        meter.note_use(number(1), NOW);
+        assert_eq!(meter.used(number(1), NOW).origin_ms, MS_MAX);
+    }
+}

@@ -1,0 +1,335 @@
+//! Who gets through, over real sockets: nobody is asked for anything in calm; whoever a rule hits waits or works, once, and then reads.
+
+#![allow(clippy::unwrap_used, reason = "tests say so when they fail")]
+
+mod kit;
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kit::{Answer, Client, Origin, connect_from, page, plan, until};
+use saqta_detect::engine::{Engine, Kind, Role, Scarce};
+use saqta_detect::look::{Field, Head, Look};
+use saqta_detect::shape::Shape;
+use saqta_edge::Edge;
+use saqta_edge::clock::UnixMillis;
+use saqta_edge::ladder::{Keys, Reader, SiteMark};
+use saqta_edge::plan::Mode;
+use sha2::{Digest, Sha256};
+
+const BROWSER: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/131.0 Safari/537.36";
+const LIBRARY: &str = "python-requests/2.31.0";
+const READER: Ipv4Addr = Ipv4Addr::new(127, 5, 5, 5);
+
+fn newsroom() -> Origin {
+    Origin::start(|asked, _| {
+        let kind = if asked.line.contains(".css") {
+            "text/css"
+        } else {
+            "text/html"
+        };
+        page(
+            "200 OK",
+            &format!("Content-Type: {kind}\r\nCache-Control: max-age=600\r\n"),
+            &asked.line,
+        )
+    })
+}
+
+/// Two minutes of readers that end now.
+fn calm(engine: &mut Engine) {
+    let now_s = UnixMillis::now().secs();
+    for second in now_s - 120..now_s {
+        for number in 0..20 {
+            let turn = (second % 86_400) as u32 * 20 + number;
+            let target = format!("/news/story-{}", turn % 40);
+            let look = Look {
+                method: b"GET",
+                target: target.as_bytes(),
+                shape: Shape::of(target.as_bytes()),
+                version: 11,
+                agent: Field::Is(BROWSER.as_bytes()),
+                referer: Field::Absent,
+                head: Head {
+                    accept: Field::Absent,
+                    accept_language: Field::Absent,
+                    accept_encoding: Field::Absent,
+                    names: Field::Is(b"Host,User-Agent"),
+                },
+                source: Ipv4Addr::from_bits(0x0a00_0000 + turn.wrapping_mul(77) % 200_000).into(),
+                asn: None,
+                country: None,
+            };
+            let kind = Kind {
+                needs_origin: false,
+                is_sensitive: false,
+                role: Role::Page,
+                known: None,
+            };
+            engine.observe(second, &look, kind);
+        }
+        engine.tick(second, Scarce::NOTHING);
+    }
+}
+
+/// Until a rule stands against [`LIBRARY`].
+fn attack(edge: &Edge) {
+    edge.teach(0, calm);
+    let mut bots: Vec<Client> = (1..20)
+        .map(|n| {
+            Client::of(connect_from(
+                Ipv4Addr::new(127, 66, n, 1),
+                edge.addresses()[0],
+            ))
+        })
+        .collect();
+    let form = "log=admin&pwd=123456";
+    until("a rule stands", || {
+        for bot in &mut bots {
+            let post = format!(
+                "POST /wp-login.php HTTP/1.1\r\nHost: a.kz\r\nUser-Agent: {LIBRARY}\r\nContent-Length: {}\r\n\r\n{form}",
+                form.len()
+            );
+            bot.send(post).answer_to("POST").unwrap();
+        }
+        let detection = edge.stats().sites.swap_remove(0).detection;
+        let has_rule = |incident: &saqta_edge::stats::IncidentStats| !incident.rules.is_empty();
+        detection.posture == "under attack" && detection.incidents.iter().any(has_rule)
+    });
+}
+
+/// A browser, as far as its cookies go. `agent`: what a rule goes by.
+struct Browser<'a> {
+    edge: &'a Edge,
+    agent: &'static str,
+    fields: &'static str,
+    cookies: Vec<(String, String)>,
+}
+
+const PAGE: &str = "Accept: text/html\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\n";
+const PART: &str = "Accept: text/css\r\nSec-Fetch-Dest: style\r\nSec-Fetch-Mode: no-cors\r\n";
+
+impl<'a> Browser<'a> {
+    fn new(edge: &'a Edge, agent: &'static str) -> Self {
+        Self {
+            edge,
+            agent,
+            fields: PAGE,
+            cookies: Vec::new(),
+        }
+    }
+
+    fn get(&mut self, target: &str) -> Answer {
+        let cookies: Vec<_> = self
+            .cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let cookies = match cookies.is_empty() {
+            true => String::new(),
+            false => format!("Cookie: {}\r\n", cookies.join("; ")),
+        };
+        let answer = Client::of(connect_from(READER, self.edge.addresses()[0]))
+            .send(format!(
+                "GET {target} HTTP/1.1\r\nHost: a.kz\r\nUser-Agent: {}\r\n{}{cookies}\r\n",
+                self.agent, self.fields
+            ))
+            .answer()
+            .unwrap();
+        for line in answer.head.lines() {
+            let Some(cookie) = line.strip_prefix("set-cookie: ") else {
+                continue;
+            };
+            let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
+            self.cookies.retain(|(known, _)| known != name);
+            self.cookies.push((name.to_owned(), value.to_owned()));
+        }
+        answer
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.cookie(name).is_some()
+    }
+
+    fn cookie(&self, name: &str) -> Option<&str> {
+        let mut all = self.cookies.iter();
+        all.find_map(|(known, value)| (known == name).then_some(value.as_str()))
+    }
+
+    /// What the page's script does.
+    fn work(&mut self) {
+        let ticket = self.cookie("saqta-ticket").unwrap().to_owned();
+        let found = (0..1_000_000).find(|number| {
+            let sum = Sha256::digest(format!("{ticket}.{number}"));
+            u16::from_be_bytes([sum[0], sum[1]]) >> 2 == 0
+        });
+        self.cookies
+            .push(("saqta-work".to_owned(), found.unwrap().to_string()));
+    }
+}
+
+/// Removed when the test is over.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("saqta-ladder-{name}-{}", std::process::id())))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn in_calm_nobody_is_asked_for_anything() {
+    let origin = newsroom();
+    let edge = Edge::start(plan(origin.address)).unwrap();
+    for (fields, is_greeted) in [
+        (PAGE, true),
+        (PART, false),
+        ("Accept: */*\r\n", false),
+        ("Accept: text/html\r\n", true),
+        ("Accept: text/html\r\nDNT: 1\r\n", false),
+        ("Accept: text/html\r\nSec-GPC: 1\r\n", false),
+        ("Accept: text/html\r\nSec-Fetch-Dest: iframe\r\n", false),
+    ] {
+        let mut reader = Browser::new(&edge, BROWSER);
+        reader.fields = fields;
+        // From the origin, and from memory.
+        for target in ["/news/story", "/news/story"] {
+            let answer = reader.get(target);
+            assert_eq!(answer.status, 200, "{fields}");
+            assert_eq!(reader.has("saqta-reader"), is_greeted, "{fields}");
+            assert!(!reader.has("saqta-ticket") && !reader.has("saqta-pass"));
+        }
+        // Who has been greeted is not greeted again.
+        let again = reader.get("/news/story");
+        assert_eq!(again.field("set-cookie"), None, "{fields}");
+    }
+    let mut plan = plan(origin.address);
+    plan.sites[0].known_readers = false;
+    let edge = Edge::start(plan).unwrap();
+    assert_eq!(
+        Browser::new(&edge, BROWSER)
+            .get("/news/story")
+            .field("set-cookie"),
+        None
+    );
+}
+
+#[test]
+fn whoever_a_rule_hits_works_once_and_reads_on() {
+    for mode in [Mode::Protect, Mode::Observe] {
+        let origin = newsroom();
+        let mut plan = plan(origin.address);
+        plan.sites[0].mode = mode;
+        let edge = Edge::start(plan).unwrap();
+        attack(&edge);
+        // Whom no rule hits, and who takes no page, is asked for nothing.
+        let mut other = Browser::new(&edge, BROWSER);
+        assert_eq!(other.get("/news/other").status, 200);
+        let mut program = Browser::new(&edge, LIBRARY);
+        program.fields = "Accept: */*\r\n";
+        assert_eq!(program.get("/news/feed-of-it").status, 200);
+        assert!(!program.has("saqta-ticket"));
+
+        let mut reader = Browser::new(&edge, LIBRARY);
+        let first = reader.get("/news/new-1");
+        if mode == Mode::Observe {
+            assert_eq!(first.status, 200);
+            continue;
+        }
+        assert_eq!(
+            (first.status, first.field("saqta-answer")),
+            (503, Some("waiting"))
+        );
+        assert_eq!(first.field("cache-control"), Some("no-store"));
+        let ticket = reader.cookie("saqta-ticket").unwrap().to_owned();
+        // Looking again, or in another tab, changes nothing.
+        let second = reader.get("/news/new-2");
+        assert_eq!((second.status, second.field("set-cookie")), (503, None));
+        assert_eq!(reader.cookie("saqta-ticket"), Some(ticket.as_str()));
+        // What is in memory is read meanwhile.
+        assert_eq!(reader.get("/news/other").status, 200);
+
+        reader.work();
+        let in_at_last = reader.get("/news/new-1");
+        assert_eq!(in_at_last.status, 200, "{}", in_at_last.head);
+        assert!(in_at_last.text().starts_with("GET /news/new-1 "));
+        assert!(reader.has("saqta-pass"));
+        reader.cookies.retain(|(name, _)| name == "saqta-pass");
+        let next = reader.get("/news/new-2");
+        assert_eq!(next.status, 200);
+        assert!(!next.head.contains("saqta-pass"));
+        for asked in origin.asked() {
+            assert_eq!(asked.field("cookie"), None, "{}", asked.head);
+        }
+    }
+}
+
+#[test]
+fn a_purse_is_empty_when_it_is_empty_and_a_restart_does_not_fill_it() {
+    let folder = Folder::new("purse");
+    let origin = newsroom();
+    let begin = || Edge::start_in(plan(origin.address), &folder.0).unwrap();
+    let edge = begin();
+    attack(&edge);
+    let mut reader = Browser::new(&edge, LIBRARY);
+    reader.get("/news/new");
+    let before = reader.cookie("saqta-ticket").unwrap().to_owned();
+    reader.work();
+    let uses = (0..100)
+        .take_while(|number| reader.get(&format!("/news/new-{number}")).status == 200)
+        .count();
+    assert_eq!(uses, 30);
+    // And has been given another ticket.
+    assert_ne!(reader.cookie("saqta-ticket"), Some(before.as_str()));
+    let pass = (
+        "saqta-pass".to_owned(),
+        reader.cookie("saqta-pass").unwrap().to_owned(),
+    );
+    edge.stop(Duration::ZERO);
+
+    let edge = begin();
+    attack(&edge);
+    let mut reader = Browser::new(&edge, LIBRARY);
+    reader.cookies.push(pass);
+    assert_eq!(reader.get("/news/new-300").status, 503);
+}
+
+#[test]
+fn who_has_read_here_on_two_days_is_let_in_and_keys_outlive_a_restart() {
+    let folder = Folder::new("reader");
+    let origin = newsroom();
+    let edge = Edge::start_in(plan(origin.address), &folder.0).unwrap();
+    edge.stop(Duration::ZERO);
+    let file = folder.0.join("passes/keys");
+    let keys: Keys = fs::read_to_string(&file).unwrap().parse().unwrap();
+
+    let edge = Edge::start_in(plan(origin.address), &folder.0).unwrap();
+    attack(&edge);
+    let (site, now) = (SiteMark::of("newsroom"), UnixMillis::now());
+    let days_ago = |days: u64| UnixMillis(now.0 - days * 86_400_000);
+    let once = Reader::new(1, (site, READER.into()), days_ago(5));
+    let once = once.fetches(days_ago(5)).unwrap();
+    let twice = once.reads(&keys, site, days_ago(3)).unwrap();
+    let twice = twice.fetches(days_ago(3)).unwrap();
+    for (reader, status) in [(once, 503), (twice, 200)] {
+        let mut browser = Browser::new(&edge, LIBRARY);
+        let text = String::from_utf8(reader.seal(&keys, site).to_vec()).unwrap();
+        browser.cookies.push(("saqta-reader".to_owned(), text));
+        assert_eq!(browser.get(&format!("/news/new-{status}")).status, status);
+    }
+    edge.stop(Duration::ZERO);
+
+    // What is no file of keys is no reason not to begin.
+    fs::write(&file, "nonsense").unwrap();
+    let edge = Edge::start_in(plan(origin.address), &folder.0).unwrap();
+    edge.stop(Duration::ZERO);
+    assert!(fs::read_to_string(&file).unwrap().parse::<Keys>().is_ok());
+}
