@@ -856,7 +856,7 @@ mod tests {
         }
         // A night that falls is none.
         let mut channel = channel(20, Limits::REQUESTS);
-        for second in 0..4 * 3_600 {
+        for second in 0..4 * 3_600_u64 {
             let count = u64::from(second.is_multiple_of(1 + second / 600));
             channel.add(LEARNED_S + second, count, Teaching::Calm);
         }
