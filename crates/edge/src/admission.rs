@@ -121,6 +121,13 @@ pub struct Starved {
     pub waited: Duration,
 }
 
+impl Starved {
+    /// It was not queued.
+    pub const AT_ONCE: Self = Self {
+        waited: Duration::ZERO,
+    };
+}
+
 /// The origin has as many streams as it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the origin has {streams_max} streams open already")]

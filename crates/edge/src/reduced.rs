@@ -30,7 +30,7 @@ use saqta_detect::facts::Served;
 use saqta_detect::watch::Posture;
 use tokio::time::timeout;
 
-use crate::admission::{Ask, Class, Outcome};
+use crate::admission::{Ask, Class, Outcome, Starved};
 use crate::asked::Asked;
 use crate::body::Body;
 use crate::cache::Cache;
@@ -45,6 +45,7 @@ use crate::fields::Fields;
 use crate::forward::{self, Outbound};
 use crate::known::links;
 use crate::likeness::{self, Likeness};
+use crate::pages::{self, Format};
 use crate::pass;
 use crate::place::Place;
 use crate::plan::{ForwardClientAddress, Site};
@@ -268,6 +269,18 @@ pub(crate) fn at_once<F: Fields + ?Sized>(
     stored.write_head_unkept(&shape, now, &status(&stored, now), connection, out)
 }
 
+/// Is this one whom a rule hits, and who can be told by a page to wait for a pass? What over HTTP/1.1 is decided at once.
+fn waits_for_pass(client: &Client, asked: &Asked, fields: &HeaderMap) -> bool {
+    let saved = &client.shard.shared.saved;
+    asked.is_suspect
+        && pages::format(fields) == Format::Html
+        && !client.shard.shared.bypassed()
+        && !saved.has_usual_copy(asked.site(), &saved::page(asked))
+        && saved
+            .other_spelling(asked.site(), &saved::page(asked))
+            .is_none()
+}
+
 /// As [`read::read`]; a page that would tell its reader to wait is replaced by a copy where one may be.
 pub(crate) async fn read(
     client: &Client,
@@ -283,15 +296,19 @@ pub(crate) async fn read(
         && reading.standing <= Standing::Unsure
         && asked.class != Class::Staff
         && !shared.bypassed();
-    // The page as it was saved, of this address and this choice, is nearer to what was asked for.
-    if !is_concerned || shared.saved.has_copy(asked.site(), &saved::page(asked)) {
-        return read::read(client, asked, request).await;
-    }
     let key = read::key(&shared.cache, asked);
     let now = UnixMillis::now();
     let fields = reading.sent(&asked.site().profile, request.headers());
-    if !shared.cache.needs_origin(&key, &fields, now) {
-        return read::read(client, asked, request).await;
+    // The page as it was saved, of this address and this choice, is nearer to what was asked for.
+    let is_answered = shared.saved.has_copy(asked.site(), &saved::page(asked))
+        || !shared.cache.needs_origin(&key, &fields, now);
+    let waits_for_pass = !is_answered && waits_for_pass(client, asked, request.headers());
+    if !is_concerned || is_answered {
+        return if waits_for_pass {
+            Err(Failure::Starved(Starved::AT_ONCE))
+        } else {
+            read::read(client, asked, request).await
+        };
     }
     let page = saved::page(asked);
     let wanted = Wanted {
@@ -311,6 +328,9 @@ pub(crate) async fn read(
             request.into_parts().0,
             now,
         ));
+    }
+    if waits_for_pass {
+        return Err(Failure::Starved(Starved::AT_ONCE));
     }
     if !pressure.under_attack && *request.method() == Method::GET {
         sighted(client, asked, wanted, request.headers(), now);

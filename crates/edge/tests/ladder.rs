@@ -9,6 +9,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kit::http2::{END_HEADERS, END_STREAM, End, HEADERS, Http2, block, frame};
 use kit::{Answer, Client, Origin, connect_from, page, plan, until};
 use saqta_detect::engine::{Engine, Kind, Role, Scarce};
 use saqta_detect::look::{Field, Head, Look};
@@ -270,6 +271,48 @@ fn whoever_a_rule_hits_works_once_and_reads_on() {
             assert_eq!(asked.field("cookie"), None, "{}", asked.head);
         }
     }
+}
+
+#[test]
+fn over_http2_too() {
+    let origin = newsroom();
+    let edge = Edge::start(plan(origin.address)).unwrap();
+    attack(&edge);
+    let mut client = Http2::over(connect_from(READER, edge.addresses()[0]), &[]);
+    let mut stream = 1;
+    let mut get = |target: &str, accept: &str, cookie: &str| {
+        let fields = block(&[
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":authority", "a.kz"),
+            (":path", target),
+            ("user-agent", LIBRARY),
+            ("accept", accept),
+            ("cookie", cookie),
+        ]);
+        client.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &fields));
+        let end = client.end_of(stream);
+        stream += 2;
+        end
+    };
+    let status = |end: End| match end {
+        End::Answer(status, _) => Some(status),
+        _ => None,
+    };
+    assert_eq!(status(get("/news/one", "*/*", "_ga=1")), Some(200));
+    assert_eq!(status(get("/news/two", "text/html", "_ga=1")), Some(503));
+    assert_eq!(
+        status(get("/news/one", "text/html", "a=b")),
+        Some(200),
+        "a copy"
+    );
+    // The ticket and the pass are the same over both.
+    let mut reader = Browser::new(&edge, LIBRARY);
+    reader.get("/news/three");
+    reader.work();
+    reader.get("/news/three");
+    let pass = format!("_ga=1; saqta-pass={}", reader.cookie("saqta-pass").unwrap());
+    assert_eq!(status(get("/news/four", "text/html", &pass)), Some(200));
 }
 
 #[test]

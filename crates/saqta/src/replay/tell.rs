@@ -249,7 +249,11 @@ fn tell(out: &mut String, told: &Told, explain: bool) -> std::fmt::Result {
             thousands(guarded),
             share(guarded, minutes).unwrap_or_default() * 100.0
         )?,
-        (_, 0) => writeln!(out, "{incidents}: nothing came that was more than usual")?,
+        // What a log begins with is usual in it.
+        (_, 0) => writeln!(
+            out,
+            "{incidents}: nothing came that was more than usual in this log"
+        )?,
         (_, 1) => writeln!(out, "\n{incidents}")?,
         _ => writeln!(
             out,
