@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use http::uri::{Authority, PathAndQuery};
@@ -48,7 +49,7 @@ pub(crate) struct Asked {
     pub version: Version,
     pub class: Class,
     /// On whose meter the origin is used.
-    pub number: Option<u64>,
+    pub number: Option<NonZeroU64>,
     /// For the saved copies, and for no reader.
     pub is_our_own: bool,
     /// A rule hits it that is acted on.
@@ -90,10 +91,10 @@ impl Asked {
         let class = class_of(
             &running.plan.sites[site_id],
             state,
-            (address, &client.bearer),
+            (address, client.bearer()),
             fields,
         );
-        let (class, is_suspect) = judged(class, &running.plan.sites[site_id], state, client.rule);
+        let (class, is_suspect) = judged(class, &running.plan.sites[site_id], state, client.rule());
         let shape = state.shapes.shape(target.as_str().as_bytes());
         let usage = profile.use_of(target.path(), target.query());
         let is_strange = matches!(*request.method(), Method::GET | Method::HEAD)
@@ -117,7 +118,11 @@ impl Asked {
             scheme,
             version: request.version(),
             class,
-            number: client.bearer.number.filter(|_| class != Class::Staff),
+            number: client
+                .bearer()
+                .number
+                .filter(|_| class != Class::Staff)
+                .and_then(NonZeroU64::new),
             is_our_own: false,
             is_suspect,
             is_strange,

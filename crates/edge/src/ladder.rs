@@ -246,11 +246,8 @@ impl Ladder {
         site: SiteMark,
         fields: &F,
         now: impl FnOnce() -> UnixMillis,
-    ) -> Bearer {
-        match Shown::in_fields(fields) {
-            Some(shown) => self.read(site, &shown, now()),
-            None => Bearer::NOBODY,
-        }
+    ) -> Option<Bearer> {
+        Shown::in_fields(fields).map(|shown| self.read(site, &shown, now()))
     }
 
     fn read(&self, site: SiteMark, shown: &Shown<'_>, now: UnixMillis) -> Bearer {
@@ -446,7 +443,8 @@ mod tests {
         for line in cookies {
             fields.append("cookie", line.parse().unwrap());
         }
-        ladder.bearer(site(), &fields, || now)
+        let bearer = ladder.bearer(site(), &fields, || now);
+        bearer.unwrap_or(Bearer::NOBODY)
     }
 
     fn given(ladder: &Ladder, now: UnixMillis) -> Given {

@@ -1,6 +1,6 @@
 //! Who holds a connection, and how patient we can afford to be.
 //!
-//! Generous in calm: a dormitory or a mobile carrier shares one address, and an idle connection costs under 4 KB. Only when
+//! Generous in calm: a dormitory or a mobile carrier shares one address, and an idle connection costs 6 KB. Only when
 //! sockets run short does patience shrink, for everybody alike, so that slow connections make room for readers who arrive.
 //! What HTTP/2 lets one socket begin a hundredfold is counted here as bytes, in one sum for all and in one for each address. Where that
 //! runs short, patience shrinks first with whoever has the least [`Claim`].

@@ -1,5 +1,6 @@
 //! The right to use the origin, of one kind or the other, and the meter that runs with it.
 
+use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub(crate) struct Place {
     shard: Rc<Shard>,
     site: SiteId,
     /// On whose meter.
-    number: Option<u64>,
+    number: Option<NonZeroU64>,
     began: Instant,
     waited: Duration,
 }
@@ -58,7 +59,10 @@ impl Place {
                 }
             };
             if let Some(number) = number {
-                shard.shared.ladder.note_use(number, UnixMillis::now());
+                shard
+                    .shared
+                    .ladder
+                    .note_use(number.get(), UnixMillis::now());
             }
             let began = Instant::now();
             Ok(Self {
@@ -124,7 +128,7 @@ impl Place {
             .tally(|tally, second| tally.origin_used(second, &used));
         if let Some(number) = self.number {
             let ladder = &self.shard.shared.ladder;
-            ladder.note_ms(number, used.origin_us / 1_000, UnixMillis::now());
+            ladder.note_ms(number.get(), used.origin_us / 1_000, UnixMillis::now());
         }
         if let Right::Slot(slot) = self.right {
             slot.finish(outcome);

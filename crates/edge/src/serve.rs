@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -60,10 +61,10 @@ pub(crate) struct Client {
     refused: bool,
     /// Its `X-Forwarded-For` is believed.
     trusted: bool,
-    /// The rule that hits the request in hand.
-    pub rule: Option<u64>,
-    /// What its cookies say of who asks.
-    pub bearer: Bearer,
+    /// The rule that hits the request in hand. The first one is 1.
+    rule: Option<NonZeroU64>,
+    /// Most bring none of ours, and idle connections are many.
+    bearer: Option<Box<Bearer>>,
 }
 
 impl Client {
@@ -75,8 +76,17 @@ impl Client {
             refused: false,
             trusted: false,
             rule: None,
-            bearer: Bearer::NOBODY,
+            bearer: None,
         }
+    }
+
+    pub(crate) fn rule(&self) -> Option<u64> {
+        self.rule.map(NonZeroU64::get)
+    }
+
+    /// What the cookies of the request in hand say of who asks.
+    pub(crate) fn bearer(&self) -> &Bearer {
+        self.bearer.as_deref().unwrap_or(&Bearer::NOBODY)
     }
 
     fn look(&mut self, running: &Running) {
@@ -104,13 +114,13 @@ impl Client {
     /// The cookie of a pass that its ticket has become.
     fn new_pass(&self, running: &Running, head: &Head<'_, '_>) -> Option<String> {
         // Most of the time there is none.
-        self.bearer.new_pass?;
+        self.bearer().new_pass?;
         let site = running.site_of(head.host)?;
         self.new_pass_to(running.sites[site].mark, self.whom(running, head))
     }
 
     fn new_pass_to(&self, mark: SiteMark, (address, scheme): (IpAddr, Scheme)) -> Option<String> {
-        let pass = self.bearer.new_pass?;
+        let pass = self.bearer().new_pass?;
         let ladder = &self.shard.shared.ladder;
         let given = ladder.give(&pass, (mark, address), UnixMillis::now());
         Some(given.cookie(scheme == Scheme::Https))
@@ -119,7 +129,7 @@ impl Client {
     /// What is said by our cookies of who asks. In calm that changes nothing for a hit, and costs more than one.
     fn read_cookies(&mut self, mark: SiteMark, head: &Head<'_, '_>) {
         let ladder = &self.shard.shared.ladder;
-        self.bearer = ladder.bearer(mark, head, UnixMillis::now);
+        self.bearer = ladder.bearer(mark, head, UnixMillis::now).map(Box::new);
     }
 
     /// The cookie by which a reader is known later.
@@ -130,7 +140,7 @@ impl Client {
         (address, scheme): (IpAddr, Scheme),
     ) -> Option<String> {
         let ladder = &self.shard.shared.ladder;
-        let given = ladder.greet(&self.bearer, seen, (mark, address), UnixMillis::now())?;
+        let given = ladder.greet(self.bearer(), seen, (mark, address), UnixMillis::now())?;
         Some(given.cookie(scheme == Scheme::Https))
     }
 
@@ -167,10 +177,10 @@ pub(crate) fn at_once(
     out: &mut BytesMut,
 ) -> AtOnce {
     client.rule = None;
-    client.bearer = Bearer::NOBODY;
+    client.bearer = None;
     let answer = look_and_answer(client, running, head, out);
     if let AtOnce::Answered { .. } = answer {
-        if let (true, Some(rule)) = (running.plan.is_drill, client.rule) {
+        if let (true, Some(rule)) = (running.plan.is_drill, client.rule()) {
             add_line(out, &format!("{RULE_FIELD}: {rule}"));
         }
         if let Some(pass) = client.new_pass(running, head) {
@@ -223,7 +233,7 @@ fn look_and_answer(
     }
     let sight = sight(client, running, site, head);
     let state = &running.sites[site];
-    client.rule = hit(&state.detection, &sight);
+    client.rule = hit(&state.detection, &sight).and_then(NonZeroU64::new);
     let is_calm = state.detection.stance().posture == Posture::Calm;
     if !is_calm {
         client.read_cookies(state.mark, head);
@@ -392,10 +402,10 @@ fn see<F: Fields + ?Sized>(
             (true, Some(200 | 304)) => Role::Part,
             (true, _) => Role::Unknown,
         },
-        known: client.bearer.known,
+        known: client.bearer().known,
     };
     let detection = &running.sites[site].detection;
-    detection.note(client.shard.index, sight, kind, client.rule);
+    detection.note(client.shard.index, sight, kind, client.rule());
 }
 
 /// What a reader asks for who may be known by it later, if he lets us.
@@ -500,11 +510,11 @@ fn spared_at_once(
     }
     let (plan, state) = (&running.plan.sites[site], &running.sites[site]);
     let address = sight.source();
-    let class = asked::class_of(plan, state, (address, &client.bearer), head);
+    let class = asked::class_of(plan, state, (address, client.bearer()), head);
     if class == Class::Staff {
         return None;
     }
-    let (class, is_suspect) = asked::judged(class, plan, state, client.rule);
+    let (class, is_suspect) = asked::judged(class, plan, state, client.rule());
     let (path, query) = path_and_query(&target.kept);
     let usage = plan.profile.use_of(path, query);
     let is_strange = asked::is_strange(&shared.saved, plan, &target.kept, usage);
@@ -620,7 +630,7 @@ fn stored_at_once(
         asked::class_of(
             &running.plan.sites[site],
             &running.sites[site],
-            (client.address(running, head), &client.bearer),
+            (client.address(running, head), client.bearer()),
             head,
         )
     } else {
@@ -676,18 +686,19 @@ pub(crate) async fn respond_h2(
     (response, claim)
 }
 
-fn bearer_h2<B>(client: &Client, request: &Request<B>) -> Bearer {
+fn bearer_h2<B>(client: &Client, request: &Request<B>) -> Option<Box<Bearer>> {
     let shared = &client.shard.shared;
     let running = shared.running.load();
     let site = request
         .uri()
         .authority()
         .and_then(|authority| running.site_of(authority.host()));
-    site.map_or(Bearer::NOBODY, |site| {
+    site.and_then(|site| {
         let mark = running.sites[site].mark;
         shared
             .ladder
             .bearer(mark, request.headers(), UnixMillis::now)
+            .map(Box::new)
     })
 }
 
@@ -714,7 +725,7 @@ fn see_h2(client: &mut Client, asked: &mut Asked, request: &Request<Incoming>) {
         fields,
         &running.plan.registry,
     );
-    client.rule = hit(&asked.state().detection, &sight);
+    client.rule = hit(&asked.state().detection, &sight).and_then(NonZeroU64::new);
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let cache = &client.shard.shared.cache;
     let needs_origin = !is_read
@@ -727,7 +738,7 @@ fn see_h2(client: &mut Client, asked: &mut Asked, request: &Request<Incoming>) {
         );
     see(client, &running, asked.site_id, &sight, needs_origin, None);
     (asked.class, asked.is_suspect) =
-        asked::judged(asked.class, asked.site(), asked.state(), client.rule);
+        asked::judged(asked.class, asked.site(), asked.state(), client.rule());
 }
 
 /// Answers what could not be answered at once.
@@ -835,7 +846,7 @@ async fn answer(
             response.headers_mut().append(SET_COOKIE, cookie);
         }
     }
-    if let (true, Some(rule)) = (asked.running.plan.is_drill, client.rule) {
+    if let (true, Some(rule)) = (asked.running.plan.is_drill, client.rule()) {
         response
             .headers_mut()
             .insert(RULE_FIELD, HeaderValue::from(rule));
@@ -1034,7 +1045,7 @@ fn to_wait(
         return (Page::Waiting { reload_secs }, None);
     }
     let ladder = &client.shard.shared.ladder;
-    let (wait_s, ticket) = ladder.waits(&client.bearer, (mark, address), now);
+    let (wait_s, ticket) = ladder.waits(client.bearer(), (mark, address), now);
     // A second more than has to be waited, for clocks show whole ones.
     let reload_secs = u16::from(wait_s) + 1 + (spread % WAITS_APART_S) as u16;
     let ticket = ticket.map(|ticket| ticket.cookie(scheme == Scheme::Https));

@@ -592,7 +592,7 @@ const FILES: &[(&str, &str)] = &[
          f:6: this site has no hosts\n    write the names readers type: hosts = [\"news.example\", \"www.news.example\"]; or any_host = true for all\n\
          f:7: the origin is https, which comes later\n    for now let it listen without TLS on this machine or a private network, and write http:// and that address\n\
          f:8: `mode` cannot be \"observ\"\n    write mode = \"observe\" or \"protect\"\n\
-         f:9: `port` is not a setting of [[site]]\n    take it out; [[site]] knows: name, hosts, any_host, origin, staff, mode, language, forward_client_address, keep_host, connect_timeout, response_timeout, idle_timeout, concurrency_max, health_path, profile, lifetime, languages, session_cookies, keyed_cookies, ignored_cookies, private_paths, content_parameters, ignored_parameters, obey_no_store, purge_from, purge_token, saved\n",
+         f:9: `port` is not a setting of [[site]]\n    take it out; [[site]] knows: name, hosts, any_host, origin, staff, mode, language, forward_client_address, keep_host, connect_timeout, response_timeout, idle_timeout, concurrency_max, health_path, profile, lifetime, languages, session_cookies, keyed_cookies, ignored_cookies, private_paths, content_parameters, ignored_parameters, obey_no_store, purge_from, purge_token, saved, known_readers\n",
     ),
 ];
 
