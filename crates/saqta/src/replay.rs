@@ -391,7 +391,7 @@ struct Site {
 impl Site {
     fn new(registry: Registry) -> Self {
         Self {
-            engine: Engine::new(BUCKET_S, SEED),
+            engine: Engine::for_log(BUCKET_S, SEED),
             shapes: ShapeBook::default(),
             registry,
             pending: Pending::default(),
@@ -435,7 +435,7 @@ impl Site {
             return;
         }
         if self.judged < FEW && slot.second > self.judged_s + PAUSE_S {
-            self.engine = Engine::new(BUCKET_S, SEED);
+            self.engine = Engine::for_log(BUCKET_S, SEED);
             self.judged = 0;
         }
         self.judged = (self.judged + slot.lines.len()).min(FEW);
