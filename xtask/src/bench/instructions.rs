@@ -107,7 +107,7 @@ fn of_detection() -> Result<[Price; 3]> {
         Price {
             what: "what detection does for a request in calm",
             instructions: a_request("calm", READERS_PER_S)?,
-            ceiling: 1_530,
+            ceiling: 1_620,
         },
         Price {
             what: "in a flood",
