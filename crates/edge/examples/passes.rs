@@ -35,7 +35,7 @@ fn main() {
     let pass = |number: usize| {
         let (_, ticket) = ladder.waits(&Bearer::NOBODY, (site, address(number)), now);
         let fields = line(ticket.map(|ticket| ticket.cookie(true)).unwrap_or_default());
-        let bearer = ladder.bearer(site, &fields, || later);
+        let bearer = ladder.bearer((site, address(number)), &fields, || later);
         bearer
             .and_then(|bearer| bearer.new_pass)
             .map(|pass| {
@@ -58,7 +58,7 @@ fn main() {
     let check = |all: &[HeaderMap], expected: Class| {
         let began = Instant::now();
         for turn in 0..EACH {
-            let bearer = ladder.bearer(site, &all[turn % all.len()], || later);
+            let bearer = ladder.bearer((site, address(turn)), &all[turn % all.len()], || later);
             assert!(black_box(bearer).is_some_and(|bearer| bearer.class == expected));
         }
         EACH as f64 / began.elapsed().as_secs_f64()

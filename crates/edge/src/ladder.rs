@@ -21,6 +21,7 @@ pub(crate) mod locker;
 mod meter;
 mod token;
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +29,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use memchr::memmem::Finder;
 use saqta_detect::facts::Class;
 use saqta_detect::network::Group;
-use saqta_detect::trust::Known;
 use sha2::{Digest, Sha256};
 
 pub use self::keys::{Keys, KeysFault};
@@ -105,6 +105,8 @@ pub struct Ladder {
     given: Meter,
     /// Readers greeted for the first time, by network.
     greeted: Meter,
+    /// Nobody can tell which networks share cells.
+    secret: RandomState,
     next: AtomicU64,
 }
 
@@ -115,8 +117,6 @@ pub struct Bearer {
     pub class: Class,
     /// On whose meter the origin is used.
     pub number: Option<u64>,
-    /// Since when it is known, for detection.
-    pub known: Option<Known>,
     /// Still to be waited for.
     ticket: Option<Ticket>,
     /// Came by a ticket now: to be given to the browser.
@@ -128,7 +128,6 @@ impl Bearer {
     pub const NOBODY: Self = Self {
         class: Class::Unknown,
         number: None,
-        known: None,
         ticket: None,
         new_pass: None,
         reader: None,
@@ -204,6 +203,7 @@ impl Ladder {
             meter: Meter::new(PERIOD_S),
             given: Meter::new(PERIOD_S),
             greeted: Meter::new(DAY_S),
+            secret: RandomState::new(),
             next: AtomicU64::new(u64::from_le_bytes(first)),
         }
     }
@@ -211,6 +211,18 @@ impl Ladder {
     /// Draws this week's key where nothing is kept.
     pub(crate) fn turn(&self, now: UnixMillis) {
         self.keys.turn(now);
+    }
+
+    fn network(&self, address: IpAddr) -> u64 {
+        self.secret.hash_one(Group::of(address).bits())
+    }
+
+    /// What is asked now of whoever comes from there.
+    fn step(&self, address: IpAddr, now: UnixMillis) -> (u8, u8) {
+        let given = self.given.used(self.network(address), now).uses;
+        let reached = STEPS.iter().rev().find(|(from, ..)| given >= *from);
+        let (_, wait_s, bits) = reached.unwrap_or(&STEPS[0]);
+        (*wait_s, *bits)
     }
 
     /// Nobody else's. That it can be foreseen matters to nobody: it is signed.
@@ -243,53 +255,58 @@ impl Ladder {
     /// So `now` is asked for only where there are some.
     pub fn bearer<F: Fields + ?Sized>(
         &self,
-        site: SiteMark,
+        (site, address): (SiteMark, IpAddr),
         fields: &F,
         now: impl FnOnce() -> UnixMillis,
     ) -> Option<Bearer> {
-        Shown::in_fields(fields).map(|shown| self.read(site, &shown, now()))
+        Shown::in_fields(fields).map(|shown| self.read((site, address), &shown, now()))
     }
 
-    fn read(&self, site: SiteMark, shown: &Shown<'_>, now: UnixMillis) -> Bearer {
+    fn read(
+        &self,
+        (site, address): (SiteMark, IpAddr),
+        shown: &Shown<'_>,
+        now: UnixMillis,
+    ) -> Bearer {
         let keys = &self.keys;
         let mut bearer = Bearer::NOBODY;
         bearer.reader = shown
             .reader
             .and_then(|text| Reader::open(keys, site, text, now));
-        if let Some(reader) = bearer.reader.filter(Reader::is_known) {
-            bearer.known = Some(known(reader.since_s, reader.cohort));
-            if KNOWN.covers(self.meter.used(reader.number, now)) {
-                bearer.class = Class::KnownReader;
-                bearer.number = Some(reader.number);
-                return bearer;
-            }
+        let is_left = |reader: &Reader| KNOWN.covers(self.meter.used(reader.number, now));
+        if let Some(reader) = bearer.reader.filter(Reader::is_known).filter(is_left) {
+            bearer.class = Class::KnownReader;
+            bearer.number = Some(reader.number);
+            return bearer;
         }
         let pass = shown
             .pass
-            .and_then(|text| Pass::open(keys, site, text, now));
+            .and_then(|text| Pass::open(keys, site, text, now))
+            .filter(|pass| self.covers(pass, now));
         if let Some(pass) = pass {
-            bearer.known = bearer.known.or(Some(known(pass.since_s, pass.cohort)));
-            if self.covers(&pass, now) {
-                bearer.class = Class::Passed;
-                bearer.number = Some(pass.number);
-                return bearer;
-            }
+            bearer.class = Class::Passed;
+            bearer.number = Some(pass.number);
+            return bearer;
         }
-        let Some((text, ticket)) = shown
+        let Some((text, mut ticket)) = shown
             .ticket
             .and_then(|text| Some((text, Ticket::open(keys, site, text, now)?)))
         else {
             return bearer;
         };
+        let is_worked = shown
+            .work
+            .is_some_and(|work| is_work(text, work, ticket.bits));
+        // Whoever fetched a thousand tickets before he showed the first is asked what is asked by then.
+        let (wait_s, bits) = self.step(address, now);
+        ticket.wait_s = ticket.wait_s.max(wait_s);
         let rung = if ticket.waits_s(now) == 0 {
             Rung::Waited
-        } else if shown
-            .work
-            .is_some_and(|work| is_work(text, work, ticket.bits))
-        {
+        } else if is_worked && ticket.bits >= bits {
             Rung::Worked
         } else {
-            bearer.ticket = Some(ticket);
+            // Whose work is not enough any more gets another ticket, or his browser would do the same again at once, and again.
+            bearer.ticket = (!is_worked).then_some(ticket);
             return bearer;
         };
         let pass = ticket.pass(keys, site, rung);
@@ -313,7 +330,7 @@ impl Ladder {
             (Some(reader), Seen::Page) => reader.reads(&self.keys, site, now)?,
             (Some(reader), Seen::Part) => reader.fetches(now)?,
             (None, Seen::Page) => {
-                let network = network(address);
+                let network = self.network(address);
                 if self.greeted.used(network, now).uses >= GREETED_MAX {
                     return None;
                 }
@@ -333,7 +350,7 @@ impl Ladder {
     fn covers(&self, pass: &Pass, now: UnixMillis) -> bool {
         let allowance = match pass.rung {
             Rung::Worked => WORKED,
-            Rung::Waited | Rung::Returned => WAITED,
+            Rung::Waited => WAITED,
         };
         allowance.covers(self.meter.used(pass.number, now))
     }
@@ -359,12 +376,7 @@ impl Ladder {
         if let Some(ticket) = bearer.ticket {
             return (ticket.waits_s(now), None);
         }
-        let given = self.given.used(network(address), now).uses;
-        let (_, wait_s, bits) = STEPS
-            .into_iter()
-            .rev()
-            .find(|(from, ..)| given >= *from)
-            .unwrap_or(STEPS[0]);
+        let (wait_s, bits) = self.step(address, now);
         let ticket = Ticket::new(self.number(), (wait_s, bits), (site, address), now);
         let given = Given {
             name: TICKET,
@@ -377,7 +389,7 @@ impl Ladder {
 
     /// The pass that a ticket has become, for the browser that showed it.
     pub fn give(&self, pass: &Pass, (site, address): (SiteMark, IpAddr), now: UnixMillis) -> Given {
-        self.given.note_use(network(address), now);
+        self.given.note_use(self.network(address), now);
         Given {
             name: PASS,
             text: pass.seal(&self.keys, site),
@@ -385,19 +397,6 @@ impl Ladder {
             is_hidden: true,
         }
     }
-}
-
-fn known(since_s: u32, cohort: Cohort) -> Known {
-    Known {
-        since_s: u64::from(since_s),
-        cohort: Some(u32::from(cohort.0)),
-    }
-}
-
-fn network(address: IpAddr) -> u64 {
-    Group::of(address)
-        .bits()
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Does the sum of the ticket and this number begin with so many zero bits?
@@ -417,22 +416,10 @@ fn is_work(ticket: &[u8], work: &[u8], bits: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http::HeaderMap;
 
+    use super::token::tests::{ADDRESS, NOW, later, site};
     use super::*;
-
-    const NOW: UnixMillis = UnixMillis(1_795_000_000_000);
-    const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 7));
-
-    fn site() -> SiteMark {
-        SiteMark::of("news")
-    }
-
-    fn later(seconds: u64) -> UnixMillis {
-        NOW.plus(Duration::from_secs(seconds))
-    }
 
     fn text(text: &Text) -> &str {
         std::str::from_utf8(text).unwrap()
@@ -443,7 +430,7 @@ mod tests {
         for line in cookies {
             fields.append("cookie", line.parse().unwrap());
         }
-        let bearer = ladder.bearer(site(), &fields, || now);
+        let bearer = ladder.bearer((site(), ADDRESS), &fields, || now);
         bearer.unwrap_or(Bearer::NOBODY)
     }
 
@@ -473,7 +460,7 @@ mod tests {
         for cookies in table {
             let bearer = shows(&ladder, cookies, NOW);
             assert_eq!(bearer.class, Class::Unknown);
-            assert!(bearer.known.is_none() && bearer.new_pass.is_none() && bearer.ticket.is_none());
+            assert!(bearer.new_pass.is_none() && bearer.ticket.is_none());
         }
     }
 
@@ -552,8 +539,6 @@ mod tests {
         }
         let spent = shows(&ladder, &[&pass, &ticket], later(7));
         assert_eq!((spent.class, spent.number), (Class::Unknown, None));
-        // It is still known to have come before, whatever it has used.
-        assert!(spent.known.is_some());
         // The ticket it came by is the same pass, so another one is given.
         assert!(
             ladder
@@ -565,6 +550,35 @@ mod tests {
         assert_eq!(shows(&ladder, &[&pass], next).class, Class::Passed);
         ladder.note_ms(number, WAITED.origin_ms, next);
         assert_eq!(shows(&ladder, &[&pass], next).class, Class::Unknown);
+    }
+
+    #[test]
+    fn tickets_fetched_beforehand_are_asked_what_is_asked_by_then() {
+        let ladder = Ladder::new(NOW);
+        let tickets: Vec<_> = (0..100).map(|_| given(&ladder, NOW)).collect();
+        let cookie = |ticket: &Given| format!("saqta-ticket={}", text(&ticket.text));
+        let mut passes = 0;
+        for ticket in &tickets {
+            let bearer = shows(&ladder, &[&cookie(ticket)], later(5));
+            if let Some(pass) = bearer.new_pass {
+                ladder.give(&pass, (site(), ADDRESS), later(5));
+                passes += 1;
+            } else {
+                assert!(ladder.waits(&bearer, (site(), ADDRESS), later(5)).0 > 0);
+            }
+        }
+        assert_eq!(passes, STEPS[1].0);
+        // No work helps once there is no work.
+        for _ in 0..STEPS[2].0 {
+            ladder.given.note_use(ladder.network(ADDRESS), later(5));
+        }
+        let last = text(&tickets[99].text);
+        let worked = format!("saqta-ticket={last}; saqta-work={}", work(last, STEPS[0].2));
+        let bearer = shows(&ladder, &[&worked], later(6));
+        assert_eq!(bearer.class, Class::Unknown);
+        let (wait_s, another) = ladder.waits(&bearer, (site(), ADDRESS), later(6));
+        assert!(wait_s == STEPS[2].1 && another.is_some());
+        assert_eq!(shows(&ladder, &[&worked], later(14)).class, Class::Passed);
     }
 
     #[test]
@@ -580,7 +594,6 @@ mod tests {
             let cookie = format!("saqta-reader={}", text(&sealed));
             let bearer = shows(&ladder, &[&cookie], later(86_400));
             assert_eq!(bearer.class, class);
-            assert_eq!(bearer.known.is_some(), class == Class::KnownReader);
         }
         for _ in 0..KNOWN.uses {
             ladder.note_use(second.number, later(86_400));

@@ -58,7 +58,7 @@ pub mod stats;
 mod tap;
 mod upgrade;
 mod upload;
-mod whole;
+pub mod whole;
 mod wire;
 
 pub use edge::{Edge, Forgotten, ReloadError, StartError};

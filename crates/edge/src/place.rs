@@ -46,6 +46,11 @@ impl Place {
             (!shard.shared.bypassed()).then(|| asked.state().admission.enter(asked.ask()));
         let (shard, state) = (Rc::clone(shard), Arc::clone(asked.state()));
         let (site, class, number) = (asked.site_id, asked.class, asked.number);
+        // Now, not when its turn comes: one pass shown by a thousand at once would have them all waiting before it is used up.
+        if let Some(number) = number {
+            let ladder = &shard.shared.ladder;
+            ladder.note_use(number.get(), UnixMillis::now());
+        }
         async move {
             let right = match entering {
                 None => Right::Free,
@@ -58,12 +63,6 @@ impl Place {
                     Right::Slot(entered?)
                 }
             };
-            if let Some(number) = number {
-                shard
-                    .shared
-                    .ladder
-                    .note_use(number.get(), UnixMillis::now());
-            }
             let began = Instant::now();
             Ok(Self {
                 right,

@@ -127,9 +127,10 @@ impl Client {
     }
 
     /// What is said by our cookies of who asks. In calm that changes nothing for a hit, and costs more than one.
-    fn read_cookies(&mut self, mark: SiteMark, head: &Head<'_, '_>) {
+    fn read_cookies(&mut self, mark: SiteMark, running: &Running, head: &Head<'_, '_>) {
         let ladder = &self.shard.shared.ladder;
-        self.bearer = ladder.bearer(mark, head, UnixMillis::now).map(Box::new);
+        let whom = (mark, self.address(running, head));
+        self.bearer = ladder.bearer(whom, head, UnixMillis::now).map(Box::new);
     }
 
     /// The cookie by which a reader is known later.
@@ -236,12 +237,12 @@ fn look_and_answer(
     client.rule = hit(&state.detection, &sight).and_then(NonZeroU64::new);
     let is_calm = state.detection.stance().posture == Posture::Calm;
     if !is_calm {
-        client.read_cookies(state.mark, head);
+        client.read_cookies(state.mark, running, head);
     }
     let reads =
         matches!(head.method, "GET" | "HEAD") && head.framing == Framing::None && !head.websocket;
     if !reads || head.target == "*" {
-        client.read_cookies(state.mark, head);
+        client.read_cookies(state.mark, running, head);
         see(client, running, site, &sight, true, None);
         return AtOnce::Exchange;
     }
@@ -269,7 +270,7 @@ fn look_and_answer(
                     .ladder
                     .has_nothing_to_say(head, seen, UnixMillis::now())
             {
-                client.read_cookies(state.mark, head);
+                client.read_cookies(state.mark, running, head);
                 if let Some(cookie) = client.greet(seen, state.mark, client.whom(running, head)) {
                     add_line(out, &format!("set-cookie: {cookie}"));
                 }
@@ -287,7 +288,7 @@ fn look_and_answer(
         Err(found) => found,
     };
     if is_calm {
-        client.read_cookies(state.mark, head);
+        client.read_cookies(state.mark, running, head);
     }
     let cache = &client.shard.shared.cache;
     let needs_origin = cache.leaves_to_origin(&key, &found);
@@ -402,7 +403,7 @@ fn see<F: Fields + ?Sized>(
             (true, Some(200 | 304)) => Role::Part,
             (true, _) => Role::Unknown,
         },
-        known: client.bearer().known,
+        known: None,
     };
     let detection = &running.sites[site].detection;
     detection.note(client.shard.index, sight, kind, client.rule());
@@ -694,10 +695,13 @@ fn bearer_h2<B>(client: &Client, request: &Request<B>) -> Option<Box<Bearer>> {
         .authority()
         .and_then(|authority| running.site_of(authority.host()));
     site.and_then(|site| {
-        let mark = running.sites[site].mark;
+        let whom = (
+            running.sites[site].mark,
+            client.address(&running, request.headers()),
+        );
         shared
             .ladder
-            .bearer(mark, request.headers(), UnixMillis::now)
+            .bearer(whom, request.headers(), UnixMillis::now)
             .map(Box::new)
     })
 }

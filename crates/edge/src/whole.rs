@@ -9,15 +9,13 @@ use std::path::Path;
 ///
 /// # Errors
 /// When the disk does not take it; then what was there stays.
-pub(crate) fn write(
-    path: &Path,
-    write: impl FnOnce(&mut File) -> io::Result<()>,
-) -> io::Result<()> {
+pub fn write(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let unfinished = path.with_extension("writing");
+    // Made anew: what lies there may be for everybody's eyes, or lead elsewhere.
+    drop(fs::remove_file(&unfinished));
     let mut file = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&unfinished)?;
     let placed = write(&mut file).and_then(|()| fs::rename(&unfinished, path));

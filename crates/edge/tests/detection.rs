@@ -5,62 +5,18 @@
 mod kit;
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use kit::attack::{BROWSER, LIBRARY, calm};
 use kit::http2::{END_HEADERS, END_STREAM, End, HEADERS, Http2, PING, block, frame};
 use kit::{Client, Origin, PATIENCE, connect_from, page, plan, until};
-use saqta_detect::engine::{Engine, Kind, Role, Scarce};
-use saqta_detect::look::{Field, Head, Look};
-use saqta_detect::shape::Shape;
 use saqta_edge::Edge;
 use saqta_edge::budget::HTTP2_BYTES_MAX;
-use saqta_edge::clock::UnixMillis;
 use saqta_edge::plan::{Mode, Networks, RULE_FIELD};
 use saqta_edge::stats::{DetectionStats, IncidentStats};
 
-const CALM_S: u64 = 120;
 const STAFF: Ipv4Addr = Ipv4Addr::new(127, 9, 9, 9);
-const BROWSER: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/131.0 Safari/537.36";
-const LIBRARY: &str = "python-requests/2.31.0";
-
-/// Two minutes of readers that end now, which nobody has to wait for.
-fn calm(engine: &mut Engine) {
-    let now_s = UnixMillis::now().secs();
-    for second in now_s - CALM_S..now_s {
-        for number in 0..20 {
-            let turn = (second % 86_400) as u32 * 20 + number;
-            let target = format!("/news/story-{}", turn % 40);
-            let look = Look {
-                method: b"GET",
-                target: target.as_bytes(),
-                shape: Shape::of(target.as_bytes()),
-                version: 11,
-                agent: Field::Is(BROWSER.as_bytes()),
-                referer: Field::Absent,
-                head: Head {
-                    accept: Field::Absent,
-                    accept_language: Field::Absent,
-                    accept_encoding: Field::Absent,
-                    names: Field::Is(b"Host,User-Agent"),
-                },
-                source: IpAddr::V4(Ipv4Addr::from_bits(
-                    0x0a00_0000 + turn.wrapping_mul(77) % 200_000,
-                )),
-                asn: None,
-                country: None,
-            };
-            let kind = Kind {
-                needs_origin: false,
-                is_sensitive: false,
-                role: Role::Page,
-                known: None,
-            };
-            engine.observe(second, &look, kind);
-        }
-        engine.tick(second, Scarce::NOTHING);
-    }
-}
 
 fn detection(edge: &Edge) -> DetectionStats {
     edge.stats().sites.swap_remove(0).detection

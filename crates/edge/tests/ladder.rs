@@ -7,21 +7,18 @@ mod kit;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use kit::attack::{BROWSER, LIBRARY, calm};
 use kit::http2::{END_HEADERS, END_STREAM, End, HEADERS, Http2, block, frame};
 use kit::{Answer, Client, Origin, connect_from, page, plan, until};
-use saqta_detect::engine::{Engine, Kind, Role, Scarce};
-use saqta_detect::look::{Field, Head, Look};
-use saqta_detect::shape::Shape;
 use saqta_edge::Edge;
 use saqta_edge::clock::UnixMillis;
 use saqta_edge::ladder::{Keys, Reader, SiteMark};
 use saqta_edge::plan::Mode;
 use sha2::{Digest, Sha256};
 
-const BROWSER: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/131.0 Safari/537.36";
-const LIBRARY: &str = "python-requests/2.31.0";
 const READER: Ipv4Addr = Ipv4Addr::new(127, 5, 5, 5);
 
 fn newsroom() -> Origin {
@@ -37,42 +34,6 @@ fn newsroom() -> Origin {
             &asked.line,
         )
     })
-}
-
-/// Two minutes of readers that end now.
-fn calm(engine: &mut Engine) {
-    let now_s = UnixMillis::now().secs();
-    for second in now_s - 120..now_s {
-        for number in 0..20 {
-            let turn = (second % 86_400) as u32 * 20 + number;
-            let target = format!("/news/story-{}", turn % 40);
-            let look = Look {
-                method: b"GET",
-                target: target.as_bytes(),
-                shape: Shape::of(target.as_bytes()),
-                version: 11,
-                agent: Field::Is(BROWSER.as_bytes()),
-                referer: Field::Absent,
-                head: Head {
-                    accept: Field::Absent,
-                    accept_language: Field::Absent,
-                    accept_encoding: Field::Absent,
-                    names: Field::Is(b"Host,User-Agent"),
-                },
-                source: Ipv4Addr::from_bits(0x0a00_0000 + turn.wrapping_mul(77) % 200_000).into(),
-                asn: None,
-                country: None,
-            };
-            let kind = Kind {
-                needs_origin: false,
-                is_sensitive: false,
-                role: Role::Page,
-                known: None,
-            };
-            engine.observe(second, &look, kind);
-        }
-        engine.tick(second, Scarce::NOTHING);
-    }
 }
 
 /// Until a rule stands against [`LIBRARY`].
@@ -345,6 +306,52 @@ fn a_purse_is_empty_when_it_is_empty_and_a_restart_does_not_fill_it() {
     assert_eq!(reader.get("/news/new-300").status, 503);
 }
 
+/// A pass that a whole botnet shows at once.
+#[test]
+fn a_pass_shown_by_many_at_once_is_used_up_as_soon() {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let held = Arc::clone(&gate);
+    let origin = Origin::start(move |asked, _| {
+        if asked.line.contains("/news/held-") {
+            let opened = held.0.lock().unwrap();
+            drop(held.1.wait_while(opened, |opened| !*opened).unwrap());
+        }
+        page("200 OK", "Content-Type: text/html\r\n", &asked.line)
+    });
+    let edge = Edge::start(plan(origin.address)).unwrap();
+    attack(&edge);
+    let mut reader = Browser::new(&edge, LIBRARY);
+    reader.get("/news/new");
+    reader.work();
+    assert_eq!(reader.get("/news/new").status, 200);
+    let pass = reader.cookie("saqta-pass").unwrap();
+    let before = edge.stats().totals.requests;
+    let mut bots: Vec<Client> = (0..60)
+        .map(|number| {
+            let from = Ipv4Addr::new(127, 7, number, 1);
+            let mut bot = Client::of(connect_from(from, edge.addresses()[0]));
+            bot.send(format!(
+                "GET /news/held-{number} HTTP/1.1\r\nHost: a.kz\r\nUser-Agent: {LIBRARY}\r\n{PAGE}Cookie: saqta-pass={pass}\r\n\r\n"
+            ));
+            bot
+        })
+        .collect();
+    until("all have been looked at", || {
+        edge.stats().totals.requests >= before + bots.len() as u64
+    });
+    // Nobody has been answered, and no more than the pass allows ask the origin or wait to.
+    let site = edge.stats().sites.swap_remove(0);
+    assert!(site.in_flight + site.queued <= 30, "{site:?}");
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+    let answered = bots
+        .iter_mut()
+        .filter_map(Client::answer)
+        .filter(|answer| answer.status == 200)
+        .count();
+    assert!((1..30).contains(&answered), "{answered}");
+}
+
 #[test]
 fn who_has_read_here_on_two_days_is_let_in_and_keys_outlive_a_restart() {
     let folder = Folder::new("reader");
@@ -375,4 +382,11 @@ fn who_has_read_here_on_two_days_is_let_in_and_keys_outlive_a_restart() {
     let edge = Edge::start_in(plan(origin.address), &folder.0).unwrap();
     edge.stop(Duration::ZERO);
     assert!(fs::read_to_string(&file).unwrap().parse::<Keys>().is_ok());
+
+    // Nor is it that nothing can be written there.
+    fs::remove_dir_all(folder.0.join("passes")).unwrap();
+    fs::write(folder.0.join("passes"), "").unwrap();
+    let edge = Edge::start_in(plan(origin.address), &folder.0).unwrap();
+    assert_eq!(Browser::new(&edge, BROWSER).get("/news/new").status, 200);
+    edge.stop(Duration::ZERO);
 }

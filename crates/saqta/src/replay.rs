@@ -18,10 +18,8 @@ mod timeline;
 mod unread;
 
 use std::collections::VecDeque;
-use std::fs::OpenOptions;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,6 +29,7 @@ use saqta_detect::engine::{Engine, Incident, Kind, Role, Scarce, Standing};
 use saqta_detect::look::{Head, Look, is_guessed_at};
 use saqta_detect::shape::ShapeBook;
 use saqta_edge::registry::Registry;
+use saqta_edge::whole;
 use tokio::time::Instant;
 
 use self::labels::{Class, Label, Met};
@@ -196,29 +195,21 @@ fn answer(what: &Replay, told: &Told) -> anyhow::Result<()> {
 fn write_report(folder: &Path, file: &Path, page: &str) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     // In the place of what is there, whoever may read that and wherever it leads.
-    let unfinished = file.with_extension("writing");
-    _ = std::fs::remove_file(&unfinished);
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    let written = options
-        .open(&unfinished)
-        .and_then(|mut open| open.write_all(page.as_bytes()))
-        .and_then(|()| std::fs::rename(&unfinished, file));
-    if written.is_err() {
-        _ = std::fs::remove_file(&unfinished);
-    }
-    written
+    whole::write(file, |open| open.write_all(page.as_bytes()))
 }
 
 /// By the time each begins with: `access.log*` names the newest first. As they were given, where one does not say.
 fn in_order(logs: &[PathBuf]) -> Result<Vec<PathBuf>, Unread> {
+    if let [only] = logs {
+        return Ok(vec![only.clone()]);
+    }
     let mut began = Vec::new();
     for (at, log) in logs.iter().enumerate() {
         if logs[..at].contains(log) {
             return Err(Unread::Twice { file: log.clone() });
         }
-        // What cannot be opened is said when it is read, and what comes through a pipe can be read once.
-        if !source::is_piped(log)
+        // What cannot be opened is said when it is read, and what comes through a pipe (`<(zcat log.gz)`) can be read once.
+        if std::fs::metadata(log).is_ok_and(|data| data.is_file())
             && let Ok(start) = source::start(log).as_deref()
             && let Some(began_s) = began_s(start)
         {

@@ -622,6 +622,28 @@ fn a_log_may_come_through_a_pipe() {
 }
 
 /// Counts tell load and nothing else: guarded, and never an attack.
+/// `saqta replay <(zcat access.log.gz)`, and two of them.
+#[test]
+fn a_log_may_come_through_a_pipe_with_a_name() {
+    let folder = Folder::new();
+    let log = folder.file("access.log.gz", gzipped(&blog()));
+    let expected = json(&[&log])["incidents"].clone();
+    for how in [
+        "<(zcat \"$LOG\")",
+        "<(zcat \"$LOG\" | head -2000) <(zcat \"$LOG\" | tail -n +2001)",
+    ] {
+        let output = Command::new("bash")
+            .arg("-c")
+            .arg(format!("exec \"$SAQTA\" replay {how} --json"))
+            .env("LOG", &log)
+            .env("SAQTA", env!("CARGO_BIN_EXE_saqta"))
+            .output()
+            .unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(told["incidents"], expected, "{how}");
+    }
+}
+
 #[test]
 fn counts_raise_guarded_only() {
     let folder = Folder::new();

@@ -73,6 +73,8 @@ impl Locker {
     pub(crate) fn save(&self, ladder: &Ladder, saved: &Saved, now: UnixMillis) {
         if let Some(text) = ladder.meter.written(now) {
             saved.write_down(self.meter.clone(), text);
+            // Again, should the disk have been full when they were drawn.
+            saved.write_down(self.keys.clone(), ladder.keys.written());
         }
     }
 }

@@ -8,7 +8,7 @@
 //! Of a cell nobody can tell whose it is: passes are found by a keyed sum of a random number.
 
 use std::fmt::{self, Write as _};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::UnixMillis;
 
@@ -17,21 +17,64 @@ const ROWS: usize = 4;
 /// have used what the least used of them did. 4 MB.
 const CELLS: usize = 1 << 17;
 
-/// Uses in the upper 24 bits, origin-milliseconds in the lower 40: one addition counts both.
-const USE: u64 = 1 << 40;
-const MS_MAX: u64 = USE - 1;
-
 pub struct Meter {
     period_s: u64,
-    /// Whose counts are in the cells.
-    period: AtomicU32,
     cells: Box<[AtomicU64]>,
+}
+
+/// What a cell holds: the period it counts in, which makes what was counted in another nothing without anybody clearing it, 16 bits of
+/// uses and 32 of origin-milliseconds. Periods of ten minutes come round again after fifteen months.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Count {
+    period: u16,
+    uses: u16,
+    origin_ms: u32,
+}
+
+impl Count {
+    fn from_bits(bits: u64) -> Self {
+        Self {
+            period: (bits >> 48) as u16,
+            uses: (bits >> 32) as u16,
+            origin_ms: bits as u32,
+        }
+    }
+
+    fn bits(self) -> u64 {
+        u64::from(self.period) << 48 | u64::from(self.uses) << 32 | u64::from(self.origin_ms)
+    }
+
+    fn is_empty(self) -> bool {
+        (self.uses, self.origin_ms) == (0, 0)
+    }
+
+    /// As it is in `period`.
+    fn within(self, period: u16) -> Self {
+        if self.period == period {
+            self
+        } else {
+            Self {
+                period,
+                uses: 0,
+                origin_ms: 0,
+            }
+        }
+    }
+
+    /// What is full stays so until the period ends.
+    fn plus(self, uses: u16, origin_ms: u32) -> Self {
+        Self {
+            period: self.period,
+            uses: self.uses.saturating_add(uses),
+            origin_ms: self.origin_ms.saturating_add(origin_ms),
+        }
+    }
 }
 
 impl fmt::Debug for Meter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Meter")
-            .field("period", &self.period)
+            .field("period_s", &self.period_s)
             .finish_non_exhaustive()
     }
 }
@@ -59,49 +102,42 @@ impl Meter {
     pub fn new(period_s: u32) -> Self {
         Self {
             period_s: u64::from(period_s),
-            period: AtomicU32::new(0),
             cells: (0..ROWS * CELLS).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
     pub fn used(&self, number: u64, now: UnixMillis) -> Used {
-        if self.period.load(Ordering::Acquire) != self.period_of(now) {
-            return Used::default();
-        }
-        let least = places(number)
-            .map(|place| self.cells[place].load(Ordering::Relaxed))
-            .into_iter()
-            .min()
-            .unwrap_or_default();
-        Used {
-            uses: (least / USE) as u32,
-            origin_ms: least & MS_MAX,
-        }
+        let period = self.period_of(now);
+        let [first, others @ ..] = places(number)
+            .map(|place| Count::from_bits(self.cells[place].load(Ordering::Relaxed)))
+            .map(|count| count.within(period));
+        let least = |one: Used, other: Count| Used {
+            uses: one.uses.min(other.uses.into()),
+            origin_ms: one.origin_ms.min(other.origin_ms.into()),
+        };
+        let first = Used {
+            uses: first.uses.into(),
+            origin_ms: first.origin_ms.into(),
+        };
+        others.into_iter().fold(first, least)
     }
 
     /// The origin is asked on this pass.
     pub fn note_use(&self, number: u64, now: UnixMillis) {
-        self.add(number, USE, now);
+        self.add(number, 1, 0, now);
     }
 
     /// ... and was at it for so long.
     pub fn note_ms(&self, number: u64, origin_ms: u64, now: UnixMillis) {
-        // Weeks of work, and no carry into the uses.
-        self.add(number, origin_ms.min(MS_MAX >> 8), now);
+        self.add(number, 0, u32::try_from(origin_ms).unwrap_or(u32::MAX), now);
     }
 
-    fn add(&self, number: u64, what: u64, now: UnixMillis) {
-        self.begin(self.period_of(now));
+    fn add(&self, number: u64, uses: u16, origin_ms: u32, now: UnixMillis) {
+        let period = self.period_of(now);
         for place in places(number) {
-            // A cell that is full of either stays so until the period ends.
-            let plus = |before: u64| {
-                let ms_fit = (before & MS_MAX) + (what & MS_MAX) <= MS_MAX;
-                Some(
-                    before
-                        .checked_add(what)
-                        .filter(|_| ms_fit)
-                        .unwrap_or(u64::MAX),
-                )
+            let plus = |bits| {
+                let count = Count::from_bits(bits).within(period);
+                Some(count.plus(uses, origin_ms).bits())
             };
             // It always changes.
             _ = self.cells[place].fetch_update(Ordering::Relaxed, Ordering::Relaxed, plus);
@@ -110,18 +146,16 @@ impl Meter {
 
     /// Cells that are not empty, a line each, under the period they are of. `None`: nothing was counted in this one.
     pub fn written(&self, now: UnixMillis) -> Option<String> {
-        let period = self.period.load(Ordering::Acquire);
-        if period != self.period_of(now) {
-            return None;
-        }
-        let mut text = format!("{} {period}\n", self.period_s);
+        let period = self.period_of(now);
+        let mut text = format!("{} {}\n", self.period_s, self.period_number(now));
+        let head = text.len();
         for (place, cell) in self.cells.iter().enumerate() {
-            let count = cell.load(Ordering::Relaxed);
-            if count > 0 {
-                _ = writeln!(text, "{place:x} {count:x}");
+            let count = Count::from_bits(cell.load(Ordering::Relaxed)).within(period);
+            if !count.is_empty() {
+                _ = writeln!(text, "{place:x} {:x} {:x}", count.uses, count.origin_ms);
             }
         }
-        Some(text)
+        (text.len() > head).then_some(text)
     }
 
     /// Takes up counts of the period it is now; others are over.
@@ -131,45 +165,52 @@ impl Meter {
     pub fn recall(&self, text: &str, now: UnixMillis) -> Result<(), MeterFault> {
         let mut lines = text.lines().zip(1..);
         let fault = |line| MeterFault { line };
-        let (period_s, period) = lines
+        let (period_s, number) = lines
             .next()
             .and_then(|(line, _)| line.split_once(' '))
             .ok_or(fault(1))?;
         let period_s: u64 = period_s.parse().map_err(|_| fault(1))?;
-        let period: u32 = period.parse().map_err(|_| fault(1))?;
-        if (period_s, period) != (self.period_s, self.period_of(now)) {
+        let number: u64 = number.parse().map_err(|_| fault(1))?;
+        if (period_s, number) != (self.period_s, self.period_number(now)) {
             return Ok(());
         }
-        self.begin(period);
+        let period = self.period_of(now);
         for (line, at) in lines {
-            let (place, count) = line.split_once(' ').ok_or(fault(at))?;
-            let place = usize::from_str_radix(place, 16).map_err(|_| fault(at))?;
-            let count = u64::from_str_radix(count, 16).map_err(|_| fault(at))?;
+            let (place, uses, origin_ms) = cell_of(line).ok_or(fault(at))?;
             let cell = self.cells.get(place).ok_or(fault(at))?;
-            cell.fetch_max(count, Ordering::Relaxed);
+            let most = |bits| {
+                let count = Count::from_bits(bits).within(period);
+                let most = Count {
+                    period,
+                    uses: count.uses.max(uses),
+                    origin_ms: count.origin_ms.max(origin_ms),
+                };
+                Some(most.bits())
+            };
+            _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, most);
         }
         Ok(())
     }
 
-    fn period_of(&self, now: UnixMillis) -> u32 {
-        u32::try_from(now.secs() / self.period_s).unwrap_or(u32::MAX)
+    fn period_number(&self, now: UnixMillis) -> u64 {
+        now.secs() / self.period_s
     }
 
-    /// Whoever comes first in a new period clears the counts of the old one. What others count meanwhile may be cleared as well: a pass may
-    /// gain a use or two of forty, once in a period.
-    fn begin(&self, period: u32) {
-        let before = self.period.load(Ordering::Relaxed);
-        let turned = before != period
-            && self
-                .period
-                .compare_exchange(before, period, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok();
-        if turned {
-            for cell in &self.cells {
-                cell.store(0, Ordering::Relaxed);
-            }
-        }
+    fn period_of(&self, now: UnixMillis) -> u16 {
+        self.period_number(now) as u16
     }
+}
+
+fn cell_of(line: &str) -> Option<(usize, u16, u32)> {
+    let mut parts = line.split(' ');
+    let mut next = || parts.next();
+    let (place, uses, origin_ms) = (next()?, next()?, next()?);
+    next().is_none().then_some(())?;
+    Some((
+        usize::from_str_radix(place, 16).ok()?,
+        u16::from_str_radix(uses, 16).ok()?,
+        u32::from_str_radix(origin_ms, 16).ok()?,
+    ))
 }
 
 /// Numbers are keyed sums, as good as random; two halves of one give all four places (Kirsch and Mitzenmacher 2006).
@@ -312,10 +353,11 @@ mod tests {
             ("".to_owned(), 1),
             ("600".to_owned(), 1),
             (format!("600 {period}x"), 1),
-            (format!("600 {period}\n1 1\n2"), 3),
-            (format!("600 {period}\nx 1"), 2),
-            (format!("600 {period}\n1 g"), 2),
-            (format!("600 {period}\n80000 1"), 2),
+            (format!("600 {period}\n1 1 1\n2 1"), 3),
+            (format!("600 {period}\nx 1 1"), 2),
+            (format!("600 {period}\n1 g 1"), 2),
+            (format!("600 {period}\n1 1 1 1"), 2),
+            (format!("600 {period}\n80000 1 1"), 2),
         ];
         for (text, line) in table {
             let read = Meter::new(PERIOD_S).recall(&text, NOW);
@@ -326,12 +368,34 @@ mod tests {
     #[test]
     fn a_full_cell_stays_full() {
         let meter = Meter::new(PERIOD_S);
-        for _ in 0..10_000 {
+        for _ in 0..100_000 {
             meter.note_ms(number(1), u64::MAX, NOW);
+            meter.note_use(number(1), NOW);
         }
-        let used = meter.used(number(1), NOW);
-        assert_eq!(used.origin_ms, MS_MAX);
-        meter.note_use(number(1), NOW);
-        assert_eq!(meter.used(number(1), NOW).origin_ms, MS_MAX);
+        let full = Used {
+            uses: u16::MAX.into(),
+            origin_ms: u32::MAX.into(),
+        };
+        assert_eq!(meter.used(number(1), NOW), full);
+    }
+
+    /// Whoever comes first in a new period takes nothing of it from the others.
+    #[test]
+    fn nothing_is_lost_when_a_period_begins() {
+        for round in 0..100 {
+            let meter = Meter::new(PERIOD_S);
+            let now = NOW.plus(Duration::from_secs(u64::from(PERIOD_S) * round));
+            let start = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                for n in 0..2 {
+                    let (meter, start) = (&meter, &start);
+                    scope.spawn(move || {
+                        start.wait();
+                        meter.note_use(number(n), now);
+                    });
+                }
+            });
+            assert!((0..2).all(|n| meter.used(number(n), now).uses == 1));
+        }
     }
 }

@@ -109,17 +109,15 @@ fn follows(keys: &Keys, site: SiteMark, number: u64, step: u64) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Rung {
-    /// Kept a cookie and came back.
-    Returned = 1,
     /// Waited for as long as was asked.
-    Waited,
+    Waited = 1,
     /// Computed what was asked.
     Worked,
 }
 
 impl Rung {
     fn read(byte: u8) -> Option<Self> {
-        [Self::Returned, Self::Waited, Self::Worked]
+        [Self::Waited, Self::Worked]
             .into_iter()
             .find(|rung| *rung as u8 == byte)
     }
@@ -371,19 +369,20 @@ fn day(now: UnixMillis) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
 
-    const NOW: UnixMillis = UnixMillis(1_795_000_000_000);
-    const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 7));
+    pub(in crate::ladder) const NOW: UnixMillis = UnixMillis(1_795_000_000_000);
+    pub(in crate::ladder) const ADDRESS: IpAddr =
+        IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 7));
 
-    fn site() -> SiteMark {
+    pub(in crate::ladder) fn site() -> SiteMark {
         SiteMark::of("news")
     }
 
-    fn later(seconds: u64) -> UnixMillis {
+    pub(in crate::ladder) fn later(seconds: u64) -> UnixMillis {
         NOW.plus(Duration::from_secs(seconds))
     }
 
@@ -403,7 +402,7 @@ mod tests {
         assert_eq!(Ticket::open(&keys, site(), &text, NOW), Some(ticket));
         let text = reader.seal(&keys, site());
         assert_eq!(Reader::open(&keys, site(), &text, NOW), Some(reader));
-        for rung in [Rung::Returned, Rung::Waited, Rung::Worked] {
+        for rung in [Rung::Waited, Rung::Worked] {
             let pass = ticket.pass(&keys, site(), rung);
             let text = pass.seal(&keys, site());
             assert_eq!(Pass::open(&keys, site(), &text, NOW), Some(pass));

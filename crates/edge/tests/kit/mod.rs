@@ -9,6 +9,7 @@
 )]
 #![allow(dead_code, reason = "each test file uses its part of the kit")]
 
+pub mod attack;
 pub mod http2;
 
 use std::io::{ErrorKind, Read, Write};

@@ -2,26 +2,27 @@
 //!
 //! Pictures of it are left in `target/tmp/pictures`, for people to look at.
 
+#![allow(unreachable_pub, dead_code, reason = "modules of other tests")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     reason = "what cannot go on has failed, in helpers too"
 )]
 
+#[path = "../../../edge/tests/kit/attack.rs"]
+mod attack;
 #[path = "../wordpress/browser.rs"]
 mod browser;
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use saqta_detect::engine::{Engine, Kind, Role, Scarce};
-use saqta_detect::look::{Field, Head, Look};
-use saqta_detect::shape::Shape;
+use attack::{LIBRARY, calm_with, observe};
+use saqta_detect::engine::Engine;
 use saqta_edge::Edge;
-use saqta_edge::clock::UnixMillis;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -53,9 +54,6 @@ mod server {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const HOST: &str = "news.example";
-/// What the rule of the attack is about; the browser says the same, as a reader may whom a rule hits by mistake.
-const AGENT: &str = "python-requests/2.31.0";
-
 /// Answers every address with its own name; says which were asked for.
 fn newsroom() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -94,49 +92,14 @@ fn answer(mut stream: TcpStream, book: &Mutex<Vec<String>>) {
     }
 }
 
-/// An hour of calm, then a flood that no copy answers, until a rule stands against [`AGENT`].
+/// Calm, and at its end guesses at passwords, until a rule stands against [`LIBRARY`].
 fn attacked(engine: &mut Engine) {
-    let now_s = UnixMillis::now().secs();
-    let observe =
-        |engine: &mut Engine, second, turn: u32, agent: &str, target: &str, post: bool| {
-            let look = Look {
-                method: if post { b"POST" } else { b"GET" },
-                target: target.as_bytes(),
-                shape: Shape::of(target.as_bytes()),
-                version: 11,
-                agent: Field::Is(agent.as_bytes()),
-                referer: Field::Absent,
-                head: Head::default(),
-                source: Ipv4Addr::from_bits(0x0a00_0000 + turn % 5_000).into(),
-                asn: None,
-                country: None,
-            };
-            let kind = Kind {
-                needs_origin: post,
-                is_sensitive: post,
-                role: Role::Page,
-                known: None,
-            };
-            engine.observe(second, &look, kind);
-        };
-    for second in now_s - 200..now_s {
-        for number in 0..20 {
-            let turn = (second % 86_400) as u32 * 20 + number;
-            let target = format!("/news/story-{}", turn % 40);
-            observe(
-                engine,
-                second,
-                turn,
-                "Mozilla/5.0 Firefox/140.0",
-                &target,
-                false,
-            );
+    calm_with(engine, |engine, second, left_s| {
+        for number in 0..if left_s > 20 { 0 } else { 20 } {
+            let source = 0x0b00_0000 + number % 5;
+            observe(engine, second, (source, LIBRARY), "/wp-login.php", true);
         }
-        for number in 0..if second + 20 < now_s { 0 } else { 20 } {
-            observe(engine, second, number % 5, AGENT, "/wp-login.php", true);
-        }
-        engine.tick(second, Scarce::NOTHING);
-    }
+    });
 }
 
 fn edge(origin: SocketAddr) -> Edge {
@@ -188,7 +151,7 @@ fn the_waiting_page_opens_what_was_asked_for() {
         ("on-a-phone", false, "kk", 390),
         ("on-a-desk", false, "ru", 1280),
     ] {
-        let agent = json!({"userAgent": AGENT, "acceptLanguage": language});
+        let agent = json!({"userAgent": LIBRARY, "acceptLanguage": language});
         browser.ask("Network.setUserAgentOverride", agent).unwrap();
         browser
             .ask("Network.clearBrowserCookies", json!({}))
