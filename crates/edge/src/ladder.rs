@@ -16,6 +16,7 @@
 //! twice come to the same pass, and nothing needs to be told apart as used. Whoever keeps no cookies waits, as before, for a place in
 //! the queue.
 
+mod form;
 mod keys;
 pub(crate) mod locker;
 mod meter;
@@ -31,6 +32,9 @@ use saqta_detect::facts::Class;
 use saqta_detect::network::Group;
 use sha2::{Digest, Sha256};
 
+use self::form::Sent;
+pub(crate) use self::form::TEXT_BYTES_MAX as FORM_TEXT_BYTES_MAX;
+pub use self::form::{Again, Fate, Form, Whither};
 pub use self::keys::{Keys, KeysFault};
 pub use self::meter::{Allowance, Meter, Used};
 pub use self::token::{Cohort, Pass, Reader, Rung, SiteMark, Text, Ticket};
@@ -87,6 +91,11 @@ const DAY_S: u32 = 86_400;
 /// whoever collects readers to be known by later is held to as many.
 const GREETED_MAX: u32 = 2_000;
 
+/// Forms that are given back to one network in a period. Each costs the line as much as was sent, and a carrier's readers write fewer.
+const HELD_MAX: u32 = 60;
+/// Counted beside the network's passes.
+const HELD: &str = "held";
+
 /// What was given to whoever asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
@@ -105,6 +114,7 @@ pub struct Ladder {
     given: Meter,
     /// Readers greeted for the first time, by network.
     greeted: Meter,
+    sent: Sent,
     /// Nobody can tell which networks share cells.
     secret: RandomState,
     next: AtomicU64,
@@ -203,6 +213,7 @@ impl Ladder {
             meter: Meter::new(PERIOD_S),
             given: Meter::new(PERIOD_S),
             greeted: Meter::new(DAY_S),
+            sent: Sent::new(now),
             secret: RandomState::new(),
             next: AtomicU64::new(u64::from_le_bytes(first)),
         }
@@ -385,6 +396,36 @@ impl Ladder {
             is_hidden: false,
         };
         (wait_s, Some(given))
+    }
+
+    /// A form for its page, if this network has not been given too many.
+    pub fn hold(
+        &self,
+        form: &Form,
+        whither: Whither<'_>,
+        address: IpAddr,
+        now: UnixMillis,
+    ) -> Option<String> {
+        let network = self.secret.hash_one((HELD, Group::of(address).bits()));
+        if self.given.used(network, now).uses >= HELD_MAX {
+            return None;
+        }
+        self.given.note_use(network, now);
+        Some(form.seal(&self.keys, self.number(), whither, now))
+    }
+
+    /// A form that was given back and comes again.
+    pub fn held(&self, whither: Whither<'_>, text: &[u8]) -> Option<Again> {
+        Form::open(&self.keys, whither, text)
+    }
+
+    pub fn fate(&self, again: &Again, now: UnixMillis) -> Fate {
+        self.sent.fate(again, now)
+    }
+
+    /// It goes to the origin, unless it has gone.
+    pub fn send(&self, again: &Again, now: UnixMillis) -> Fate {
+        self.sent.send(again, now)
     }
 
     /// The pass that a ticket has become, for the browser that showed it.

@@ -21,6 +21,7 @@ mod date;
 pub mod disk;
 mod edge;
 pub mod fields;
+mod forms;
 pub mod forward;
 pub mod frames;
 pub mod head;

@@ -63,6 +63,8 @@ pub enum Page {
     Waiting { reload_secs: u16 },
     /// 503 to a request that a reload would not repeat: a form.
     NotTaken,
+    /// 409 to a form that was given back and has been sent since.
+    SentBefore,
     /// 400
     NotUnderstood,
     /// 403: a network the newsroom refuses.
@@ -89,8 +91,9 @@ pub enum Page {
 
 impl Page {
     /// All but the waiting page, which exists once for each of [`RELOAD_SECS`].
-    const STILL: [Self; 12] = [
+    const STILL: [Self; 13] = [
         Self::NotTaken,
+        Self::SentBefore,
         Self::NotUnderstood,
         Self::Refused,
         Self::UnknownHost,
@@ -107,6 +110,7 @@ impl Page {
     pub fn status(self) -> StatusCode {
         match self {
             Self::Waiting { .. } | Self::NotTaken => StatusCode::SERVICE_UNAVAILABLE,
+            Self::SentBefore => StatusCode::CONFLICT,
             Self::NotUnderstood => StatusCode::BAD_REQUEST,
             Self::Refused => StatusCode::FORBIDDEN,
             Self::UnknownHost => StatusCode::NOT_FOUND,
@@ -148,7 +152,11 @@ impl Page {
         match self {
             Self::Waiting { .. } | Self::TooMany | Self::TooSlow => &[Way::Again],
             Self::OriginDown | Self::OriginSlow => &[Way::Again, Way::Front],
-            Self::NotUnderstood | Self::TooLarge | Self::NotTaken | Self::NotSent => &[Way::Front],
+            Self::NotUnderstood
+            | Self::TooLarge
+            | Self::NotTaken
+            | Self::SentBefore
+            | Self::NotSent => &[Way::Front],
             // A reload would be refused again, and the front page as well.
             Self::FieldsTooLarge | Self::Loop => &[Way::Again],
             Self::Refused | Self::UnknownHost => &[],
@@ -163,6 +171,33 @@ impl Page {
         Self::STILL.iter().position(|page| *page == self)
     }
 }
+
+/// How a form is given back to its reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// It is sent again by itself after so many seconds, held within [`RELOAD_SECS`].
+    Soon { secs: u16 },
+    /// That was tried, and there was no room: its reader sends it.
+    Waiting,
+    /// It may have arrived: its reader decides.
+    Perhaps,
+}
+
+impl Held {
+    /// Any number of seconds stands for all.
+    const KINDS: [Self; 3] = [Self::Soon { secs: 0 }, Self::Waiting, Self::Perhaps];
+
+    fn index(self) -> usize {
+        match self {
+            Self::Soon { .. } => 0,
+            Self::Waiting => 1,
+            Self::Perhaps => 2,
+        }
+    }
+}
+
+/// The field that carries a form which was given back.
+pub(crate) const FORM: &str = "saqta-form";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -258,6 +293,17 @@ impl Prebuilt {
 pub struct Pages {
     still: Vec<Translations>,
     waiting: Vec<Translations>,
+    held: [[HeldPage; 3]; 3],
+}
+
+/// A page around a form.
+#[derive(Debug)]
+struct HeldPage {
+    fields: HeaderMap,
+    before: Packed,
+    /// What sends it.
+    button: &'static str,
+    after: Packed,
 }
 
 /// By language, then by [`form`].
@@ -291,6 +337,7 @@ impl Pages {
             waiting: RELOAD_SECS
                 .map(|reload_secs| translations(Page::Waiting { reload_secs }))
                 .collect(),
+            held: Held::KINDS.map(|held| LANGUAGES.map(|language| HeldPage::new(held, language))),
         }
     }
 
@@ -302,12 +349,42 @@ impl Pages {
             }
             still => &self.still[still.index().unwrap_or_default()],
         };
-        let language = match asker.language {
-            Language::Kazakh => 0,
-            Language::Russian => 1,
-            Language::English => 2,
+        &translations[place(asker.language)][form(asker)]
+    }
+
+    /// `text`: the form, as its page carries it.
+    pub(crate) fn held(&self, held: Held, text: &str, asker: Asker) -> Response<Body> {
+        let page = &self.held[held.index()][place(asker.language)];
+        let (bar, wait, retry_after) = match held {
+            Held::Soon { secs } => {
+                let secs = secs.clamp(*RELOAD_SECS.start(), *RELOAD_SECS.end());
+                (bar(secs), format!(" data-wait=\"{secs}\""), secs)
+            }
+            _ => (String::new(), String::new(), *RELOAD_SECS.start()),
         };
-        &translations[language][form(asker)]
+        let own = format!(
+            "{bar}<form method=\"post\"{wait}>\n<input type=\"hidden\" name=\"{FORM}\" value=\"{text}\">\n<button>{}</button>\n</form>\n",
+            page.button
+        );
+        let pieces = [
+            Piece::Shared(&page.before),
+            Piece::Own(&own),
+            Piece::Shared(&page.after),
+        ];
+        let body = if asker.packed {
+            splice::gzip(&pieces)
+        } else {
+            splice::plain(&pieces)
+        };
+        let mut response = Response::new(Body::full(body));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        *response.headers_mut() = page.fields.clone();
+        let fields = response.headers_mut();
+        fields.insert(RETRY_AFTER, HeaderValue::from(retry_after));
+        if asker.packed {
+            fields.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        response
     }
 
     pub fn response(&self, page: Page, asker: Asker) -> Response<Body> {
@@ -315,8 +392,45 @@ impl Pages {
     }
 }
 
+const LANGUAGES: [Language; 3] = [Language::Kazakh, Language::Russian, Language::English];
+
+fn place(language: Language) -> usize {
+    match language {
+        Language::Kazakh => 0,
+        Language::Russian => 1,
+        Language::English => 2,
+    }
+}
+
+impl HeldPage {
+    fn new(held: Held, language: Language) -> Self {
+        let words = words::held(held, language);
+        let said = format!(
+            "<p>{}</p>\n<p class=\"soft\">{}</p>\n",
+            words.first, words.second
+        );
+        let head = referrer(SAME_ORIGIN);
+        let before = html_until(language, words.title, &head, &said);
+        let after = html_after(true);
+        // A site may answer a form with a redirect to another name of its own.
+        let mut fields = fields(
+            "text/html; charset=utf-8",
+            (language, "waiting"),
+            Some(&policy(true, "http: https:")),
+        );
+        // Browsers then say that the form is of a page of the site.
+        fields.insert(REFERRER_POLICY, HeaderValue::from_static(SAME_ORIGIN));
+        Self {
+            fields,
+            before: Packed::new(before),
+            button: words.button,
+            after: Packed::new(after),
+        }
+    }
+}
+
 fn translations(page: Page) -> Translations {
-    [Language::Kazakh, Language::Russian, Language::English].map(|language| {
+    LANGUAGES.map(|language| {
         FORMS.map(|(format, packed)| {
             let asker = Asker {
                 language,
@@ -338,33 +452,10 @@ fn build(page: Page, asker: Asker) -> Prebuilt {
         ),
         Format::Problem => ("application/problem+json", problem(page, &words)),
     };
-    let mut fields = HeaderMap::new();
-    fields.insert(CONTENT_TYPE, HeaderValue::from_static(media));
-    fields.insert(
-        CONTENT_LANGUAGE,
-        HeaderValue::from_static(tag(asker.language)),
-    );
-    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    fields.insert(ANSWER, HeaderValue::from_static(page.answer()));
-    fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    fields.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let policy = (asker.format == Format::Html).then(|| policy(page.has_script(), "'none'"));
+    let mut fields = fields(media, (asker.language, page.answer()), policy.as_deref());
     if let Some(secs) = page.retry_after_secs() {
         fields.insert(RETRY_AFTER, HeaderValue::from(secs));
-    }
-    if asker.format == Format::Html {
-        // The empty icon in the page is a `data:` URL; without it the browser would ask for /favicon.ico.
-        let scripts = if page.has_script() {
-            format!(" script-src {}; worker-src blob:;", hash(SCRIPT))
-        } else {
-            String::new()
-        };
-        let policy = format!(
-            "default-src 'none'; style-src {};{scripts} img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-            hash(STYLE)
-        );
-        if let Ok(policy) = HeaderValue::from_str(&policy) {
-            fields.insert(CONTENT_SECURITY_POLICY, policy);
-        }
     }
     if asker.packed && asker.format == Format::Html {
         fields.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -374,18 +465,51 @@ fn build(page: Page, asker: Asker) -> Prebuilt {
     Prebuilt::new(status, fields, Bytes::from(body))
 }
 
+fn fields(
+    media: &'static str,
+    (language, answer): (Language, &'static str),
+    policy: Option<&str>,
+) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+    fields.insert(CONTENT_LANGUAGE, HeaderValue::from_static(tag(language)));
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(ANSWER, HeaderValue::from_static(answer));
+    fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    fields.insert(REFERRER_POLICY, HeaderValue::from_static(NO_REFERRER));
+    if let Some(Ok(policy)) = policy.map(HeaderValue::from_str) {
+        fields.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    fields
+}
+
+/// What may be in a page. `forms`: where its forms may go.
+fn policy(has_script: bool, forms: &str) -> String {
+    // The empty icon in the page is a `data:` URL; without it the browser would ask for /favicon.ico.
+    let scripts = if has_script {
+        format!(" script-src {}; worker-src blob:;", hash(SCRIPT))
+    } else {
+        String::new()
+    };
+    format!(
+        "default-src 'none'; style-src {};{scripts} img-src data:; base-uri 'none'; form-action {forms}; frame-ancestors 'none'",
+        hash(STYLE)
+    )
+}
+
 /// As a content policy names what may stand in a page.
 fn hash(text: &str) -> String {
     format!("'sha256-{}'", BASE64.encode(Sha256::digest(text)))
 }
 
 fn html(page: Page, language: Language, words: &Words) -> String {
-    let (refresh, bar) = match page {
+    let (head, bar) = match page {
         Page::Waiting { reload_secs } => (
-            format!("<meta http-equiv=\"refresh\" content=\"{reload_secs}\">\n"),
-            format!("<div class=\"bar s{reload_secs}\" aria-hidden=\"true\"><i></i></div>\n"),
+            referrer(NO_REFERRER)
+                + &format!("<meta http-equiv=\"refresh\" content=\"{reload_secs}\">\n"),
+            bar(reload_secs),
         ),
-        _ => Default::default(),
+        _ => (referrer(NO_REFERRER), String::new()),
     };
     let second = words
         .second
@@ -405,21 +529,39 @@ fn html(page: Page, language: Language, words: &Words) -> String {
     } else {
         format!("<nav>\n{links}</nav>\n")
     };
-    let script = if page.has_script() {
+    let said = format!("{bar}<p>{}</p>\n{second}{nav}", words.first);
+    html_until(language, words.title, &head, &said) + &html_after(page.has_script())
+}
+
+/// The wait, made visible.
+fn bar(secs: u16) -> String {
+    format!("<div class=\"bar s{secs}\" aria-hidden=\"true\"><i></i></div>\n")
+}
+
+const NO_REFERRER: &str = "no-referrer";
+const SAME_ORIGIN: &str = "same-origin";
+
+fn referrer(policy: &str) -> String {
+    format!("<meta name=\"referrer\" content=\"{policy}\">\n")
+}
+
+fn html_until(language: Language, title: &str, head: &str, said: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         {head}<title>{title}</title>\n<link rel=\"icon\" href=\"data:,\">\n\
+         <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{said}",
+        tag(language),
+    )
+}
+
+fn html_after(has_script: bool) -> String {
+    let script = if has_script {
         format!("<script>{SCRIPT}</script>\n")
     } else {
         String::new()
     };
-    format!(
-        "<!doctype html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"referrer\" content=\"no-referrer\">\n{refresh}<title>{}</title>\n<link rel=\"icon\" href=\"data:,\">\n\
-         <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{}</h1>\n{bar}<p>{}</p>\n{second}{nav}</main>\n{script}</body>\n</html>\n",
-        tag(language),
-        words.title,
-        words.title,
-        words.first,
-    )
+    format!("</main>\n{script}</body>\n</html>\n")
 }
 
 fn problem(page: Page, words: &Words) -> String {

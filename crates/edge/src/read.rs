@@ -755,7 +755,7 @@ pub(crate) fn fault_of_failure(failure: &Failure) -> Option<FetchFault> {
     match failure {
         Failure::Starved(_) | Failure::Pass(PassError::StreamsFull(_)) => Some(FetchFault::Shed),
         Failure::Pass(PassError::Origin(error)) => Some(fault_of(error)),
-        Failure::Upload(_) | Failure::Forward(_) => None,
+        Failure::Upload(_) | Failure::Form(_) | Failure::Forward(_) => None,
     }
 }
 

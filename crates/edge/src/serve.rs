@@ -30,6 +30,7 @@ use crate::clock::UnixMillis;
 use crate::compress::passing::{self, Wish};
 use crate::disk::record::Identity;
 use crate::fields::Fields;
+use crate::forms::{self, FormFault, InHand};
 use crate::forward::{self, Scheme};
 use crate::head::{ClientFault, Framing, Head};
 use crate::ladder::{Bearer, Seen, SiteMark};
@@ -886,8 +887,16 @@ pub(crate) enum Failure {
     Pass(#[from] PassError),
     #[error("the request's body could not be taken in")]
     Upload(#[source] BodyError),
+    #[error(transparent)]
+    Form(Box<FormFault>),
     #[error("the request's fields cannot be forwarded")]
     Forward(#[from] forward::ForwardFault),
+}
+
+impl From<FormFault> for Failure {
+    fn from(fault: FormFault) -> Self {
+        Self::Form(Box::new(fault))
+    }
 }
 
 /// A request with side effects, or one that holds a body.
@@ -897,12 +906,28 @@ async fn ask_origin(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Failure> {
     let bytes_max = asked.running.plan.limits.body_bytes_max;
-    let (parts, incoming) = request.into_parts();
+    let (mut parts, incoming) = request.into_parts();
     let upload = upload::take(incoming, bytes_max, &client.shard.shared.uploads)
         .await
         .map_err(Failure::Upload)?;
     let (place, body) = match upload {
-        Upload::Buffered(body) => (Place::enter(&client.shard, &asked).await?, body),
+        Upload::Buffered(body) => {
+            let mut in_hand = InHand::of(client, &asked, &mut parts, body)?;
+            // Whom a rule hits waits for a pass, as with a page; programs wait last in the queue.
+            if asked.is_suspect
+                && let Some(given_back) = in_hand.turned_away()
+            {
+                return Err(given_back);
+            }
+            let place = match Place::enter(&client.shard, &asked).await {
+                Ok(place) => place,
+                Err(starved) => {
+                    return Err(in_hand.turned_away().unwrap_or(Failure::Starved(starved)));
+                }
+            };
+            in_hand.send(client)?;
+            (place, in_hand.body)
+        }
         Upload::Streaming(body) => (
             Place::stream(&client.shard, &asked).map_err(PassError::from)?,
             body,
@@ -1001,6 +1026,7 @@ fn own_page(
             }
         },
         Failure::Upload(body) => page_of_body(body),
+        Failure::Form(fault) => return forms::answer(client, asked, asker, fault),
         Failure::Forward(forward::ForwardFault::Loop) => {
             say_it_leads_back(asked);
             Page::Loop
@@ -1033,7 +1059,7 @@ fn say_it_leads_back(asked: &Asked) {
 
 /// How long to wait, and for whom a page can be shown the cookie to come back with. Readers told to wait together must not come back
 /// together.
-fn to_wait(
+pub(crate) fn to_wait(
     client: &Client,
     mark: SiteMark,
     (address, scheme): (IpAddr, Scheme),

@@ -18,6 +18,7 @@ use http_body_util::BodyExt;
 
 use crate::body::{Body, BodyError};
 use crate::budget::{Budget, Held};
+use crate::forms;
 use crate::http2::Receiving;
 
 /// A comment, a login, an article with its pictures as links. All of them together: [`UPLOADS_BYTES_MAX`](crate::budget::UPLOADS_BYTES_MAX).
@@ -80,7 +81,16 @@ pub(crate) async fn take(
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
+    let bytes = taken.bytes;
     let mut chunks = taken.whole();
+    if bytes <= forms::BYTES_MAX
+        && chunks.len() > 1
+        && let Some(held) = budget.try_hold(bytes)
+    {
+        // A form is given back, and opened when it comes again, in one piece.
+        let bytes = chunks.iter().flatten().copied().collect();
+        chunks = VecDeque::from([Bytes::from_owner(Chunk { bytes, held })]);
+    }
     if chunks.len() == 1 && trailers.is_none() {
         return Ok(Upload::Buffered(Body::Full(chunks.pop_front())));
     }

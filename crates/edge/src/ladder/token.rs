@@ -11,14 +11,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::keys::{Keys, MESSAGE_BYTES, SUM_BYTES};
+use super::keys::{Keys, MESSAGE_BYTES, SUM_BYTES, Sum};
 use crate::clock::UnixMillis;
 
 pub(super) const TEXT_BYTES: usize = 48;
 const SAID_BYTES: usize = 19;
 const TOKEN_BYTES: usize = 1 + SAID_BYTES + SUM_BYTES;
 
-type Said = [u8; SAID_BYTES];
+pub(super) type Said = [u8; SAID_BYTES];
 pub type Text = [u8; TEXT_BYTES];
 
 /// A site, wherever the same names are used: a pass of one newsroom is none of its neighbour's on the same edge.
@@ -36,15 +36,16 @@ impl SiteMark {
 
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
-enum Kind {
+pub(super) enum Kind {
     Ticket = 1,
     Pass,
     Reader,
     /// Draws numbers from numbers.
     Number,
+    Form,
 }
 
-fn message(kind: Kind, site: SiteMark, week: u8, said: &Said) -> [u8; MESSAGE_BYTES] {
+pub(super) fn message(kind: Kind, site: SiteMark, week: u8, said: &Said) -> [u8; MESSAGE_BYTES] {
     let mut message = [0; MESSAGE_BYTES];
     message[0] = kind as u8;
     message[1..9].copy_from_slice(&site.0.to_le_bytes());
@@ -74,12 +75,16 @@ fn open(keys: &Keys, kind: Kind, site: SiteMark, text: &[u8]) -> Option<Said> {
     let mut said = [0; SAID_BYTES];
     said.copy_from_slice(&token[1..=SAID_BYTES]);
     let sum = keys.sum_again(token[0], &message(kind, site, token[0], &said))?;
-    // Whoever measures how many bytes were right learns nothing.
+    is_same(&sum, &part(&token, 1 + SAID_BYTES)).then_some(said)
+}
+
+/// Whoever measures how many bytes were right learns nothing.
+pub(super) fn is_same(sum: &Sum, shown: &Sum) -> bool {
     let differs = sum
         .iter()
-        .zip(&token[1 + SAID_BYTES..])
+        .zip(shown)
         .fold(0, |differs, (one, other)| differs | (one ^ other));
-    (differs == 0).then_some(said)
+    differs == 0
 }
 
 /// What a reader's token says of itself: its last page was asked for today, and nothing of what that is made of was. Whether it is ours is
@@ -345,7 +350,7 @@ impl Reader {
     }
 }
 
-fn part<const N: usize>(said: &[u8], from: usize) -> [u8; N] {
+pub(super) fn part<const N: usize>(said: &[u8], from: usize) -> [u8; N] {
     let mut part = [0; N];
     part.copy_from_slice(&said[from..from + N]);
     part
@@ -355,12 +360,12 @@ fn part<const N: usize>(said: &[u8], from: usize) -> [u8; N] {
 const SKEW_S: u32 = 120;
 
 /// `None`: of a time that is still to come.
-fn age_s(since_s: u32, now: UnixMillis) -> Option<u32> {
+pub(super) fn age_s(since_s: u32, now: UnixMillis) -> Option<u32> {
     let now_s = secs(now);
     (since_s <= now_s.saturating_add(SKEW_S)).then(|| now_s.saturating_sub(since_s))
 }
 
-fn secs(now: UnixMillis) -> u32 {
+pub(super) fn secs(now: UnixMillis) -> u32 {
     u32::try_from(now.secs()).unwrap_or(u32::MAX)
 }
 

@@ -1,5 +1,14 @@
 "use strict";
 (function () {
+  var form = document.forms[0], secs = form && +form.getAttribute("data-wait"), gone;
+  function again() {
+    if (gone) return;
+    gone = true;
+    if (form) form.submit();
+    else location.reload();
+  }
+  if (form && !secs) return;
+  if (form) setTimeout(again, secs * 1000);
   var ticket = /(?:^|; )saqta-ticket=([\w-]{48})(?:;|$)/.exec(document.cookie);
   if (!ticket || !window.Worker || !window.Blob || !window.atob) return;
   ticket = ticket[1];
@@ -41,7 +50,7 @@
   var worker = new Worker(URL.createObjectURL(new Blob(["(" + work + ")()"], {type: "text/javascript"})));
   worker.onmessage = function (message) {
     document.cookie = "saqta-work=" + message.data + "; path=/; max-age=60; samesite=lax";
-    location.reload();
+    again();
   };
   worker.postMessage([ticket, bits]);
 })();

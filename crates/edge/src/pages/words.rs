@@ -4,7 +4,7 @@
 //! "sorry". The newsroom speaks, not its software. *Site*, *page*, *newsroom* and *request* have one word each:
 //! сайт, бет, редакция, сұраныс; сайт, страница, редакция, запрос.
 
-use super::Page;
+use super::{Held, Page};
 use crate::plan::Language::{self, English, Kazakh, Russian};
 
 pub(super) struct Words {
@@ -36,6 +36,78 @@ pub(super) fn words(page: Page, language: Language) -> Words {
     }
 }
 
+/// Around a form that is given back.
+pub(super) struct HeldWords {
+    pub(super) title: &'static str,
+    pub(super) first: &'static str,
+    pub(super) second: &'static str,
+    pub(super) button: &'static str,
+}
+
+pub(super) fn held(held: Held, language: Language) -> HeldWords {
+    let (title, first, second) = match (held, language) {
+        (Held::Soon { .. }, Kazakh) => (
+            "Жібергеніңіз сәлден соң жетеді",
+            "Дәл қазір сайтқа өте көп сұраныс түсіп жатыр, сондықтан аздап күту керек. Жазғаныңыз жоғалған жоқ: ол осы бетте сақтаулы \
+             және өзі қайта жіберіледі.",
+            "Бұл бетті жаппаңыз. Жарты минутта ештеңе өзгермесе, төмендегі батырманы басыңыз.",
+        ),
+        (Held::Soon { .. }, Russian) => (
+            "Отправим через несколько секунд",
+            "Сейчас на сайт приходит очень много запросов, поэтому нужно немного подождать. Написанное не потеряно: оно хранится на этой \
+             странице и отправится само.",
+            "Не закрывайте эту страницу. Если за полминуты ничего не изменится, нажмите кнопку.",
+        ),
+        (Held::Soon { .. }, English) => (
+            "What you sent will go through shortly",
+            "This site is receiving a great many requests right now, so yours has to wait a little. Nothing you wrote is lost: it is kept \
+             in this page and is sent again by itself.",
+            "Leave this page open. If nothing has changed in half a minute, press the button.",
+        ),
+        (Held::Waiting, Kazakh) => (
+            "Жібергеніңіз әлі кезекте тұр",
+            "Сайтқа әлі де өте көп сұраныс түсіп жатыр. Жазғаныңыз жоғалған жоқ: ол осы бетте сақтаулы.",
+            "Бұл бетті жаппаңыз. Бір минуттан кейін төмендегі батырманы басыңыз.",
+        ),
+        (Held::Waiting, Russian) => (
+            "Отправленное ещё ждёт своей очереди",
+            "На сайт всё ещё приходит очень много запросов. Написанное не потеряно: оно хранится на этой странице.",
+            "Не закрывайте эту страницу и через минуту нажмите кнопку.",
+        ),
+        (Held::Waiting, English) => (
+            "What you sent is still waiting",
+            "This site is still receiving a great many requests. Nothing you wrote is lost: it is kept in this page.",
+            "Leave this page open and press the button in a minute.",
+        ),
+        (Held::Perhaps, Kazakh) => (
+            "Қайта жіберу керек пе?",
+            "Жібергеніңіз бұрын жетіп қойған болуы мүмкін. Алдымен басқа терезеде сайтты қарап, оның бар-жоғын тексеріңіз.",
+            "Ол жерде болмаса, төмендегі батырманы басыңыз.",
+        ),
+        (Held::Perhaps, Russian) => (
+            "Отправить ещё раз?",
+            "Возможно, отправленное уже дошло. Сначала откройте сайт в другом окне и проверьте, нет ли его там.",
+            "Если там ничего нет, нажмите кнопку.",
+        ),
+        (Held::Perhaps, English) => (
+            "Send it again?",
+            "What you sent may have arrived already. First open the site in another window and see whether it is there.",
+            "If it is not, press the button.",
+        ),
+    };
+    let button = match language {
+        Kazakh => "Жіберу",
+        Russian => "Отправить",
+        English => "Send",
+    };
+    HeldWords {
+        title,
+        first,
+        second,
+        button,
+    }
+}
+
 fn said(page: Page, language: Language) -> (&'static str, &'static str) {
     match (page, language) {
         (Page::Waiting { .. }, Kazakh) => (
@@ -64,6 +136,18 @@ fn said(page: Page, language: Language) -> (&'static str, &'static str) {
         (Page::NotTaken, English) => (
             "What you sent has not been received",
             "This site is receiving a great many requests right now. Please go back one page and send it again in a minute.",
+        ),
+        (Page::SentBefore, Kazakh) => (
+            "Бұл жіберіліп қойған",
+            "Жазғаныңыз редакцияға жіберілді, екінші рет жіберілмейді. Пікірлер сайтта бірден көрінбеуі мүмкін.",
+        ),
+        (Page::SentBefore, Russian) => (
+            "Это уже отправлено",
+            "Написанное вами ушло в редакцию и второй раз не отправляется. Комментарии могут появиться на сайте не сразу.",
+        ),
+        (Page::SentBefore, English) => (
+            "This has been sent already",
+            "What you wrote has gone to the newsroom and is not sent a second time. Comments may not appear on the site at once.",
         ),
         (Page::NotSent, Kazakh) => (
             "Қазір жіберу мүмкін емес",
