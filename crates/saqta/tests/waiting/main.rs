@@ -1,4 +1,5 @@
-//! The waiting page in a real browser: it opens by itself what was asked for, with scripts and without, on a phone and on a desk.
+//! The waiting page in a real browser: it opens by itself what was asked for, with scripts and without, on a phone and on a desk; and
+//! a comment that had to wait arrives once, as it was written.
 //!
 //! Pictures of it are left in `target/tmp/pictures`, for people to look at.
 
@@ -14,13 +15,13 @@ mod attack;
 #[path = "../wordpress/browser.rs"]
 mod browser;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use attack::{LIBRARY, calm_with, observe};
+use attack::{BROWSER, LIBRARY, calm_with, observe};
 use saqta_detect::engine::Engine;
 use saqta_edge::Edge;
 use serde_json::json;
@@ -50,15 +51,27 @@ mod server {
     }
 }
 
+/// What is asked of whoever only waits, and a second more for clocks that show whole ones.
+const TICKET_WAIT: Duration = Duration::from_secs(6);
+
 /// Longer than any wait here.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const HOST: &str = "news.example";
+/// What the comments' form sends, as browsers write it: a line break, letters of Kazakh, a sign outside the first plane, markup.
+const COMMENT: &str = "Сәлем, «Ақ жол»!\r\n<b>Шын ба?</b> 100% 😀 a=b&c";
+
+/// One who asked, and what he sent.
+struct Asked {
+    target: String,
+    body: Vec<u8>,
+}
+
 /// Answers every address with its own name; says which were asked for.
-fn newsroom() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+fn newsroom() -> (SocketAddr, Arc<Mutex<Vec<Asked>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
     let book = Arc::clone(&asked);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -69,19 +82,37 @@ fn newsroom() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     (address, asked)
 }
 
-fn answer(mut stream: TcpStream, book: &Mutex<Vec<String>>) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-    while let Some(Ok(line)) = lines.next() {
+fn answer(mut stream: TcpStream, book: &Mutex<Vec<Asked>>) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    loop {
+        let mut lines = reader.by_ref().lines().map_while(Result::ok);
+        let Some(line) = lines.next() else { return };
         let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
-        for field in lines.by_ref() {
-            if field.is_ok_and(|field| field.is_empty()) {
-                break;
-            }
-        }
+        let fields: Vec<String> = lines.take_while(|field| !field.is_empty()).collect();
+        let length = fields.iter().find_map(|field| {
+            let (name, value) = field.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse().unwrap())
+        });
+        let mut sent = vec![0; length.unwrap_or_default()];
+        reader.read_exact(&mut sent).unwrap();
+        let form = if target.contains("with-a-form") {
+            // A field takes what its markup says, so that nothing has to be typed.
+            let comment = COMMENT
+                .replace('&', "&amp;")
+                .replace('<', "&lt;")
+                .replace("\r\n", "&#10;");
+            format!(
+                "<form method=\"post\" action=\"/comment{}\"><textarea name=\"comment\">{comment}</textarea><button>Send</button></form>",
+                target.replace('/', "-")
+            )
+        } else {
+            String::new()
+        };
         let body = format!(
-            "<!doctype html><html lang=\"en\"><title>opened</title><h1>{target}</h1></html>"
+            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>opened</title><h1>{target}</h1>{form}</html>"
         );
-        book.lock().unwrap().push(target);
+        book.lock().unwrap().push(Asked { target, body: sent });
         let head = format!(
             "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n",
             body.len()
@@ -134,32 +165,110 @@ fn opened(browser: &mut browser::Browser, target: &str) {
     }
 }
 
+/// Scripts or none, language, and how wide its window is.
+const BROWSERS: [(&str, bool, &str, u32); 3] = [
+    ("with-scripts", true, "en", 1280),
+    ("on-a-phone", false, "kk", 390),
+    ("on-a-desk", false, "ru", 1280),
+];
+
+/// As a form sends it.
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'*' | b'-' | b'.' | b'_' => {
+                char::from(byte).to_string()
+            }
+            b' ' => "+".to_owned(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// As if it were new.
+fn dress(browser: &mut browser::Browser, agent: &str, scripts: bool, language: &str) {
+    let agent = json!({"userAgent": agent, "acceptLanguage": language});
+    browser.ask("Network.setUserAgentOverride", agent).unwrap();
+    browser
+        .ask("Network.clearBrowserCookies", json!({}))
+        .unwrap();
+    let disabled = json!({"value": !scripts});
+    browser
+        .ask("Emulation.setScriptExecutionDisabled", disabled)
+        .unwrap();
+}
+
+fn pictures() -> PathBuf {
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures");
+    std::fs::create_dir_all(&pictures).unwrap();
+    pictures
+}
+
+fn press_button(browser: &mut browser::Browser) {
+    let press = json!({"expression": "document.querySelector('button').click()"});
+    browser.ask("Runtime.evaluate", press).unwrap();
+}
+
+/// Browsers of one process share a folder.
+static BROWSING: Mutex<()> = Mutex::new(());
+
 #[test]
-fn the_waiting_page_opens_what_was_asked_for() {
+fn a_comment_that_has_to_wait_arrives_once() {
+    let _alone = BROWSING.lock().unwrap_or_else(PoisonError::into_inner);
     let (origin, asked) = newsroom();
     let edge = edge(origin);
     let mut browser = browser::Browser::start(edge.addresses()[0]).unwrap();
-    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures");
-    std::fs::create_dir_all(&pictures).unwrap();
     browser.ask("Network.enable", json!({})).unwrap();
-    let times = |target: &String| {
+    for (name, scripts, language, width) in BROWSERS {
+        dress(&mut browser, BROWSER, scripts, language);
+        let page = format!("/with-a-form/{name}");
+        browser.open(&page, width).unwrap();
+        // From now on a rule hits.
+        dress(&mut browser, LIBRARY, scripts, language);
+        press_button(&mut browser);
+        let target = format!("/comment{}", page.replace('/', "-"));
+        if !scripts {
+            browser
+                .hear(|message| message["method"] == "Page.loadEventFired")
+                .unwrap();
+            browser
+                .picture(&pictures().join(format!("held-{name}.png")))
+                .unwrap();
+            // Whoever presses at once is given the page again and loses nothing.
+            press_button(&mut browser);
+            browser
+                .hear(|message| message["method"] == "Page.loadEventFired")
+                .unwrap();
+            let began = Instant::now();
+            while began.elapsed() < TICKET_WAIT {
+                std::thread::yield_now();
+            }
+            press_button(&mut browser);
+        }
+        opened(&mut browser, &target);
         let asked = asked.lock().unwrap();
-        asked.iter().filter(|one| *one == target).count()
+        let sent: Vec<&Asked> = asked.iter().filter(|one| one.target == target).collect();
+        let [sent] = sent.as_slice() else {
+            panic!("{name}: {} times", sent.len())
+        };
+        let body = String::from_utf8_lossy(&sent.body);
+        assert_eq!(body, format!("comment={}", encoded(COMMENT)), "{name}");
+    }
+}
+
+#[test]
+fn the_waiting_page_opens_what_was_asked_for() {
+    let _alone = BROWSING.lock().unwrap_or_else(PoisonError::into_inner);
+    let (origin, asked) = newsroom();
+    let edge = edge(origin);
+    let mut browser = browser::Browser::start(edge.addresses()[0]).unwrap();
+    browser.ask("Network.enable", json!({})).unwrap();
+    let times = |target: &str| {
+        let asked = asked.lock().unwrap();
+        asked.iter().filter(|one| one.target == target).count()
     };
-    for (name, scripts, language, width) in [
-        ("with-scripts", true, "en", 1280),
-        ("on-a-phone", false, "kk", 390),
-        ("on-a-desk", false, "ru", 1280),
-    ] {
-        let agent = json!({"userAgent": LIBRARY, "acceptLanguage": language});
-        browser.ask("Network.setUserAgentOverride", agent).unwrap();
-        browser
-            .ask("Network.clearBrowserCookies", json!({}))
-            .unwrap();
-        let disabled = json!({"value": !scripts});
-        browser
-            .ask("Emulation.setScriptExecutionDisabled", disabled)
-            .unwrap();
+    for (name, scripts, language, width) in BROWSERS {
+        dress(&mut browser, LIBRARY, scripts, language);
         let target = format!("/news/{name}");
         if scripts {
             // It is gone before it can be looked at.
@@ -169,7 +278,7 @@ fn the_waiting_page_opens_what_was_asked_for() {
             // It asks for no sheet of its own.
             assert!(page.fits && !page.has_style, "{name}");
             browser
-                .picture(&pictures.join(format!("waiting-{name}.png")))
+                .picture(&pictures().join(format!("waiting-{name}.png")))
                 .unwrap();
         }
         // By itself it becomes what was asked for, at the same address.

@@ -158,7 +158,7 @@ impl Browser {
         }
     }
 
-    fn hear(&mut self, wished: impl Fn(&Value) -> bool) -> Result<Value, String> {
+    pub(crate) fn hear(&mut self, wished: impl Fn(&Value) -> bool) -> Result<Value, String> {
         for _ in 0..MESSAGES_MAX {
             let mut bytes = Vec::new();
             let read = self
