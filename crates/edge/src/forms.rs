@@ -91,6 +91,14 @@ impl InHand {
         }
     }
 
+    /// All of it, where it was taken in.
+    pub(crate) fn bytes(&self) -> Option<&Bytes> {
+        match &self.body {
+            Body::Full(bytes) => bytes.as_ref(),
+            _ => None,
+        }
+    }
+
     /// What there is no room for.
     pub(crate) fn turned_away(&mut self) -> Option<Failure> {
         self.form

@@ -134,6 +134,15 @@ pub struct Bearer {
     reader: Option<Reader>,
 }
 
+/// What passes and tickets come to.
+struct Passed {
+    pass: Option<Pass>,
+    /// Came by a ticket now.
+    is_new: bool,
+    /// Still to be waited for.
+    ticket: Option<Ticket>,
+}
+
 impl Bearer {
     pub const NOBODY: Self = Self {
         class: Class::Unknown,
@@ -290,20 +299,51 @@ impl Ladder {
             bearer.number = Some(reader.number);
             return bearer;
         }
+        let passed = self.passed((site, address), shown, now);
+        bearer.ticket = passed.ticket;
+        if let Some(pass) = passed.pass {
+            bearer.class = Class::Passed;
+            bearer.number = Some(pass.number);
+            bearer.new_pass = passed.is_new.then_some(pass);
+        }
+        bearer
+    }
+
+    /// The number of the pass that a request brings, whoever else its reader is.
+    pub fn pass_of<F: Fields + ?Sized>(
+        &self,
+        (site, address): (SiteMark, IpAddr),
+        fields: &F,
+        now: UnixMillis,
+    ) -> Option<u64> {
+        let shown = Shown::in_fields(fields)?;
+        let passed = self.passed((site, address), &shown, now);
+        passed.pass.map(|pass| pass.number)
+    }
+
+    fn passed(
+        &self,
+        (site, address): (SiteMark, IpAddr),
+        shown: &Shown<'_>,
+        now: UnixMillis,
+    ) -> Passed {
+        let keys = &self.keys;
         let pass = shown
             .pass
             .and_then(|text| Pass::open(keys, site, text, now))
             .filter(|pass| self.covers(pass, now));
-        if let Some(pass) = pass {
-            bearer.class = Class::Passed;
-            bearer.number = Some(pass.number);
-            return bearer;
-        }
+        let mut passed = Passed {
+            pass,
+            is_new: false,
+            ticket: None,
+        };
+        // A pass is as old as its ticket. A newer ticket was given to somebody for whom the pass was not enough.
         let Some((text, mut ticket)) = shown
             .ticket
             .and_then(|text| Some((text, Ticket::open(keys, site, text, now)?)))
+            .filter(|(_, ticket)| pass.is_none_or(|pass| ticket.since_s > pass.since_s))
         else {
-            return bearer;
+            return passed;
         };
         let is_worked = shown
             .work
@@ -317,16 +357,15 @@ impl Ladder {
             Rung::Worked
         } else {
             // Whose work is not enough any more gets another ticket, or his browser would do the same again at once, and again.
-            bearer.ticket = (!is_worked).then_some(ticket);
-            return bearer;
+            passed.ticket = (!is_worked).then_some(ticket);
+            return passed;
         };
         let pass = ticket.pass(keys, site, rung);
         if self.covers(&pass, now) {
-            bearer.class = Class::Passed;
-            bearer.number = Some(pass.number);
-            bearer.new_pass = Some(pass);
+            passed.pass = Some(pass);
+            passed.is_new = true;
         }
-        bearer
+        passed
     }
 
     /// What a reader's browser is given to be known by later, once it has been given a page or a part of one.

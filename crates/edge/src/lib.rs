@@ -24,6 +24,7 @@ pub mod fields;
 mod forms;
 pub mod forward;
 pub mod frames;
+mod guard;
 pub mod head;
 pub mod http2;
 pub mod keep;

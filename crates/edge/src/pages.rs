@@ -75,7 +75,7 @@ pub enum Page {
     TooSlow,
     /// 413
     TooLarge,
-    /// 429
+    /// 429: passwords were tried from there.
     TooMany,
     /// 431
     FieldsTooLarge,
@@ -136,13 +136,11 @@ impl Page {
     fn retry_after_secs(self) -> Option<u16> {
         match self {
             Self::Waiting { reload_secs } => Some(reload_secs),
-            // "In a minute" is what these pages say.
-            Self::NotTaken
-            | Self::NotSent
-            | Self::TooMany
-            | Self::Loop
-            | Self::OriginDown
-            | Self::OriginSlow => Some(60),
+            // As the pages say it.
+            Self::TooMany => Some(600),
+            Self::NotTaken | Self::NotSent | Self::Loop | Self::OriginDown | Self::OriginSlow => {
+                Some(60)
+            }
             _ => None,
         }
     }

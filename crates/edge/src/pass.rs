@@ -16,6 +16,7 @@ use crate::brief::{Look, Watch};
 
 use crate::clock::UnixMillis;
 use crate::forward;
+use crate::guard::Attempt;
 use crate::origin::{self, OriginError};
 use crate::place::Place;
 use crate::purging;
@@ -38,7 +39,7 @@ pub(crate) async fn pass(
     client: &Client,
     asked: Asked,
     request: Request<Body>,
-    place: Place,
+    (place, attempt): (Place, Option<Attempt>),
 ) -> Result<Response<Body>, PassError> {
     let origin = client.shard.origin(&asked.running, asked.site_id);
     let shard = std::rc::Rc::clone(&client.shard);
@@ -61,12 +62,17 @@ pub(crate) async fn pass(
                     response.headers(),
                 );
                 let (status, fields) = (response.status(), response.headers());
+                if let Some(attempt) = &attempt {
+                    let is_login = |path: &str| asked.site().profile.is_login(path);
+                    let guard = &shard.shared.guard;
+                    guard.answered(attempt, (status, fields), is_login, UnixMillis::now());
+                }
                 let author = purging::after_write(&shard, &asked, (&method, &form), status, fields);
                 let key = read::key(cache, &asked);
                 cache.invalidate_after(&key, &method, status, fields, author);
                 let look =
                     watch.and_then(|watch| watch.look(&asked, status, fields)?.afforded(&asked));
-                relay_response(&asked, response, look, place, head).await;
+                relay_response(&asked, response, (look, attempt), place, head).await;
             }
             Err(error) => {
                 place.finish(outcome_of(&error));
@@ -167,7 +173,7 @@ pub(crate) fn outcome_of_status(status: StatusCode) -> Outcome {
 async fn relay_response(
     asked: &Asked,
     response: Response<Body>,
-    look: Option<Look>,
+    looks: (Option<Look>, Option<Attempt>),
     mut place: Place,
     head: oneshot::Sender<Result<Response<Body>, PassError>>,
 ) {
@@ -201,7 +207,7 @@ async fn relay_response(
     {
         // The client left while the origin thought; what it sends is still read, so that the connection can be kept.
     }
-    feed(asked, &mut body, feeder, look, (place, outcome)).await;
+    feed(asked, &mut body, feeder, looks, (place, outcome)).await;
 }
 
 /// Reads the origin's body to its end.
@@ -209,7 +215,7 @@ async fn feed(
     asked: &Asked,
     body: &mut Body,
     feeder: Feeder,
-    mut look: Option<Look>,
+    (mut look, mut attempt): (Option<Look>, Option<Attempt>),
     (mut place, outcome): (Place, Outcome),
 ) {
     let mut drained = 0;
@@ -229,6 +235,13 @@ async fn feed(
         drained += frame.data_ref().map_or(0, Bytes::len);
         if let (Some(look), Some(chunk)) = (&mut look, frame.data_ref()) {
             look.push(chunk);
+        }
+        if let (Some(chunk), Some(attempt)) = (
+            frame.data_ref(),
+            attempt.take_if(|attempt| attempt.is_call()),
+        ) {
+            let guard = &place.shard().shared.guard;
+            guard.answer_begins(&attempt, chunk, UnixMillis::now());
         }
         if gone {
             if place.is_long_held() {

@@ -487,7 +487,7 @@ async fn alone(
     let place = Place::enter(&client.shard, asked).await?;
     let wish = Wish::of(&parts.method, &parts.headers);
     let request = serve::outgoing(asked, parts, Body::Empty)?;
-    let mut response = pass::pass(client, asked.clone(), request, place).await?;
+    let mut response = pass::pass(client, asked.clone(), request, (place, None)).await?;
     response
         .headers_mut()
         .append(CACHE_STATUS, status.to_value());
@@ -755,7 +755,7 @@ pub(crate) fn fault_of_failure(failure: &Failure) -> Option<FetchFault> {
     match failure {
         Failure::Starved(_) | Failure::Pass(PassError::StreamsFull(_)) => Some(FetchFault::Shed),
         Failure::Pass(PassError::Origin(error)) => Some(fault_of(error)),
-        Failure::Upload(_) | Failure::Form(_) | Failure::Forward(_) => None,
+        Failure::Upload(_) | Failure::Form(_) | Failure::TooManyTries | Failure::Forward(_) => None,
     }
 }
 

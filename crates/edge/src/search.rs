@@ -37,6 +37,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tokio::time::Instant;
 
+pub(crate) use form::decoded as decoded_value;
 pub use form::{FORMS_MAX, Question, SearchForm, WORDS_CHARS_MAX};
 pub use index::{Found, HITS_MAX, Hits, INDEX_BYTES_MAX, PAGES_MAX, QUERY_WORDS_MAX};
 pub use results::HITS_PER_PAGE;

@@ -100,7 +100,9 @@ pub(crate) fn instead(
         Err(
             Failure::Starved(_) | Failure::Pass(PassError::StreamsFull(_) | PassError::Origin(_)),
         ) => true,
-        Err(Failure::Upload(_) | Failure::Form(_) | Failure::Forward(_)) => false,
+        Err(
+            Failure::Upload(_) | Failure::Form(_) | Failure::TooManyTries | Failure::Forward(_),
+        ) => false,
     };
     if !failed {
         return None;

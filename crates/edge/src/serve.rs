@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::SET_COOKIE;
+use http::header::{ACCEPT_ENCODING, SET_COOKIE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use saqta_detect::facts::{self, Facts, Outcome, Served};
@@ -32,6 +32,7 @@ use crate::disk::record::Identity;
 use crate::fields::Fields;
 use crate::forms::{self, FormFault, InHand};
 use crate::forward::{self, Scheme};
+use crate::guard::{Attempt, Verdict};
 use crate::head::{ClientFault, Framing, Head};
 use crate::ladder::{Bearer, Seen, SiteMark};
 use crate::occupancy::Claim;
@@ -889,6 +890,8 @@ pub(crate) enum Failure {
     Upload(#[source] BodyError),
     #[error(transparent)]
     Form(Box<FormFault>),
+    #[error("too many passwords were tried from there")]
+    TooManyTries,
     #[error("the request's fields cannot be forwarded")]
     Forward(#[from] forward::ForwardFault),
 }
@@ -910,9 +913,18 @@ async fn ask_origin(
     let upload = upload::take(incoming, bytes_max, &client.shard.shared.uploads)
         .await
         .map_err(Failure::Upload)?;
+    let attempt;
     let (place, body) = match upload {
         Upload::Buffered(body) => {
             let mut in_hand = InHand::of(client, &asked, &mut parts, body)?;
+            attempt = guess(client, &asked, &mut parts, in_hand.bytes());
+            match verdict(client, &attempt) {
+                Verdict::Free => {}
+                Verdict::Pass => {
+                    return Err(in_hand.turned_away().unwrap_or(Failure::TooManyTries));
+                }
+                Verdict::Refuse => return Err(Failure::TooManyTries),
+            }
             // Whom a rule hits waits for a pass, as with a page; programs wait last in the queue.
             if asked.is_suspect
                 && let Some(given_back) = in_hand.turned_away()
@@ -928,16 +940,43 @@ async fn ask_origin(
             in_hand.send(client)?;
             (place, in_hand.body)
         }
-        Upload::Streaming(body) => (
-            Place::stream(&client.shard, &asked).map_err(PassError::from)?,
-            body,
-        ),
+        Upload::Streaming(body) => {
+            attempt = guess(client, &asked, &mut parts, None);
+            if verdict(client, &attempt) != Verdict::Free {
+                return Err(Failure::TooManyTries);
+            }
+            let place = Place::stream(&client.shard, &asked).map_err(PassError::from)?;
+            (place, body)
+        }
     };
     client.shard.counters.passed.add(1);
     let wish = Wish::of(&parts.method, &parts.headers);
     let request = outgoing(&asked, parts, body)?;
-    let response = pass::pass(client, asked, request, place).await?;
+    let response = pass::pass(client, asked, request, (place, attempt)).await?;
     Ok(passing::passed(wish, response, &client.shard.shared.coders))
+}
+
+/// A password that may be guessed, or a comment. Its answer is looked at as it comes.
+fn guess(
+    client: &Client,
+    asked: &Asked,
+    parts: &mut http::request::Parts,
+    body: Option<&Bytes>,
+) -> Option<Attempt> {
+    let shared = &client.shard.shared;
+    let request = (&parts.method, &parts.headers);
+    let attempt = shared.guard.attempt(asked, &shared.ladder, request, body)?;
+    if attempt.is_call() {
+        parts.headers.remove(ACCEPT_ENCODING);
+    }
+    Some(attempt)
+}
+
+fn verdict(client: &Client, attempt: &Option<Attempt>) -> Verdict {
+    let guard = &client.shard.shared.guard;
+    attempt.as_ref().map_or(Verdict::Free, |attempt| {
+        guard.verdict(attempt, UnixMillis::now())
+    })
 }
 
 async fn tunnel(
@@ -1026,6 +1065,7 @@ fn own_page(
             }
         },
         Failure::Upload(body) => page_of_body(body),
+        Failure::TooManyTries => Page::TooMany,
         Failure::Form(fault) => return forms::answer(client, asked, asker, fault),
         Failure::Forward(forward::ForwardFault::Loop) => {
             say_it_leads_back(asked);

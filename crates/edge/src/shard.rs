@@ -24,6 +24,7 @@ use crate::cache::Cache;
 use crate::cache::vary::Varied;
 use crate::clock::UnixMillis;
 use crate::forward;
+use crate::guard::Guard;
 use crate::head::{self, ClientFault};
 use crate::ladder::{Ladder, SiteMark};
 use crate::occupancy::{Claim, Occupancy, Patience, Seat};
@@ -82,6 +83,7 @@ pub(crate) struct Shared {
     /// What outlives a restart and the origin.
     pub saved: Saved,
     pub ladder: Ladder,
+    pub guard: Guard,
     pub pages: Pages,
     /// Request bodies taken in before admission.
     pub uploads: Arc<Budget>,
@@ -218,6 +220,7 @@ impl Shared {
             cache,
             saved,
             ladder: Ladder::new(UnixMillis::now()),
+            guard: Guard::new(),
             pages: Pages::new(),
             uploads: Budget::new(UPLOADS_BYTES_MAX),
             relayed: Budget::new(RELAYED_BYTES_MAX),

@@ -11,15 +11,13 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use kit::attack::{BROWSER, LIBRARY, calm};
+use kit::browser::{Browser, PAGE, PART, READER, URLENCODED, carried};
 use kit::http2::{END_HEADERS, END_STREAM, End, HEADERS, Http2, block, frame};
-use kit::{Answer, Client, Origin, connect_from, page, plan, until};
+use kit::{Client, Origin, connect_from, page, plan, until};
 use saqta_edge::Edge;
 use saqta_edge::clock::UnixMillis;
 use saqta_edge::ladder::{Keys, Reader, SiteMark};
 use saqta_edge::plan::Mode;
-use sha2::{Digest, Sha256};
-
-const READER: Ipv4Addr = Ipv4Addr::new(127, 5, 5, 5);
 
 fn newsroom() -> Origin {
     Origin::start(|asked, _| {
@@ -60,87 +58,6 @@ fn attack(edge: &Edge) {
         let has_rule = |incident: &saqta_edge::stats::IncidentStats| !incident.rules.is_empty();
         detection.posture == "under attack" && detection.incidents.iter().any(has_rule)
     });
-}
-
-/// A browser, as far as its cookies go. `agent`: what a rule goes by.
-struct Browser<'a> {
-    edge: &'a Edge,
-    agent: &'static str,
-    fields: &'static str,
-    cookies: Vec<(String, String)>,
-}
-
-const PAGE: &str = "Accept: text/html\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\n";
-const PART: &str = "Accept: text/css\r\nSec-Fetch-Dest: style\r\nSec-Fetch-Mode: no-cors\r\n";
-
-impl<'a> Browser<'a> {
-    fn new(edge: &'a Edge, agent: &'static str) -> Self {
-        Self {
-            edge,
-            agent,
-            fields: PAGE,
-            cookies: Vec::new(),
-        }
-    }
-
-    fn get(&mut self, target: &str) -> Answer {
-        self.ask("GET", target, "", b"")
-    }
-
-    /// `fields`: beside those that all its requests have.
-    fn post(&mut self, target: &str, fields: &str, body: &[u8]) -> Answer {
-        let fields = format!("{fields}Content-Length: {}\r\n", body.len());
-        self.ask("POST", target, &fields, body)
-    }
-
-    fn ask(&mut self, method: &str, target: &str, fields: &str, body: &[u8]) -> Answer {
-        let cookies: Vec<_> = self
-            .cookies
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let cookies = match cookies.is_empty() {
-            true => String::new(),
-            false => format!("Cookie: {}\r\n", cookies.join("; ")),
-        };
-        let head = format!(
-            "{method} {target} HTTP/1.1\r\nHost: a.kz\r\nUser-Agent: {}\r\n{}{fields}{cookies}\r\n",
-            self.agent, self.fields
-        );
-        let answer = Client::of(connect_from(READER, self.edge.addresses()[0]))
-            .send([head.as_bytes(), body].concat())
-            .answer()
-            .unwrap();
-        for line in answer.head.lines() {
-            let Some(cookie) = line.strip_prefix("set-cookie: ") else {
-                continue;
-            };
-            let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
-            self.cookies.retain(|(known, _)| known != name);
-            self.cookies.push((name.to_owned(), value.to_owned()));
-        }
-        answer
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.cookie(name).is_some()
-    }
-
-    fn cookie(&self, name: &str) -> Option<&str> {
-        let mut all = self.cookies.iter();
-        all.find_map(|(known, value)| (known == name).then_some(value.as_str()))
-    }
-
-    /// What the page's script does.
-    fn work(&mut self) {
-        let ticket = self.cookie("saqta-ticket").unwrap().to_owned();
-        let found = (0..1_000_000).find(|number| {
-            let sum = Sha256::digest(format!("{ticket}.{number}"));
-            u16::from_be_bytes([sum[0], sum[1]]) >> 2 == 0
-        });
-        self.cookies
-            .push(("saqta-work".to_owned(), found.unwrap().to_string()));
-    }
 }
 
 /// Removed when the test is over.
@@ -285,17 +202,6 @@ fn over_http2_too() {
     reader.get("/news/three");
     let pass = format!("_ga=1; saqta-pass={}", reader.cookie("saqta-pass").unwrap());
     assert_eq!(status(get("/news/four", "text/html", &pass)), Some(200));
-}
-
-const URLENCODED: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
-
-/// What the page with a form carries, as its browser sends it.
-fn carried(answer: &Answer) -> String {
-    let text = answer.text();
-    let (_, rest) = text
-        .split_once("name=\"saqta-form\" value=\"")
-        .unwrap_or_else(|| panic!("no form: {}\n{text}", answer.head));
-    format!("saqta-form={}", rest.split_once('"').unwrap().0)
 }
 
 #[test]

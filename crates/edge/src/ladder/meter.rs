@@ -124,7 +124,11 @@ impl Meter {
 
     /// The origin is asked on this pass.
     pub fn note_use(&self, number: u64, now: UnixMillis) {
-        self.add(number, 1, 0, now);
+        self.note_uses(number, 1, now);
+    }
+
+    pub fn note_uses(&self, number: u64, uses: u32, now: UnixMillis) {
+        self.add(number, u16::try_from(uses).unwrap_or(u16::MAX), 0, now);
     }
 
     /// ... and was at it for so long.

@@ -154,7 +154,7 @@ impl Cohort {
 pub struct Ticket {
     number: u64,
     /// Seconds since 1970.
-    since_s: u32,
+    pub(super) since_s: u32,
     /// Seconds that whoever only waits has to wait.
     pub wait_s: u8,
     /// Leading zero bits of the sum that whoever works has to find.

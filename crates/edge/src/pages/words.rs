@@ -230,16 +230,16 @@ fn said(page: Page, language: Language) -> (&'static str, &'static str) {
             "What you are sending is larger than this site accepts. Send a smaller file, or ask the newsroom for another way.",
         ),
         (Page::TooMany, Kazakh) => (
-            "Сұраныс тым көп",
-            "Сіздің желіңізден тым көп сұраныс келіп жатыр. Бір минуттан кейін қайталап көріңіз.",
+            "Кіру әрекеттері тым көп",
+            "Сіздің желіңізден сайтқа тым жиі кіруге тырысты. Он минуттан кейін қайталап көріңіз.",
         ),
         (Page::TooMany, Russian) => (
-            "Слишком много запросов",
-            "Из вашей сети приходит слишком много запросов. Попробуйте ещё раз через минуту.",
+            "Слишком много попыток входа",
+            "Из вашей сети слишком часто пытались войти на сайт. Попробуйте ещё раз через десять минут.",
         ),
         (Page::TooMany, English) => (
-            "Too many requests",
-            "Too many requests are coming from your network. Please try again in a minute.",
+            "Too many attempts to sign in",
+            "Too many passwords have been tried from your network. Please try again in ten minutes.",
         ),
         (Page::FieldsTooLarge, Kazakh) => (
             "Браузер тым көп дерек жіберді",

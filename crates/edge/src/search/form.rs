@@ -142,7 +142,7 @@ fn words(value: &str) -> String {
 }
 
 /// `application/x-www-form-urlencoded`. Links of before 2010 still come in windows-1251, which is not valid UTF-8 by chance.
-fn decoded(value: &str) -> Cow<'_, str> {
+pub(crate) fn decoded(value: &str) -> Cow<'_, str> {
     let value = &value[..value.floor_char_boundary(VALUE_BYTES_MAX)];
     if memchr::memchr2(b'%', b'+', value.as_bytes()).is_none() {
         return Cow::Borrowed(value);

@@ -10,6 +10,7 @@
 #![allow(dead_code, reason = "each test file uses its part of the kit")]
 
 pub mod attack;
+pub mod browser;
 pub mod http2;
 
 use std::io::{ErrorKind, Read, Write};
