@@ -38,9 +38,9 @@ pub(crate) struct InHand {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FormFault {
     #[error("there is no room for it")]
-    NoRoom(Form),
+    NoRoom(Box<Form>),
     #[error("it may have been sent already")]
-    Perhaps(Form),
+    Perhaps(Box<Form>),
     #[error("it was sent already")]
     Sent,
     #[error("it is none that was given back here")]
@@ -67,7 +67,7 @@ impl InHand {
             match ladder.fate(&again, UnixMillis::now()) {
                 Fate::Unsent => {}
                 Fate::Sent => return Err(FormFault::Sent),
-                Fate::Unknown => return Err(FormFault::Perhaps(again.form)),
+                Fate::Unknown => return Err(FormFault::Perhaps(Box::new(again.form))),
             }
             restore(&again.form, &mut parts.headers).ok_or(FormFault::NotOurs)?;
             return Ok(Self {
@@ -103,7 +103,7 @@ impl InHand {
     pub(crate) fn turned_away(&mut self) -> Option<Failure> {
         self.form
             .take()
-            .map(|form| Failure::Form(Box::new(FormFault::NoRoom(form))))
+            .map(|form| FormFault::NoRoom(Box::new(form)).into())
     }
 
     /// The origin is asked now. Of two that came at once it hears of one.

@@ -352,6 +352,8 @@ mod tests {
         fields(&[("content-type", "text/html; charset=UTF-8")])
     }
 
+    type Lines = &'static [(&'static str, &'static str)];
+
     fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
         let mut fields = HeaderMap::new();
         for (name, value) in lines {
@@ -449,15 +451,18 @@ mod tests {
 
     #[test]
     fn what_answers_say_of_a_password() {
-        let json = [("content-type", "application/json")];
-        let form = [("content-type", "text/html")];
-        let session = [("set-cookie", "wordpress_logged_in_abc=x; path=/"), form[0]];
-        let table: [(u16, &[(&'static str, &str)], bool); 14] = [
+        const JSON: Lines = &[("content-type", "application/json")];
+        const FORM: Lines = &[("content-type", "text/html")];
+        const SESSION: Lines = &[
+            ("set-cookie", "wordpress_logged_in_abc=x; path=/"),
+            ("content-type", "text/html"),
+        ];
+        let table: [(u16, Lines, bool); 14] = [
             // WordPress: the form again; a session and away; in a window, a session and a page.
-            (200, &form, true),
+            (200, FORM, true),
             (302, &[("location", "http://a.kz/wp-admin/")], false),
             (302, &[("location", "/wp-login.php?reauth=1")], true),
-            (200, &session, false),
+            (200, SESSION, false),
             // Joomla leads to the same place either way.
             (303, &[("location", "/administrator/index.php")], true),
             (
@@ -476,12 +481,12 @@ mod tests {
             (303, &[("location", "https://a.kz")], false),
             (303, &[], false),
             // Whoever logs in by script.
-            (200, &json, false),
-            (401, &json, true),
-            (422, &json, true),
+            (200, JSON, false),
+            (401, JSON, true),
+            (422, JSON, true),
             (204, &[], false),
             // The origin had no time for it.
-            (503, &form, false),
+            (503, FORM, false),
         ];
         let is_login = |path: &str| {
             path.ends_with("/wp-login.php")

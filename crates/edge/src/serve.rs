@@ -889,17 +889,11 @@ pub(crate) enum Failure {
     #[error("the request's body could not be taken in")]
     Upload(#[source] BodyError),
     #[error(transparent)]
-    Form(Box<FormFault>),
+    Form(#[from] FormFault),
     #[error("too many passwords were tried from there")]
     TooManyTries,
     #[error("the request's fields cannot be forwarded")]
     Forward(#[from] forward::ForwardFault),
-}
-
-impl From<FormFault> for Failure {
-    fn from(fault: FormFault) -> Self {
-        Self::Form(Box::new(fault))
-    }
 }
 
 /// A request with side effects, or one that holds a body.

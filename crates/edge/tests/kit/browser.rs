@@ -99,8 +99,8 @@ pub const URLENCODED: &str = "Content-Type: application/x-www-form-urlencoded\r\
 /// What the page with a form carries, as its browser sends it.
 pub fn carried(answer: &Answer) -> String {
     let text = answer.text();
-    let (_, rest) = text
-        .split_once("name=\"saqta-form\" value=\"")
-        .unwrap_or_else(|| panic!("no form: {}\n{text}", answer.head));
+    let found = text.split_once("name=\"saqta-form\" value=\"");
+    assert!(found.is_some(), "no form: {}\n{text}", answer.head);
+    let (_, rest) = found.unwrap();
     format!("saqta-form={}", rest.split_once('"').unwrap().0)
 }
