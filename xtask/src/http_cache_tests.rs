@@ -22,9 +22,6 @@ use serde_json::Value;
 
 use crate::{root, tools};
 
-/// The newest on npm. A newer edition has other tests, and its misses other reasons.
-pub(crate) const VERSION: &str = "0.4.5";
-
 const EXPLAINED: &str = "docs/http-cache-tests.md";
 
 /// A miss is one that all of these have.
@@ -65,7 +62,8 @@ struct Tested {
 type Results = BTreeMap<String, Tested>;
 
 pub(crate) fn judge() -> Result<Verdict> {
-    let suite = installed()?;
+    tools::NODE.have()?;
+    let suite = tools::HTTP_CACHE_TESTS.have()?;
     let page = fs::read_to_string(root::path().join(EXPLAINED))
         .with_context(|| format!("reading {EXPLAINED}"))?;
     let explained = explained(&page);
@@ -87,43 +85,6 @@ pub(crate) fn judge() -> Result<Verdict> {
 }
 
 /// The suite's folder; fetched once into `target/tools`.
-fn installed() -> Result<PathBuf> {
-    tools::NODE.have()?;
-    let folder = root::target()
-        .join("tools")
-        .join(format!("http-cache-tests-{VERSION}"));
-    let suite = folder.join("node_modules/http-cache-tests");
-    if suite.join("cli.mjs").is_file() {
-        return Ok(suite);
-    }
-    println!(
-        "installing http-cache-tests {VERSION} into {}",
-        folder.display()
-    );
-    let status = tools::NPM
-        .have()?
-        .command()
-        .args([
-            "install",
-            "--no-audit",
-            "--no-fund",
-            "--ignore-scripts",
-            "--omit=dev",
-            "--prefix",
-        ])
-        .arg(&folder)
-        .arg(format!("http-cache-tests@{VERSION}"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .context("starting npm")?;
-    ensure!(
-        status.success(),
-        "npm could not install http-cache-tests {VERSION} ({status})"
-    );
-    Ok(suite)
-}
-
 fn run(suite: &PathBuf) -> Result<Results> {
     let mut judge = Started::new(
         Command::new("node")

@@ -214,14 +214,20 @@ fn tests(tally: &mut Tally) -> Step {
     if let Err(error) = tools::have_packages(tools::STAGED) {
         return Step::failed(name, &error);
     }
+    let axe = match tools::AXE.have() {
+        Ok(folder) => folder.join(tools::AXE.file),
+        Err(error) => return Step::failed(name, &error),
+    };
     let ran = streamed(
-        root::cargo().args([
-            "test",
-            "--release",
-            "--locked",
-            "--workspace",
-            "--no-fail-fast",
-        ]),
+        root::cargo()
+            .args([
+                "test",
+                "--release",
+                "--locked",
+                "--workspace",
+                "--no-fail-fast",
+            ])
+            .env("SAQTA_AXE", axe),
         |line| tally.add(line),
     );
     match ran {
@@ -232,10 +238,12 @@ fn tests(tally: &mut Tally) -> Step {
                 // A run in which nothing was tested says nothing.
                 ok && tally.passed > 0,
                 format!(
-                    "{} s, {} passed, {} failed, {network}",
+                    "{} s, {} passed, {} failed, {network}, {} {}",
                     begun.elapsed().as_secs(),
                     tally.passed,
-                    tally.failed
+                    tally.failed,
+                    tools::AXE.package,
+                    tools::AXE.version
                 ),
             )
         },
@@ -359,7 +367,7 @@ fn http_cache_tests() -> Step {
                         "required {}, optimal {}, http-cache-tests {}",
                         verdict.counts.required,
                         verdict.counts.optimal,
-                        http_cache_tests::VERSION
+                        tools::HTTP_CACHE_TESTS.version
                     ),
                 )
             }

@@ -82,6 +82,27 @@ pub(crate) const STAGED: &[&str] = &[
     "fonts-dejavu-core",
 ];
 
+/// What comes from npm, at the version everyone uses.
+pub(crate) struct Npm {
+    pub(crate) package: &'static str,
+    pub(crate) version: &'static str,
+    /// In the package's folder; there when it was installed.
+    pub(crate) file: &'static str,
+}
+
+/// The newest on npm. A newer edition has other tests, and its misses other reasons.
+pub(crate) const HTTP_CACHE_TESTS: Npm = Npm {
+    package: "http-cache-tests",
+    version: "0.4.5",
+    file: "cli.mjs",
+};
+/// Judges our pages for whoever reads them by ear, by keyboard or in large print.
+pub(crate) const AXE: Npm = Npm {
+    package: "axe-core",
+    version: "4.14.1",
+    file: "axe.min.js",
+};
+
 /// A program of crates.io's, at the version everyone uses.
 pub(crate) struct Cargo {
     pub(crate) program: &'static str,
@@ -140,6 +161,42 @@ pub(crate) fn have_packages(packages: &[&str]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+impl Npm {
+    /// The package's folder.
+    pub(crate) fn have(&self) -> Result<PathBuf> {
+        let (package, version) = (self.package, self.version);
+        let folder = root::target()
+            .join("tools")
+            .join(format!("{package}-{version}"));
+        let installed = folder.join("node_modules").join(package);
+        if installed.join(self.file).is_file() {
+            return Ok(installed);
+        }
+        println!("installing {package} {version} into {}", folder.display());
+        let status = NPM
+            .have()?
+            .command()
+            .args([
+                "install",
+                "--no-audit",
+                "--no-fund",
+                "--ignore-scripts",
+                "--omit=dev",
+                "--prefix",
+            ])
+            .arg(&folder)
+            .arg(format!("{package}@{version}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .context("starting npm")?;
+        if !status.success() || !installed.join(self.file).is_file() {
+            bail!("npm could not install {package} {version} ({status})");
+        }
+        Ok(installed)
+    }
 }
 
 impl Cargo {

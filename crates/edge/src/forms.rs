@@ -20,7 +20,7 @@ use crate::pages::{Asker, FORM, Format, Held, Page, format};
 use crate::serve::{self, Client, Failure, served};
 
 /// Times a form sends itself again. Whoever is turned away so often in a row is better asked than made to look on.
-const BY_ITSELF_MAX: u8 = 5;
+const BY_ITSELF_MAX: u8 = 3;
 
 /// The longest form there is, as it comes again.
 pub(crate) const BYTES_MAX: usize = FORM.len() + 1 + FORM_TEXT_BYTES_MAX;
@@ -41,8 +41,6 @@ pub(crate) enum FormFault {
     NoRoom(Box<Form>),
     #[error("it may have been sent already")]
     Perhaps(Box<Form>),
-    #[error("it was sent already")]
-    Sent,
     #[error("it is none that was given back here")]
     NotOurs,
 }
@@ -66,8 +64,7 @@ impl InHand {
                 .ok_or(FormFault::NotOurs)?;
             match ladder.fate(&again, UnixMillis::now()) {
                 Fate::Unsent => {}
-                Fate::Sent => return Err(FormFault::Sent),
-                Fate::Unknown => return Err(FormFault::Perhaps(Box::new(again.form))),
+                Fate::Sent | Fate::Unknown => return Err(FormFault::Perhaps(Box::new(again.form))),
             }
             restore(&again.form, &mut parts.headers).ok_or(FormFault::NotOurs)?;
             return Ok(Self {
@@ -107,14 +104,23 @@ impl InHand {
     }
 
     /// The origin is asked now. Of two that came at once it hears of one.
-    pub(crate) fn send(&self, client: &Client) -> Result<(), FormFault> {
-        let Some(again) = &self.again else {
+    pub(crate) fn send(&mut self, client: &Client) -> Result<(), Failure> {
+        let ladder = &client.shard.shared.ladder;
+        let is_first = self
+            .again
+            .as_ref()
+            .is_none_or(|again| ladder.send(again, UnixMillis::now()) == Fate::Unsent);
+        if is_first {
             return Ok(());
-        };
-        match client.shard.shared.ladder.send(again, UnixMillis::now()) {
-            Fate::Unsent => Ok(()),
-            Fate::Sent | Fate::Unknown => Err(FormFault::Sent),
         }
+        Err(self.perhaps_sent().unwrap_or(FormFault::NotOurs.into()))
+    }
+
+    /// The origin was asked and has not answered: whether it heard is for its reader to find out.
+    pub(crate) fn perhaps_sent(&mut self) -> Option<Failure> {
+        self.form
+            .take()
+            .map(|form| FormFault::Perhaps(Box::new(form)).into())
     }
 }
 
@@ -186,12 +192,6 @@ pub(crate) fn answer(
     let (form, is_perhaps) = match fault {
         FormFault::NoRoom(form) => (form, false),
         FormFault::Perhaps(form) => (form, true),
-        FormFault::Sent => {
-            return served(
-                shared.pages.response(Page::SentBefore, asker),
-                Served::Refused,
-            );
-        }
         FormFault::NotOurs => {
             return served(
                 shared.pages.response(Page::NotUnderstood, asker),

@@ -58,8 +58,11 @@ const NAMES: [&str; 12] = [
 ];
 /// Looked at in a form; a decoy is counted as well, so that none hides the name.
 const NAMES_MAX: usize = 4;
-const PAIRS_MAX: usize = 32;
+/// As many as PHP reads of a form (`max_input_vars`).
+const PAIRS_MAX: usize = 1_000;
 const NAME_BYTES_MAX: usize = 100;
+/// Of a path; what makes it longer stands before the name of what is asked.
+const PATH_BYTES_MAX: usize = 200;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -133,8 +136,11 @@ impl Guard {
         {
             return None;
         }
-        let (path, _) = path_and_query(asked.target.as_str());
-        let kind = match asked.usage {
+        let (path, query) = path_and_query(asked.target.as_str());
+        // As servers read it: an encoded letter, or one of the other case, would go round all of this.
+        let end = &path[path.ceil_char_boundary(path.len().saturating_sub(PATH_BYTES_MAX))..];
+        let path = decoded_value(end).to_lowercase();
+        let kind = match asked.site().profile.use_of(&path, query) {
             _ if path.ends_with("/xmlrpc.php") => Kind::Call,
             Use::Login => Kind::Login,
             Use::Comment => Kind::Comment,
@@ -270,31 +276,37 @@ fn has_failed(status: StatusCode, fields: &HeaderMap, is_login: impl Fn(&str) ->
 
 /// Names in a form that somebody signs in with, each as `of` sums it.
 fn names(fields: &HeaderMap, body: &[u8], of: impl Fn(&str) -> u64) -> Vec<u64> {
-    let is_form = fields
-        .field(CONTENT_TYPE.as_str())
-        .is_some_and(|kind| kind.starts_with(b"application/x-www-form-urlencoded"));
-    let Some(text) = std::str::from_utf8(body).ok().filter(|_| is_form) else {
-        return Vec::new();
-    };
-    text.split('&')
-        .take(PAIRS_MAX)
-        .filter_map(|pair| pair.split_once('='))
-        .filter(|(name, _)| {
-            let name = decoded_value(name);
-            // `LoginForm[username]`
-            let inner = name
-                .trim_end_matches(']')
-                .rsplit('[')
-                .next()
-                .unwrap_or_default();
-            NAMES.contains(&inner)
-        })
-        .take(NAMES_MAX)
-        .map(|(_, value)| {
-            let value = decoded_value(value).trim().to_lowercase();
+    let kind = fields.field(CONTENT_TYPE.as_str()).unwrap_or_default();
+    let text = String::from_utf8_lossy(body);
+    let name = |field: &str, value: &str| {
+        // `LoginForm[username]`
+        let inner = field.trim_end_matches(']').rsplit('[').next();
+        NAMES.contains(&inner.unwrap_or_default()).then(|| {
+            let value = value.trim().to_lowercase();
             of(&value[..value.floor_char_boundary(NAME_BYTES_MAX)])
         })
-        .collect()
+    };
+    if kind.starts_with(b"application/x-www-form-urlencoded") {
+        text.split('&')
+            .take(PAIRS_MAX)
+            .filter_map(|pair| pair.split_once('='))
+            .filter_map(|(field, value)| name(&decoded_value(field), &decoded_value(value)))
+            .take(NAMES_MAX)
+            .collect()
+    } else if kind.starts_with(b"multipart/form-data") {
+        text.split(" name=")
+            .skip(1)
+            .take(PAIRS_MAX)
+            .filter_map(|part| {
+                let (head, value) = part.split_once("\r\n\r\n")?;
+                let field = head.split([';', '\r']).next()?.trim().trim_matches('"');
+                name(field, value.split("\r\n--").next()?)
+            })
+            .take(NAMES_MAX)
+            .collect()
+    } else {
+        Vec::new()
+    }
 }
 
 /// How many passwords an XML-RPC request tries: `system.multicall` carries as many calls as it likes, each in a `struct`. The name of what
@@ -305,6 +317,10 @@ fn calls(body: &[u8]) -> u32 {
         let (name, _) = rest.split_once("</methodName>")?;
         Some(name.trim().to_owned())
     };
+    // In two bytes a letter nothing of it would be found.
+    if body.contains(&0) {
+        return LONG_CALL_TIMES;
+    }
     let start = String::from_utf8_lossy(&body[..body.len().min(CALL_WITHIN)]);
     let is_plain = between(&start).is_some_and(|name| {
         name != "system.multicall"
@@ -527,6 +543,12 @@ mod tests {
             assert_eq!(found(form, body), expected, "{body}");
         }
         assert_eq!(found("application/json", "log=admin"), Vec::<String>::new());
+        let decoys = format!("{}log=admin", "x=y&".repeat(900));
+        assert_eq!(found(form, &decoys), ["admin"]);
+        let parts = "--q\r\nContent-Disposition: form-data; name=\"pwd\"\r\n\r\nx\r\n--q\r\nContent-Disposition: form-data; name=\"log\"\r\n\r\nAdmin\r\n--q--\r\n";
+        for parts in [parts.to_owned(), parts.replace("\"log\"", "log")] {
+            assert_eq!(found("multipart/form-data; boundary=q", &parts), ["admin"]);
+        }
         let long = format!("log={}", "ж".repeat(5_000));
         assert!(found(form, &long)[0].len() <= NAME_BYTES_MAX);
     }
@@ -549,6 +571,7 @@ mod tests {
             (call("system.multi&#99;all", 40), 40),
             (call("system.multicall", 0), 1),
             (String::new(), 1),
+            ("<\0m\0e\0".to_owned(), LONG_CALL_TIMES),
             ("<methodCall><methodName>a.b".to_owned(), 1),
         ];
         for (body, expected) in table {

@@ -91,8 +91,10 @@ const DAY_S: u32 = 86_400;
 /// whoever collects readers to be known by later is held to as many.
 const GREETED_MAX: u32 = 2_000;
 
-/// Forms that are given back to one network in a period. Each costs the line as much as was sent, and a carrier's readers write fewer.
+/// Long forms that are given back to one network in a period. Each costs the line as much as was sent, and a carrier's readers write fewer.
 const HELD_MAX: u32 = 60;
+/// A shorter one costs hardly more than the page that says to wait: a sign-in, a comment of some paragraphs.
+const LONG_FORM_BYTES: usize = 4 * 1024;
 /// Counted beside the network's passes.
 const HELD: &str = "held";
 
@@ -437,7 +439,7 @@ impl Ladder {
         (wait_s, Some(given))
     }
 
-    /// A form for its page, if this network has not been given too many.
+    /// A form for its page, if this network has not been given too many long ones.
     pub fn hold(
         &self,
         form: &Form,
@@ -445,11 +447,13 @@ impl Ladder {
         address: IpAddr,
         now: UnixMillis,
     ) -> Option<String> {
-        let network = self.secret.hash_one((HELD, Group::of(address).bits()));
-        if self.given.used(network, now).uses >= HELD_MAX {
-            return None;
+        if form.body.len() > LONG_FORM_BYTES {
+            let network = self.secret.hash_one((HELD, Group::of(address).bits()));
+            if self.given.used(network, now).uses >= HELD_MAX {
+                return None;
+            }
+            self.given.note_use(network, now);
         }
-        self.given.note_use(network, now);
         Some(form.seal(&self.keys, self.number(), whither, now))
     }
 

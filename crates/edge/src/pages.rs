@@ -63,8 +63,6 @@ pub enum Page {
     Waiting { reload_secs: u16 },
     /// 503 to a request that a reload would not repeat: a form.
     NotTaken,
-    /// 409 to a form that was given back and has been sent since.
-    SentBefore,
     /// 400
     NotUnderstood,
     /// 403: a network the newsroom refuses.
@@ -75,7 +73,7 @@ pub enum Page {
     TooSlow,
     /// 413
     TooLarge,
-    /// 429: passwords were tried from there.
+    /// 429: too many passwords or comments came from there.
     TooMany,
     /// 431
     FieldsTooLarge,
@@ -91,9 +89,8 @@ pub enum Page {
 
 impl Page {
     /// All but the waiting page, which exists once for each of [`RELOAD_SECS`].
-    const STILL: [Self; 13] = [
+    const STILL: [Self; 12] = [
         Self::NotTaken,
-        Self::SentBefore,
         Self::NotUnderstood,
         Self::Refused,
         Self::UnknownHost,
@@ -107,10 +104,14 @@ impl Page {
         Self::OriginSlow,
     ];
 
+    pub fn all() -> impl Iterator<Item = Self> {
+        let waiting = RELOAD_SECS.map(|reload_secs| Self::Waiting { reload_secs });
+        Self::STILL.into_iter().chain(waiting)
+    }
+
     pub fn status(self) -> StatusCode {
         match self {
             Self::Waiting { .. } | Self::NotTaken => StatusCode::SERVICE_UNAVAILABLE,
-            Self::SentBefore => StatusCode::CONFLICT,
             Self::NotUnderstood => StatusCode::BAD_REQUEST,
             Self::Refused => StatusCode::FORBIDDEN,
             Self::UnknownHost => StatusCode::NOT_FOUND,
@@ -150,11 +151,7 @@ impl Page {
         match self {
             Self::Waiting { .. } | Self::TooMany | Self::TooSlow => &[Way::Again],
             Self::OriginDown | Self::OriginSlow => &[Way::Again, Way::Front],
-            Self::NotUnderstood
-            | Self::TooLarge
-            | Self::NotTaken
-            | Self::SentBefore
-            | Self::NotSent => &[Way::Front],
+            Self::NotUnderstood | Self::TooLarge | Self::NotTaken | Self::NotSent => &[Way::Front],
             // A reload would be refused again, and the front page as well.
             Self::FieldsTooLarge | Self::Loop => &[Way::Again],
             Self::Refused | Self::UnknownHost => &[],
@@ -182,8 +179,8 @@ pub enum Held {
 }
 
 impl Held {
-    /// Any number of seconds stands for all.
-    const KINDS: [Self; 3] = [Self::Soon { secs: 0 }, Self::Waiting, Self::Perhaps];
+    /// One number of seconds stands for all.
+    pub const KINDS: [Self; 3] = [Self::Soon { secs: 5 }, Self::Waiting, Self::Perhaps];
 
     fn index(self) -> usize {
         match self {
@@ -331,7 +328,7 @@ impl Default for Pages {
 impl Pages {
     pub fn new() -> Self {
         Self {
-            still: Page::STILL.into_iter().map(translations).collect(),
+            still: Page::STILL.map(translations).into(),
             waiting: RELOAD_SECS
                 .map(|reload_secs| translations(Page::Waiting { reload_secs }))
                 .collect(),
@@ -351,7 +348,7 @@ impl Pages {
     }
 
     /// `text`: the form, as its page carries it.
-    pub(crate) fn held(&self, held: Held, text: &str, asker: Asker) -> Response<Body> {
+    pub fn held(&self, held: Held, text: &str, asker: Asker) -> Response<Body> {
         let page = &self.held[held.index()][place(asker.language)];
         let (bar, wait, retry_after) = match held {
             Held::Soon { secs } => {
@@ -683,9 +680,8 @@ mod tests {
     }
 
     fn every() -> Vec<(Page, Asker, Prebuilt)> {
-        let waiting = RELOAD_SECS.map(|reload_secs| Page::Waiting { reload_secs });
         let mut all = Vec::new();
-        for page in Page::STILL.into_iter().chain(waiting) {
+        for page in Page::all() {
             for language in [Kazakh, Russian, English] {
                 for (format, packed) in FORMS {
                     let asker = Asker {
@@ -847,6 +843,64 @@ mod tests {
                     ),
                     (1, 1)
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_around_a_form_is_small_and_sends_what_it_carries() {
+        const TEXT: &str = "Abc-_9";
+        let pages = Pages::new();
+        for held in Held::KINDS {
+            for language in LANGUAGES {
+                let response = |packed| {
+                    let asker = Asker {
+                        language,
+                        format: Format::Html,
+                        packed,
+                    };
+                    let (head, body) = pages.held(held, TEXT, asker).into_parts();
+                    let Body::Full(Some(body)) = body else {
+                        panic!("no page")
+                    };
+                    Prebuilt::new(head.status, head.headers, body)
+                };
+                let (plain, packed) = (response(false), response(true));
+                let text = text(&plain);
+                assert_eq!(text, self::text(&packed));
+                assert!(plain.body.len() < 10 * 1024, "{}", plain.body.len());
+                assert_eq!(plain.status, StatusCode::SERVICE_UNAVAILABLE);
+                let field = format!("<input type=\"hidden\" name=\"{FORM}\" value=\"{TEXT}\">");
+                assert!(text.contains(&field), "{text}");
+                assert_eq!(
+                    text.contains("data-wait=\"5\""),
+                    held == Held::Soon { secs: 5 }
+                );
+                for other in [
+                    "http:",
+                    "https:",
+                    "//",
+                    "src=",
+                    "refresh",
+                    "no-referrer",
+                    "action=",
+                ] {
+                    assert!(!text.contains(other), "{held:?} {other}");
+                }
+                let policy = plain.fields.get(CONTENT_SECURITY_POLICY).unwrap();
+                let policy = policy.to_str().unwrap();
+                for inside in [STYLE, SCRIPT] {
+                    assert!(text.contains(inside) && policy.contains(&hash(inside)));
+                }
+                let fields = [
+                    (CACHE_CONTROL, "no-store"),
+                    (REFERRER_POLICY, "same-origin"),
+                    (RETRY_AFTER, "5"),
+                    (CONTENT_LANGUAGE, tag(language)),
+                ];
+                for (name, value) in fields {
+                    assert_eq!(plain.fields.get(&name).unwrap(), value);
+                }
             }
         }
     }

@@ -908,6 +908,7 @@ async fn ask_origin(
         .await
         .map_err(Failure::Upload)?;
     let attempt;
+    let mut form = None;
     let (place, body) = match upload {
         Upload::Buffered(body) => {
             let mut in_hand = InHand::of(client, &asked, &mut parts, body)?;
@@ -932,7 +933,9 @@ async fn ask_origin(
                 }
             };
             in_hand.send(client)?;
-            (place, in_hand.body)
+            let body = std::mem::replace(&mut in_hand.body, Body::Empty);
+            form = Some(in_hand);
+            (place, body)
         }
         Upload::Streaming(body) => {
             attempt = guess(client, &asked, &mut parts, None);
@@ -946,7 +949,15 @@ async fn ask_origin(
     client.shard.counters.passed.add(1);
     let wish = Wish::of(&parts.method, &parts.headers);
     let request = outgoing(&asked, parts, body)?;
-    let response = pass::pass(client, asked, request, (place, attempt)).await?;
+    let response = pass::pass(client, asked, request, (place, attempt))
+        .await
+        .map_err(|error| {
+            if matches!(error, PassError::Origin(_)) {
+                client.shard.counters.origin_failures.add(1);
+            }
+            let kept = form.as_mut().and_then(InHand::perhaps_sent);
+            kept.unwrap_or(Failure::Pass(error))
+        })?;
     Ok(passing::passed(wish, response, &client.shard.shared.coders))
 }
 

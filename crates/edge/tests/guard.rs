@@ -93,6 +93,11 @@ fn who_guesses_is_asked_for_a_pass_and_whoever_signs_in_is_in() {
         let saved = editor.post("/wp-admin/post.php", URLENCODED, b"action=editpost");
         assert_eq!(saved.status, 200);
     }
+    // A letter of the path that is encoded changes nothing, for servers read it alike.
+    for login in ["/wp-login%2ephp", "/%77p-login.php", "/WP-Login.php"] {
+        let guessed = from(&edge, 1).post(login, URLENCODED, b"log=a&pwd=wrong");
+        assert_eq!(guessed.status, 503, "{login}");
+    }
     // Programs are told to come back, and others read and sign in as ever.
     let mut program = from(&edge, 1);
     program.fields = PROGRAM;

@@ -257,9 +257,11 @@ fn a_form_that_has_to_wait_arrives_once_and_as_it_was() {
         reader.work();
         let sent = reader.post(&target, &ours, form.as_bytes());
         assert_eq!(sent.status, 200, "{}", sent.head);
+        // Whoever sends it once more is asked whether it arrived.
         for _ in 0..2 {
             let again = reader.post(&target, &ours, form.as_bytes());
-            assert_eq!(again.status, 409, "{}", again.head);
+            assert_eq!(again.status, 503, "{}", again.head);
+            assert!(!again.text().contains("data-wait="));
         }
         let asked = origin.asked().split_off(before);
         let [asked] = asked.as_slice() else {
@@ -329,6 +331,35 @@ fn forms_that_are_not_given_back() {
     }
     assert_eq!(origin.asked().len(), before);
     assert_eq!(reader.post(target, URLENCODED, form.as_bytes()).status, 200);
+}
+
+/// Neither is a comment lost where the origin dies over it, nor is it sent again by itself.
+#[test]
+fn a_form_that_the_origin_dies_over_is_given_back() {
+    let origin = Origin::start(|asked, _| {
+        let sent = String::from_utf8_lossy(&asked.body);
+        match sent.contains("dies") {
+            // Hangs up.
+            true if asked.line.contains("n=1") => Vec::new(),
+            _ => page("200 OK", "Content-Type: text/html\r\n", &asked.line),
+        }
+    });
+    let edge = Edge::start(plan(origin.address)).unwrap();
+    let mut reader = Browser::new(&edge, BROWSER);
+    let target = "/wp-comments-post.php?n=1";
+    let answer = reader.post(target, URLENCODED, b"comment=dies");
+    assert_eq!(answer.status, 503);
+    assert!(!answer.text().contains("data-wait="));
+    let asked = origin.asked().len();
+    carried(&answer);
+    assert_eq!(origin.asked().len(), asked);
+    // What no browser sends by itself gets the page it always got.
+    let json = reader.post(
+        target,
+        "Content-Type: application/json\r\n",
+        b"{\"dies\":1}",
+    );
+    assert_eq!(json.status, 502);
 }
 
 /// The page may have been open while this was started anew.

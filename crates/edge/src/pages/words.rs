@@ -48,36 +48,37 @@ pub(super) fn held(held: Held, language: Language) -> HeldWords {
     let (title, first, second) = match (held, language) {
         (Held::Soon { .. }, Kazakh) => (
             "Жібергеніңіз сәлден соң жетеді",
-            "Дәл қазір сайтқа өте көп сұраныс түсіп жатыр, сондықтан аздап күту керек. Жазғаныңыз жоғалған жоқ: ол осы бетте сақтаулы \
-             және өзі қайта жіберіледі.",
+            "Дәл қазір сайт сұраныстар тасқынынан қорғалып тұр, сондықтан аздап күту керек. Жазғаныңыз жоғалған жоқ: ол осы бетте \
+             сақтаулы және өзі қайта жіберіледі.",
             "Бұл бетті жаппаңыз. Жарты минутта ештеңе өзгермесе, төмендегі батырманы басыңыз.",
         ),
         (Held::Soon { .. }, Russian) => (
             "Отправим через несколько секунд",
-            "Сейчас на сайт приходит очень много запросов, поэтому нужно немного подождать. Написанное не потеряно: оно хранится на этой \
+            "Сейчас сайт защищается от потока запросов, поэтому нужно немного подождать. Написанное не потеряно: оно хранится на этой \
              странице и отправится само.",
             "Не закрывайте эту страницу. Если за полминуты ничего не изменится, нажмите кнопку.",
         ),
         (Held::Soon { .. }, English) => (
             "What you sent will go through shortly",
-            "This site is receiving a great many requests right now, so yours has to wait a little. Nothing you wrote is lost: it is kept \
-             in this page and is sent again by itself.",
+            "This site is being protected from a flood of requests right now, so yours has to wait a little. Nothing you wrote is lost: \
+             it is kept in this page and is sent again by itself.",
             "Leave this page open. If nothing has changed in half a minute, press the button.",
         ),
         (Held::Waiting, Kazakh) => (
             "Жібергеніңіз әлі кезекте тұр",
             "Сайтқа әлі де өте көп сұраныс түсіп жатыр. Жазғаныңыз жоғалған жоқ: ол осы бетте сақтаулы.",
-            "Бұл бетті жаппаңыз. Бір минуттан кейін төмендегі батырманы басыңыз.",
+            "Бұл бетті жаппаңыз. Браузерде осы сайттың cookie файлдарына рұқсат бар екенін тексеріп, бір минуттан кейін төмендегі \
+             батырманы басыңыз.",
         ),
         (Held::Waiting, Russian) => (
             "Отправленное ещё ждёт своей очереди",
             "На сайт всё ещё приходит очень много запросов. Написанное не потеряно: оно хранится на этой странице.",
-            "Не закрывайте эту страницу и через минуту нажмите кнопку.",
+            "Не закрывайте эту страницу. Проверьте, что браузер принимает cookie этого сайта, и через минуту нажмите кнопку.",
         ),
         (Held::Waiting, English) => (
             "What you sent is still waiting",
             "This site is still receiving a great many requests. Nothing you wrote is lost: it is kept in this page.",
-            "Leave this page open and press the button in a minute.",
+            "Leave this page open. Check that your browser accepts cookies of this site, and press the button in a minute.",
         ),
         (Held::Perhaps, Kazakh) => (
             "Қайта жіберу керек пе?",
@@ -136,18 +137,6 @@ fn said(page: Page, language: Language) -> (&'static str, &'static str) {
         (Page::NotTaken, English) => (
             "What you sent has not been received",
             "This site is receiving a great many requests right now. Please go back one page and send it again in a minute.",
-        ),
-        (Page::SentBefore, Kazakh) => (
-            "Бұл жіберіліп қойған",
-            "Жазғаныңыз редакцияға жіберілді, екінші рет жіберілмейді. Пікірлер сайтта бірден көрінбеуі мүмкін.",
-        ),
-        (Page::SentBefore, Russian) => (
-            "Это уже отправлено",
-            "Написанное вами ушло в редакцию и второй раз не отправляется. Комментарии могут появиться на сайте не сразу.",
-        ),
-        (Page::SentBefore, English) => (
-            "This has been sent already",
-            "What you wrote has gone to the newsroom and is not sent a second time. Comments may not appear on the site at once.",
         ),
         (Page::NotSent, Kazakh) => (
             "Қазір жіберу мүмкін емес",
@@ -230,16 +219,19 @@ fn said(page: Page, language: Language) -> (&'static str, &'static str) {
             "What you are sending is larger than this site accepts. Send a smaller file, or ask the newsroom for another way.",
         ),
         (Page::TooMany, Kazakh) => (
-            "Кіру әрекеттері тым көп",
-            "Сіздің желіңізден сайтқа тым жиі кіруге тырысты. Он минуттан кейін қайталап көріңіз.",
+            "Әрекеттер тым көп",
+            "Сіздің желіңізден тым жиі кіруге немесе пікір жазуға тырысты. Жазғаныңыз алдыңғы бетте қалды: он минуттан кейін сол \
+             жерден қайта жіберіңіз.",
         ),
         (Page::TooMany, Russian) => (
-            "Слишком много попыток входа",
-            "Из вашей сети слишком часто пытались войти на сайт. Попробуйте ещё раз через десять минут.",
+            "Слишком много попыток",
+            "Из вашей сети слишком часто пытались войти или оставить комментарий. Написанное осталось на предыдущей странице: \
+             отправьте его оттуда через десять минут.",
         ),
         (Page::TooMany, English) => (
-            "Too many attempts to sign in",
-            "Too many passwords have been tried from your network. Please try again in ten minutes.",
+            "Too many attempts",
+            "Too many passwords or comments have come from your network. What you wrote is still on the previous page: please send it \
+             from there in ten minutes.",
         ),
         (Page::FieldsTooLarge, Kazakh) => (
             "Браузер тым көп дерек жіберді",

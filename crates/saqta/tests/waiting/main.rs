@@ -24,6 +24,9 @@ use std::time::Duration;
 use attack::{BROWSER, LIBRARY, calm_with, observe};
 use saqta_detect::engine::Engine;
 use saqta_edge::Edge;
+use saqta_edge::body::Body;
+use saqta_edge::pages::{Asker, Format, Held, Page, Pages};
+use saqta_edge::plan::Language;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -253,6 +256,77 @@ fn a_comment_that_has_to_wait_arrives_once() {
         };
         let body = String::from_utf8_lossy(&sent.body);
         assert_eq!(body, format!("comment={}", encoded(COMMENT)), "{name}");
+    }
+}
+
+/// Judges every page of ours, light and dark, as axe-core does for whoever reads by ear, by keyboard or in large print.
+#[test]
+fn no_page_of_ours_shuts_anybody_out() {
+    const TOOL: &str = "SAQTA_AXE";
+    let _alone = BROWSING.lock().unwrap_or_else(PoisonError::into_inner);
+    let axe = std::env::var_os(TOOL).unwrap_or_else(|| {
+        panic!("run `cargo x test`, which installs axe-core, or set {TOOL} to the path of its axe.min.js")
+    });
+    let axe = std::fs::read_to_string(axe).unwrap();
+    let (origin, _) = newsroom();
+    let edge = edge(origin);
+    let mut browser = browser::Browser::start(edge.addresses()[0]).unwrap();
+    let pages = Pages::new();
+    let mut all = Vec::new();
+    for language in [Language::Kazakh, Language::Russian, Language::English] {
+        let asker = Asker {
+            language,
+            format: Format::Html,
+            packed: false,
+        };
+        // Waiting pages differ in a number alone.
+        let others =
+            |page: &Page| !matches!(page, Page::Waiting { reload_secs } if *reload_secs > 5);
+        for page in Page::all().filter(others) {
+            let body = pages.page(page, asker).body();
+            // It reloads itself on purpose: there is nothing yet to read (WCAG 2.2.1, essential). Here it would lead away.
+            let text = String::from_utf8(body.to_vec()).unwrap();
+            let text = text.replace("http-equiv=\"refresh\"", "name=\"was-refresh\"");
+            all.push((format!("{page:?} {language:?}"), text));
+        }
+        for held in Held::KINDS {
+            let Body::Full(Some(body)) = pages.held(held, "form", asker).into_body() else {
+                panic!("no page")
+            };
+            let text = String::from_utf8(body.to_vec()).unwrap();
+            all.push((format!("{held:?} {language:?}"), text));
+        }
+    }
+    // What has no name is found, or the judge is asleep.
+    all.push((
+        "bad".to_owned(),
+        "<html><button></button></html>".to_owned(),
+    ));
+    let frames = browser.ask("Page.getFrameTree", json!({})).unwrap();
+    let frame = frames["frameTree"]["frame"]["id"].clone();
+    // Their own scripts would lead away from what is looked at.
+    let disabled = json!({"value": true});
+    browser
+        .ask("Emulation.setScriptExecutionDisabled", disabled)
+        .unwrap();
+    for scheme in ["light", "dark"] {
+        let scheme = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        browser.ask("Emulation.setEmulatedMedia", scheme).unwrap();
+        for (name, text) in &all {
+            let content = json!({"frameId": frame, "html": text});
+            browser.ask("Page.setDocumentContent", content).unwrap();
+            let judge = json!({"awaitPromise": true, "returnByValue": true, "expression": format!(
+                "window.axe || (() => {{ {axe} }})(); axe.run().then((found) => [found.passes.length, ...found.violations.map((one) => `${{one.id}}: ${{one.help}}`)])"
+            )});
+            let judged = browser.ask("Runtime.evaluate", judge).unwrap();
+            let found = judged["result"]["value"].as_array().unwrap();
+            if name == "bad" {
+                assert!(found.len() > 1, "{judged}");
+            } else {
+                assert!(found[0].as_u64().unwrap() > 5, "{name}: {judged}");
+                assert_eq!(found.len(), 1, "{name}: {judged}");
+            }
+        }
     }
 }
 
