@@ -70,7 +70,7 @@ pub(crate) const GXX: Debian = Debian {
     version: &["--version"],
 };
 
-/// What the tests put up beside Saqta: a real WordPress with its database, and a browser with a font to read it in.
+/// What the tests put up beside Saqta: a real WordPress with its database, and browsers, one with a font to read it in.
 pub(crate) const STAGED: &[&str] = &[
     "wordpress",
     "wordpress-theme-twentytwentyone",
@@ -79,6 +79,8 @@ pub(crate) const STAGED: &[&str] = &[
     "mariadb-server",
     "nginx",
     "chromium",
+    "lynx",
+    "w3m",
     "fonts-dejavu-core",
 ];
 
