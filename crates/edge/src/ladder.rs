@@ -119,6 +119,8 @@ pub struct Ladder {
     sent: Sent,
     /// Nobody can tell which networks share cells.
     secret: RandomState,
+    /// Of the numbers given out since the start. Nobody else's begin there.
+    first: u64,
     next: AtomicU64,
 }
 
@@ -219,14 +221,16 @@ impl Ladder {
     pub fn new(now: UnixMillis) -> Self {
         let mut first = [0; 8];
         keys::fill(&mut first);
+        let first = u64::from_le_bytes(first);
         Self {
             keys: Keys::new(now),
             meter: Meter::new(PERIOD_S),
             given: Meter::new(PERIOD_S),
             greeted: Meter::new(DAY_S),
-            sent: Sent::new(now),
+            sent: Sent::new(),
             secret: RandomState::new(),
-            next: AtomicU64::new(u64::from_le_bytes(first)),
+            first,
+            next: AtomicU64::new(first),
         }
     }
 
@@ -463,12 +467,26 @@ impl Ladder {
     }
 
     pub fn fate(&self, again: &Again, now: UnixMillis) -> Fate {
-        self.sent.fate(again, now)
+        if self.has_given(again.number) {
+            self.sent.fate(again, now)
+        } else {
+            Fate::Unknown
+        }
+    }
+
+    /// Since it was started. What was sent before, nobody remembers.
+    fn has_given(&self, number: u64) -> bool {
+        let given = self.next.load(Ordering::Relaxed).wrapping_sub(self.first);
+        number.wrapping_sub(self.first) < given
     }
 
     /// It goes to the origin, unless it has gone.
     pub fn send(&self, again: &Again, now: UnixMillis) -> Fate {
-        self.sent.send(again, now)
+        if self.has_given(again.number) {
+            self.sent.send(again, now)
+        } else {
+            Fate::Unknown
+        }
     }
 
     /// The pass that a ticket has become, for the browser that showed it.

@@ -45,10 +45,7 @@ fn newsroom() -> Origin {
 fn begin(origin: &Origin, change: impl FnOnce(&mut Plan)) -> Edge {
     let mut plan = plan(origin.address);
     change(&mut plan);
-    let edge = Edge::start(plan).unwrap();
-    // A form that is given back in the second in which an edge is started may be of the one before, and is asked about.
-    over();
-    edge
+    Edge::start(plan).unwrap()
 }
 
 /// Until the second is.

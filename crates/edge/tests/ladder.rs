@@ -376,9 +376,6 @@ fn a_form_from_before_a_restart_is_asked_about() {
     edge.stop(Duration::ZERO);
 
     let edge = begin();
-    // What is given out in the second in which an edge is started may be of the one before.
-    let second = UnixMillis::now().secs();
-    until("it is over", || UnixMillis::now().secs() > second);
     let mut reader = Browser::new(&edge, BROWSER);
     let before = origin.asked().len();
     let asked = reader.post(target, URLENCODED, form.as_bytes());

@@ -55,7 +55,7 @@ pub struct Form {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Again {
     pub form: Form,
-    number: u64,
+    pub(super) number: u64,
     since_s: u32,
 }
 
@@ -213,12 +213,11 @@ struct Numbers {
 }
 
 impl Sent {
-    /// Nothing is known of what was sent before.
-    pub(super) fn new(now: UnixMillis) -> Self {
+    pub(super) fn new() -> Self {
         Self(Mutex::new(Numbers {
             sent: HashSet::new(),
             order: VecDeque::new(),
-            forgotten_s: token::secs(now),
+            forgotten_s: 0,
         }))
     }
 
@@ -395,7 +394,7 @@ mod tests {
     #[test]
     fn a_form_is_sent_once() {
         let keys = Keys::new(NOW);
-        let sent = Sent::new(NOW);
+        let sent = Sent::new();
         let now = later(1);
         let again = again(&keys, 7, now);
         // Looking is not sending.
@@ -413,13 +412,9 @@ mod tests {
     #[test]
     fn what_nobody_knows_any_more_is_not_sent() {
         let keys = Keys::new(NOW);
-        let (hour, sent) = (u64::from(LASTS_S), Sent::new(later(10)));
+        let (hour, sent) = (u64::from(LASTS_S), Sent::new());
         let table = [
-            // Given out by whoever was here before a restart.
-            (0, 20, Fate::Unknown),
-            (9, 20, Fate::Unknown),
-            (10, 20, Fate::Unknown),
-            (11, 20, Fate::Unsent),
+            (20, 20, Fate::Unsent),
             (20, 20 + hour, Fate::Unsent),
             (20, 21 + hour, Fate::Unknown),
             // Of a clock that was set back.
@@ -437,7 +432,7 @@ mod tests {
     #[test]
     fn many_forms_are_sent_once_each_and_take_no_more_room() {
         let keys = Keys::new(NOW);
-        let sent = Sent::new(NOW);
+        let sent = Sent::new();
         let at = |number: u64| NOW.plus(std::time::Duration::from_millis(1_000 + number * 10));
         let given: Vec<Again> = (0..SENT_MAX as u64 + 1_000)
             .map(|number| again(&keys, number, at(number)))
