@@ -952,11 +952,13 @@ async fn ask_origin(
     let response = pass::pass(client, asked, request, (place, attempt))
         .await
         .map_err(|error| {
+            let Some(kept) = form.as_mut().and_then(InHand::perhaps_sent) else {
+                return Failure::Pass(error);
+            };
             if matches!(error, PassError::Origin(_)) {
                 client.shard.counters.origin_failures.add(1);
             }
-            let kept = form.as_mut().and_then(InHand::perhaps_sent);
-            kept.unwrap_or(Failure::Pass(error))
+            kept
         })?;
     Ok(passing::passed(wish, response, &client.shard.shared.coders))
 }

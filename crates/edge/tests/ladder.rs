@@ -360,6 +360,7 @@ fn a_form_that_the_origin_dies_over_is_given_back() {
         b"{\"dies\":1}",
     );
     assert_eq!(json.status, 502);
+    assert_eq!(edge.stats().totals.origin_failures, 2);
 }
 
 /// The page may have been open while this was started anew.
