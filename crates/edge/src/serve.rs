@@ -903,63 +903,82 @@ async fn ask_origin(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Failure> {
     let bytes_max = asked.running.plan.limits.body_bytes_max;
-    let (mut parts, incoming) = request.into_parts();
+    let (parts, incoming) = request.into_parts();
     let upload = upload::take(incoming, bytes_max, &client.shard.shared.uploads)
         .await
         .map_err(Failure::Upload)?;
-    let attempt;
-    let mut form = None;
-    let (place, body) = match upload {
-        Upload::Buffered(body) => {
-            let mut in_hand = InHand::of(client, &asked, &mut parts, body)?;
-            attempt = guess(client, &asked, &mut parts, in_hand.bytes());
-            match verdict(client, &attempt) {
-                Verdict::Free => {}
-                Verdict::Pass => {
-                    return Err(in_hand.turned_away().unwrap_or(Failure::TooManyTries));
-                }
-                Verdict::Refuse => return Err(Failure::TooManyTries),
-            }
-            // Whom a rule hits waits for a pass, as with a page; programs wait last in the queue.
-            if asked.is_suspect
-                && let Some(given_back) = in_hand.turned_away()
-            {
-                return Err(given_back);
-            }
-            let place = match Place::enter(&client.shard, &asked).await {
-                Ok(place) => place,
-                Err(starved) => {
-                    return Err(in_hand.turned_away().unwrap_or(Failure::Starved(starved)));
-                }
-            };
-            in_hand.send(client)?;
-            let body = std::mem::replace(&mut in_hand.body, Body::Empty);
-            form = Some(in_hand);
-            (place, body)
-        }
-        Upload::Streaming(body) => {
-            attempt = guess(client, &asked, &mut parts, None);
-            if verdict(client, &attempt) != Verdict::Free {
-                return Err(Failure::TooManyTries);
-            }
-            let place = Place::stream(&client.shard, &asked).map_err(PassError::from)?;
-            (place, body)
-        }
+    // Boxed: many wait for their bodies, and need not hold room for what comes after.
+    match upload {
+        Upload::Buffered(body) => Box::pin(ask_with_body(client, asked, parts, body)).await,
+        Upload::Streaming(body) => Box::pin(ask_with_stream(client, asked, parts, body)).await,
+    }
+}
+
+async fn ask_with_body(
+    client: &Client,
+    asked: Asked,
+    mut parts: http::request::Parts,
+    body: Body,
+) -> Result<Response<Body>, Failure> {
+    let mut form = InHand::of(client, &asked, &mut parts, body)?;
+    let attempt = guess(client, &asked, &mut parts, form.bytes());
+    match verdict(client, &attempt) {
+        Verdict::Free => {}
+        Verdict::Pass => return Err(form.turned_away().unwrap_or(Failure::TooManyTries)),
+        Verdict::Refuse => return Err(Failure::TooManyTries),
+    }
+    // Whom a rule hits waits for a pass, as with a page; programs wait last in the queue.
+    if asked.is_suspect
+        && let Some(given_back) = form.turned_away()
+    {
+        return Err(given_back);
+    }
+    let place = match Place::enter(&client.shard, &asked).await {
+        Ok(place) => place,
+        Err(starved) => return Err(form.turned_away().unwrap_or(Failure::Starved(starved))),
     };
+    form.send(client)?;
+    let body = std::mem::replace(&mut form.body, Body::Empty);
+    let answered = send(client, asked, (parts, body), (place, attempt)).await;
+    answered.map_err(|failure| {
+        let Failure::Pass(error) = &failure else {
+            return failure;
+        };
+        let is_origins = matches!(error, PassError::Origin(_));
+        let Some(kept) = form.perhaps_sent() else {
+            return failure;
+        };
+        if is_origins {
+            client.shard.counters.origin_failures.add(1);
+        }
+        kept
+    })
+}
+
+async fn ask_with_stream(
+    client: &Client,
+    asked: Asked,
+    mut parts: http::request::Parts,
+    body: Body,
+) -> Result<Response<Body>, Failure> {
+    let attempt = guess(client, &asked, &mut parts, None);
+    if verdict(client, &attempt) != Verdict::Free {
+        return Err(Failure::TooManyTries);
+    }
+    let place = Place::stream(&client.shard, &asked).map_err(PassError::from)?;
+    send(client, asked, (parts, body), (place, attempt)).await
+}
+
+async fn send(
+    client: &Client,
+    asked: Asked,
+    (parts, body): (http::request::Parts, Body),
+    held: (Place, Option<Attempt>),
+) -> Result<Response<Body>, Failure> {
     client.shard.counters.passed.add(1);
     let wish = Wish::of(&parts.method, &parts.headers);
     let request = outgoing(&asked, parts, body)?;
-    let response = pass::pass(client, asked, request, (place, attempt))
-        .await
-        .map_err(|error| {
-            let Some(kept) = form.as_mut().and_then(InHand::perhaps_sent) else {
-                return Failure::Pass(error);
-            };
-            if matches!(error, PassError::Origin(_)) {
-                client.shard.counters.origin_failures.add(1);
-            }
-            kept
-        })?;
+    let response = pass::pass(client, asked, request, held).await?;
     Ok(passing::passed(wish, response, &client.shard.shared.coders))
 }
 
