@@ -193,7 +193,8 @@ impl Guard {
             return Verdict::Refuse;
         }
         let is_guessing = from_there > NETWORK_FAILURES_MAX
-            || used(attempt.site) >= SITE_FAILURES_MAX
+            // Programs cannot wait: strangers' guesses must not keep the newsroom's own application out.
+            || attempt.kind == Kind::Login && used(attempt.site) >= SITE_FAILURES_MAX
             || attempt
                 .names
                 .iter()
@@ -236,12 +237,17 @@ impl Guard {
     }
 
     fn note(&self, attempt: &Attempt, now: UnixMillis) {
-        let others = attempt.names.iter().chain(&attempt.pass);
-        let keys = [attempt.network, attempt.site]
-            .into_iter()
-            .chain(others.copied());
-        for key in keys {
-            self.counts.note_uses(key, attempt.times, now);
+        let count = |key| self.counts.note_uses(key, attempt.times, now);
+        count(attempt.network);
+        // A lively thread makes nobody's password a guess.
+        if attempt.kind != Kind::Comment {
+            count(attempt.site);
+            attempt
+                .names
+                .iter()
+                .chain(&attempt.pass)
+                .copied()
+                .for_each(count);
         }
     }
 }
@@ -437,6 +443,12 @@ mod tests {
             fail(&guard, &attempt(number, number), 1);
         }
         assert_eq!(guard.verdict(&attempt(500, 500), NOW), Verdict::Pass);
+        let call = Attempt {
+            kind: Kind::Call,
+            names: Vec::new(),
+            ..attempt(500, 500)
+        };
+        assert_eq!(guard.verdict(&call, NOW), Verdict::Free);
         let elsewhere = Attempt {
             site: 2,
             ..attempt(500, 500)
@@ -460,9 +472,19 @@ mod tests {
         assert_eq!(guard.verdict(&comment, NOW), Verdict::Pass);
         let passed = Attempt {
             pass: Some(9),
-            ..comment
+            ..comment.clone()
         };
         assert_eq!(guard.verdict(&passed, NOW), Verdict::Free);
+        // However many are written, with passes or from everywhere, passwords are none the worse.
+        for network in 0..1_000 {
+            let written = Attempt {
+                network: network + 5_000_000,
+                ..passed.clone()
+            };
+            guard.answered(&written, (StatusCode::OK, &html()), |_| false, NOW);
+        }
+        assert_eq!(guard.verdict(&attempt(8, 1), NOW), Verdict::Free);
+        assert_eq!(guard.counts.used(9, NOW).uses, 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Each page is one sentence about what happened and one about what to do, in the reader's language, and a way on. It asks
 //! for nothing: no picture, no font, no second request to a site that is short of them; a policy forbids even
-//! what a mistake might let in. One has a script, which shortens the wait ([`crate::ladder`]). It is never stored, by caches or search engines: the status says "come back", and no
+//! what a mistake might let in. Those that say to wait have a script, which shortens the wait ([`crate::ladder`]). It is never stored, by caches or search engines: the status says "come back", and no
 //! `noindex` tells a search engine to forget an article because it called during an attack.
 //!
 //! The waiting page reloads itself by `meta refresh`, which works in Lynx and in Tor at its safest. WCAG 2.2 warns of such
@@ -11,7 +11,9 @@
 //!
 //! Navigations get HTML. Programs (feeds, apps, `fetch`) get the same status with `application/problem+json` (RFC 9457).
 //!
-//! All of it is built once, head included and packed with gzip, which everybody's browser takes: refusing must cost less than serving, the line
+//! A form gets a page that carries it, for a reload would lose it ([`Held`]).
+//!
+//! All else is built once, head included and packed with gzip, which everybody's browser takes: refusing must cost less than serving, the line
 //! as well. A flood of ten thousand a second that is told to wait would otherwise fill a third of a gigabit.
 
 mod words;

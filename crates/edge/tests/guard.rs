@@ -202,8 +202,9 @@ fn comments_by_the_hundred_wait() {
 fn whom_nobody_counts() {
     let staff: fn(&mut Plan) =
         |plan| plan.sites[0].staff = Networks(vec!["127.5.5.0/24".parse().unwrap()]);
+    let bypassed: fn(&mut Plan) = |plan| plan.bypass = true;
     let observed: fn(&mut Plan) = |plan| plan.sites[0].mode = Mode::Observe;
-    for change in [staff, observed] {
+    for change in [staff, bypassed, observed] {
         let origin = newsroom();
         let edge = begin(&origin, change);
         let mut browser = Browser::new(&edge, BROWSER);

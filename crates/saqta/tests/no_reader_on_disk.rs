@@ -557,6 +557,15 @@ fn requests() -> Vec<(u16, Vec<u8>)> {
             0,
             post("live.example", &format!("/hang-up/{latin}"), &form()),
         ),
+        // ... and the reader's browser is given back what he wrote.
+        text(
+            503,
+            post("live.example", &format!("/hang-up/{latin}"), &form()).replacen(
+                "\r\nContent-Type:",
+                "\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: navigate\r\nContent-Type:",
+                1,
+            ),
+        ),
         text(504, get("live.example", &format!("/silent/{latin}"))),
         // There is no origin, again and again, until the edge stops asking.
         text(
