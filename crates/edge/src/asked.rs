@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use http::uri::{Authority, PathAndQuery};
@@ -18,7 +17,7 @@ use crate::clock::UnixMillis;
 use crate::fields::Fields;
 use crate::forward::{self, Inbound, Outbound, Scheme};
 use crate::head::{self, ClientFault};
-use crate::ladder::Bearer;
+use crate::ladder::{Account, Bearer};
 use crate::plan::{Mode, Site, SiteId};
 use crate::profile::{Profile, Reading, System, Target, Use};
 use crate::saved::Saved;
@@ -48,12 +47,14 @@ pub(crate) struct Asked {
     pub scheme: Scheme,
     pub version: Version,
     pub class: Class,
-    /// On whose meter the origin is used.
-    pub number: Option<NonZeroU64>,
+    /// On whose the origin is used.
+    pub account: Option<Account>,
     /// For the saved copies, and for no reader.
     pub is_our_own: bool,
     /// A rule hits it that is acted on.
     pub is_suspect: bool,
+    /// ... and is not, for what its client shows.
+    pub is_kept_from_rule: bool,
     /// The site itself names no such address.
     pub is_strange: bool,
     pub shape: Shape,
@@ -94,7 +95,7 @@ impl Asked {
             (address, client.bearer()),
             fields,
         );
-        let (class, is_suspect) = judged(class, &running.plan.sites[site_id], state, client.rule());
+        let judged = judged(class, &running.plan.sites[site_id], state, client);
         let shape = state.shapes.shape(target.as_str().as_bytes());
         let usage = profile.use_of(target.path(), target.query());
         let is_strange = matches!(*request.method(), Method::GET | Method::HEAD)
@@ -117,14 +118,11 @@ impl Asked {
             visitor: sight::visitor(address, fields),
             scheme,
             version: request.version(),
-            class,
-            number: client
-                .bearer()
-                .number
-                .filter(|_| class != Class::Staff)
-                .and_then(NonZeroU64::new),
+            class: judged.class,
+            account: client.bearer().account.filter(|_| class != Class::Staff),
             is_our_own: false,
-            is_suspect,
+            is_suspect: judged.is_suspect,
+            is_kept_from_rule: judged.is_kept_from_rule,
             is_strange,
             shape,
             group: Group::of(address),
@@ -244,19 +242,28 @@ pub(crate) fn class_of(
     if staff { Class::Staff } else { bearer.class }
 }
 
-/// A rule that hit is acted on where the site is protected and under attack, and never against staff.
-pub(crate) fn judged(
-    class: Class,
-    site: &Site,
-    state: &SiteState,
-    rule: Option<u64>,
-) -> (Class, bool) {
-    let is_suspect = rule.is_some()
-        && class == Class::Unknown
+/// What a rule makes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Judged {
+    pub class: Class,
+    pub is_suspect: bool,
+    pub is_kept_from_rule: bool,
+}
+
+/// A rule that hit is acted on where the site is protected and under attack, and never against staff; nor against whoever shows more than a
+/// stranger does, as long as his like have not been hit too often.
+pub(crate) fn judged(class: Class, site: &Site, state: &SiteState, client: &Client) -> Judged {
+    let is_acted_on = client.rule().is_some()
         && site.mode == Mode::Protect
         && state.detection.stance().posture == Posture::UnderAttack;
-    let class = if is_suspect { Class::Signature } else { class };
-    (class, is_suspect)
+    let is_kept_from_rule =
+        is_acted_on && class != Class::Unknown && client.is_kept_from_rules(class, state.mark);
+    let is_suspect = is_acted_on && !is_kept_from_rule;
+    Judged {
+        class: if is_suspect { Class::Signature } else { class },
+        is_suspect,
+        is_kept_from_rule,
+    }
 }
 
 /// Of whom nothing is known waits last if nothing is known of what he asks for either: random paths and made-up queries are what floods are

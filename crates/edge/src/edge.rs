@@ -19,6 +19,7 @@ use tokio::runtime::{LocalOptions, LocalRuntime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::admission::{self, Class};
 use crate::background::{self, Nice};
 use crate::cache::Cache;
 use crate::cache::purge::What;
@@ -34,7 +35,7 @@ use crate::searching;
 use crate::sentry;
 use crate::serve;
 use crate::shard::{Running, Shard, Shared};
-use crate::stats::{Counters, SiteStats, Stats, Totals};
+use crate::stats::{ClassStats, Counters, SiteStats, Stats, Totals};
 
 /// How often a stop looks whether the last exchange has ended.
 const STOP_LOOK: Duration = Duration::from_millis(20);
@@ -377,6 +378,9 @@ impl Edge {
                             .iter()
                             .map(|class| class.turned_away + class.expired)
                             .sum(),
+                        classes: classes(&admission),
+                        would_wait: state.observed.would_wait.load(Ordering::Relaxed),
+                        would_be_spared: state.observed.would_be_spared.load(Ordering::Relaxed),
                         origin: match state.health.state() {
                             State::Closed => "up",
                             State::HalfOpen => "recovering",
@@ -490,4 +494,19 @@ impl ShardStart {
             drop(stopped.wait_for(|stop| *stop == Stop::Now).await);
         });
     }
+}
+
+fn classes(admission: &admission::Stats) -> Vec<ClassStats> {
+    Class::ALL
+        .into_iter()
+        .map(|class| {
+            let stats = admission.of(class);
+            ClassStats {
+                name: class.name(),
+                queued: stats.queued,
+                granted: stats.granted,
+                turned_away: stats.turned_away + stats.expired,
+            }
+        })
+        .collect()
 }

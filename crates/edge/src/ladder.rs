@@ -16,6 +16,7 @@
 //! twice come to the same pass, and nothing needs to be told apart as used. Whoever keeps no cookies waits, as before, for a place in
 //! the queue.
 
+mod cohorts;
 mod form;
 mod keys;
 pub(crate) mod locker;
@@ -24,6 +25,7 @@ mod token;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,6 +34,7 @@ use saqta_detect::facts::Class;
 use saqta_detect::network::Group;
 use sha2::{Digest, Sha256};
 
+use self::cohorts::{By, Cohorts};
 use self::form::Sent;
 pub(crate) use self::form::TEXT_BYTES_MAX as FORM_TEXT_BYTES_MAX;
 pub use self::form::{Again, Fate, Form, Whither};
@@ -112,6 +115,7 @@ pub struct Ladder {
     keys: Keys,
     /// By the number of a pass or a reader.
     meter: Meter,
+    cohorts: Cohorts,
     /// Passes given out, by network.
     given: Meter,
     /// Readers greeted for the first time, by network.
@@ -129,13 +133,29 @@ pub struct Ladder {
 pub struct Bearer {
     /// [`Class::Unknown`] when there is nothing, or what there is is used up.
     pub class: Class,
-    /// On whose meter the origin is used.
-    pub number: Option<u64>,
+    /// Where there is something.
+    pub account: Option<Account>,
     /// Still to be waited for.
     ticket: Option<Ticket>,
     /// Came by a ticket now: to be given to the browser.
     pub new_pass: Option<Pass>,
     reader: Option<Reader>,
+}
+
+/// On whose account the origin is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account {
+    number: NonZeroU64,
+    cohort: Cohort,
+    by: By,
+}
+
+impl Account {
+    /// `None` for one number of all there are.
+    fn new(number: u64, cohort: Cohort, by: By) -> Option<Self> {
+        let number = NonZeroU64::new(number)?;
+        Some(Self { number, cohort, by })
+    }
 }
 
 /// What passes and tickets come to.
@@ -150,7 +170,7 @@ struct Passed {
 impl Bearer {
     pub const NOBODY: Self = Self {
         class: Class::Unknown,
-        number: None,
+        account: None,
         ticket: None,
         new_pass: None,
         reader: None,
@@ -225,6 +245,7 @@ impl Ladder {
         Self {
             keys: Keys::new(now),
             meter: Meter::new(PERIOD_S),
+            cohorts: Cohorts::new(PERIOD_S),
             given: Meter::new(PERIOD_S),
             greeted: Meter::new(DAY_S),
             sent: Sent::new(),
@@ -299,17 +320,21 @@ impl Ladder {
         bearer.reader = shown
             .reader
             .and_then(|text| Reader::open(keys, site, text, now));
-        let is_left = |reader: &Reader| KNOWN.covers(self.meter.used(reader.number, now));
+        let is_left = |reader: &Reader| {
+            let whose = (site, By::Reader, reader.cohort);
+            KNOWN.covers(self.meter.used(reader.number, now))
+                && self.cohorts.is_within_its_means(whose, now)
+        };
         if let Some(reader) = bearer.reader.filter(Reader::is_known).filter(is_left) {
             bearer.class = Class::KnownReader;
-            bearer.number = Some(reader.number);
+            bearer.account = Account::new(reader.number, reader.cohort, By::Reader);
             return bearer;
         }
         let passed = self.passed((site, address), shown, now);
         bearer.ticket = passed.ticket;
         if let Some(pass) = passed.pass {
             bearer.class = Class::Passed;
-            bearer.number = Some(pass.number);
+            bearer.account = Account::new(pass.number, pass.cohort, By::Pass);
             bearer.new_pass = passed.is_new.then_some(pass);
         }
         bearer
@@ -411,14 +436,30 @@ impl Ladder {
         allowance.covers(self.meter.used(pass.number, now))
     }
 
-    /// The origin is asked on behalf of this bearer.
-    pub fn note_use(&self, number: u64, now: UnixMillis) {
-        self.meter.note_use(number, now);
+    /// Does what this bearer shows keep him from a rule?
+    pub fn keeps_from_rules(&self, bearer: &Bearer, site: SiteMark, now: UnixMillis) -> bool {
+        bearer.account.is_some_and(|account| {
+            let whose = (site, account.by, account.cohort);
+            self.cohorts.keeps_from_rules(whose, now)
+        })
+    }
+
+    /// The origin is asked on this account.
+    pub fn note_use(
+        &self,
+        account: &Account,
+        site: SiteMark,
+        is_kept_from_rule: bool,
+        now: UnixMillis,
+    ) {
+        self.meter.note_use(account.number.get(), now);
+        let whose = (site, account.by, account.cohort);
+        self.cohorts.note(whose, is_kept_from_rule, now);
     }
 
     /// ... and was at it for so long.
-    pub fn note_ms(&self, number: u64, origin_ms: u64, now: UnixMillis) {
-        self.meter.note_ms(number, origin_ms, now);
+    pub fn note_ms(&self, account: &Account, origin_ms: u64, now: UnixMillis) {
+        self.meter.note_ms(account.number.get(), origin_ms, now);
     }
 
     /// For whoever has to wait: how many seconds, and what to hold on to meanwhile. Who holds a ticket keeps it, so that a second tab
@@ -586,7 +627,7 @@ mod tests {
             shows(&ladder, &[&cookie], later(60)),
         );
         assert_eq!((one.class, two.class), (Class::Passed, Class::Passed));
-        assert_eq!(one.number, two.number);
+        assert_eq!(one.account, two.account);
         let pass = ladder.give(&one.new_pass.unwrap(), (site(), ADDRESS), later(5));
         let cookie = pass.cookie(false);
         assert!(
@@ -595,7 +636,7 @@ mod tests {
         );
         let cookie = format!("saqta-pass={}", text(&pass.text));
         let bearer = shows(&ladder, &[&cookie], later(600));
-        assert_eq!((bearer.class, bearer.number), (Class::Passed, one.number));
+        assert_eq!((bearer.class, bearer.account), (Class::Passed, one.account));
         assert!(bearer.new_pass.is_none());
     }
 
@@ -632,15 +673,15 @@ mod tests {
         let ticket = given(&ladder, NOW);
         let ticket = format!("saqta-ticket={}", text(&ticket.text));
         let bearer = shows(&ladder, &[&ticket], later(5));
-        let number = bearer.number.unwrap();
+        let account = bearer.account.unwrap();
         let pass = ladder.give(&bearer.new_pass.unwrap(), (site(), ADDRESS), later(5));
         let pass = format!("saqta-pass={}", text(&pass.text));
         for _ in 0..WAITED.uses {
             assert_eq!(shows(&ladder, &[&pass], later(6)).class, Class::Passed);
-            ladder.note_use(number, later(6));
+            ladder.note_use(&account, site(), false, later(6));
         }
         let spent = shows(&ladder, &[&pass, &ticket], later(7));
-        assert_eq!((spent.class, spent.number), (Class::Unknown, None));
+        assert_eq!((spent.class, spent.account), (Class::Unknown, None));
         // The ticket it came by is the same pass, so another one is given.
         assert!(
             ladder
@@ -650,7 +691,7 @@ mod tests {
         );
         let next = later(u64::from(PERIOD_S));
         assert_eq!(shows(&ladder, &[&pass], next).class, Class::Passed);
-        ladder.note_ms(number, WAITED.origin_ms, next);
+        ladder.note_ms(&account, WAITED.origin_ms, next);
         assert_eq!(shows(&ladder, &[&pass], next).class, Class::Unknown);
     }
 
@@ -697,8 +738,9 @@ mod tests {
             let bearer = shows(&ladder, &[&cookie], later(86_400));
             assert_eq!(bearer.class, class);
         }
+        let account = Account::new(second.number, second.cohort, By::Reader).unwrap();
         for _ in 0..KNOWN.uses {
-            ladder.note_use(second.number, later(86_400));
+            ladder.note_use(&account, site(), false, later(86_400));
         }
         let sealed = second.seal(&ladder.keys, site());
         let cookie = format!("saqta-reader={}", text(&sealed));
@@ -706,6 +748,34 @@ mod tests {
             shows(&ladder, &[&cookie], later(86_400)).class,
             Class::Unknown
         );
+    }
+
+    #[test]
+    fn known_readers_of_a_cohort_that_spends_too_much_are_strangers_for_a_while() {
+        let ladder = Ladder::new(NOW);
+        let day = later(86_400);
+        let reader = |number: u64, address: IpAddr| {
+            let first = Reader::new(number, (site(), address), NOW).fetches(NOW);
+            let second = first.and_then(|reader| reader.reads(&ladder.keys, site(), day));
+            let known = second.and_then(|reader| reader.fetches(day)).unwrap();
+            let sealed = known.seal(&ladder.keys, site());
+            format!("saqta-reader={}", text(&sealed))
+        };
+        let elsewhere: IpAddr = "198.51.100.7".parse().unwrap();
+        let (another, other) = (reader(1, ADDRESS), reader(2, elsewhere));
+        let mut uses = 0;
+        for number in 3..100 {
+            let cookie = reader(number, ADDRESS);
+            while let Some(account) = shows(&ladder, &[&cookie], day).account {
+                ladder.note_use(&account, site(), false, day);
+                uses += 1;
+            }
+        }
+        assert_eq!(uses, 100);
+        assert_eq!(shows(&ladder, &[&another], day).class, Class::Unknown);
+        assert_eq!(shows(&ladder, &[&other], day).class, Class::KnownReader);
+        let next = later(86_400 + u64::from(PERIOD_S));
+        assert_eq!(shows(&ladder, &[&another], next).class, Class::KnownReader);
     }
 
     #[test]

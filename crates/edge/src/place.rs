@@ -1,6 +1,5 @@
 //! The right to use the origin, of one kind or the other, and the meter that runs with it.
 
-use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use tokio::time::Instant;
 use crate::admission::{Class, Outcome, Slot, Starved, Stream, StreamsFull};
 use crate::asked::Asked;
 use crate::clock::UnixMillis;
+use crate::ladder::Account;
 use crate::plan::SiteId;
 use crate::shard::Shard;
 
@@ -22,8 +22,7 @@ pub(crate) struct Place {
     right: Right,
     shard: Rc<Shard>,
     site: SiteId,
-    /// On whose meter.
-    number: Option<NonZeroU64>,
+    account: Option<Account>,
     began: Instant,
     waited: Duration,
 }
@@ -45,11 +44,16 @@ impl Place {
         let entering =
             (!shard.shared.bypassed()).then(|| asked.state().admission.enter(asked.ask()));
         let (shard, state) = (Rc::clone(shard), Arc::clone(asked.state()));
-        let (site, class, number) = (asked.site_id, asked.class, asked.number);
+        let (site, class, account) = (asked.site_id, asked.class, asked.account);
         // Now, not when its turn comes: one pass shown by a thousand at once would have them all waiting before it is used up.
-        if let Some(number) = number {
+        if let Some(account) = &account {
             let ladder = &shard.shared.ladder;
-            ladder.note_use(number.get(), UnixMillis::now());
+            ladder.note_use(
+                account,
+                state.mark,
+                asked.is_kept_from_rule,
+                UnixMillis::now(),
+            );
         }
         async move {
             let right = match entering {
@@ -68,7 +72,7 @@ impl Place {
                 right,
                 shard,
                 site,
-                number,
+                account,
                 began,
                 waited: began - arrived,
             })
@@ -86,7 +90,7 @@ impl Place {
             right,
             shard: Rc::clone(shard),
             site: asked.site_id,
-            number: None,
+            account: None,
             began: Instant::now(),
             waited: Duration::ZERO,
         })
@@ -125,9 +129,9 @@ impl Place {
         };
         self.shard
             .tally(|tally, second| tally.origin_used(second, &used));
-        if let Some(number) = self.number {
+        if let Some(account) = &self.account {
             let ladder = &self.shard.shared.ladder;
-            ladder.note_ms(number.get(), used.origin_us / 1_000, UnixMillis::now());
+            ladder.note_ms(account, used.origin_us / 1_000, UnixMillis::now());
         }
         if let Right::Slot(slot) = self.right {
             slot.finish(outcome);

@@ -273,6 +273,7 @@ pub(crate) fn at_once<F: Fields + ?Sized>(
 fn waits_for_pass(client: &Client, asked: &Asked, fields: &HeaderMap) -> bool {
     let saved = &client.shard.shared.saved;
     asked.is_suspect
+        && asked.account.is_none()
         && pages::format(fields) == Format::Html
         && !client.shard.shared.bypassed()
         && !saved.has_usual_copy(asked.site(), &saved::page(asked))

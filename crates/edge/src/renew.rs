@@ -157,9 +157,10 @@ fn asked(running: &Arc<Running>, site: SiteId, address: &Address) -> Option<Aske
         scheme,
         version: Version::HTTP_11,
         class: Class::Signature,
-        number: None,
+        account: None,
         is_our_own: true,
         is_suspect: false,
+        is_kept_from_rule: false,
         is_strange: false,
         group: Group::of(OURSELVES),
     })

@@ -108,6 +108,11 @@ pub(crate) fn instead(
         return None;
     }
     let question = of_reader(client, asked, target, asker)?;
+    // Whoever wants the site's own search and has no pass is told how to come by one. One who has it has waited enough.
+    let is_down = !matches!(result, Err(Failure::Starved(_)));
+    if question.live && asked.account.is_none() && !is_down {
+        return None;
+    }
     response(client, asked, &question, asker)
 }
 

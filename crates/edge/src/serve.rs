@@ -40,7 +40,7 @@ use crate::origin::OriginError;
 use crate::pages::{Asker, Format, Page, Prebuilt, format};
 use crate::pass::{self, PassError};
 use crate::place::Place;
-use crate::plan::{Language, RULE_FIELD, Site, SiteId};
+use crate::plan::{Language, Mode, RULE_FIELD, Site, SiteId};
 use crate::profile::{AsSent, Reading, Standing, Target, path_and_query};
 use crate::purging;
 use crate::read;
@@ -91,6 +91,12 @@ impl Client {
         self.bearer.as_deref().unwrap_or(&Bearer::NOBODY)
     }
 
+    /// Of this class, does he have a place of his own although a rule hits him?
+    pub(crate) fn is_kept_from_rules(&self, class: Class, mark: SiteMark) -> bool {
+        let ladder = &self.shard.shared.ladder;
+        class == Class::Staff || ladder.keeps_from_rules(self.bearer(), mark, UnixMillis::now())
+    }
+
     fn look(&mut self, running: &Running) {
         if self.generation != running.generation {
             self.generation = running.generation;
@@ -125,6 +131,7 @@ impl Client {
         let pass = self.bearer().new_pass?;
         let ladder = &self.shard.shared.ladder;
         let given = ladder.give(&pass, (mark, address), UnixMillis::now());
+        self.shard.counters.passes.add(1);
         Some(given.cookie(scheme == Scheme::Https))
     }
 
@@ -517,7 +524,8 @@ fn spared_at_once(
     if class == Class::Staff {
         return None;
     }
-    let (class, is_suspect) = asked::judged(class, plan, state, client.rule());
+    let judged = asked::judged(class, plan, state, client);
+    let (class, is_suspect) = (judged.class, judged.is_suspect);
     let (path, query) = path_and_query(&target.kept);
     let usage = plan.profile.use_of(path, query);
     let is_strange = asked::is_strange(&shared.saved, plan, &target.kept, usage);
@@ -587,18 +595,19 @@ fn spared_at_once(
     {
         return None;
     }
-    // Whom a rule hits waits for a pass, as far as a page can tell him so. Programs that take no page wait last in the queue.
-    let waits_for_pass = is_suspect && format(head) == Format::Html;
+    // Whom a rule hits waits for a pass, as far as a page can tell him so. Programs that take no page wait last in the queue, and so does
+    // whoever has a pass that does not keep him from the rule.
+    let waits_for_pass =
+        is_suspect && client.bearer().account.is_none() && format(head) == Format::Html;
     if !waits_for_pass && (!pressure.starved || !state.admission.turn_away_at_once(&ask)) {
         return None;
     }
-    Some(
-        question
-            .as_ref()
-            .filter(|(question, _)| question.live)
-            .and_then(found)
-            .unwrap_or(Spared::TurnedAway),
-    )
+    // Whoever wants the site's own search and has no pass is told how to come by one; with one, he has waited enough.
+    let live = question.as_ref().filter(|(question, _)| question.live);
+    let found = live
+        .filter(|_| client.bearer().account.is_some())
+        .and_then(found);
+    Some(found.unwrap_or(Spared::TurnedAway))
 }
 
 /// Where the origin has no room, a reader we are not sure of is shown what everybody is.
@@ -743,8 +752,10 @@ fn see_h2(client: &mut Client, asked: &mut Asked, request: &Request<Incoming>) {
             UnixMillis::now(),
         );
     see(client, &running, asked.site_id, &sight, needs_origin, None);
-    (asked.class, asked.is_suspect) =
-        asked::judged(asked.class, asked.site(), asked.state(), client.rule());
+    let judged = asked::judged(asked.class, asked.site(), asked.state(), client);
+    asked.class = judged.class;
+    asked.is_suspect = judged.is_suspect;
+    asked.is_kept_from_rule = judged.is_kept_from_rule;
 }
 
 /// Answers what could not be answered at once.
@@ -789,6 +800,10 @@ async fn answer(
     client
         .shard
         .tally(|tally, second| tally.arrived(second, &facts));
+    let is_observed = asked.site().mode == Mode::Observe && client.rule().is_some();
+    if is_observed && asked.state().detection.stance().posture == Posture::UnderAttack {
+        asked.state().observed.note(&asked);
+    }
     let seen = seen(
         asked.site(),
         (request.method(), asked.shape),
@@ -929,6 +944,7 @@ async fn ask_with_body(
     }
     // Whom a rule hits waits for a pass, as with a page; programs wait last in the queue.
     if asked.is_suspect
+        && asked.account.is_none()
         && !client.shard.shared.bypassed()
         && let Some(given_back) = form.turned_away()
     {

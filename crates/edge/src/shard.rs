@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
-use crate::admission::{Admission, Config};
+use crate::admission::{Admission, Class, Config};
+use crate::asked::Asked;
 use crate::brief::Proofs;
 use crate::budget::{Budget, CODERS_BYTES_MAX, RELAYED_BYTES_MAX, UPLOADS_BYTES_MAX};
 use crate::cache::Cache;
@@ -65,6 +66,7 @@ pub(crate) struct SiteState {
     pub proofs: Proofs,
     /// What its pages differ by.
     pub varied: Varied,
+    pub observed: Observed,
     /// A request to its origin has come back to us. Said in the log once.
     pub leads_back: AtomicBool,
     /// A reader with a stale copy at hand waited for its origin in vain, and no page has come in time since.
@@ -74,6 +76,24 @@ pub(crate) struct SiteState {
     pub detection: Detection,
     /// In what readers' browsers are given.
     pub mark: SiteMark,
+}
+
+/// What would have been done in mode `protect`: requests that a rule hit, whose clients are strangers or more than that.
+#[derive(Default)]
+pub(crate) struct Observed {
+    pub would_wait: AtomicU64,
+    pub would_be_spared: AtomicU64,
+}
+
+impl Observed {
+    pub(crate) fn note(&self, asked: &Asked) {
+        let count = match asked.class {
+            Class::Unknown => &self.would_wait,
+            Class::KnownReader | Class::Passed => &self.would_be_spared,
+            Class::Staff | Class::Lane | Class::Signature => return,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 pub(crate) struct Shared {
@@ -177,6 +197,7 @@ impl Running {
                         learned: Learned::new(secret.clone()),
                         proofs: Proofs::new(secret.clone()),
                         varied: Varied::default(),
+                        observed: Observed::default(),
                         leads_back: AtomicBool::new(false),
                         kept_waiting: AtomicBool::new(false),
                         search: search(&search_share),

@@ -80,6 +80,8 @@ counters! {
     searched,
     /// The waiting page.
     waiting,
+    /// Passes that tickets became.
+    passes,
     /// Refused networks.
     refused,
     /// Our own 502 or 504.
@@ -110,6 +112,11 @@ pub struct SiteStats {
     pub queued: usize,
     pub granted: u64,
     pub turned_away: u64,
+    pub classes: Vec<ClassStats>,
+    /// Since the start, in mode `observe`: whom a rule hit, and what would have been done in mode `protect`.
+    pub would_wait: u64,
+    /// Of those a rule hit, known readers and holders of passes, who would have had to wait for nothing.
+    pub would_be_spared: u64,
     pub origin: &'static str,
     /// Stored pages that searches are answered from while the origin has no room.
     pub pages_to_search: usize,
@@ -118,6 +125,16 @@ pub struct SiteStats {
     /// Addresses that asked in the last full second, estimated by a sketch.
     pub sources_per_s: u64,
     pub detection: DetectionStats,
+}
+
+/// Of those who were somebody alike.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClassStats {
+    pub name: &'static str,
+    /// For the origin, now.
+    pub queued: usize,
+    pub granted: u64,
+    pub turned_away: u64,
 }
 
 /// What detection makes of one site.

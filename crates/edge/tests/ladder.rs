@@ -132,6 +132,8 @@ fn whoever_a_rule_hits_works_once_and_reads_on() {
         let first = reader.get("/news/new-1");
         if mode == Mode::Observe {
             assert_eq!(first.status, 200);
+            let site = edge.stats().sites.swap_remove(0);
+            assert!(site.would_wait > 0 && site.would_be_spared == 0);
             continue;
         }
         assert_eq!(
@@ -160,6 +162,42 @@ fn whoever_a_rule_hits_works_once_and_reads_on() {
             assert_eq!(asked.field("cookie"), None, "{}", asked.head);
         }
     }
+}
+
+#[test]
+fn passes_that_are_shown_by_a_flood_keep_nobody_from_its_rule() {
+    let origin = newsroom();
+    let edge = Edge::start(plan(origin.address)).unwrap();
+    attack(&edge);
+    let granted = |name: &str| {
+        let classes = edge.stats().sites.swap_remove(0).classes;
+        classes
+            .iter()
+            .find(|class| class.name == name)
+            .unwrap()
+            .granted
+    };
+    let with_pass = |n: u32| {
+        let mut solver = Browser::new(&edge, LIBRARY);
+        solver.get(&format!("/news/{n}"));
+        solver.work();
+        solver
+    };
+    let before = granted("signature");
+    for n in 0..7 {
+        let mut solver = with_pass(n);
+        for page in 0..30 {
+            assert_eq!(solver.get(&format!("/news/{n}/{page}")).status, 200);
+        }
+    }
+    // All are answered while there is room, the last ones behind everybody.
+    assert_eq!(granted("passed"), 200);
+    assert_eq!(granted("signature") - before, 10);
+    // Whom no rule hits notices nothing.
+    let mut reader = with_pass(8);
+    reader.agent = BROWSER;
+    assert_eq!(reader.get("/news/8").status, 200);
+    assert_eq!(granted("passed"), 201);
 }
 
 #[test]

@@ -11,6 +11,8 @@ mod kit;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex};
 
+use kit::attack::BROWSER;
+use kit::browser::Browser;
 use kit::{Answer, Asked, Client, Origin, PATIENCE, connect_from, page, plan};
 use saqta_edge::Edge;
 use saqta_edge::cache::purge::What;
@@ -203,9 +205,15 @@ fn what_readers_have_read_is_found_in_each_language() {
         assert!(text.contains("saqta-live=1"), "{text}");
     }
     assert!(edge.stats().totals.searched >= 3);
-    // Whoever would rather wait for the site's own search is queued like everybody, and given results when there is no time.
-    let answer = ask(&edge, "/?s=school&saqta-live=1", HTML);
+    // Whoever would rather have the site's own search is told to wait for a pass; one with a pass is queued before strangers, and given
+    // results when there is no time.
+    let mut reader = Browser::new(&edge, BROWSER);
+    let waits = reader.get("/?s=school&saqta-live=1");
+    assert_eq!(waits.field("saqta-answer"), Some("waiting"));
+    reader.work();
+    let answer = reader.get("/?s=school&saqta-live=1");
     assert!(is_from_copy(&answer), "{}", answer.head);
+    assert!(reader.has("saqta-pass"));
     // Nothing of ours is in what the origin was asked.
     gate.open();
     assert_eq!(

@@ -200,6 +200,7 @@ impl Status {
             (FROM_CACHE, "  from the cache"),
             (FROM_COPIES, "  from copies"),
             ("waiting", "  waiting page"),
+            ("passes", "  passes given"),
             ("refused", "  refused network"),
             ("origin_failures", "  origin failed"),
             ("client_faults", "unreadable"),
@@ -281,6 +282,14 @@ impl Status {
         ) {
             said += &format!(
                 "\n{taken} of {places} places at it taken, {waiting} waiting; {turned_away} turned away so far"
+            );
+        }
+        if let (Some(would_wait), Some(spared)) = (
+            count("would_wait").filter(|count| count != "0"),
+            count("would_be_spared"),
+        ) {
+            said += &format!(
+                "\nmode protect would have let {would_wait} wait; {spared} known readers and holders of\npasses not"
             );
         }
         said + &detection(&figures["detection"], &site.mode)
@@ -423,20 +432,20 @@ mod tests {
             recent: Some(Recent {
                 seconds: 10.0,
                 counts: serde_json::json!({
-                    "requests": 98_120, "hits": 97_000, "stale": 500, "collapsed": 31, "waiting": 520, "refused": 0,
+                    "requests": 98_120, "hits": 97_000, "stale": 500, "collapsed": 31, "waiting": 520, "passes": 310, "refused": 0,
                     "saved_shown": 20, "reduced": 100, "searched": 180,
                     "origin_failures": 4, "client_faults": 0, "unknown_hosts": 26, "turned_away_connections": 0,
                     "bytes_out": 104_857_600,
                 }),
             }),
             edge: serde_json::json!({
-                "requests": 1_234_567, "hits": 1_000_000, "stale": 1000, "collapsed": 0, "waiting": 12, "refused": 3,
+                "requests": 1_234_567, "hits": 1_000_000, "stale": 1000, "collapsed": 0, "waiting": 12, "passes": 9, "refused": 3,
                 "saved_shown": 2_000, "reduced": 1_000, "searched": 456,
                 "origin_failures": 4, "connections": 200, "turned_away_connections": 0, "cache_entries": 4321,
                 "client_faults": 7, "unknown_hosts": 811,
                 "bytes_out": 10_485_760_000_u64, "cache_bytes": 90_000_000, "cache_bytes_max": 268_435_456,
                 "sites": [{"name": "news", "limit": 24, "in_flight": 3, "queued": 0, "turned_away": 1000, "origin": "up",
-                    "requests_per_s": 9_800, "sources_per_s": 5_000}],
+                    "requests_per_s": 9_800, "sources_per_s": 5_000, "would_wait": 1_212, "would_be_spared": 3}],
             }),
         };
         let screen = status.screen();
@@ -455,6 +464,7 @@ requests                         9,812         1,234,567
   from the cache                99.4 %            81.1 %
   from copies                       30             3,456
   waiting page                      52                12
+  passes given                      31                 9
   refused network                    0                 3
   origin failed                      0                 4
 unreadable                           0                 7
@@ -466,6 +476,8 @@ site           news, mode protect: news.example www.news.example
                9,800 requests from 5,000 addresses in the last second
                origin http://127.0.0.1:8081 is up
                3 of 24 places at it taken, 0 waiting; 1,000 turned away so far
+               mode protect would have let 1,212 wait; 3 known readers and holders of
+               passes not
 "
         );
         assert!(screen.lines().count() <= 24);

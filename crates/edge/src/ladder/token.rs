@@ -32,6 +32,11 @@ impl SiteMark {
         hasher.write(name.as_bytes());
         Self(hasher.finish128().h1)
     }
+
+    /// Which site's something is.
+    pub(super) fn write(self, hasher: &mut impl std::hash::Hasher) {
+        hasher.write_u64(self.0);
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
