@@ -239,11 +239,15 @@ impl<'a> Shown<'a> {
 
 impl Ladder {
     pub fn new(now: UnixMillis) -> Self {
+        Self::with_keys(Keys::new(now))
+    }
+
+    pub fn with_keys(keys: Keys) -> Self {
         let mut first = [0; 8];
         keys::fill(&mut first);
         let first = u64::from_le_bytes(first);
         Self {
-            keys: Keys::new(now),
+            keys,
             meter: Meter::new(PERIOD_S),
             cohorts: Cohorts::new(PERIOD_S),
             given: Meter::new(PERIOD_S),

@@ -31,6 +31,8 @@ pub enum Kind {
     Library,
     /// A library whose connection is HTTP/2.
     Http2Library,
+    /// A browser without a window, driven by a program: it runs scripts, keeps cookies and waits.
+    Headless,
 }
 
 impl Kind {
@@ -475,6 +477,7 @@ impl Corpus {
                     "preview" => Kind::Preview,
                     "library" => Kind::Library,
                     "http2_library" => Kind::Http2Library,
+                    "headless" => Kind::Headless,
                     _ => return Err(unreadable("no such kind of client")),
                 };
                 let weight = weight

@@ -16,6 +16,7 @@ mod mixed;
 mod readers;
 mod schedule;
 mod slow;
+mod tokens;
 mod upload;
 
 use std::io::{self, BufRead, Read, Write};
@@ -64,6 +65,8 @@ pub struct Orders {
     pub starts_at_us: u64,
     /// The neighbour's readers visit the same newsroom: there is one origin only.
     pub one_newsroom: bool,
+    /// With which the edge of the drill signs what it gives to readers; `None`: another server.
+    pub keys: Option<String>,
     /// How long answers are waited for after the last phase.
     pub patience_s: f64,
     /// Added to the priority number of the process: 0 as others, 10 after everybody else.

@@ -98,6 +98,8 @@ pub struct Found {
     pub postures: Vec<(f64, String)>,
     /// In English.
     pub signatures: Vec<String>,
+    /// Places at the origin that were had by passes, from its start on.
+    pub on_passes: Option<u64>,
 }
 
 /// How a drill ended. Serialised, it is what `drill --json` prints.
@@ -627,6 +629,7 @@ impl Measures<'_> {
             Figure::OverCapacity => return Some(self.over_capacity_ms as f64),
             Figure::Memory => return Some(megabytes(self.edge?.rss_peak_bytes)),
             Figure::Disk => return Some(megabytes(self.edge?.disk_bytes)),
+            Figure::OnPasses => return self.edge?.found.on_passes.map(|uses| uses as f64),
             Figure::Coverage => return self.detection.coverage,
             Figure::SignatureMs => return self.detection.onset_to_signature_ms,
             Figure::Collateral => return self.detection.collateral_share,
@@ -674,6 +677,7 @@ impl Measures<'_> {
             | Figure::Memory
             | Figure::Disk
             | Figure::Leaked
+            | Figure::OnPasses
             | Figure::Coverage
             | Figure::SignatureMs
             | Figure::Collateral

@@ -22,6 +22,8 @@ pub const FILE_BYTES_MAX: usize = 64 * 1024;
 const PROBLEMS_MAX: usize = 100;
 /// Loopback has 16 million addresses, the largest attack on record 245,000; each costs the generator 16 bytes.
 const ADDRESSES_MAX: u64 = 200_000;
+/// Twice what is asked of a farm in the design of these drills. They are made when they are shown.
+const PASSES_MAX: u64 = 1_000_000;
 /// Twice what one core of a small machine can send.
 const RATE_MAX: f64 = 60_000.0;
 /// A drill on a machine in use must end by itself.
@@ -75,6 +77,8 @@ pub const EMBEDDED: &[(&str, &str)] = &[
     ("origin-dies", include_str!("../scenarios/origin-dies.toml")),
     ("neighbour", include_str!("../scenarios/neighbour.toml")),
     ("mixed", include_str!("../scenarios/mixed.toml")),
+    ("solvers", include_str!("../scenarios/solvers.toml")),
+    ("pass-farm", include_str!("../scenarios/pass-farm.toml")),
     ("flash-crowd", include_str!("../scenarios/flash-crowd.toml")),
     (
         "telegram-push",
@@ -171,6 +175,10 @@ pub struct Scenario {
     pub neighbour_rate: Option<f64>,
     /// Of each group of those whom a shield stops by mistake, a second.
     pub mixed_rate: Option<f64>,
+    /// Of each group of [`SEEKERS`], a second.
+    pub seekers_rate: Option<f64>,
+    /// Of people who sign in with their password, a second.
+    pub logins_rate: Option<f64>,
     pub attacks: Vec<Attack>,
     /// What the cable carries each way, in a network of the drill's own; loopback has no limit.
     pub link_mbit_per_s: Option<f64>,
@@ -304,8 +312,19 @@ pub struct Flood {
     pub requests_per_connection: u32,
     /// Over HTTP/2, so many requests at once on a connection; `None`: HTTP/1.1, one after the other.
     pub http2_streams: Option<u32>,
+    pub shows: Shows,
     /// Never empty.
     pub targets: Vec<TargetShape>,
+}
+
+/// What bots show of what they were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shows {
+    Nothing,
+    /// Each the cookies it was given, as a browser without a window does: it waits as long as it is told and comes back.
+    Cookies,
+    /// So many passes collected beforehand, in turn.
+    Passes(u32),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -455,7 +474,13 @@ pub enum Figure {
     HitShare,
     /// 1 when the newsroom was taken to be under attack.
     Attacks,
+    /// Uses of the origin in the whole drill by whoever held a pass.
+    OnPasses,
 }
+
+/// Groups of readers who want the newsroom's own search and no other: known readers, strangers whose browsers run scripts, and
+/// strangers who can only wait.
+pub(crate) const SEEKERS: [&str; 3] = ["known-search", "scripts-search", "patient-search"];
 
 /// What may be expected, as it is written in a scenario and in the results; the ending says whether the bound is a floor or a
 /// ceiling.
@@ -528,6 +553,26 @@ const MEASURES: &[(&str, Measure)] = &[
         "mixed.hit_share_max",
         Measure::new("mixed", Figure::HitShare),
     ),
+    (
+        "known-search.served_share_min",
+        Measure::new(SEEKERS[0], Figure::ServedShare),
+    ),
+    (
+        "scripts-search.served_share_min",
+        Measure::new(SEEKERS[1], Figure::ServedShare),
+    ),
+    (
+        "patient-search.served_share_min",
+        Measure::new(SEEKERS[2], Figure::ServedShare),
+    ),
+    (
+        "logins.served_share_min",
+        Measure::new("logins", Figure::ServedShare),
+    ),
+    (
+        "origin.on_passes_max",
+        Measure::new("origin", Figure::OnPasses),
+    ),
     ("edge.memory_mb_max", Measure::new("edge", Figure::Memory)),
     ("edge.disk_mb_max", Measure::new("edge", Figure::Disk)),
     (
@@ -587,6 +632,7 @@ impl Measure {
             self.figure,
             Figure::Memory
                 | Figure::Disk
+                | Figure::OnPasses
                 | Figure::Coverage
                 | Figure::SignatureMs
                 | Figure::Collateral
@@ -850,6 +896,18 @@ fn scenario(reading: &mut Reading<'_>, root: &DeTable<'_>) -> Scenario {
         fields.finish();
         rate
     });
+    let seekers_rate = top.table("seekers").map(|(table, at)| {
+        let mut fields = Fields::new(top.reading, table, at, "[seekers]");
+        let rate = fields.number("rate", 1.0..=100.0, Some(10.0));
+        fields.finish();
+        rate
+    });
+    let logins_rate = top.table("logins").map(|(table, at)| {
+        let mut fields = Fields::new(top.reading, table, at, "[logins]");
+        let rate = fields.number("rate", 0.1..=100.0, Some(5.0));
+        fields.finish();
+        rate
+    });
     let link_mbit_per_s = top.table("link").map(|(table, at)| {
         let mut fields = Fields::new(top.reading, table, at, "[link]");
         let rate = fields.number("mbit_per_s", 1.0..=100_000.0, None);
@@ -873,6 +931,10 @@ fn scenario(reading: &mut Reading<'_>, root: &DeTable<'_>) -> Scenario {
         ("neighbour", neighbour_rate.is_some(), "a table [neighbour]"),
         ("news", crowd.is_some(), "a table [crowd]"),
         ("mixed", mixed_rate.is_some(), "a table [mixed]"),
+        (SEEKERS[0], seekers_rate.is_some(), "a table [seekers]"),
+        (SEEKERS[1], seekers_rate.is_some(), "a table [seekers]"),
+        (SEEKERS[2], seekers_rate.is_some(), "a table [seekers]"),
+        ("logins", logins_rate.is_some(), "a table [logins]"),
     ] {
         if there {
             continue;
@@ -909,6 +971,8 @@ fn scenario(reading: &mut Reading<'_>, root: &DeTable<'_>) -> Scenario {
         staff,
         neighbour_rate,
         mixed_rate,
+        seekers_rate,
+        logins_rate,
         attacks,
         link_mbit_per_s,
         expectations,
@@ -1105,6 +1169,18 @@ fn flood(fields: &mut Fields<'_, '_, '_>) -> Flood {
     let http2_streams = fields
         .has("http2_streams")
         .then(|| fields.whole("http2_streams", 1..=HTTP2_STREAMS_MAX, None) as u32);
+    let shows = match fields.word(
+        "shows",
+        &[
+            ("nothing", Shows::Nothing),
+            ("cookies", Shows::Cookies),
+            ("passes", Shows::Passes(1)),
+        ],
+        Some(Shows::Nothing),
+    ) {
+        Shows::Passes(_) => Shows::Passes(fields.whole("passes", 1..=PASSES_MAX, None) as u32),
+        shows => shows,
+    };
     let tables = fields.tables("target");
     if tables.is_empty() {
         fields.problem(
@@ -1146,6 +1222,7 @@ fn flood(fields: &mut Fields<'_, '_, '_>) -> Flood {
         burst,
         requests_per_connection,
         http2_streams,
+        shows,
         targets,
     }
 }
@@ -1631,7 +1708,7 @@ mod tests {
             (
                 "name = 'x'\nnmae = 1",
                 &[
-                    "line 2: the file: `nmae` is not known; known are name, says, phases, origin, readers, crowd, staff, neighbour, mixed, link, attack, expect",
+                    "line 2: the file: `nmae` is not known; known are name, says, phases, origin, readers, crowd, staff, neighbour, mixed, seekers, logins, link, attack, expect",
                 ],
             ),
             (

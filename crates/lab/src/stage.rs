@@ -27,6 +27,10 @@ use crate::addresses::STAFF_NETWORK;
 use crate::clock;
 use crate::corpus::Grade;
 use crate::guard::Target;
+use saqta_detect::facts::Class;
+use saqta_edge::clock::UnixMillis;
+use saqta_edge::ladder::Keys;
+
 use crate::load::{Books, Line, Orders, PATIENCE, Progress, Role};
 use crate::network::{self, Network, Side};
 use crate::newsroom::Newsroom;
@@ -342,6 +346,17 @@ impl Stage<'_> {
                 ));
             }
         }
+        // Before it starts, so that there are readers it has known for days.
+        let keys = self.folder.keys();
+        if !keys.exists() {
+            let parent = keys.parent().context("the keys have no folder")?;
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(parent)
+                .and_then(|()| fs::write(&keys, Keys::new(UnixMillis::now()).written()))
+                .context("cannot write the edge's keys")?;
+        }
         let file = self.folder.path.join("drill.toml");
         fs::write(&file, settings).context("cannot write the edge's settings")?;
         let me = rustix::process::getpid().as_raw_nonzero().get().to_string();
@@ -396,6 +411,10 @@ impl Stage<'_> {
     ) -> anyhow::Result<Performed> {
         let phases = play.scenario.phases;
         let start = clock::monotonic() + LEAD;
+        let keys = match play.against {
+            None => fs::read_to_string(self.folder.keys()).ok(),
+            Some(_) => None,
+        };
         let orders = |role, nice| Orders {
             role,
             scenario: play.text.clone(),
@@ -406,6 +425,7 @@ impl Stage<'_> {
             seed: play.seed,
             starts_at_us: start.as_micros() as u64,
             one_newsroom,
+            keys: keys.clone(),
             patience_s: match play.ends_at {
                 Some(ends_at) => ends_at.saturating_sub(start + phases.total()).as_secs_f64(),
                 None => PATIENCE.as_secs_f64(),
@@ -531,7 +551,10 @@ impl Stage<'_> {
         let Some(said) = said else {
             return Found::default();
         };
-        let detection = &said["edge"]["sites"][0]["detection"];
+        let site = &said["edge"]["sites"][0];
+        let detection = &site["detection"];
+        let mut classes = site["classes"].as_array().into_iter().flatten();
+        let passed = classes.find(|class| class["name"] == Class::Passed.name());
         let since_start_s = |at_ms: f64| (at_ms - began_ms) / 1_000.0;
         // The newest is the first of both.
         let oldest_first = |list: &str| detection[list].as_array().into_iter().flatten().rev();
@@ -549,6 +572,7 @@ impl Stage<'_> {
             because: word("because"),
             verdict: word("state"),
             postures: postures.collect(),
+            on_passes: passed.and_then(|class| class["granted"].as_u64()),
             signatures: rules
                 .flatten()
                 .filter_map(|rule| Some(rule["sentence"]["en"].as_str()?.to_owned()))
@@ -773,6 +797,11 @@ impl Folder {
             path,
             lock: Some(lock),
         })
+    }
+
+    /// Where the edge keeps what it signs with.
+    fn keys(&self) -> PathBuf {
+        self.path.join("passes/keys")
     }
 
     fn log(&self, who: Who) -> PathBuf {

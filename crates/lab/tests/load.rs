@@ -32,6 +32,7 @@ fn orders(role: Role, scenario: &str, target: SocketAddr) -> Orders {
         seed: 1,
         starts_at_us: clock::monotonic().as_micros() as u64,
         one_newsroom: true,
+        keys: None,
         patience_s: 10.0,
         nice: 0,
     }

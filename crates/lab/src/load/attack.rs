@@ -16,13 +16,14 @@ use super::heads::{self, Fill, Person};
 use super::judge::fate_of_refusal;
 use super::schedule::Schedule;
 use super::slow::SlowAttack;
+use super::tokens::Tokens;
 use super::{CONNECTIONS_MAX, Orders, Population};
 use crate::addresses::{self, Addresses};
 use crate::chance::Chance;
 use crate::corpus::Grade;
 use crate::network::Range;
 use crate::newsroom::Newsroom;
-use crate::scenario::{AttackShape, Flood, Method, Phases, Scenario};
+use crate::scenario::{AttackShape, Flood, Method, Phases, Scenario, Shows};
 use crate::wire::{Answer, CacheStatus, Event, Key, OpenError, Use, Wire};
 
 /// Sent before the wire is heard again: about 5 ms of work.
@@ -73,6 +74,8 @@ pub(super) struct Ground {
     range: Range,
     grade: Grade,
     fill: Fill,
+    /// `None`: against another server, of whom nothing can be collected.
+    tokens: Option<Tokens>,
 }
 
 impl Ground {
@@ -123,6 +126,7 @@ impl Attackers {
             range: orders.range(),
             grade: orders.grade,
             fill: Fill::new(&newsroom),
+            tokens: Tokens::new(orders.keys.as_deref(), newsroom.host()),
         };
         let onset = scenario.phases.calm;
         let mut first = 0;
@@ -330,6 +334,9 @@ struct FloodAttack {
     /// The sum of the weights up to each target.
     weights: Vec<f64>,
     requests_per_connection: u32,
+    shows: Shows,
+    /// Of each bot, where they are shown.
+    jars: Vec<String>,
     is_http2: bool,
     /// At once on a connection.
     streams: usize,
@@ -407,6 +414,11 @@ impl FloodAttack {
             weights: weights.collect(),
             targets: flood.targets.clone(),
             requests_per_connection: flood.requests_per_connection,
+            shows: flood.shows,
+            jars: match flood.shows {
+                Shows::Cookies => vec![String::new(); span.addresses],
+                Shows::Nothing | Shows::Passes(_) => Vec::new(),
+            },
             is_http2: flood.http2_streams.is_some(),
             streams,
             ring: (0..seats)
@@ -447,7 +459,14 @@ impl FloodAttack {
             self.disconnect(seat, field);
             let bot = self.span.address(self.turns);
             self.turns += 1;
-            self.ring[seat].person = Some(field.ground.person(bot, self.is_http2));
+            let mut person = field.ground.person(bot, self.is_http2);
+            if self.shows != Shows::Nothing {
+                person = person.with_browser();
+            }
+            if let Some(jar) = self.jars.get(bot - self.span.first_address) {
+                person.take_cookies(jar);
+            }
+            self.ring[seat].person = Some(person);
             self.ring[seat].requests_left = self.requests_per_connection;
         }
         let Some(person) = &self.ring[seat].person else {
@@ -475,6 +494,14 @@ impl FloodAttack {
                 }
             }
         };
+        if let (Shows::Passes(passes), Some(tokens)) = (self.shows, &field.ground.tokens)
+            && let Some(person) = &mut self.ring[seat].person
+        {
+            let number = self.requests % u64::from(passes);
+            // Each was collected from one of the addresses, which is not the one it is shown from.
+            let from = field.ground.address(self.span.address(number as usize));
+            person.take_cookies(&tokens.pass(number, from));
+        }
         let head_only = self.write_request(seat, field.ground);
         self.ring[seat].requests_left -= 1;
         self.requests += 1;
@@ -610,6 +637,14 @@ impl FloodAttack {
             return;
         };
         let is_crude = seat.person.as_ref().is_some_and(Person::is_crude);
+        if let Some(person) = &mut seat.person
+            && let Some(jar) = person.number().checked_sub(self.span.first_address)
+            && let Some(jar) = self.jars.get_mut(jar)
+            && !answer.cookies.is_empty()
+        {
+            person.take_cookies(&answer.cookies);
+            person.cookies().clone_into(jar);
+        }
         let keep_alive = answer.keep_alive;
         let stream = answer.stream;
         if let Some(at) = seat.busy.iter().position(|busy| busy.stream == stream) {

@@ -145,6 +145,8 @@ pub enum Line {
 
 /// Longer than this is not served, whatever comes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// The same of whoever has been told that it takes a while, and why.
+pub(crate) const LONG_PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 struct Stretch {
@@ -169,9 +171,9 @@ impl Stretch {
         self.tally.from_cache += u64::from(entry.from_cache);
         self.tally.forwarded += u64::from(entry.forwarded);
         let latency = if entry.fate == Fate::Served {
-            entry.latency.min(PATIENCE)
+            entry.latency.min(entry.patience)
         } else {
-            PATIENCE
+            entry.patience
         };
         self.latencies.push(latency.as_micros() as u32);
     }
@@ -198,6 +200,7 @@ pub(crate) struct Entry {
     /// When it was due, since the drill's start.
     pub(crate) due: Duration,
     pub(crate) latency: Duration,
+    pub(crate) patience: Duration,
     pub(crate) fate: Fate,
     pub(crate) challenged: bool,
     pub(crate) leaked: bool,
@@ -293,6 +296,7 @@ mod tests {
             book.note(&Entry {
                 due: Duration::from_millis(due),
                 latency: Duration::from_millis(latency),
+                patience: PATIENCE,
                 fate,
                 challenged,
                 leaked: false,

@@ -9,6 +9,8 @@ use crate::wire::PseudoFields;
 
 /// What a newsroom's channel opens its links in.
 const IN_APP: &str = "telegram-android";
+/// As whoever has it solve puzzles leaves it.
+const HEADLESS: &str = "headless-chrome";
 const EDITOR: &str = "chrome-windows";
 
 /// Somebody with a browser, cookies and a language; the same number is always the same person.
@@ -38,6 +40,15 @@ impl Person {
 
     pub(super) fn with_client(seed: u64, number: usize, client: &str) -> Self {
         Self::reader(seed, number).with(client)
+    }
+
+    /// Where a library would show what it is: the browser without a window that does as readers' browsers do.
+    pub(super) fn with_browser(self) -> Self {
+        if self.is_crude() {
+            self.with(HEADLESS)
+        } else {
+            self
+        }
     }
 
     #[cfg(test)]
@@ -74,6 +85,10 @@ impl Person {
     /// Where somebody comes from who was not on the site before.
     pub(super) fn referer(&self, chance: &mut Chance, host: &str) -> Option<String> {
         self.visitor.referer(chance, host)
+    }
+
+    pub(super) fn cookies(&self) -> &str {
+        self.visitor.cookie.as_deref().unwrap_or_default()
     }
 
     /// `name=value` pairs that a server has set.

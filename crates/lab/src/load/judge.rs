@@ -80,6 +80,17 @@ impl Judge {
         owners
     }
 
+    /// The form that a page which tells to wait carries.
+    pub(crate) fn carried(&mut self, answer: &Answer) -> Option<String> {
+        self.unpacked.clear();
+        if !unpack(&answer.body, answer.encoding, &mut self.unpacked) {
+            return None;
+        }
+        let text = std::str::from_utf8(&self.unpacked).ok()?;
+        let (_, rest) = text.split_once("name=\"saqta-form\" value=\"")?;
+        Some(rest.split_once('"')?.0.to_owned())
+    }
+
     fn is_right(&mut self, answer: &Answer, page: &str, mark: &Mark) -> bool {
         if answer.own == OwnAnswer::Search {
             self.unpacked.clear();

@@ -13,11 +13,12 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::books::{Books, Entry, Fate, OpenBook, PATIENCE, Progress, quantile_ms};
+use super::books::{Books, Entry, Fate, LONG_PATIENCE, OpenBook, PATIENCE, Progress, quantile_ms};
 use super::heads::{self, Person};
 use super::judge::{Judge, Judgement, fate_of_refusal};
 use super::mixed;
 use super::schedule::Schedule;
+use super::tokens::{self, Tokens};
 use super::upload::{self, Upload};
 use super::{Orders, Population};
 use crate::addresses::{self, Addresses};
@@ -25,8 +26,8 @@ use crate::chance::Chance;
 use crate::network::Range;
 use crate::newsroom::{Mark, Newsroom};
 use crate::origin::{Dialect, PASSWORD};
-use crate::scenario::{Arrivals, CrowdClients, Scenario};
-use crate::wire::{Answer, Ended, Event, Key, OpenError, Use, Wire};
+use crate::scenario::{Arrivals, CrowdClients, SEEKERS, Scenario};
+use crate::wire::{Answer, Ended, Event, Key, OpenError, OwnAnswer, Use, Wire};
 
 /// Visitors who may come back and the connections they keep: a tenth of what the edge holds by default.
 const VISITORS_MAX: usize = 1_000;
@@ -53,7 +54,18 @@ const FEED_EVERY: Duration = Duration::from_millis(2);
 /// How long before the end of calm the editors have logged in.
 const LOGIN_AT: Duration = Duration::from_millis(300);
 
-const GROUPS: [&str; 6] = ["readers", "search", "staff", "neighbour", "news", "uploads"];
+const GROUPS: [&str; 10] = [
+    "readers",
+    "search",
+    "staff",
+    "neighbour",
+    "news",
+    "uploads",
+    SEEKERS[0],
+    SEEKERS[1],
+    SEEKERS[2],
+    "logins",
+];
 const READING: usize = 0;
 const SEARCH: usize = 1;
 const STAFF: usize = 2;
@@ -62,6 +74,13 @@ const NEIGHBOUR: usize = 3;
 const NEWS: usize = 4;
 /// Staff who send a file and then publish.
 const UPLOADS: usize = 5;
+/// The first of those who want the newsroom's own search.
+const SEEKING: usize = 6;
+const LOGINS: usize = 9;
+/// Somebody looks at results that are not what he wanted, and goes on.
+const LOOKS: Duration = Duration::from_secs(2);
+/// The link on the edge's own page of results that asks for the newsroom's.
+const LIVE: &str = "&saqta-live=1";
 /// The first group of [`mixed`].
 const MIXED: usize = GROUPS.len();
 
@@ -157,6 +176,20 @@ enum FlowKind {
     Upload(usize),
     /// Of this group of [`mixed`].
     Mixed(usize),
+    Seek(Seeker),
+    Login,
+}
+
+/// In the order of [`SEEKERS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seeker {
+    Known,
+    Scripts,
+    Patient,
+}
+
+impl Seeker {
+    const ALL: [Self; 3] = [Self::Known, Self::Scripts, Self::Patient];
 }
 
 struct Visitor {
@@ -182,10 +215,26 @@ struct VisitorId {
 
 enum Asked {
     Page(Rc<Page>),
+    /// The newsroom's own results, and no other.
+    Live(Rc<Page>, Seeker),
+    /// By this member of staff, before it begins.
     Login(usize),
+    /// With what the page that told to wait carries.
+    SignIn {
+        carried: Option<String>,
+    },
     Publish,
     /// A file, and then as above.
     Upload,
+}
+
+impl Asked {
+    fn patience(&self) -> Duration {
+        match self {
+            Self::Live(..) | Self::SignIn { .. } => LONG_PATIENCE,
+            Self::Page(_) | Self::Login(_) | Self::Publish | Self::Upload => PATIENCE,
+        }
+    }
 }
 
 struct View {
@@ -205,6 +254,8 @@ struct View {
     /// Sent on a connection that was kept open, which the server may close at any moment.
     on_kept: bool,
     challenged: bool,
+    /// Asks by the link on the edge's page of results.
+    by_link: bool,
     hit: bool,
     leaked: bool,
     own: bool,
@@ -228,6 +279,7 @@ impl View {
             key: None,
             on_kept: false,
             challenged: false,
+            by_link: false,
             hit: false,
             leaked: false,
             own: false,
@@ -310,8 +362,8 @@ pub(super) struct Readers {
     views: Views,
     /// By place on the wire.
     busy: Vec<Option<Busy>>,
-    /// All views have the same patience, so the first to be due is the first to give up.
-    deadlines: VecDeque<(Duration, ViewId)>,
+    /// Those with the same patience: the first to be due is the first to give up.
+    deadlines: [VecDeque<(Duration, ViewId)>; 2],
     reloads: BinaryHeap<Reverse<(Duration, ViewId)>>,
     judge: Judge,
     books: Vec<OpenBook>,
@@ -324,6 +376,8 @@ pub(super) struct Readers {
     /// The first comes from the staff's network, the second from anywhere, with nothing but the cookie of the login.
     staff: [Person; 2],
     dialect: Dialect,
+    /// `None`: nobody is known.
+    tokens: Option<Tokens>,
     published: usize,
     articles: usize,
     resets: bool,
@@ -388,6 +442,16 @@ impl Readers {
             };
             outlets.extend(Outlet::new(newsroom, count, &mut chance));
         }
+        if let Some(rate) = scenario.seekers_rate {
+            for (seeker, name) in Seeker::ALL.into_iter().zip(SEEKERS) {
+                let rate: Box<dyn Fn(Duration) -> f64> = Box::new(move |_| rate);
+                flows.push(flow(FlowKind::Seek(seeker), name, rate, Duration::ZERO));
+            }
+        }
+        if let Some(rate) = scenario.logins_rate {
+            let rate: Box<dyn Fn(Duration) -> f64> = Box::new(move |_| rate);
+            flows.push(flow(FlowKind::Login, "logins", rate, Duration::ZERO));
+        }
         for group in mixed::names().enumerate().map(|(group, _)| group) {
             let Some(rate) = scenario.mixed_rate else {
                 break;
@@ -419,6 +483,7 @@ impl Readers {
                 work(FlowKind::Upload, "upload", uploads.every);
             }
         }
+        let host = outlets.first().map_or("", |outlet| outlet.host);
         let attackers = scenario
             .attacks
             .iter()
@@ -444,7 +509,8 @@ impl Readers {
             people: 0,
             views: Views::default(),
             busy: Vec::new(),
-            deadlines: VecDeque::new(),
+            deadlines: [VecDeque::new(), VecDeque::new()],
+            tokens: Tokens::new(orders.keys.as_deref(), host),
             reloads: BinaryHeap::new(),
             judge: Judge::default(),
             books: GROUPS
@@ -628,6 +694,36 @@ impl Readers {
                 };
                 self.start(view, None, wire);
             }
+            FlowKind::Seek(seeker) => {
+                let (mut person, from) = self.new_person(false);
+                if seeker == Seeker::Known
+                    && let Some(tokens) = &self.tokens
+                    && let Some(cookie) = tokens.known_reader(self.chance.draw(), from)
+                {
+                    person.take_cookies(&cookie);
+                }
+                let term = heads::search_term(&mut self.chance);
+                let site = &self.outlets[0];
+                let path = site.newsroom.search_path(&term);
+                let Some(mark) = site.newsroom.mark_for(&path) else {
+                    return;
+                };
+                let view = View {
+                    group: SEEKING + seeker as usize,
+                    asked: Asked::Live(Rc::new(Page { path, mark }), seeker),
+                    ..View::new(person, from, due)
+                };
+                self.start(view, None, wire);
+            }
+            FlowKind::Login => {
+                let (person, from) = self.new_person(false);
+                let view = View {
+                    group: LOGINS,
+                    asked: Asked::SignIn { carried: None },
+                    ..View::new(person, from, due)
+                };
+                self.start(view, None, wire);
+            }
             FlowKind::Publish(member) => self.work(Asked::Publish, member, due, wire),
             FlowKind::Upload(member) => self.work(Asked::Upload, member, due, wire),
         }
@@ -688,7 +784,11 @@ impl Readers {
         if full {
             return self.finish(id, due, Fate::Failed);
         }
-        self.deadlines.push_back((due + PATIENCE, id));
+        let patience = self
+            .views
+            .find(id)
+            .map_or(PATIENCE, |view| view.asked.patience());
+        self.deadlines[usize::from(patience > PATIENCE)].push_back((due + patience, id));
         self.send(id, kept, due, wire);
     }
 
@@ -704,8 +804,21 @@ impl Readers {
                 view.person
                     .write_view(&mut self.head, host, &page.path, view.referer.as_deref());
             }
+            Asked::Live(page, _) => {
+                let link = if view.by_link { LIVE } else { "" };
+                let path = format!("{}{link}", page.path);
+                let referer = view.referer.as_deref();
+                view.person.write_view(&mut self.head, host, &path, referer);
+            }
             Asked::Login(_) => {
                 let form = self.dialect.login_form("editor", PASSWORD);
+                heads::write_form(&mut self.head, &view.person, host, &form);
+            }
+            Asked::SignIn { carried } => {
+                let mut form = self.dialect.login_form("editor", PASSWORD);
+                if let Some(carried) = carried {
+                    form.body = format!("saqta-form={carried}");
+                }
                 heads::write_form(&mut self.head, &view.person, host, &form);
             }
             Asked::Publish => {
@@ -789,6 +902,11 @@ impl Readers {
         Some(self.uploads.swap_remove(at).1)
     }
 
+    fn next_deadline(&self) -> Option<(Duration, ViewId)> {
+        let first = self.deadlines.iter().filter_map(VecDeque::front);
+        first.min_by_key(|(at, _)| *at).copied()
+    }
+
     fn finish(&mut self, id: ViewId, now: Duration, fate: Fate) {
         self.finish_as(id, now, fate, false, false);
     }
@@ -808,7 +926,8 @@ impl Readers {
             return;
         }
         let latency = now.saturating_sub(view.due);
-        let fate = if fate == Fate::Served && latency > PATIENCE {
+        let patience = view.asked.patience();
+        let fate = if fate == Fate::Served && latency > patience {
             Fate::Failed
         } else {
             fate
@@ -816,6 +935,7 @@ impl Readers {
         let entry = Entry {
             due: view.due,
             latency,
+            patience,
             fate,
             challenged: view.challenged,
             leaked: view.leaked,
@@ -854,6 +974,7 @@ impl Readers {
             return self.ended(now, key, Ended::Closed { answering: false }, wire);
         }
         let keep_alive = answer.keep_alive;
+        let due = view.due;
         let visitor = view.visitor;
         let cookies = answer.cookies.clone();
         let judgement = match &view.asked {
@@ -861,7 +982,11 @@ impl Readers {
                 let name = format!("{}{}", self.outlets[view.outlet].host, page.path);
                 self.judge.judge(answer, &name, &page.mark)
             }
-            Asked::Login(_) | Asked::Publish | Asked::Upload => {
+            Asked::Live(page, _) => {
+                let name = format!("{}{}", self.outlets[view.outlet].host, page.path);
+                self.judge.judge(answer, &name, &page.mark)
+            }
+            Asked::Login(_) | Asked::SignIn { .. } | Asked::Publish | Asked::Upload => {
                 judge_staff(answer, &view.asked, upload.as_ref(), self.dialect)
             }
         };
@@ -877,13 +1002,23 @@ impl Readers {
         }
         view.key = None;
         view.last = Some(judgement.fate);
-        let reload_at = now
+        let mut reload_at = now
             + answer
                 .retry_after_s
                 .map_or(RELOAD, |s| Duration::from_secs(u64::from(s.max(1))));
+        // Good results, and not the ones that were wanted.
+        let looks_on = matches!(view.asked, Asked::Live(..)) && answer.own == OwnAnswer::Search;
+        if looks_on {
+            view.by_link = true;
+            view.last = Some(Fate::Failed);
+            reload_at = now + LOOKS;
+        }
+        if let (Asked::SignIn { carried }, Fate::Challenged) = (&mut view.asked, judgement.fate) {
+            *carried = self.judge.carried(answer);
+        }
         wire.forget_answer(key);
-        let reloads = judgement.fate == Fate::Challenged && reload_at < view.due + PATIENCE;
-        view.challenged |= judgement.fate == Fate::Challenged;
+        let is_challenged = judgement.fate == Fate::Challenged;
+        view.challenged |= is_challenged;
         view.hit |= judgement.is_hit;
         let publishes = matches!(view.asked, Asked::Upload) && judgement.fate == Fate::Served;
         if publishes {
@@ -901,17 +1036,30 @@ impl Readers {
             self.release(key, wire);
             return self.send(id, None, now, wire);
         }
+        if let Some(view) = self.views.find(id)
+            && is_challenged
+            && matches!(view.asked, Asked::Live(_, Seeker::Scripts))
+            && let Some(work) = tokens::work(view.person.cookies())
+        {
+            view.person.take_cookies(&work);
+            reload_at = now;
+        }
+        let patience = self
+            .views
+            .find(id)
+            .map_or(PATIENCE, |view| view.asked.patience());
+        let reloads = (is_challenged || looks_on) && reload_at < due + patience;
         self.put_back(key, visitor, keep_alive, wire);
         if reloads {
             self.reloads.push(Reverse((reload_at, id)));
         } else {
-            self.finish_as(
-                id,
-                now,
-                judgement.fate,
-                judgement.from_cache,
-                judgement.forwarded,
-            );
+            // Nobody has time left to look on.
+            let fate = if looks_on {
+                Fate::Failed
+            } else {
+                judgement.fate
+            };
+            self.finish_as(id, now, fate, judgement.from_cache, judgement.forwarded);
         }
     }
 
@@ -949,7 +1097,7 @@ fn judge_staff(
 ) -> Judgement {
     let fate = fate_of_refusal(answer).unwrap_or_else(|| {
         let done = match asked {
-            Asked::Login(_) => {
+            Asked::Login(_) | Asked::SignIn { .. } => {
                 let cookies: Vec<&str> = answer.cookies.split("; ").collect();
                 dialect.logged_in(answer.status, &cookies)
             }
@@ -995,11 +1143,14 @@ impl Population for Readers {
             self.reloads.pop();
             self.send(id, None, now, wire);
         }
-        while let Some(&(at, id)) = self.deadlines.front() {
-            if at > now {
-                break;
-            }
-            self.deadlines.pop_front();
+        while let Some((at, id)) = self.next_deadline()
+            && at <= now
+        {
+            self.deadlines.iter_mut().for_each(|line| {
+                if line.front() == Some(&(at, id)) {
+                    line.pop_front();
+                }
+            });
             if let Some(view) = self.views.find(id) {
                 let fate = match view.last {
                     Some(Fate::Challenged) => Fate::Challenged,
@@ -1030,7 +1181,7 @@ impl Population for Readers {
     fn next(&self) -> Option<Duration> {
         let flows = self.flows.iter().filter_map(|flow| flow.schedule.peek());
         let reload = self.reloads.peek().map(|Reverse((at, _))| *at);
-        let deadline = self.deadlines.front().map(|(at, _)| *at);
+        let deadline = self.next_deadline().map(|(at, _)| at);
         flows
             .chain(reload)
             .chain(deadline)
