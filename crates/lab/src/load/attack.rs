@@ -223,10 +223,16 @@ impl Field<'_> {
     }
 
     /// The same, to speak HTTP/2.
-    fn open_http2(&mut self, from: Ipv4Addr, person: &Person, at: Duration) -> Option<Key> {
+    fn open_http2(
+        &mut self,
+        from: Ipv4Addr,
+        usage: Use,
+        person: &Person,
+        at: Duration,
+    ) -> Option<Key> {
         let from = self.ground.range.place(from);
         let pseudo = person.pseudo_fields();
-        let opened = self.wire.open_http2(from, Use::Count, pseudo);
+        let opened = self.wire.open_http2(from, usage, pseudo);
         self.owned(opened, at)
     }
 
@@ -476,10 +482,15 @@ impl FloodAttack {
             Some(key) => key,
             None => {
                 let from = field.ground.address(person.number());
+                // Cookies are read where bodies are.
+                let usage = match self.shows {
+                    Shows::Cookies => Use::Keep,
+                    Shows::Nothing | Shows::Passes(_) => Use::Count,
+                };
                 let opened = if self.is_http2 {
-                    field.open_http2(from, person, due)
+                    field.open_http2(from, usage, person, due)
                 } else {
-                    field.open(from, Use::Count, due)
+                    field.open(from, usage, due)
                 };
                 match opened {
                     Some(key) => {
