@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::chart::{bar, sparkline};
 use crate::clock;
 use crate::corpus::Grade;
+use crate::load::Mint;
 use crate::load::{AttackTally, Tally};
 use crate::newsroom::Newsroom;
 use crate::origin::Dialect;
@@ -43,6 +44,7 @@ pub struct DemoOptions {
     pub data: Option<PathBuf>,
     /// This program.
     pub saqta_exe: PathBuf,
+    pub mint: Mint,
 }
 
 /// Shows the demo on standard output. Ctrl-C ends it well.
@@ -66,6 +68,7 @@ pub fn run_demo(options: &DemoOptions) -> anyhow::Result<()> {
         seed: SEED,
         against: None,
         exe: options.saqta_exe.clone(),
+        mint: options.mint,
         ends_at: Some(ends_at),
         netns: false,
         data: options.data.clone(),

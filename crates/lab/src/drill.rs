@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 
 use crate::corpus::Grade;
 use crate::guard::Target;
-use crate::load::PATIENCE;
+use crate::load::{Mint, PATIENCE};
 use crate::origin::Dialect;
 use crate::referee::{self, Evidence, Outcome, millis, thousands, wrapped};
 use crate::scenario::Written;
@@ -49,6 +49,7 @@ pub struct DrillOptions {
     pub report: Option<PathBuf>,
     /// This program.
     pub saqta_exe: PathBuf,
+    pub mint: Mint,
     /// Judge only what does not depend on what else the machine does.
     pub untimed: bool,
 }
@@ -81,6 +82,7 @@ pub fn run_drill(options: &DrillOptions) -> anyhow::Result<Outcome> {
         seed: options.seed,
         against,
         exe: options.saqta_exe.clone(),
+        mint: options.mint,
         ends_at: None,
         netns: options.netns,
         data: options.data.clone(),

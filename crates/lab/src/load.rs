@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use books::PATIENCE;
 pub use books::{AttackBook, AttackTally, Books, GroupBook, Line, Progress, Tally};
 pub(crate) use mixed::names as mixed_names;
+pub use tokens::{Mint, Tokens};
 
 use crate::clock;
 use crate::corpus::Grade;
@@ -81,6 +82,10 @@ pub enum Role {
 }
 
 impl Orders {
+    fn tokens(&self, mint: &Mint, host: &str) -> Option<Box<dyn Tokens>> {
+        (mint.tokens)(self.keys.as_deref()?, host)
+    }
+
     fn range(&self) -> Range {
         match self.target {
             Some(_) => Range::Loopback,
@@ -90,7 +95,7 @@ impl Orders {
 }
 
 /// The generator process: orders on standard input, [`Line`]s on standard output.
-pub fn load_main() -> anyhow::Result<()> {
+pub fn load_main(mint: &Mint) -> anyhow::Result<()> {
     let mut line = String::new();
     let mut input = io::BufReader::new(io::stdin().take(ORDERS_BYTES_MAX));
     input
@@ -109,7 +114,7 @@ pub fn load_main() -> anyhow::Result<()> {
     if orders.nice != 0 {
         rustix::process::nice(orders.nice).context("cannot lower the priority")?;
     }
-    run(&orders, &stop, &mut io::stdout().lock())
+    run(&orders, mint, &stop, &mut io::stdout().lock())
 }
 
 /// What a population does when time passes and when the wire speaks. Moments count from the drill's start.
@@ -128,7 +133,12 @@ trait Population {
 }
 
 /// Runs one generator to its end, or until `stop`.
-pub fn run(orders: &Orders, stop: &AtomicBool, out: &mut impl Write) -> anyhow::Result<()> {
+pub fn run(
+    orders: &Orders,
+    mint: &Mint,
+    stop: &AtomicBool,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
     let scenario = match scenario::parse(&orders.scenario) {
         Ok(scenario) => scenario.lasting(Duration::from_secs_f64(
             orders.seconds.clamp(0.0, DRILL_MAX.as_secs_f64()),
@@ -145,8 +155,8 @@ pub fn run(orders: &Orders, stop: &AtomicBool, out: &mut impl Write) -> anyhow::
     let targets = targets.context("cannot attack this address")?;
     let mut wire = Wire::new(&targets, CONNECTIONS_MAX).context("cannot make an event queue")?;
     let mut population: Box<dyn Population> = match orders.role {
-        Role::Readers => Box::new(readers::Readers::new(&scenario, orders)?),
-        Role::Attackers => Box::new(attack::Attackers::new(&scenario, orders)?),
+        Role::Readers => Box::new(readers::Readers::new(&scenario, orders, mint)?),
+        Role::Attackers => Box::new(attack::Attackers::new(&scenario, orders, mint)?),
     };
     let start = Duration::from_micros(orders.starts_at_us);
     let last = start + scenario.phases.total() + OVERTIME_MAX;

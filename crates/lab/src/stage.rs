@@ -27,11 +27,7 @@ use crate::addresses::STAFF_NETWORK;
 use crate::clock;
 use crate::corpus::Grade;
 use crate::guard::Target;
-use saqta_detect::facts::Class;
-use saqta_edge::clock::UnixMillis;
-use saqta_edge::ladder::Keys;
-
-use crate::load::{Books, Line, Orders, PATIENCE, Progress, Role};
+use crate::load::{Books, Line, Mint, Orders, PATIENCE, Progress, Role};
 use crate::network::{self, Network, Side};
 use crate::newsroom::Newsroom;
 use crate::origin::{self, Dialect, OriginSpec, OriginStats};
@@ -79,6 +75,7 @@ pub(crate) struct Play {
     /// A server that is there already, and where it expects the origin.
     pub(crate) against: Option<(Target, SocketAddr)>,
     pub(crate) exe: PathBuf,
+    pub(crate) mint: Mint,
     /// In a network of its own, not on loopback.
     pub(crate) netns: bool,
     /// Of [`clock::monotonic`]: who is still waiting for an answer then has waited in vain. `None`: everybody's patience is waited out.
@@ -146,7 +143,7 @@ enum Said {
 ///
 /// `hold` (a namespace), `origin SPEC`, `load` (orders on standard input), `edge PARENT ARGUMENTS…`: the last one is `saqta ARGUMENTS…` that ends with
 /// its parent.
-pub fn lab_main(arguments: &[OsString]) -> anyhow::Result<()> {
+pub fn lab_main(arguments: &[OsString], mint: &Mint) -> anyhow::Result<()> {
     // Most shells start with 1,024 files and allow more; a generator needs one for each connection.
     let mut files = rustix::process::getrlimit(Resource::Nofile);
     files.current = files.maximum;
@@ -161,7 +158,7 @@ pub fn lab_main(arguments: &[OsString]) -> anyhow::Result<()> {
                 serde_json::from_str(spec).context("the origin's specification cannot be read")?,
             )
         }
-        [word] if word == "load" => crate::load::load_main(),
+        [word] if word == "load" => crate::load::load_main(mint),
         [word] if word == "hold" => network::hold_main(),
         [word, parent, rest @ ..] if word == "edge" => {
             rustix::process::set_parent_process_death_signal(Some(Signal::TERM))
@@ -354,7 +351,7 @@ impl Stage<'_> {
                 .recursive(true)
                 .mode(0o700)
                 .create(parent)
-                .and_then(|()| fs::write(&keys, Keys::new(UnixMillis::now()).written()))
+                .and_then(|()| fs::write(&keys, (play.mint.keys)()))
                 .context("cannot write the edge's keys")?;
         }
         let file = self.folder.path.join("drill.toml");
@@ -554,7 +551,7 @@ impl Stage<'_> {
         let site = &said["edge"]["sites"][0];
         let detection = &site["detection"];
         let mut classes = site["classes"].as_array().into_iter().flatten();
-        let passed = classes.find(|class| class["name"] == Class::Passed.name());
+        let passed = classes.find(|class| class["name"] == "passed");
         let since_start_s = |at_ms: f64| (at_ms - began_ms) / 1_000.0;
         // The newest is the first of both.
         let oldest_first = |list: &str| detection[list].as_array().into_iter().flatten().rev();

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use saqta_lab::clock;
 use saqta_lab::corpus::Grade;
-use saqta_lab::load::{self, Books, Line, Orders, Role};
+use saqta_lab::load::{self, Books, Line, Mint, Orders, Role};
 use saqta_lab::origin::{Dialect, Origin, OriginSpec, OriginStats};
 
 const PHASES: &str = "name = 'test'\n[phases]\ncalm_s = 1\nattack_s = 1\nafter_s = 1\n";
@@ -41,7 +41,7 @@ fn orders(role: Role, scenario: &str, target: SocketAddr) -> Orders {
 /// Runs a generator to its end.
 fn run(orders: &Orders) -> Books {
     let mut out = Vec::new();
-    load::run(orders, &AtomicBool::new(false), &mut out).unwrap();
+    load::run(orders, &Mint::NONE, &AtomicBool::new(false), &mut out).unwrap();
     let last = out
         .split(|byte| *byte == b'\n')
         .rfind(|line| !line.is_empty())

@@ -28,6 +28,7 @@ use crate::control::{self, Answer, Order, Which};
 use crate::duration;
 use crate::init;
 use crate::machine;
+use crate::mint::MINT;
 use crate::problem::Problem;
 use crate::replay::{self, Replay};
 use crate::run::{self, Source};
@@ -462,7 +463,7 @@ pub fn execute(cli: Cli) -> ExitCode {
             })
             .map(|()| ExitCode::SUCCESS),
         Command::Status { json } => status(&data, json),
-        Command::Lab { arguments } => stage::lab_main(&arguments)
+        Command::Lab { arguments } => stage::lab_main(&arguments, &MINT)
             .map(|()| ExitCode::SUCCESS)
             .map_err(Failure::Other),
     };
@@ -571,6 +572,7 @@ fn demo(lasting: Duration, data: Option<PathBuf>) -> Result<ExitCode, Failure> {
         lasting,
         data,
         saqta_exe: std::env::current_exe()?,
+        mint: MINT,
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -602,6 +604,7 @@ fn drill(what: Drill, data: Option<PathBuf>) -> Result<ExitCode, Failure> {
         data,
         report: what.report,
         saqta_exe: std::env::current_exe()?,
+        mint: MINT,
         untimed: what.untimed,
     };
     match run_drill(&options) {

@@ -10,6 +10,7 @@ pub mod folder;
 mod host;
 mod init;
 mod machine;
+mod mint;
 mod planning;
 pub mod problem;
 mod purging;

@@ -38,6 +38,9 @@ const DRILLS: &[(&str, &str, &[&str])] = &[
     ("install-under-attack", "crude", &[]),
     ("neighbour", "crude", &[]),
     ("telegram-push", "crude", &[]),
+    // Tickets ripen in five seconds.
+    ("solvers", "crude", &["--for", FOR_CALM]),
+    ("pass-farm", "half", &[]),
     // Rules are expected here as well.
     ("mixed", "crude", &["--for", "60s"]),
     ("telegram-push-meduza", "crude", &[]),

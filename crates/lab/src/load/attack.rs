@@ -16,7 +16,7 @@ use super::heads::{self, Fill, Person};
 use super::judge::fate_of_refusal;
 use super::schedule::Schedule;
 use super::slow::SlowAttack;
-use super::tokens::Tokens;
+use super::tokens::{Mint, Tokens};
 use super::{CONNECTIONS_MAX, Orders, Population};
 use crate::addresses::{self, Addresses};
 use crate::chance::Chance;
@@ -75,7 +75,7 @@ pub(super) struct Ground {
     grade: Grade,
     fill: Fill,
     /// `None`: against another server, of whom nothing can be collected.
-    tokens: Option<Tokens>,
+    tokens: Option<Box<dyn Tokens>>,
 }
 
 impl Ground {
@@ -110,7 +110,7 @@ enum Kind {
 }
 
 impl Attackers {
-    pub(super) fn new(scenario: &Scenario, orders: &Orders) -> anyhow::Result<Self> {
+    pub(super) fn new(scenario: &Scenario, orders: &Orders, mint: &Mint) -> anyhow::Result<Self> {
         let newsroom = Newsroom::new(orders.seed);
         let total: usize = scenario
             .attacks
@@ -126,7 +126,7 @@ impl Attackers {
             range: orders.range(),
             grade: orders.grade,
             fill: Fill::new(&newsroom),
-            tokens: Tokens::new(orders.keys.as_deref(), newsroom.host()),
+            tokens: orders.tokens(mint, newsroom.host()),
         };
         let onset = scenario.phases.calm;
         let mut first = 0;

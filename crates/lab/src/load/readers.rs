@@ -18,7 +18,7 @@ use super::heads::{self, Person};
 use super::judge::{Judge, Judgement, fate_of_refusal};
 use super::mixed;
 use super::schedule::Schedule;
-use super::tokens::{self, Tokens};
+use super::tokens::{self, Mint, Tokens};
 use super::upload::{self, Upload};
 use super::{Orders, Population};
 use crate::addresses::{self, Addresses};
@@ -377,7 +377,7 @@ pub(super) struct Readers {
     staff: [Person; 2],
     dialect: Dialect,
     /// `None`: nobody is known.
-    tokens: Option<Tokens>,
+    tokens: Option<Box<dyn Tokens>>,
     published: usize,
     articles: usize,
     resets: bool,
@@ -396,7 +396,7 @@ pub(super) fn people(scenario: &Scenario) -> usize {
 }
 
 impl Readers {
-    pub(super) fn new(scenario: &Scenario, orders: &Orders) -> anyhow::Result<Self> {
+    pub(super) fn new(scenario: &Scenario, orders: &Orders, mint: &Mint) -> anyhow::Result<Self> {
         let seed = orders.seed;
         let stream = |purpose: &str| Chance::stream(seed, purpose);
         let phases = scenario.phases;
@@ -510,7 +510,7 @@ impl Readers {
             views: Views::default(),
             busy: Vec::new(),
             deadlines: [VecDeque::new(), VecDeque::new()],
-            tokens: Tokens::new(orders.keys.as_deref(), host),
+            tokens: orders.tokens(mint, host),
             reloads: BinaryHeap::new(),
             judge: Judge::default(),
             books: GROUPS

@@ -1,63 +1,37 @@
 //! What takes days to come by, made in a moment: tokens of readers who have been here before, and passes that somebody has collected.
 //!
-//! They are what the edge of the drill would have given out, signed with the key that was put into its data folder before it was started.
-//! Against another server there is no key, and nobody has any.
+//! They are what the edge of the drill would have given out. The lab knows no edge from within, so whoever starts the drill says how
+//! they are made ([`Mint`]). Against another server there is no key, and nobody has any.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use saqta_edge::clock::UnixMillis;
-use saqta_edge::ladder::{Keys, Reader, Rung, SiteMark, Ticket};
 use sha2::{Digest, Sha256};
 
-const DAY: Duration = Duration::from_secs(86_400);
-/// Passes last a day; those of the farm are some hours old.
-const COLLECTED_BEFORE: Duration = Duration::from_secs(6 * 3_600);
-/// What was asked of whoever collected them does not matter any more.
-const ASKED: (u8, u8) = (5, 14);
-
-pub(super) struct Tokens {
-    keys: Keys,
-    site: SiteMark,
-    now: UnixMillis,
+/// Signs as one edge does, for one site. Cookies, `name=value`.
+pub trait Tokens {
+    /// Of somebody who read here three days ago and yesterday.
+    fn known_reader(&self, number: u64, from: Ipv4Addr) -> Option<String>;
+    /// Collected some hours ago.
+    fn pass(&self, number: u64, from: Ipv4Addr) -> String;
 }
 
-impl Tokens {
-    /// `None` where there is no key, or none that can be read.
-    pub(super) fn new(keys: Option<&str>, host: &str) -> Option<Self> {
-        Some(Self {
-            keys: keys?.parse().ok()?,
-            site: SiteMark::of(host),
-            now: UnixMillis::now(),
-        })
-    }
-
-    fn before(&self, age: Duration) -> UnixMillis {
-        UnixMillis(self.now.0.saturating_sub(age.as_millis() as u64))
-    }
-
-    /// Of somebody who read here three days ago and yesterday, as a cookie.
-    pub(super) fn known_reader(&self, number: u64, from: Ipv4Addr) -> Option<String> {
-        let (first, last) = (self.before(3 * DAY), self.before(DAY));
-        let reader = Reader::new(number, (self.site, from.into()), first)
-            .fetches(first)?
-            .reads(&self.keys, self.site, last)?
-            .fetches(last)?;
-        Some(cookie("saqta-reader", &reader.seal(&self.keys, self.site)))
-    }
-
-    pub(super) fn pass(&self, number: u64, from: Ipv4Addr) -> String {
-        let then = self.before(COLLECTED_BEFORE);
-        let ticket = Ticket::new(number, ASKED, (self.site, from.into()), then);
-        let pass = ticket.pass(&self.keys, self.site, Rung::Waited);
-        cookie("saqta-pass", &pass.seal(&self.keys, self.site))
-    }
+/// How tokens are made.
+#[derive(Debug, Clone, Copy)]
+pub struct Mint {
+    /// For an edge that has none yet; written into its data folder.
+    pub keys: fn() -> String,
+    /// With these keys for this host. `None`: they cannot be read.
+    pub tokens: fn(&str, &str) -> Option<Box<dyn Tokens>>,
 }
 
-fn cookie(name: &str, text: &[u8]) -> String {
-    format!("{name}={}", String::from_utf8_lossy(text))
+impl Mint {
+    /// Nobody is known, and nothing was collected.
+    pub const NONE: Self = Self {
+        keys: String::new,
+        tokens: |_, _| None,
+    };
 }
 
 /// What the waiting page's script does with the ticket among these cookies: the number it finds, as a cookie. `None`: there is no ticket, or it
@@ -86,38 +60,26 @@ pub(super) fn work(cookies: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use saqta_detect::facts::Class;
-    use saqta_edge::ladder::Ladder;
-
     use super::*;
 
-    const HOST: &str = "news.example";
-    const FROM: Ipv4Addr = Ipv4Addr::new(127, 5, 6, 7);
-
     #[test]
-    fn they_are_what_the_edge_takes() {
-        let now = UnixMillis::now();
-        let keys = Keys::new(now);
-        let text = keys.written();
-        let ladder = Ladder::with_keys(keys);
-        let tokens = Tokens::new(Some(&text), HOST).unwrap();
-        let class = |cookies: &str| {
-            let mut fields = http::HeaderMap::new();
-            fields.insert("cookie", cookies.parse().unwrap());
-            let whom = (SiteMark::of(HOST), FROM.into());
-            let bearer = ladder.bearer(whom, &fields, || now).unwrap();
-            (bearer.class, bearer)
+    fn a_script_finds_what_its_ticket_asks_for() {
+        let ticket = |bits: u8| {
+            let mut token = [7; 36];
+            token[14] = bits;
+            format!("_ga=1; saqta-ticket={}; b=2", URL_SAFE_NO_PAD.encode(token))
         };
-        assert_eq!(
-            class(&tokens.known_reader(7, FROM).unwrap()).0,
-            Class::KnownReader
-        );
-        assert_eq!(class(&tokens.pass(7, FROM)).0, Class::Passed);
-        let ticket = Ticket::new(3, ASKED, (tokens.site, FROM.into()), now);
-        let ticket = cookie("saqta-ticket", &ticket.seal(&tokens.keys, tokens.site));
-        let work = work(&format!("_ga=1; {ticket}")).unwrap();
-        assert_eq!(class(&format!("{ticket}; {work}")).0, Class::Passed);
-        assert!(Tokens::new(None, HOST).is_none());
-        assert!(super::work("_ga=1; saqta-ticket=short").is_none());
+        for bits in [1, 8, 14] {
+            let cookies = ticket(bits);
+            let found = work(&cookies).unwrap();
+            let number = found.strip_prefix("saqta-work=").unwrap();
+            let text = &cookies["_ga=1; saqta-ticket=".len()..][..48];
+            let sum = Sha256::digest(format!("{text}.{number}"));
+            let first = u32::from_be_bytes([sum[0], sum[1], sum[2], sum[3]]);
+            assert!(first.leading_zeros() >= u32::from(bits));
+        }
+        for cookies in [&ticket(255), "", "_ga=1", "saqta-ticket=short"] {
+            assert_eq!(work(cookies), None, "{cookies}");
+        }
     }
 }
