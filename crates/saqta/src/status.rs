@@ -289,7 +289,7 @@ impl Status {
             count("would_be_spared"),
         ) {
             said += &format!(
-                "\nmode protect would have let {would_wait} wait; {spared} known readers and holders of\npasses not"
+                "\nmode protect would have let {would_wait} wait, and spared {spared} known or with a pass"
             );
         }
         said + &detection(&figures["detection"], &site.mode)
@@ -476,8 +476,8 @@ site           news, mode protect: news.example www.news.example
                9,800 requests from 5,000 addresses in the last second
                origin http://127.0.0.1:8081 is up
                3 of 24 places at it taken, 0 waiting; 1,000 turned away so far
-               mode protect would have let 1,212 wait; 3 known readers and holders of
-               passes not
+               mode protect would have let 1,212 wait, and spared 3 known or with a
+               pass
 "
         );
         assert!(screen.lines().count() <= 24);
