@@ -119,7 +119,10 @@ impl Asked {
             scheme,
             version: request.version(),
             class: judged.class,
-            account: client.bearer().account.filter(|_| class != Class::Staff),
+            account: client
+                .bearer()
+                .account
+                .filter(|account| class != Class::Staff || account.is_invited()),
             is_our_own: false,
             is_suspect: judged.is_suspect,
             is_kept_from_rule: judged.is_kept_from_rule,

@@ -25,6 +25,7 @@ use crate::cache::Cache;
 use crate::cache::purge::What;
 use crate::clock::UnixMillis;
 use crate::ladder::locker::Locker;
+use crate::ladder::{InviteError, Invited};
 use crate::listen;
 use crate::origin::health::State;
 use crate::plan::{Plan, SiteId};
@@ -316,6 +317,35 @@ impl Edge {
                 sum
             })
         })
+    }
+
+    /// Makes whoever is sent the link staff of this site, by this label: the link's path. `None`: there is no such site.
+    ///
+    /// # Errors
+    /// When the label cannot be, there are too many, or it cannot be written.
+    pub fn invite(
+        &self,
+        site: &str,
+        label: &str,
+        days: u16,
+    ) -> Option<Result<String, InviteError>> {
+        let running = self.shared.running.load();
+        running.plan.sites.iter().find(|one| one.name == site)?;
+        let invites = &self.shared.ladder.invites;
+        Some(invites.invite(site, label, days, UnixMillis::now()))
+    }
+
+    /// How many there were.
+    ///
+    /// # Errors
+    /// When it cannot be written; then they stay.
+    pub fn revoke(&self, label: &str) -> Result<usize, InviteError> {
+        let invites = &self.shared.ladder.invites;
+        invites.revoke(label, UnixMillis::now())
+    }
+
+    pub fn invited(&self) -> Vec<Invited> {
+        self.shared.ladder.invited(UnixMillis::now())
     }
 
     /// Blocks until everything that was to be written is on disk or not.

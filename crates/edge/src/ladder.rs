@@ -18,6 +18,7 @@
 
 mod cohorts;
 mod form;
+pub(crate) mod invites;
 mod keys;
 pub(crate) mod locker;
 mod meter;
@@ -38,6 +39,8 @@ use self::cohorts::{By, Cohorts};
 use self::form::Sent;
 pub(crate) use self::form::TEXT_BYTES_MAX as FORM_TEXT_BYTES_MAX;
 pub use self::form::{Again, Fate, Form, Whither};
+use self::invites::Invites;
+pub use self::invites::{DAYS_MAX as INVITED_DAYS_MAX, InviteError, Invited, LABEL_CHARS_MAX};
 pub use self::keys::{Keys, KeysFault};
 pub use self::meter::{Allowance, Meter, Used};
 pub use self::token::{Cohort, Pass, Reader, Rung, SiteMark, Text, Ticket};
@@ -54,6 +57,7 @@ const TICKET: &str = "saqta-ticket";
 const WORK: &str = "saqta-work";
 const PASS: &str = "saqta-pass";
 const READER: &str = "saqta-reader";
+pub(crate) const STAFF: &str = "saqta-staff";
 
 /// What the waiting page's script finds is a number of so many digits: with the ticket before it, it fits one block of SHA-256.
 const WORK_BYTES_MAX: usize = 6;
@@ -70,6 +74,12 @@ const KNOWN: Allowance = Allowance {
 const WORKED: Allowance = Allowance {
     uses: 30,
     origin_ms: 15_000,
+};
+/// Of all browsers of one invitation: an editor's page asks for a dozen things that no cache has, and saves by itself every minute. More than
+/// two a second for ten minutes is somebody else with her cookie.
+const INVITED: Allowance = Allowance {
+    uses: 1_200,
+    origin_ms: 600_000,
 };
 /// Waiting costs a machine nothing.
 const WAITED: Allowance = Allowance {
@@ -116,6 +126,7 @@ pub struct Ladder {
     /// By the number of a pass or a reader.
     meter: Meter,
     cohorts: Cohorts,
+    pub(crate) invites: Invites,
     /// Passes given out, by network.
     given: Meter,
     /// Readers greeted for the first time, by network.
@@ -146,15 +157,19 @@ pub struct Bearer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Account {
     number: NonZeroU64,
-    cohort: Cohort,
-    by: By,
+    /// `None`: somebody the newsroom has invited, who is of none.
+    cohort: Option<(By, Cohort)>,
 }
 
 impl Account {
     /// `None` for one number of all there are.
-    fn new(number: u64, cohort: Cohort, by: By) -> Option<Self> {
+    fn new(number: u64, cohort: Option<(By, Cohort)>) -> Option<Self> {
         let number = NonZeroU64::new(number)?;
-        Some(Self { number, cohort, by })
+        Some(Self { number, cohort })
+    }
+
+    pub fn is_invited(&self) -> bool {
+        self.cohort.is_none()
     }
 }
 
@@ -210,6 +225,7 @@ struct Shown<'a> {
     work: Option<&'a [u8]>,
     pass: Option<&'a [u8]>,
     reader: Option<&'a [u8]>,
+    staff: Option<&'a [u8]>,
 }
 
 impl<'a> Shown<'a> {
@@ -227,6 +243,7 @@ impl<'a> Shown<'a> {
                     Ok(WORK) => &mut shown.work,
                     Ok(PASS) => &mut shown.pass,
                     Ok(READER) => &mut shown.reader,
+                    Ok(STAFF) => &mut shown.staff,
                     _ => continue,
                 };
                 // The first of a name is the one a browser holds closest.
@@ -250,6 +267,7 @@ impl Ladder {
             keys,
             meter: Meter::new(PERIOD_S),
             cohorts: Cohorts::new(PERIOD_S),
+            invites: Invites::default(),
             given: Meter::new(PERIOD_S),
             greeted: Meter::new(DAY_S),
             sent: Sent::new(),
@@ -324,6 +342,15 @@ impl Ladder {
         bearer.reader = shown
             .reader
             .and_then(|text| Reader::open(keys, site, text, now));
+        let invited = shown
+            .staff
+            .and_then(|cookie| self.invites.number(site, cookie, now))
+            .filter(|number| INVITED.covers(self.meter.used(*number, now)));
+        if let Some(number) = invited {
+            bearer.class = Class::Staff;
+            bearer.account = Account::new(number, None);
+            return bearer;
+        }
         let is_left = |reader: &Reader| {
             let whose = (site, By::Reader, reader.cohort);
             KNOWN.covers(self.meter.used(reader.number, now))
@@ -331,14 +358,14 @@ impl Ladder {
         };
         if let Some(reader) = bearer.reader.filter(Reader::is_known).filter(is_left) {
             bearer.class = Class::KnownReader;
-            bearer.account = Account::new(reader.number, reader.cohort, By::Reader);
+            bearer.account = Account::new(reader.number, Some((By::Reader, reader.cohort)));
             return bearer;
         }
         let passed = self.passed((site, address), shown, now);
         bearer.ticket = passed.ticket;
         if let Some(pass) = passed.pass {
             bearer.class = Class::Passed;
-            bearer.account = Account::new(pass.number, pass.cohort, By::Pass);
+            bearer.account = Account::new(pass.number, Some((By::Pass, pass.cohort)));
             bearer.new_pass = passed.is_new.then_some(pass);
         }
         bearer
@@ -442,8 +469,9 @@ impl Ladder {
 
     /// Does what this bearer shows keep him from a rule?
     pub fn keeps_from_rules(&self, bearer: &Bearer, site: SiteMark, now: UnixMillis) -> bool {
-        bearer.account.is_some_and(|account| {
-            let whose = (site, account.by, account.cohort);
+        let cohort = bearer.account.and_then(|account| account.cohort);
+        cohort.is_some_and(|(by, cohort)| {
+            let whose = (site, by, cohort);
             self.cohorts.keeps_from_rules(whose, now)
         })
     }
@@ -457,8 +485,10 @@ impl Ladder {
         now: UnixMillis,
     ) {
         self.meter.note_use(account.number.get(), now);
-        let whose = (site, account.by, account.cohort);
-        self.cohorts.note(whose, is_kept_from_rule, now);
+        if let Some((by, cohort)) = account.cohort {
+            let whose = (site, by, cohort);
+            self.cohorts.note(whose, is_kept_from_rule, now);
+        }
     }
 
     /// ... and was at it for so long.
@@ -486,6 +516,12 @@ impl Ladder {
             is_hidden: false,
         };
         (wait_s, Some(given))
+    }
+
+    /// Who is invited.
+    pub fn invited(&self, now: UnixMillis) -> Vec<Invited> {
+        let is_spent = |number| !INVITED.covers(self.meter.used(number, now));
+        self.invites.list(now, is_spent)
     }
 
     /// A form for its page, if this network has not been given too many long ones.
@@ -742,7 +778,7 @@ mod tests {
             let bearer = shows(&ladder, &[&cookie], later(86_400));
             assert_eq!(bearer.class, class);
         }
-        let account = Account::new(second.number, second.cohort, By::Reader).unwrap();
+        let account = Account::new(second.number, Some((By::Reader, second.cohort))).unwrap();
         for _ in 0..KNOWN.uses {
             ladder.note_use(&account, site(), false, later(86_400));
         }

@@ -87,11 +87,17 @@ pub enum Page {
     NotSent,
     /// 504
     OriginSlow,
+    /// To whoever opens an invitation's link, with a button.
+    Invitation,
+    /// 200 to whoever pressed it.
+    Invited,
+    /// 410: too late, or too many browsers.
+    InvitationOver,
 }
 
 impl Page {
     /// All but the waiting page, which exists once for each of [`RELOAD_SECS`].
-    const STILL: [Self; 12] = [
+    const STILL: [Self; 15] = [
         Self::NotTaken,
         Self::NotUnderstood,
         Self::Refused,
@@ -104,6 +110,9 @@ impl Page {
         Self::OriginDown,
         Self::NotSent,
         Self::OriginSlow,
+        Self::Invitation,
+        Self::Invited,
+        Self::InvitationOver,
     ];
 
     pub fn all() -> impl Iterator<Item = Self> {
@@ -124,6 +133,8 @@ impl Page {
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::OriginDown | Self::NotSent => StatusCode::BAD_GATEWAY,
             Self::OriginSlow => StatusCode::GATEWAY_TIMEOUT,
+            Self::Invitation | Self::Invited => StatusCode::OK,
+            Self::InvitationOver => StatusCode::GONE,
         }
     }
 
@@ -132,6 +143,7 @@ impl Page {
         match self {
             Self::Waiting { .. } | Self::NotTaken => "waiting",
             Self::OriginDown | Self::NotSent | Self::OriginSlow | Self::Loop => "origin-failed",
+            Self::Invitation | Self::Invited | Self::InvitationOver => "invitation",
             _ => "refused",
         }
     }
@@ -156,7 +168,18 @@ impl Page {
             Self::NotUnderstood | Self::TooLarge | Self::NotTaken | Self::NotSent => &[Way::Front],
             // A reload would be refused again, and the front page as well.
             Self::FieldsTooLarge | Self::Loop => &[Way::Again],
-            Self::Refused | Self::UnknownHost => &[],
+            Self::Invitation => &[Way::Accept],
+            Self::Invited => &[Way::Front],
+            Self::Refused | Self::UnknownHost | Self::InvitationOver => &[],
+        }
+    }
+
+    /// Where its forms may go, as a content policy says it.
+    fn forms(self) -> &'static str {
+        if self == Self::Invitation {
+            "'self'"
+        } else {
+            "'none'"
         }
     }
 
@@ -198,6 +221,8 @@ pub(crate) const FORM: &str = "saqta-form";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
+    /// Whoever opens the page without pressing this has done nothing.
+    Accept,
     Again,
     Front,
 }
@@ -449,7 +474,7 @@ fn build(page: Page, asker: Asker) -> Prebuilt {
         ),
         Format::Problem => ("application/problem+json", problem(page, &words)),
     };
-    let policy = (asker.format == Format::Html).then(|| policy(page.has_script(), "'none'"));
+    let policy = (asker.format == Format::Html).then(|| policy(page.has_script(), page.forms()));
     let mut fields = fields(media, (asker.language, page.answer()), policy.as_deref());
     if let Some(secs) = page.retry_after_secs() {
         fields.insert(RETRY_AFTER, HeaderValue::from(secs));
@@ -519,6 +544,10 @@ fn html(page: Page, language: Language, words: &Words) -> String {
             // An empty reference is the address the reader is at, and needs no echo of it in the page.
             Way::Again => format!("<a href=\"\">{}</a>\n", words.again),
             Way::Front => format!("<a href=\"/\">{}</a>\n", words.front),
+            Way::Accept => format!(
+                "<form method=\"post\"><button>{}</button></form>\n",
+                words.accept
+            ),
         })
         .collect();
     let nav = if links.is_empty() {
@@ -812,11 +841,15 @@ mod tests {
             let text = text(&built);
             assert!(built.body.len() < 10 * 1024, "{page:?}");
             for other in [
-                "http:", "https:", "//", "src=", "@import", "url(", "noindex", "<form", "style=\"",
-                "fetch(",
+                "http:", "https:", "//", "src=", "@import", "url(", "noindex", "style=\"", "fetch(",
             ] {
                 assert!(!text.contains(other), "{page:?} {other}");
             }
+            assert_eq!(
+                text.contains("<form"),
+                asker.format == Format::Html && page == Page::Invitation,
+                "{page:?}"
+            );
             assert_eq!(
                 text.contains("<script"),
                 asker.format == Format::Html && matches!(page, Page::Waiting { .. }),

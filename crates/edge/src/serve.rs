@@ -34,7 +34,7 @@ use crate::forms::{self, FormFault, InHand};
 use crate::forward::{self, Scheme};
 use crate::guard::{Attempt, Verdict};
 use crate::head::{ClientFault, Framing, Head};
-use crate::ladder::{Bearer, Seen, SiteMark};
+use crate::ladder::{self, Bearer, Seen, SiteMark, invites};
 use crate::occupancy::Claim;
 use crate::origin::OriginError;
 use crate::pages::{Asker, Format, Page, Prebuilt, format};
@@ -240,6 +240,9 @@ fn look_and_answer(
             page.body().len(),
         );
         return own_page_at_once(page, head, keep_alive, out);
+    }
+    if head.target.starts_with(invites::PATH) {
+        return AtOnce::Exchange;
     }
     let sight = sight(client, running, site, head);
     let state = &running.sites[site];
@@ -788,6 +791,9 @@ async fn answer(
         counters.refused.add(1);
         return shared.pages.response(Page::Refused, asker);
     }
+    if let Some(answered) = invited(client, &asked, &request, asker) {
+        return answered;
+    }
     if is_purge_method(request.method()) {
         return purging::obey(client, &asked, request.method(), request.headers()).unwrap_or_else(
             || {
@@ -873,6 +879,48 @@ async fn answer(
             .insert(RULE_FIELD, HeaderValue::from(rule));
     }
     response
+}
+
+/// A link by which the newsroom invites its own. Whatever is going on, it is answered.
+fn invited(
+    client: &Client,
+    asked: &Asked,
+    request: &Request<Incoming>,
+    asker: Asker,
+) -> Option<Response<Body>> {
+    let shared = &client.shard.shared;
+    let (invites, mark) = (&shared.ladder.invites, asked.state().mark);
+    let (path, now) = (asked.target.path(), UnixMillis::now());
+    let is_open = invites.link(mark, path, now)?;
+    let is_pressed = is_open && *request.method() == Method::POST;
+    let accepted = is_pressed
+        .then(|| invites.accept(mark, path, now))
+        .flatten();
+    let page = match (&accepted, is_open && !is_pressed) {
+        (Some(_), _) => Page::Invited,
+        (None, true) => Page::Invitation,
+        (None, false) => Page::InvitationOver,
+    };
+    // Whoever opens a link wants to read, whatever his messenger says he takes.
+    let asker = Asker {
+        format: Format::Html,
+        ..asker
+    };
+    let mut response = shared.pages.response(page, asker);
+    let cookie = accepted.and_then(|(text, lasts_s)| {
+        let secure = match asked.scheme {
+            Scheme::Https => "; Secure",
+            Scheme::Http => "",
+        };
+        let name = ladder::STAFF;
+        let cookie =
+            format!("{name}={text}; Path=/; Max-Age={lasts_s}; SameSite=Lax; HttpOnly{secure}");
+        HeaderValue::try_from(cookie).ok()
+    });
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    Some(response)
 }
 
 fn unasked_page(client: &Client, unasked: Unasked) -> Page {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use saqta_edge::ladder::INVITED_DAYS_MAX;
 use saqta_edge::plan::Plan;
 use saqta_edge::registry::Registry;
 use saqta_lab::corpus::Grade;
@@ -167,6 +168,22 @@ Examples:
   saqta purge --forget https://news.example/withdrawn/"
     )]
     Purge(Purge),
+    /// Make the newsroom's own staff by a link, for places at any load
+    #[command(
+        after_help = "Staff are never asked to wait and have places at your server that no flood can
+take. A login that Saqta sees makes somebody staff, and a network in `staff`;
+this is for whoever has neither: on the road, or logged in since before.
+
+Examples:
+  saqta staff invite --name 'Aigerim, phone'
+  saqta staff invite --name Daulet --days 14 --site news.example
+  saqta staff list
+  saqta staff revoke 'Aigerim, phone'"
+    )]
+    Staff {
+        #[command(subcommand)]
+        what: Staff,
+    },
     /// Rehearse an attack on this machine and see who was served
     #[command(
         after_help = "Origin, edge, readers and attackers run as processes of their own, on loopback
@@ -310,6 +327,46 @@ impl Purge {
     }
 }
 
+#[derive(Debug, Subcommand)]
+enum Staff {
+    /// Print a link: whoever presses the button behind it within a day, on up to three devices, is staff there
+    #[command(after_help = "Examples:
+  saqta staff invite --name 'Aigerim, phone'
+  saqta staff invite --name Daulet --days 14 --site news.example")]
+    Invite {
+        /// What to call them by, 1 to 40 characters
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// For how many days, 1 to 180
+        #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u16).range(1..=i64::from(INVITED_DAYS_MAX)))]
+        days: u16,
+        /// Of which site, where there are several: its name or a host
+        #[arg(long, value_name = "SITE")]
+        site: Option<String>,
+    },
+    /// Show who is invited, until when and on how many devices
+    List,
+    /// Take an invitation back, at once
+    Revoke {
+        /// As `saqta staff list` shows it
+        name: String,
+    },
+}
+
+impl Staff {
+    fn order(self) -> Order {
+        match self {
+            Self::Invite { name, days, site } => Order::Invite {
+                site,
+                label: name,
+                days,
+            },
+            Self::List => Order::Invited,
+            Self::Revoke { name } => Order::Revoke { label: name },
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 struct Check {
     /// Settings file
@@ -440,6 +497,7 @@ pub fn execute(cli: Cli) -> ExitCode {
             },
         ),
         Command::Purge(what) => order(&data, what.order()),
+        Command::Staff { what } => order(&data, what.order()),
         Command::Drill(what) => drill(what, chosen),
         Command::Replay {
             logs,

@@ -1,4 +1,4 @@
-//! Orders to a running Saqta: `reload`, `bypass`, `status`, `purge`.
+//! Orders to a running Saqta: `reload`, `bypass`, `status`, `purge`, `staff`.
 //!
 //! One line of JSON each way over a socket in the data folder, which only its owner may enter; whoever can write there could
 //! replace the program anyway, so there is no other key. The socket has a thread of its own: an order given because the shards
@@ -49,9 +49,24 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 #[serde(tag = "order", rename_all = "lowercase")]
 pub enum Order {
     Reload,
-    Bypass { on: bool },
+    Bypass {
+        on: bool,
+    },
     Status,
-    Purge { which: Which, text: String },
+    Purge {
+        which: Which,
+        text: String,
+    },
+    /// To be staff. `site`: where there is more than one.
+    Invite {
+        site: Option<String>,
+        label: String,
+        days: u16,
+    },
+    Invited,
+    Revoke {
+        label: String,
+    },
 }
 
 /// What the text of a purge says.

@@ -9,6 +9,7 @@ mod duration;
 pub mod folder;
 mod host;
 mod init;
+mod inviting;
 mod machine;
 mod mint;
 mod planning;

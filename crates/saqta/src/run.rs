@@ -28,6 +28,7 @@ use crate::check::{self, counted};
 use crate::cli::{self, Failure};
 use crate::control::{self, Answer, Control, Order};
 use crate::folder::Folder;
+use crate::inviting;
 use crate::machine::{self, FewFiles};
 use crate::purging;
 use crate::status::{self, Recent, SiteStatus, Status};
@@ -233,6 +234,15 @@ impl Running {
             Order::Reload => self.reload(),
             Order::Bypass { on } => self.bypass(on),
             Order::Purge { which, text } => purging::purge(&self.edge, which, &text),
+            Order::Invite { site, label, days } => {
+                let sites = {
+                    let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+                    now.sites.clone()
+                };
+                inviting::invite(&self.edge, &sites, site.as_deref(), &label, days)
+            }
+            Order::Invited => inviting::list(&self.edge),
+            Order::Revoke { label } => inviting::revoke(&self.edge, &label),
             Order::Status => Answer::Status {
                 status: Box::new(self.status()),
             },

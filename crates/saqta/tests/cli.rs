@@ -171,9 +171,13 @@ fn answer_all(listener: &TcpListener) {
 }
 
 fn fetch(address: SocketAddr, host: &str) -> String {
+    get(address, host, "/")
+}
+
+fn get(address: SocketAddr, host: &str, target: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     // In one piece: whoever answers after reading a part of it would close on the rest.
-    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut response = String::new();
     stream.read_to_string(&mut response).unwrap();
@@ -220,6 +224,68 @@ fn every_command_helps_with_examples_in_80_columns() {
             assert!(line.chars().count() <= 80, "{command}: {line}");
         }
     }
+}
+
+#[test]
+fn staff_are_invited_listed_and_taken_back() {
+    let folder = Folder::new();
+    let origin = origin();
+    let site = |host: &str| format!("[[site]]\nhosts = \"{host}\"\norigin = \"http://{origin}\"\n");
+    let settings = format!(
+        "listen = \"127.0.0.1:0\"\n{}{}",
+        site("a.example"),
+        site("b.example")
+    );
+    folder.write("f.toml", &settings);
+    let link = {
+        let running = folder.run("run -c f.toml");
+        let (code, said, _) = folder.say("staff list");
+        assert!(code == 0 && said.contains("nobody is invited"), "{said}");
+        for (arguments, problem) in [
+            (
+                "--name Aigerim",
+                "say which with --site NAME: a.example, b.example",
+            ),
+            (
+                "--name Aigerim --site c.example",
+                "no site here is called c.example",
+            ),
+            ("--name Aigerim --days 0", "1..=180"),
+            ("--name Aigerim --days 181", "1..=180"),
+        ] {
+            let (code, stdout, said) = folder.say(&format!("staff invite {arguments}"));
+            assert_eq!((code, stdout.as_str()), (2, ""), "{arguments}");
+            assert!(unfolded(&said).contains(problem), "{arguments}: {said}");
+        }
+        let (code, said, stderr) = folder.say("staff invite --name Aigerim --site b.example");
+        assert_eq!((code, stderr.as_str()), (0, ""), "{said}");
+        let link = said.lines().next().unwrap();
+        assert!(link.starts_with("https://b.example/saqta-staff/"), "{said}");
+        assert!(said.contains("saqta staff revoke Aigerim"), "{said}");
+        let (code, _, said) = folder.say("staff invite --name Aigerim --site b.example");
+        assert!(
+            code == 2 && said.contains("invited as \"Aigerim\" already"),
+            "{said}"
+        );
+        let path = link.strip_prefix("https://b.example").unwrap();
+        let page = get(running.address(), "b.example", path);
+        assert!(page.contains("<form method=\"post\">"), "{page}");
+        link.to_owned()
+    };
+    // After a restart too, until it is taken back.
+    let running = folder.run("run -c f.toml");
+    let (_, said, _) = folder.say("staff list");
+    assert!(
+        said.starts_with("Aigerim  b.example, until 20") && said.contains("the link is still good"),
+        "{said}"
+    );
+    let (code, _, _) = folder.say("staff revoke Daulet");
+    assert_eq!(code, 1);
+    let (code, said, _) = folder.say("staff revoke Aigerim");
+    assert!(code == 0 && said.contains("not staff any more"), "{said}");
+    let path = link.strip_prefix("https://b.example").unwrap();
+    let page = get(running.address(), "b.example", path);
+    assert!(page.starts_with("HTTP/1.1 410"), "{page}");
 }
 
 #[test]

@@ -22,6 +22,7 @@ const METER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub(crate) struct Locker {
     keys: PathBuf,
     meter: PathBuf,
+    staff: PathBuf,
 }
 
 impl Locker {
@@ -31,6 +32,7 @@ impl Locker {
         Self {
             keys: folder.join("keys"),
             meter: folder.join("used"),
+            staff: data.join("staff"),
         }
     }
 
@@ -50,6 +52,7 @@ impl Locker {
             }
             None => false,
         };
+        ladder.invites.open_file(self.staff.clone());
         if ladder.keys.turn(now) || !is_kept {
             saved.write_down(self.keys.clone(), ladder.keys.written());
         }

@@ -13,6 +13,7 @@ pub(super) struct Words {
     pub(super) second: Option<&'static str>,
     pub(super) again: &'static str,
     pub(super) front: &'static str,
+    pub(super) accept: &'static str,
 }
 
 pub(super) fn words(page: Page, language: Language) -> Words {
@@ -22,6 +23,11 @@ pub(super) fn words(page: Page, language: Language) -> Words {
         Russian => "Просто оставьте эту страницу открытой.",
         English => "Just leave this page open.",
     });
+    let accept = match language {
+        Kazakh => "Мен редакциядамын",
+        Russian => "Я из редакции",
+        English => "I work here",
+    };
     let (again, front) = match language {
         Kazakh => ("Қайталап көру", "Басты бетке өту"),
         Russian => ("Попробовать ещё раз", "Перейти на главную"),
@@ -33,6 +39,7 @@ pub(super) fn words(page: Page, language: Language) -> Words {
         second,
         again,
         front,
+        accept,
     }
 }
 
@@ -111,6 +118,46 @@ pub(super) fn held(held: Held, language: Language) -> HeldWords {
 
 fn said(page: Page, language: Language) -> (&'static str, &'static str) {
     match (page, language) {
+        (Page::Invitation, Kazakh) => (
+            "Редакцияға шақыру",
+            "Бұл сілтеме редакция қызметкерлеріне арналған. Батырманы бассаңыз, осы браузер сайт шабуылға ұшырағанда да кезексіз кіреді. \
+             Бөтен құрылғыда баспаңыз.",
+        ),
+        (Page::Invitation, Russian) => (
+            "Приглашение для редакции",
+            "Эта ссылка — для сотрудников редакции. Нажмите кнопку, и этот браузер будет входить без очереди, даже когда сайт атакуют. \
+             Не нажимайте на чужом устройстве.",
+        ),
+        (Page::Invitation, English) => (
+            "An invitation for the newsroom",
+            "This link is for people who work here. Press the button, and this browser comes in without waiting, even while the site is \
+             under attack. Do not press it on a device that is not yours.",
+        ),
+        (Page::Invited, Kazakh) => (
+            "Дайын",
+            "Бұл браузер енді редакцияныкі деп танылады. CMS-ке бұрынғыдай кіріңіз. Құрылғы жоғалса, сілтемені жіберген адамға айтыңыз.",
+        ),
+        (Page::Invited, Russian) => (
+            "Готово",
+            "Этот браузер теперь известен как редакционный. Входите в CMS как обычно. Если устройство потеряется, скажите тому, кто прислал \
+             ссылку.",
+        ),
+        (Page::Invited, English) => (
+            "Done",
+            "This browser is now known to be the newsroom's. Log in to the CMS as usual. If the device gets lost, tell whoever sent you the link.",
+        ),
+        (Page::InvitationOver, Kazakh) => (
+            "Сілтеме енді жарамайды",
+            "Оның мерзімі өткен немесе ол пайдаланылып қойған. Сілтемені жіберген адамнан жаңасын сұраңыз.",
+        ),
+        (Page::InvitationOver, Russian) => (
+            "Ссылка больше не действует",
+            "Её срок истёк, или ею уже воспользовались. Попросите новую у того, кто её прислал.",
+        ),
+        (Page::InvitationOver, English) => (
+            "This link is no longer good",
+            "It is too old, or it has been used. Ask whoever sent it for a new one.",
+        ),
         (Page::Waiting { .. }, Kazakh) => (
             "Бет сәлден соң ашылады",
             "Дәл қазір сайтқа өте көп сұраныс түсіп жатыр, сондықтан бетті ашуға аздап уақыт керек. Ештеңе істеудің қажеті \
