@@ -232,13 +232,17 @@ fn calm_edge(newsroom: &Newsroom, concurrency_max: usize) -> Edge {
 
 fn edge(newsroom: &Newsroom, hit: Hit) -> Edge {
     let edge = calm_edge(newsroom, 64);
+    attack(&edge, hit);
+    edge
+}
+
+fn attack(edge: &Edge, hit: Hit) {
     edge.teach(0, |engine| hit.teach(engine));
     let detection = edge.stats().sites.swap_remove(0).detection;
     assert!(
         detection.incidents.iter().any(|one| !one.rules.is_empty()),
         "{hit:?}: {detection:?}"
     );
-    edge
 }
 
 /// Looks until it is so, with a pause between.

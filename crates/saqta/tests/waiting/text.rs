@@ -75,7 +75,9 @@ fn plain(bytes: &[u8]) -> String {
 struct Reader {
     name: &'static str,
     options: &'static str,
-    /// Follows the page's link once its time is over; empty: the browser reloads by itself.
+    /// What finds a file of its own has been used before, and welcomes nobody.
+    settings: (&'static str, &'static str),
+    /// Asks for the page again once its time is over; empty: the browser reloads by itself.
     again: &'static str,
 }
 
@@ -83,23 +85,28 @@ const READERS: [Reader; 4] = [
     Reader {
         name: "lynx",
         options: "-accept_all_cookies",
+        settings: (".lynx", "lynxrc"),
         // To the link that its own line of the reload is.
         again: "\r",
     },
     Reader {
         name: "w3m",
         options: "-o use_cookie=1 -o accept_cookie=1",
+        settings: (".w3m", "config"),
         again: "\t\r",
     },
     Reader {
         name: "elinks",
         options: "",
+        settings: (".elinks", "elinks.conf"),
         again: "",
     },
     Reader {
         name: "links",
         options: "",
-        again: "\u{1b}[B\r",
+        settings: (".links2", "links.cfg"),
+        // Ctrl+R: to a page it has, a link leads without asking for it anew.
+        again: "\u{12}",
     },
 ];
 
@@ -118,10 +125,9 @@ fn text_browsers_come_in() {
 
 fn comes_in(reader: &Reader, url: &str, newsroom: &Newsroom) {
     let home = Folder::new("text");
-    // What finds settings of its own has been used before, and welcomes nobody.
-    let settings = home.0.join(format!(".{}", reader.name));
-    fs::create_dir(&settings).unwrap();
-    fs::write(settings.join(format!("{}.cfg", reader.name)), "\n").unwrap();
+    let (folder, file) = reader.settings;
+    fs::create_dir(home.0.join(folder)).unwrap();
+    fs::write(home.0.join(folder).join(file), "\n").unwrap();
     let target = format!("/news/{}", reader.name);
     let mut terminal = Terminal::start(&format!("{} {} {url}", reader.name, reader.options), &home);
     let comes = |terminal: &Terminal, is_so: &dyn Fn(&str) -> bool| {
