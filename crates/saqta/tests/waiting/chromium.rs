@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 
 use crate::attack::{BROWSER, LIBRARY};
 use crate::browser::Browser;
-use crate::{Asked, COMMENT, HOST, Hit, Newsroom, TICKET_WAIT, after, edge, pictures, until};
+use crate::{
+    Asked, COMMENT, HOST, Hit, Newsroom, TICKET_WAIT, after, edge, encoded, pictures, until,
+};
 
 /// What the waiting page is called.
 const WAITING: &str = "Your page will open shortly";
@@ -114,19 +116,6 @@ const READERS: [Reader; 3] = [
     ("on-a-phone", false, "kk", 390),
     ("on-a-desk", false, "ru", 1280),
 ];
-
-/// As a form sends it.
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'*' | b'-' | b'.' | b'_' => {
-                char::from(byte).to_string()
-            }
-            b' ' => "+".to_owned(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
-}
 
 /// As if it were new.
 fn dress(browser: &mut Browser, agent: &str, scripts: bool, language: &str) {

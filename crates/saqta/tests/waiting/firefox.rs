@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 
 use crate::browser::from_base64;
 use crate::server::Folder;
-use crate::{HOST, Hit, Newsroom, PATIENCE, Running, edge, pictures, program, until};
+use crate::{
+    COMMENT, HOST, Hit, Newsroom, PATIENCE, Running, TICKET_WAIT, after, edge, encoded, pictures,
+    program, until,
+};
 
 /// Nothing but the newsroom exists: neither names nor updates are asked for, and whatever else is tried goes to a port where nobody
 /// listens.
@@ -147,6 +150,23 @@ impl Firefox {
         width("scrollWidth") <= wide
     }
 
+    /// Presses the page's button.
+    fn press(&mut self) {
+        let mut button = Value::Null;
+        until("there is a button", || {
+            let named = json!({"using": "css selector", "value": "button"});
+            button = self.ask("FindElement", named).unwrap_or_default();
+            !button.is_null()
+        });
+        let button = button["value"]
+            .as_object()
+            .unwrap()
+            .values()
+            .next()
+            .cloned();
+        self.ask("ElementClick", json!({"id": button})).unwrap();
+    }
+
     fn picture(&mut self, file: &Path) {
         let taken = self.ask("TakeScreenshot", json!({"full": false})).unwrap();
         let bytes = from_base64(taken["value"].as_str().unwrap());
@@ -226,4 +246,36 @@ fn comes_in(site: SocketAddr, newsroom: &Newsroom, case: &Case) {
     assert_eq!(newsroom.times(&next), 1, "{}", case.name);
     firefox.ask("Back", json!({})).unwrap();
     firefox.opened(&first);
+
+    // What is written by somebody who has to wait anew arrives once, as it was written.
+    let page = format!("/with-a-form/{}", case.name);
+    firefox.navigate(&page);
+    firefox.opened(&page);
+    firefox.ask("DeleteAllCookies", json!({})).unwrap();
+    let target = format!("/comment{}", page.replace('/', "-"));
+    firefox.press();
+    if !case.scripts {
+        until("the form is held", || {
+            let title = firefox.title();
+            title
+                .as_str()
+                .is_some_and(|title| !matches!(title, "" | "opened"))
+        });
+        firefox.picture(&pictures().join(format!("firefox-held-{}.png", case.name)));
+        after(TICKET_WAIT);
+        firefox.press();
+    }
+    firefox.opened(&target);
+    let asked = newsroom.asked.lock().unwrap();
+    let sent: Vec<_> = asked
+        .iter()
+        .filter(|one| one.target == target)
+        .map(|one| String::from_utf8_lossy(&one.body).into_owned())
+        .collect();
+    assert_eq!(
+        sent,
+        [format!("comment={}", encoded(COMMENT))],
+        "{}",
+        case.name
+    );
 }

@@ -196,6 +196,19 @@ fn shown(target: &str) -> (String, String) {
     (format!("Content-Type: text/html\r\n{kept}"), body)
 }
 
+/// As a form sends it.
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'*' | b'-' | b'.' | b'_' => {
+                char::from(byte).to_string()
+            }
+            b' ' => "+".to_owned(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
 /// Whom the rule hits that stands at the start.
 #[derive(Debug, Clone, Copy)]
 enum Hit {

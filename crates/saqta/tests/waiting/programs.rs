@@ -146,6 +146,48 @@ fn starve(edge: &Edge) -> Vec<TcpStream> {
     crowd
 }
 
+/// No rule hits anybody, and there is no room: each is told when to come back, in the form it takes, and is let in when there is.
+#[test]
+fn who_finds_no_room_comes_in_when_there_is_some() {
+    let newsroom = Newsroom::start();
+    let edge = calm_edge(&newsroom, 1);
+    let home = Folder::new("starved");
+    let crowd = starve(&edge);
+    let before = edge.stats().totals.waiting;
+    let takers = [
+        ("/news/page", HTML),
+        ("/wp-json/data", "Accept: application/json"),
+    ];
+    std::thread::scope(|threads| {
+        for (target, accept) in takers {
+            let (home, edge, newsroom) = (&home, &edge, &newsroom);
+            threads.spawn(move || {
+                let mut curl = program("curl", home);
+                curl.args([
+                    "--no-progress-meter",
+                    "-b",
+                    "",
+                    "--retry",
+                    "3",
+                    "-H",
+                    accept,
+                ]);
+                let said = printed(curl.arg(url(edge, target)));
+                assert!(said.contains(&format!("<h1>{target}</h1>")), "{said}");
+                // As the answer said, and not by a rule of its own, which begins with a second.
+                assert!(!said.contains("retry in 1 second"), "{said}");
+                assert_eq!(newsroom.times(target), 1);
+            });
+        }
+        until("both are told to wait", || {
+            edge.stats().totals.waiting >= before + takers.len() as u64
+        });
+        assert!(takers.iter().all(|(target, _)| newsroom.times(target) == 0));
+        newsroom.open_the_gate();
+        drop(crowd);
+    });
+}
+
 /// One call, and what the feed reader has in its store afterwards.
 fn reload(edge: &Edge, home: &Folder, target: &str) -> bool {
     let [urls, config, store] = ["urls", "config", "store"].map(|name| home.0.join(name));
