@@ -540,7 +540,8 @@ fn motion_and_colours_are_the_readers() {
             moving: document.getAnimations().length,
             bar: style('.bar').display,
             text: style('h1').color !== style('body').backgroundColor,
-            track: style('.bar').backgroundColor !== style('body').backgroundColor,
+            track: style('.bar').outlineStyle === 'solid'
+                || style('.bar').backgroundColor !== style('body').backgroundColor,
             fill: style('.bar i').backgroundColor !== style('.bar').backgroundColor,
         };
     })()";
