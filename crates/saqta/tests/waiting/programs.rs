@@ -18,6 +18,7 @@ use crate::{
 };
 
 const HTML: &str = "Accept: text/html";
+const JSON: &str = "Accept: application/json";
 
 /// Longer than what is called brief is fresh.
 const BRIEF: Duration = Duration::from_secs(2);
@@ -93,7 +94,7 @@ fn curl_and_wget_come_in() {
     assert!(edge.stats().totals.waiting > waits.len() as u64 + 1);
     let before = edge.stats().totals.waiting;
     for (name, options) in [
-        ("curl", ["-s", "-H", "Accept: application/json"]),
+        ("curl", ["-s", "-H", JSON]),
         ("wget", ["-q", "-O-", "--header=Accept: application/json"]),
     ] {
         let target = format!("/wp-json/{name}");
@@ -153,11 +154,25 @@ fn who_finds_no_room_comes_in_when_there_is_some() {
     let edge = calm_edge(&newsroom, 1);
     let home = Folder::new("starved");
     let crowd = starve(&edge);
+    for (target, accept, kind) in [
+        ("/news/once", HTML, "text/html"),
+        ("/wp-json/once", JSON, "application/problem+json"),
+    ] {
+        let mut curl = program("curl", &home);
+        let said = printed(
+            curl.args(["-s", "-i", "-H", accept])
+                .arg(url(&edge, target)),
+        );
+        let is_told = said.starts_with("HTTP/1.1 503 ") && said.contains("\r\nretry-after: ");
+        assert!(
+            is_told && said.contains(&format!("content-type: {kind}")),
+            "{said}"
+        );
+        let has_ticket = said.contains("\r\nset-cookie: saqta-ticket=");
+        assert_eq!(has_ticket, accept == HTML, "{said}");
+    }
     let before = edge.stats().totals.waiting;
-    let takers = [
-        ("/news/page", HTML),
-        ("/wp-json/data", "Accept: application/json"),
-    ];
+    let takers = [("/news/page", HTML), ("/wp-json/data", JSON)];
     std::thread::scope(|threads| {
         for (target, accept) in takers {
             let (home, edge, newsroom) = (&home, &edge, &newsroom);
