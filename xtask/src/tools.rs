@@ -70,7 +70,8 @@ pub(crate) const GXX: Debian = Debian {
     version: &["--version"],
 };
 
-/// What the tests put up beside Saqta: a real WordPress with its database, and browsers, one with a font to read it in.
+/// What the tests put up beside Saqta: a real WordPress with its database, and what people read it with: browsers with a font, text
+/// browsers at the terminal that `script` is, programs that fetch, a feed reader.
 pub(crate) const STAGED: &[&str] = &[
     "wordpress",
     "wordpress-theme-twentytwentyone",
@@ -79,9 +80,16 @@ pub(crate) const STAGED: &[&str] = &[
     "mariadb-server",
     "nginx",
     "chromium",
+    "firefox-esr",
+    "fonts-dejavu-core",
     "lynx",
     "w3m",
-    "fonts-dejavu-core",
+    "elinks",
+    "links",
+    "bsdutils",
+    "curl",
+    "wget",
+    "newsboat",
 ];
 
 /// What comes from npm, at the version everyone uses.

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE,
     CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
-    X_CONTENT_TYPE_OPTIONS,
+    USER_AGENT, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use sha2::{Digest, Sha256};
@@ -572,10 +572,11 @@ fn referrer(policy: &str) -> String {
 }
 
 fn html_until(language: Language, title: &str, head: &str, said: &str) -> String {
+    // ELinks hears no reload that is said after the letters' encoding, for which browsers look in the first kilobyte.
     format!(
-        "<!doctype html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
+        "<!doctype html>\n<html lang=\"{}\">\n<head>\n{head}<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         {head}<title>{title}</title>\n<link rel=\"icon\" href=\"data:,\">\n\
+         <title>{title}</title>\n<link rel=\"icon\" href=\"data:,\">\n\
          <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{said}",
         tag(language),
     )
@@ -627,7 +628,11 @@ pub fn language(accept: Option<&[u8]>, site: Language) -> Language {
     best.map_or(site, |(language, _)| language)
 }
 
-/// HTML for a navigation. Browsers of today say so; of others, those that name HTML and do not prefer JSON.
+/// Text browsers that ask for a page as programs ask for data, with `Accept: */*`: what their `User-Agent` begins with. A person sits
+/// before them, and a problem in JSON tells him nothing. Whoever borrows the name gets what naming HTML would have given him.
+const TEXT_BROWSERS: [&[u8]; 2] = [b"ELinks/", b"Links ("];
+
+/// HTML for a navigation. Browsers of today say so; of others, those that name HTML and do not prefer JSON, and [`TEXT_BROWSERS`].
 pub fn format<F: Fields + ?Sized>(fields: &F) -> Format {
     if let Some(mode) = fields.field("sec-fetch-mode") {
         return if mode == b"navigate" {
@@ -636,21 +641,32 @@ pub fn format<F: Fields + ?Sized>(fields: &F) -> Format {
             Format::Problem
         };
     }
-    let (mut html, mut json) = (0, 0);
+    let (mut html, mut json, mut anything) = (0, 0, 0);
     for (range, weight) in
         weighted(fields.field(ACCEPT.as_str()).unwrap_or_default()).take(RANGES_MAX)
     {
         match range.to_ascii_lowercase().as_slice() {
             b"text/html" | b"application/xhtml+xml" => html = html.max(weight),
             b"application/json" | b"application/problem+json" => json = json.max(weight),
+            b"*/*" => anything = anything.max(weight),
             _ => {}
         }
     }
-    if html > 0 && html >= json {
+    let shows_pages = if html == 0 && json == 0 {
+        anything > 0 && is_text_browser(fields)
+    } else {
+        html > 0 && html >= json
+    };
+    if shows_pages {
         Format::Html
     } else {
         Format::Problem
     }
+}
+
+fn is_text_browser<F: Fields + ?Sized>(fields: &F) -> bool {
+    let agent = fields.field(USER_AGENT.as_str()).unwrap_or_default();
+    TEXT_BROWSERS.iter().any(|name| agent.starts_with(name))
 }
 
 fn takes_gzip(fields: &impl Fields) -> bool {
@@ -807,7 +823,22 @@ mod tests {
     #[test]
     fn navigations_get_html_and_programs_get_a_problem() {
         let firefox = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
-        let table: [(&[(&'static str, &str)], Format); 9] = [
+        let (elinks, links) = (
+            "ELinks/0.13.2 (textmode; Linux; 80x25-2)",
+            "Links (2.28; Linux)",
+        );
+        let table: [(&[(&'static str, &str)], Format); 14] = [
+            (&[("accept", "*/*"), ("user-agent", elinks)], Format::Html),
+            (&[("accept", "*/*"), ("user-agent", links)], Format::Html),
+            (
+                &[("accept", "*/*"), ("user-agent", "Linkschecker/10.2")],
+                Format::Problem,
+            ),
+            (
+                &[("accept", "application/json, */*"), ("user-agent", links)],
+                Format::Problem,
+            ),
+            (&[("user-agent", elinks)], Format::Problem),
             (
                 &[("sec-fetch-mode", "navigate"), ("accept", "*/*")],
                 Format::Html,
@@ -953,7 +984,9 @@ mod tests {
                     );
                     assert_eq!(built.status, StatusCode::SERVICE_UNAVAILABLE);
                     assert_eq!(reloads, asker.format == Format::Html);
-                    assert!(!reloads || text.contains(&format!("content=\"{reload_secs}\"")));
+                    let place = |what: &str| text.find(what);
+                    let said = place(&format!("content=\"{reload_secs}\""));
+                    assert!(!reloads || said.is_some() && said < place("charset="));
                 }
                 _ => assert!(!reloads, "{page:?}"),
             }

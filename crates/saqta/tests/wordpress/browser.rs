@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -28,15 +29,18 @@ pub(crate) struct Browser {
     child: Child,
     questions: fs::File,
     answers: BufReader<fs::File>,
-    session: String,
+    /// The tab that is asked; empty: the browser itself.
+    pub(crate) session: String,
     asked: u64,
     _folder: Folder,
 }
 
 impl Browser {
     pub(crate) fn start(to: SocketAddr) -> Result<Self, String> {
-        let folder =
-            Folder(std::env::temp_dir().join(format!("saqta-browser-{}", std::process::id())));
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("saqta-browser-{}-{number}", std::process::id());
+        let folder = Folder(std::env::temp_dir().join(name));
         fs::create_dir(&folder.0).map_err(|error| format!("{}: {error}", folder.0.display()))?;
         let [questions, answers] = ["questions", "answers"].map(|name| folder.0.join(name));
         run(Command::new("mkfifo").args([&questions, &answers]));
@@ -89,17 +93,24 @@ impl Browser {
             asked: 0,
             _folder: folder,
         };
-        let target = browser.ask("Target.createTarget", json!({"url": "about:blank"}))?;
-        let attached = browser.ask(
+        browser.open_tab(json!({"url": "about:blank"}))?;
+        Ok(browser)
+    }
+
+    /// A tab as `target` describes it; from now on it is asked.
+    pub(crate) fn open_tab(&mut self, target: Value) -> Result<(), String> {
+        self.session.clear();
+        let target = self.ask("Target.createTarget", target)?;
+        let attached = self.ask(
             "Target.attachToTarget",
             json!({"targetId": target["targetId"], "flatten": true}),
         )?;
-        browser.session = attached["sessionId"]
+        self.session = attached["sessionId"]
             .as_str()
             .unwrap_or_default()
             .to_owned();
-        browser.ask("Page.enable", json!({}))?;
-        Ok(browser)
+        self.ask("Page.enable", json!({}))?;
+        Ok(())
     }
 
     pub(crate) fn open(&mut self, target: &str, width: u32) -> Result<Page, String> {
@@ -188,7 +199,7 @@ impl Drop for Browser {
     }
 }
 
-fn from_base64(text: &str) -> Vec<u8> {
+pub(crate) fn from_base64(text: &str) -> Vec<u8> {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let (mut bits, mut held, mut bytes) = (0_u32, 0, Vec::with_capacity(text.len() / 4 * 3));
     for letter in text.bytes() {
