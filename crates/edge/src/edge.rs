@@ -25,7 +25,7 @@ use crate::cache::Cache;
 use crate::cache::purge::What;
 use crate::clock::UnixMillis;
 use crate::ladder::locker::Locker;
-use crate::ladder::{InviteError, Invited};
+use crate::ladder::{CodeError, InviteError, Invited, Reasons};
 use crate::listen;
 use crate::origin::health::State;
 use crate::plan::{Plan, SiteId};
@@ -333,6 +333,14 @@ impl Edge {
         running.plan.sites.iter().find(|one| one.name == site)?;
         let invites = &self.shared.ladder.invites;
         Some(invites.invite(site, label, days, UnixMillis::now()))
+    }
+
+    /// Why a reader was stopped, by the code his page had.
+    ///
+    /// # Errors
+    /// When it is none, or none of ours.
+    pub fn decode(&self, code: &str) -> Result<Reasons, CodeError> {
+        self.shared.ladder.decode(code)
     }
 
     /// How many there were.

@@ -16,6 +16,7 @@
 //! twice come to the same pass, and nothing needs to be told apart as used. Whoever keeps no cookies waits, as before, for a place in
 //! the queue.
 
+pub(crate) mod code;
 mod cohorts;
 mod form;
 pub(crate) mod invites;
@@ -33,8 +34,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use memchr::memmem::Finder;
 use saqta_detect::facts::Class;
 use saqta_detect::network::Group;
+use saqta_detect::watch::Posture;
 use sha2::{Digest, Sha256};
 
+pub use self::code::{CodeError, Reasons, Shown as ShownPage, site as site_number};
 use self::cohorts::{By, Cohorts};
 use self::form::Sent;
 pub(crate) use self::form::TEXT_BYTES_MAX as FORM_TEXT_BYTES_MAX;
@@ -151,6 +154,8 @@ pub struct Bearer {
     /// Came by a ticket now: to be given to the browser.
     pub new_pass: Option<Pass>,
     reader: Option<Reader>,
+    /// Showed a ticket or a pass, whatever it was worth: he has been told to wait before.
+    pub came_before: bool,
 }
 
 /// On whose account the origin is used.
@@ -189,6 +194,7 @@ impl Bearer {
         ticket: None,
         new_pass: None,
         reader: None,
+        came_before: false,
     };
 }
 
@@ -339,6 +345,7 @@ impl Ladder {
     ) -> Bearer {
         let keys = &self.keys;
         let mut bearer = Bearer::NOBODY;
+        bearer.came_before = shown.ticket.is_some() || shown.pass.is_some();
         bearer.reader = shown
             .reader
             .and_then(|text| Reader::open(keys, site, text, now));
@@ -522,6 +529,35 @@ impl Ladder {
     pub fn invited(&self, now: UnixMillis) -> Vec<Invited> {
         let is_spent = |number| !INVITED.covers(self.meter.used(number, now));
         self.invites.list(now, is_spent)
+    }
+
+    /// What a reader who was stopped can tell the newsroom. `rule`: that hit him.
+    pub(crate) fn code(
+        &self,
+        bearer: &Bearer,
+        (mark, shown): (SiteMark, ShownPage),
+        (class, posture, rule): (Class, Posture, Option<u64>),
+        now: UnixMillis,
+    ) -> String {
+        let reasons = Reasons {
+            at_s: code::minute_of(now),
+            site: code::site(mark),
+            shown,
+            class,
+            posture,
+            has_ticket: bearer.ticket.is_some(),
+            came_with_pass: bearer.came_before && bearer.ticket.is_none(),
+            rule: rule.map(|rule| rule as u16),
+        };
+        code::seal(&self.keys, &reasons)
+    }
+
+    /// What such a code says.
+    ///
+    /// # Errors
+    /// When it is none, or none of ours.
+    pub fn decode(&self, text: &str) -> Result<Reasons, CodeError> {
+        code::open(&self.keys, text)
     }
 
     /// A form for its page, if this network has not been given too many long ones.

@@ -316,7 +316,27 @@ pub struct Pages {
     still: Vec<Translations>,
     waiting: Vec<Translations>,
     held: [[HeldPage; 3]; 3],
+    /// By [`CODED`], then by language.
+    coded: [[CodedPage; 3]; 3],
 }
+
+/// Pages of a reader who may have to tell somebody: he is told to wait again, or is not told when to come back. The waiting page of any time.
+const CODED: [Page; 3] = [
+    Page::Waiting { reload_secs: 5 },
+    Page::TooMany,
+    Page::NotTaken,
+];
+
+/// A page with a code in it. It is put together when it is asked for: a flood that keeps no cookies gets the other one.
+#[derive(Debug)]
+struct CodedPage {
+    fields: HeaderMap,
+    /// Around the reload, the bar and the code.
+    pieces: [Packed; 4],
+}
+
+/// Where what differs goes. No page has it.
+const GAP: char = '\u{0}';
 
 /// A page around a form.
 #[derive(Debug)]
@@ -360,6 +380,7 @@ impl Pages {
                 .map(|reload_secs| translations(Page::Waiting { reload_secs }))
                 .collect(),
             held: Held::KINDS.map(|held| LANGUAGES.map(|language| HeldPage::new(held, language))),
+            coded: CODED.map(|page| LANGUAGES.map(|language| CodedPage::new(page, language))),
         }
     }
 
@@ -372,6 +393,45 @@ impl Pages {
             still => &self.still[still.index().unwrap_or_default()],
         };
         &translations[place(asker.language)][form(asker)]
+    }
+
+    /// With the code by which the newsroom can tell why. Pages that have no place for one are as they are.
+    pub(crate) fn with_code(&self, page: Page, asker: Asker, code: &str) -> Option<Prebuilt> {
+        let kind = std::mem::discriminant(&page);
+        let at = CODED
+            .iter()
+            .position(|coded| std::mem::discriminant(coded) == kind)
+            .filter(|_| asker.format == Format::Html)?;
+        let coded = &self.coded[at][place(asker.language)];
+        let (page, refresh, bar) = match page {
+            Page::Waiting { reload_secs } => {
+                let reload_secs = reload_secs.clamp(*RELOAD_SECS.start(), *RELOAD_SECS.end());
+                let page = Page::Waiting { reload_secs };
+                (page, refresh(reload_secs), bar(reload_secs))
+            }
+            page => (page, String::new(), String::new()),
+        };
+        let [first, second, third, last] = &coded.pieces;
+        let pieces = [
+            Piece::Shared(first),
+            Piece::Own(&refresh),
+            Piece::Shared(second),
+            Piece::Own(&bar),
+            Piece::Shared(third),
+            Piece::Own(code),
+            Piece::Shared(last),
+        ];
+        let mut fields = coded.fields.clone();
+        if let Some(secs) = page.retry_after_secs() {
+            fields.insert(RETRY_AFTER, HeaderValue::from(secs));
+        }
+        let body = if asker.packed {
+            fields.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            splice::gzip(&pieces)
+        } else {
+            splice::plain(&pieces)
+        };
+        Some(Prebuilt::new(page.status(), fields, body))
     }
 
     /// `text`: the form, as its page carries it.
@@ -421,6 +481,29 @@ fn place(language: Language) -> usize {
         Language::Kazakh => 0,
         Language::Russian => 1,
         Language::English => 2,
+    }
+}
+
+impl CodedPage {
+    fn new(page: Page, language: Language) -> Self {
+        let words = words(page, language);
+        let head = referrer(NO_REFERRER) + &String::from(GAP);
+        let said = format!(
+            "{GAP}{}<p class=\"soft\">{} <b class=\"code\">{GAP}</b></p>\n",
+            said(page, &words),
+            words.code
+        );
+        let text = html_until(language, words.title, &head, &said) + &html_after(page.has_script());
+        let mut pieces = text.split(GAP).map(str::to_owned);
+        let policy = policy(page.has_script(), page.forms());
+        Self {
+            fields: fields(
+                "text/html; charset=utf-8",
+                (language, page.answer()),
+                Some(&policy),
+            ),
+            pieces: std::array::from_fn(|_| Packed::new(pieces.next().unwrap_or_default())),
+        }
     }
 }
 
@@ -527,12 +610,17 @@ fn hash(text: &str) -> String {
 fn html(page: Page, language: Language, words: &Words) -> String {
     let (head, bar) = match page {
         Page::Waiting { reload_secs } => (
-            referrer(NO_REFERRER)
-                + &format!("<meta http-equiv=\"refresh\" content=\"{reload_secs}\">\n"),
+            referrer(NO_REFERRER) + &refresh(reload_secs),
             bar(reload_secs),
         ),
         _ => (referrer(NO_REFERRER), String::new()),
     };
+    let said = bar + &said(page, words);
+    html_until(language, words.title, &head, &said) + &html_after(page.has_script())
+}
+
+/// What the page says, and the ways from it.
+fn said(page: Page, words: &Words) -> String {
     let second = words
         .second
         .map(|second| format!("<p class=\"soft\">{second}</p>\n"))
@@ -555,8 +643,11 @@ fn html(page: Page, language: Language, words: &Words) -> String {
     } else {
         format!("<nav>\n{links}</nav>\n")
     };
-    let said = format!("{bar}<p>{}</p>\n{second}{nav}", words.first);
-    html_until(language, words.title, &head, &said) + &html_after(page.has_script())
+    format!("<p>{}</p>\n{second}{nav}", words.first)
+}
+
+fn refresh(secs: u16) -> String {
+    format!("<meta http-equiv=\"refresh\" content=\"{secs}\">\n")
 }
 
 /// The wait, made visible.
@@ -909,6 +1000,54 @@ mod tests {
                     ),
                     (1, 1)
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_with_a_code_is_the_same_page_with_a_code() {
+        const CODE: &str = "ABCDE-FGHJK-MNPQR-STVWX";
+        let pages = Pages::new();
+        let table = [
+            (Page::Waiting { reload_secs: 9 }, true),
+            (Page::Waiting { reload_secs: 500 }, true),
+            (Page::TooMany, true),
+            (Page::NotTaken, true),
+            (Page::Refused, false),
+        ];
+        for (page, has_code) in table {
+            for language in LANGUAGES {
+                let of = |packed, format| {
+                    let asker = Asker {
+                        language,
+                        format,
+                        packed,
+                    };
+                    (pages.with_code(page, asker, CODE), asker)
+                };
+                assert!(of(false, Format::Problem).0.is_none());
+                let (plain, asker) = of(false, Format::Html);
+                assert_eq!(plain.is_some(), has_code, "{page:?}");
+                let (Some(plain), Some(packed)) = (plain, of(true, Format::Html).0) else {
+                    continue;
+                };
+                assert!(packed.body.len() < plain.body.len());
+                assert_eq!(text(&plain), text(&packed));
+                assert!(plain.body.len() < 10 * 1024, "{}", plain.body.len());
+                let usual = pages.page(page, asker);
+                assert_eq!((plain.status, &plain.fields), (usual.status, &usual.fields));
+                let whole = text(&plain);
+                let (before, rest) =
+                    whole
+                        .split_once("<p class=\"soft\">")
+                        .map_or((whole.as_str(), ""), |_| {
+                            let at = whole.find(words(page, language).code).unwrap();
+                            let start = whole[..at].rfind("<p class=\"soft\">").unwrap();
+                            let end = at + whole[at..].find("</p>\n").unwrap() + 5;
+                            (&whole[..start], &whole[end..])
+                        });
+                assert_eq!(format!("{before}{rest}"), text(usual), "{page:?}");
+                assert_eq!(whole.matches(CODE).count(), 1);
             }
         }
     }

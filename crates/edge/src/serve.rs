@@ -34,7 +34,7 @@ use crate::forms::{self, FormFault, InHand};
 use crate::forward::{self, Scheme};
 use crate::guard::{Attempt, Verdict};
 use crate::head::{ClientFault, Framing, Head};
-use crate::ladder::{self, Bearer, Seen, SiteMark, invites};
+use crate::ladder::{self, Bearer, Seen, ShownPage, SiteMark, invites};
 use crate::occupancy::Claim;
 use crate::origin::OriginError;
 use crate::pages::{Asker, Format, Page, Prebuilt, format};
@@ -48,7 +48,7 @@ use crate::reduced::{self, Wanted};
 use crate::search::Question;
 use crate::searching;
 use crate::sentry::Detection;
-use crate::shard::{Running, Shard};
+use crate::shard::{Running, Shard, SiteState};
 use crate::sight::Sight;
 use crate::upgrade::Upgrade;
 use crate::upload::{self, Incoming, Upload};
@@ -340,7 +340,17 @@ fn look_and_answer(
             counters.waiting.add(1);
             let asker = Asker::of(head, running.plan.sites[site].language);
             let (page, ticket) = to_wait(client, state.mark, client.whom(running, head), asker);
-            let page = client.shard.shared.pages.page(page, asker);
+            let with_code = client.bearer().came_before.then(|| {
+                let whom = (sight.source(), client.bearer());
+                let class = asked::class_of(&running.plan.sites[site], state, whom, head);
+                let class = asked::judged(class, &running.plan.sites[site], state, client).class;
+                coded(client, (page, asker), class, state)
+            });
+            let pages = &client.shard.shared.pages;
+            let with_code = with_code.flatten();
+            let page = with_code
+                .as_ref()
+                .unwrap_or_else(|| pages.page(page, asker));
             let bytes = page.body().len();
             count(client, site, &sight, head, Served::Waiting, 503, bytes);
             let answer = own_page_at_once(page, head, head.keep_alive, out);
@@ -350,6 +360,33 @@ fn look_and_answer(
             answer
         }
     }
+}
+
+/// The page with a code that tells the newsroom why, where it has a place for one.
+fn coded(
+    client: &Client,
+    (page, asker): (Page, Asker),
+    class: Class,
+    state: &SiteState,
+) -> Option<Prebuilt> {
+    let shown = match page {
+        Page::Waiting { .. } => ShownPage::Waiting,
+        Page::TooMany => ShownPage::TooMany,
+        Page::NotTaken => ShownPage::NotTaken,
+        _ => return None,
+    };
+    if asker.format != Format::Html {
+        return None;
+    }
+    let shared = &client.shard.shared;
+    let posture = state.detection.stance().posture;
+    let code = shared.ladder.code(
+        client.bearer(),
+        (state.mark, shown),
+        (class, posture, client.rule()),
+        UnixMillis::now(),
+    );
+    shared.pages.with_code(page, asker, &code)
 }
 
 fn own_page_at_once(
@@ -1173,7 +1210,13 @@ fn own_page(
     } else {
         Served::Refused
     };
-    let mut response = client.shard.shared.pages.response(page, asker);
+    // Who is told to wait for the first time will hardly have to tell anybody.
+    let may_ask = client.bearer().came_before || !matches!(page, Page::Waiting { .. });
+    let with_code = may_ask.then(|| coded(client, (page, asker), asked.class, asked.state()));
+    let mut response = match with_code.flatten() {
+        Some(page) => page.response(),
+        None => client.shard.shared.pages.response(page, asker),
+    };
     if let Some(ticket) = ticket {
         response.headers_mut().append(SET_COOKIE, ticket);
     }

@@ -184,6 +184,21 @@ Examples:
         #[command(subcommand)]
         what: Staff,
     },
+    /// Say why a reader was told to wait, by the code on his page
+    #[command(
+        after_help = "The code is all there is: nothing of readers is written down. It holds no
+address, no program and no page, and is read by the Saqta that gave it out, for
+up to thirteen weeks. Small letters, spaces and missing dashes do not matter.
+
+Examples:
+  saqta decode 7K2QD-0XW4R-9TBAM-E5H8G
+  saqta decode '7k2qd 0xw4r 9tbam e5h8g'"
+    )]
+    Decode {
+        /// As the reader says it
+        #[arg(required = true, num_args = 1.., value_name = "CODE")]
+        code: Vec<String>,
+    },
     /// Rehearse an attack on this machine and see who was served
     #[command(
         after_help = "Origin, edge, readers and attackers run as processes of their own, on loopback
@@ -497,6 +512,12 @@ pub fn execute(cli: Cli) -> ExitCode {
             },
         ),
         Command::Purge(what) => order(&data, what.order()),
+        Command::Decode { code } => order(
+            &data,
+            Order::Decode {
+                code: code.join(" "),
+            },
+        ),
         Command::Staff { what } => order(&data, what.order()),
         Command::Drill(what) => drill(what, chosen),
         Command::Replay {

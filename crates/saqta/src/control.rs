@@ -64,6 +64,10 @@ pub enum Order {
         days: u16,
     },
     Invited,
+    /// What a reader's page had.
+    Decode {
+        code: String,
+    },
     Revoke {
         label: String,
     },

@@ -27,6 +27,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::check::{self, counted};
 use crate::cli::{self, Failure};
 use crate::control::{self, Answer, Control, Order};
+use crate::decoding;
 use crate::folder::Folder;
 use crate::inviting;
 use crate::machine::{self, FewFiles};
@@ -241,6 +242,7 @@ impl Running {
                 };
                 inviting::invite(&self.edge, &sites, site.as_deref(), &label, days)
             }
+            Order::Decode { code } => decoding::decode(&self.edge, &code),
             Order::Invited => inviting::list(&self.edge),
             Order::Revoke { label } => inviting::revoke(&self.edge, &label),
             Order::Status => Answer::Status {

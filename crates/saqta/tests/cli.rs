@@ -227,7 +227,7 @@ fn every_command_helps_with_examples_in_80_columns() {
 }
 
 #[test]
-fn staff_are_invited_listed_and_taken_back() {
+fn staff_are_invited_listed_and_taken_back_and_codes_are_read() {
     let folder = Folder::new();
     let origin = origin();
     let site = |host: &str| format!("[[site]]\nhosts = \"{host}\"\norigin = \"http://{origin}\"\n");
@@ -256,6 +256,15 @@ fn staff_are_invited_listed_and_taken_back() {
             let (code, stdout, said) = folder.say(&format!("staff invite {arguments}"));
             assert_eq!((code, stdout.as_str()), (2, ""), "{arguments}");
             assert!(unfolded(&said).contains(problem), "{arguments}: {said}");
+        }
+        for (typed, problem) in [
+            ("7K2QD", "a code has 20 letters and digits, and this has 5"),
+            ("UUUUU-UUUUU-UUUUU-UUUUU", "no code has the character 'U'"),
+            ("00000 00000 00000 00000", "this is no code of this Saqta"),
+        ] {
+            let (code, stdout, said) = folder.say(&format!("decode {typed}"));
+            assert_eq!((code, stdout.as_str()), (2, ""), "{typed}");
+            assert!(unfolded(&said).contains(problem), "{typed}: {said}");
         }
         let (code, said, stderr) = folder.say("staff invite --name Aigerim --site b.example");
         assert_eq!((code, stderr.as_str()), (0, ""), "{said}");

@@ -142,6 +142,12 @@ impl Keys {
         (name, key.sum(&message(name)))
     }
 
+    /// Of all that are kept, the newest first.
+    pub(super) fn names(&self) -> Vec<u8> {
+        let ring = self.ring.load();
+        ring.0.iter().rev().map(|key| key.week as u8).collect()
+    }
+
     /// With the key of that name. `None`: it is forgotten, or never was.
     pub(super) fn sum_again(&self, name: u8, message: &[u8; MESSAGE_BYTES]) -> Option<Sum> {
         let ring = self.ring.load();

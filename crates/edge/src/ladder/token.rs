@@ -26,6 +26,9 @@ pub type Text = [u8; TEXT_BYTES];
 pub struct SiteMark(u64);
 
 impl SiteMark {
+    /// What is of no site in particular.
+    pub(super) const OF_ALL: Self = Self(0);
+
     pub fn of(name: &str) -> Self {
         use std::hash::Hasher as _;
         let mut hasher = SipHasher13::new();
@@ -48,6 +51,8 @@ pub(super) enum Kind {
     /// Draws numbers from numbers.
     Number,
     Form,
+    Code,
+    CodeStream,
 }
 
 pub(super) fn message(kind: Kind, site: SiteMark, week: u8, said: &Said) -> [u8; MESSAGE_BYTES] {

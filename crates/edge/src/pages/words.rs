@@ -14,6 +14,7 @@ pub(super) struct Words {
     pub(super) again: &'static str,
     pub(super) front: &'static str,
     pub(super) accept: &'static str,
+    pub(super) code: &'static str,
 }
 
 pub(super) fn words(page: Page, language: Language) -> Words {
@@ -23,6 +24,17 @@ pub(super) fn words(page: Page, language: Language) -> Words {
         Russian => "Просто оставьте эту страницу открытой.",
         English => "Just leave this page open.",
     });
+    let code = match language {
+        Kazakh => {
+            "Бұл қайталана берсе, браузеріңіз cookie файлдарын қабылдайтынын тексеріңіз немесе редакцияға жазып, мына кодты айтыңыз:"
+        }
+        Russian => {
+            "Если это повторяется, проверьте, что браузер принимает cookie, или напишите в редакцию и назовите этот код:"
+        }
+        English => {
+            "If this keeps happening, check that your browser accepts cookies, or write to the newsroom and give them this code:"
+        }
+    };
     let accept = match language {
         Kazakh => "Мен редакциядамын",
         Russian => "Я из редакции",
@@ -40,6 +52,7 @@ pub(super) fn words(page: Page, language: Language) -> Words {
         again,
         front,
         accept,
+        code,
     }
 }
 
