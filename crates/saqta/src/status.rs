@@ -289,7 +289,7 @@ impl Status {
             count("would_be_spared"),
         ) {
             said += &format!(
-                "\nmode protect would have let {would_wait} wait, and spared {spared} known or with a pass"
+                "\nin mode protect {would_wait} would have waited, {spared} known ones not"
             );
         }
         said + &detection(&figures["detection"], &site.mode)
@@ -445,7 +445,7 @@ mod tests {
                 "client_faults": 7, "unknown_hosts": 811,
                 "bytes_out": 10_485_760_000_u64, "cache_bytes": 90_000_000, "cache_bytes_max": 268_435_456,
                 "sites": [{"name": "news", "limit": 24, "in_flight": 3, "queued": 0, "turned_away": 1000, "origin": "up",
-                    "requests_per_s": 9_800, "sources_per_s": 5_000, "would_wait": 1_212, "would_be_spared": 3}],
+                    "requests_per_s": 9_800, "sources_per_s": 5_000}],
             }),
         };
         let screen = status.screen();
@@ -476,8 +476,6 @@ site           news, mode protect: news.example www.news.example
                9,800 requests from 5,000 addresses in the last second
                origin http://127.0.0.1:8081 is up
                3 of 24 places at it taken, 0 waiting; 1,000 turned away so far
-               mode protect would have let 1,212 wait, and spared 3 known or with a
-               pass
 "
         );
         assert!(screen.lines().count() <= 24);
@@ -539,7 +537,7 @@ site           news, mode protect: news.example www.news.example
     fn unknown_figures_are_left_out() {
         let status: Status = serde_json::from_str(
             r#"{"version":"1","process":1,"up_seconds":0,"listening":[],"settings":null,"bypass":true,
-                "sites":[{"name":"a","hosts":[],"origin":"http://b:80","mode":"observe"}],"edge":{"requests":1}}"#,
+                "sites":[{"name":"a","hosts":[],"origin":"http://b:80","mode":"observe"}],"edge":{"requests":1,"sites":[{"name":"a","would_wait":1212,"would_be_spared":3}]}}"#,
         )
         .unwrap();
         assert_eq!(
@@ -554,6 +552,7 @@ requests                             -                 1
 
 site           a, mode observe: every other host
                origin http://b:80
+               in mode protect 1,212 would have waited, 3 known ones not
 "
         );
     }
