@@ -259,12 +259,7 @@ mod tests {
 
     fn visit(lanes: &Lanes, from: &str, agent: &str, now: UnixMillis) -> Option<Visit> {
         let whom = (address(from), Some(agent.as_bytes()));
-        lanes.visit(
-            (&ours(), true),
-            SiteMark::of(SITE),
-            whom,
-            now,
-        )
+        lanes.visit((&ours(), true), SiteMark::of(SITE), whom, now)
     }
 
     fn class(lanes: &Lanes, from: &str, agent: &str) -> Option<Class> {

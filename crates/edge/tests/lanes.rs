@@ -5,9 +5,10 @@
 mod kit;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use kit::attack::{BROWSER, calm};
+use kit::http2::{END_HEADERS, END_STREAM, End, HEADERS, Http2, block, frame};
 use kit::{Answer, Client, Origin, connect_from, page, plan, until};
 use saqta_edge::Edge;
 use saqta_edge::lanes::LaneStats;
@@ -59,8 +60,7 @@ fn question(message: &[u8]) -> String {
     let kind = match message[at + 2] {
         1 => "A",
         12 => "PTR",
-        28 => "AAAA",
-        other => panic!("{other}"),
+        _ => "AAAA",
     };
     format!("{kind} {}", name.join("."))
 }
@@ -234,6 +234,43 @@ fn a_visitor_is_metered_and_gets_no_page_that_says_to_wait() {
     assert_eq!(granted_to_lanes(&edge), 120);
 }
 
+/// A page that says to wait would be found in search engines instead of the article.
+#[test]
+fn where_there_is_no_room_a_visitor_is_told_so_and_shown_no_page() {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let opened = Arc::clone(&gate);
+    let origin = Origin::start(move |asked, _| {
+        let (open, changed) = &*opened;
+        let is_shut = asked.line.contains("/slow");
+        drop(changed.wait_while(open.lock().unwrap(), |open| is_shut && !*open));
+        page("200 OK", "", "")
+    });
+    let mut plan = plan(origin.address);
+    plan.sites[0].origin.concurrency_max = 1;
+    plan.lanes = vec![LanePlan {
+        agent: "ourprobe".to_owned(),
+        networks: Networks(vec!["127.7.7.0/24".parse().unwrap()]),
+    }];
+    let edge = Edge::start(plan).unwrap();
+    let mut slow = Client::connect(&edge);
+    slow.send("GET /slow HTTP/1.1\r\nHost: a.kz\r\n\r\n");
+    until("the only place is taken", || !origin.asked().is_empty());
+    for (from, expected) in [(CRAWLER, "application/problem+json"), (FAKE, "text/html")] {
+        let answer = get(&edge, from, "OurProbe/1.0", "/news/story");
+        let (kind, status) = (answer.field("content-type").unwrap(), answer.status);
+        assert!(
+            status == 503 && kind.starts_with(expected),
+            "{}",
+            answer.head
+        );
+        assert!(answer.field("retry-after").is_some());
+        assert_eq!(answer.field("set-cookie").is_some(), from == FAKE);
+    }
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+    assert_eq!(slow.answer().unwrap().status, 200);
+}
+
 #[test]
 fn a_flood_under_a_good_name_floods_no_resolver() {
     let origin = newsroom();
@@ -280,4 +317,72 @@ fn without_a_resolver_nobody_is_asked_for_and_nobody_waits() {
         let lanes = edge.stats().lanes;
         assert_eq!((lanes.visitors_known, lanes.lookups_dropped), (0, 0));
     }
+}
+
+/// Previews and feed readers cannot show who they are. What is stored they get, fresh or stale, whatever a rule says of them.
+#[test]
+fn previews_and_feed_readers_get_copies() {
+    const PREVIEW: &str = "TelegramBot (like TwitterBot)";
+    for lifetime in ["max-age=600", "max-age=0, stale-if-error=600"] {
+        let origin = Origin::start(move |asked, _| {
+            let kind = match asked.line.split(' ').nth(1).unwrap() {
+                "/feed/" => "application/rss+xml",
+                "/robots.txt" | "/.well-known/security.txt" => "text/plain",
+                "/favicon.ico" => "image/x-icon",
+                _ => "text/html",
+            };
+            let fields = format!("Content-Type: {kind}\r\nCache-Control: {lifetime}\r\n");
+            page("200 OK", &fields, &asked.line)
+        });
+        let edge = Edge::start(plan(origin.address)).unwrap();
+        let targets = [
+            "/news/shared",
+            "/feed/",
+            "/robots.txt",
+            "/favicon.ico",
+            "/.well-known/security.txt",
+        ];
+        for target in targets {
+            assert_eq!(get(&edge, FAKE, BROWSER, target).status, 200);
+        }
+        attack(&edge, PREVIEW);
+        for target in targets {
+            let answer = get(&edge, CRAWLER, PREVIEW, target);
+            assert_eq!(answer.status, 200, "{lifetime} {target}: {}", answer.head);
+        }
+        assert_eq!(
+            get(&edge, CRAWLER, PREVIEW, "/news/nobody-read").status,
+            503
+        );
+    }
+}
+
+#[test]
+fn over_http2_too() {
+    let origin = newsroom();
+    let mut plan = plan(origin.address);
+    plan.lanes = vec![LanePlan {
+        agent: "ourprobe".to_owned(),
+        networks: Networks(vec!["127.7.7.0/24".parse().unwrap()]),
+    }];
+    const PROBE: &str = "OurProbe/1.0";
+    let edge = Edge::start(plan).unwrap();
+    attack(&edge, PROBE);
+    for (from, expected) in [(CRAWLER, 200), (FAKE, 503)] {
+        let mut client = Http2::over(connect_from(from, edge.addresses()[0]), &[]);
+        let fields = block(&[
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":authority", "a.kz"),
+            (":path", &format!("/news/{from}")),
+            ("user-agent", PROBE),
+            ("accept", "text/html"),
+        ]);
+        client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &fields));
+        let End::Answer(status, _) = client.end_of(1) else {
+            panic!("no answer");
+        };
+        assert_eq!(status, expected, "{from}");
+    }
+    assert_eq!(granted_to_lanes(&edge), 1);
 }
