@@ -9,6 +9,7 @@ pub mod access_log;
 pub mod banner;
 pub mod cache_control;
 pub mod disk_record;
+pub mod dns_answer;
 pub mod likeness;
 pub mod links;
 pub mod range;
@@ -27,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     ("banner", banner::check),
     ("cache_control", cache_control::check),
     ("disk_record", disk_record::check),
+    ("dns_answer", dns_answer::check),
     ("likeness", likeness::check),
     ("links", links::check),
     ("range", range::check),

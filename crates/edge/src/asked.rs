@@ -17,7 +17,8 @@ use crate::clock::UnixMillis;
 use crate::fields::Fields;
 use crate::forward::{self, Inbound, Outbound, Scheme};
 use crate::head::{self, ClientFault};
-use crate::ladder::{Account, Bearer};
+use crate::ladder::Account;
+use crate::lanes;
 use crate::plan::{Mode, Site, SiteId};
 use crate::profile::{Profile, Reading, System, Target, Use};
 use crate::saved::Saved;
@@ -49,6 +50,8 @@ pub(crate) struct Asked {
     pub class: Class,
     /// On whose the origin is used.
     pub account: Option<Account>,
+    /// The same for a visitor who is no reader.
+    pub lane: Option<lanes::Account>,
     /// For the saved copies, and for no reader.
     pub is_our_own: bool,
     /// A rule hits it that is acted on.
@@ -92,7 +95,7 @@ impl Asked {
         let class = class_of(
             &running.plan.sites[site_id],
             state,
-            (address, client.bearer()),
+            (address, client),
             fields,
         );
         let judged = judged(class, &running.plan.sites[site_id], state, client);
@@ -123,6 +126,7 @@ impl Asked {
                 .bearer()
                 .account
                 .filter(|account| class != Class::Staff || account.is_invited()),
+            lane: client.lane().filter(|_| class == Class::Lane),
             is_our_own: false,
             is_suspect: judged.is_suspect,
             is_kept_from_rule: judged.is_kept_from_rule,
@@ -225,24 +229,25 @@ pub(crate) fn is_navigation(fields: &impl Fields) -> bool {
         .is_some_and(|mode| mode == b"navigate")
 }
 
-/// Staff: a network the operator named, or a session the origin itself gave out after a login we saw. Anybody else: what his cookies say.
+/// Staff: a network the operator named, or a session the origin itself gave out after a login we saw. Anybody else: what his cookies say,
+/// or that he is a visitor who is the one he says.
 pub(crate) fn class_of(
     site: &Site,
     state: &SiteState,
-    (address, bearer): (IpAddr, &Bearer),
+    (address, client): (IpAddr, &Client),
     fields: &impl Fields,
 ) -> Class {
     if site.staff.contains(address) {
         return Class::Staff;
     }
     if state.staff.is_empty() {
-        return bearer.class;
+        return client.class();
     }
     let mut staff = false;
     fields.each_line("cookie", &mut |line| {
         staff = staff || state.staff.is_staff(line, UnixMillis::now())
     });
-    if staff { Class::Staff } else { bearer.class }
+    if staff { Class::Staff } else { client.class() }
 }
 
 /// What a rule makes of a request.

@@ -26,6 +26,7 @@ use crate::cache::purge::What;
 use crate::clock::UnixMillis;
 use crate::ladder::locker::Locker;
 use crate::ladder::{CodeError, InviteError, Invited, Reasons};
+use crate::lanes::lookup;
 use crate::listen;
 use crate::origin::health::State;
 use crate::plan::{Plan, SiteId};
@@ -208,7 +209,7 @@ impl Edge {
                 counters: Arc::clone(&edge.counters[index]),
                 tally: Arc::clone(&edge.tallies[index]),
                 stopped: stopped.clone(),
-                renews: index == 0,
+                is_first: index == 0,
             };
             // A local runtime belongs to its thread, which therefore tells how making it went.
             let (made, told) = mpsc::sync_channel(1);
@@ -396,6 +397,7 @@ impl Edge {
             cache_bytes: cache.bytes,
             cache_bytes_max: running.plan.cache_bytes_max,
             saved: self.shared.saved.stats(),
+            lanes: self.shared.lanes.stats(),
             sites: running
                 .plan
                 .sites
@@ -487,8 +489,8 @@ struct ShardStart {
     counters: Arc<Counters>,
     tally: Arc<Mutex<Tally>>,
     stopped: watch::Receiver<Stop>,
-    /// It looks after the saved copies of all.
-    renews: bool,
+    /// It looks after the saved copies of all, and asks who visitors are.
+    is_first: bool,
 }
 
 impl ShardStart {
@@ -500,7 +502,7 @@ impl ShardStart {
             counters,
             tally,
             mut stopped,
-            renews,
+            is_first,
         } = self;
         runtime.block_on(async move {
             let shard = Rc::new(Shard::new(index, shared, counters, tally));
@@ -521,8 +523,9 @@ impl ShardStart {
                 .collect();
             tokio::task::spawn_local(serve::watch_origins(Rc::clone(&shard)));
             tokio::task::spawn_local(purging::sweep(Rc::clone(&shard)));
-            if renews {
+            if is_first {
                 tokio::task::spawn_local(renew::renew(Rc::clone(&shard)));
+                tokio::task::spawn_local(lookup::look_up(Rc::clone(&shard)));
             }
             drop(stopped.wait_for(|stop| *stop != Stop::Run).await);
             for task in accepting {

@@ -44,6 +44,7 @@ pub(crate) use self::form::TEXT_BYTES_MAX as FORM_TEXT_BYTES_MAX;
 pub use self::form::{Again, Fate, Form, Whither};
 use self::invites::Invites;
 pub use self::invites::{DAYS_MAX as INVITED_DAYS_MAX, InviteError, Invited, LABEL_CHARS_MAX};
+pub(crate) use self::keys::fill;
 pub use self::keys::{Keys, KeysFault};
 pub use self::meter::{Allowance, Meter, Used};
 pub use self::token::{Cohort, Pass, Reader, Rung, SiteMark, Text, Ticket};
@@ -267,7 +268,7 @@ impl Ladder {
 
     pub fn with_keys(keys: Keys) -> Self {
         let mut first = [0; 8];
-        keys::fill(&mut first);
+        fill(&mut first);
         let first = u64::from_le_bytes(first);
         Self {
             keys,

@@ -30,6 +30,7 @@ pub mod http2;
 pub mod keep;
 pub mod known;
 pub mod ladder;
+pub mod lanes;
 pub mod likeness;
 mod listen;
 pub mod occupancy;

@@ -11,6 +11,7 @@ use crate::admission::{Class, Outcome, Slot, Starved, Stream, StreamsFull};
 use crate::asked::Asked;
 use crate::clock::UnixMillis;
 use crate::ladder::Account;
+use crate::lanes;
 use crate::plan::SiteId;
 use crate::shard::Shard;
 
@@ -23,6 +24,7 @@ pub(crate) struct Place {
     shard: Rc<Shard>,
     site: SiteId,
     account: Option<Account>,
+    lane: Option<lanes::Account>,
     began: Instant,
     waited: Duration,
 }
@@ -44,7 +46,8 @@ impl Place {
         let entering =
             (!shard.shared.bypassed()).then(|| asked.state().admission.enter(asked.ask()));
         let (shard, state) = (Rc::clone(shard), Arc::clone(asked.state()));
-        let (site, class, account) = (asked.site_id, asked.class, asked.account);
+        let (site, class) = (asked.site_id, asked.class);
+        let (account, lane) = (asked.account, asked.lane);
         // Now, not when its turn comes: one pass shown by a thousand at once would have them all waiting before it is used up.
         if let Some(account) = &account {
             let ladder = &shard.shared.ladder;
@@ -54,6 +57,9 @@ impl Place {
                 asked.is_kept_from_rule,
                 UnixMillis::now(),
             );
+        }
+        if let Some(lane) = &lane {
+            shard.shared.lanes.note_use(lane, UnixMillis::now());
         }
         async move {
             let right = match entering {
@@ -73,6 +79,7 @@ impl Place {
                 shard,
                 site,
                 account,
+                lane,
                 began,
                 waited: began - arrived,
             })
@@ -91,6 +98,7 @@ impl Place {
             shard: Rc::clone(shard),
             site: asked.site_id,
             account: None,
+            lane: None,
             began: Instant::now(),
             waited: Duration::ZERO,
         })
@@ -132,6 +140,10 @@ impl Place {
         if let Some(account) = &self.account {
             let ladder = &self.shard.shared.ladder;
             ladder.note_ms(account, used.origin_us / 1_000, UnixMillis::now());
+        }
+        if let Some(lane) = &self.lane {
+            let lanes = &self.shard.shared.lanes;
+            lanes.note_ms(lane, used.origin_us / 1_000, UnixMillis::now());
         }
         if let Right::Slot(slot) = self.right {
             slot.finish(outcome);

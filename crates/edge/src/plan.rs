@@ -43,9 +43,20 @@ pub struct Plan {
     pub bypass: bool,
     /// Whose network an address is in.
     pub registry: Registry,
+    /// Visitors of whom the operator knows where they come from.
+    pub lanes: Vec<LanePlan>,
+    /// Who is asked for the names of those who say that they are somebody.
+    pub resolver: Resolver,
     /// A rehearsal: answers say in [`RULE_FIELD`] which rule hit their request, so that the referee need not guess. Never otherwise, for
     /// it would tell an attacker what to change.
     pub is_drill: bool,
+}
+
+impl Plan {
+    /// A rehearsal asks nobody outside.
+    pub(crate) fn asks_for_names(&self) -> bool {
+        self.resolver != Resolver::Off && !self.is_drill
+    }
 }
 
 /// See [`Plan::is_drill`].
@@ -70,6 +81,25 @@ pub struct Site {
     pub saved: bool,
     /// Whoever reads here on two days is known by a cookie, and let in before strangers.
     pub known_readers: bool,
+}
+
+/// A monitor or another visitor that is no reader: whoever names it in `User-Agent` and comes from there. See [`crate::lanes`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LanePlan {
+    /// A word of its agent begins so.
+    pub agent: String,
+    pub networks: Networks,
+}
+
+/// Whom lookups ask.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Resolver {
+    /// Whom the machine asks, which may change.
+    #[default]
+    System,
+    At(Vec<SocketAddr>),
+    /// Nobody is asked for.
+    Off,
 }
 
 /// Who may say that stored pages are out of date, besides the site's own server.

@@ -45,7 +45,6 @@ use crate::fields::Fields;
 use crate::forward::{self, Outbound};
 use crate::known::links;
 use crate::likeness::{self, Likeness};
-use crate::pages::{self, Format};
 use crate::pass;
 use crate::place::Place;
 use crate::plan::{ForwardClientAddress, Site};
@@ -274,7 +273,7 @@ fn waits_for_pass(client: &Client, asked: &Asked, fields: &HeaderMap) -> bool {
     let saved = &client.shard.shared.saved;
     asked.is_suspect
         && asked.account.is_none()
-        && pages::format(fields) == Format::Html
+        && client.takes_pages(fields)
         && !client.shard.shared.bypassed()
         && !saved.has_usual_copy(asked.site(), &saved::page(asked))
         && saved

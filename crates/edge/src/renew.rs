@@ -158,6 +158,7 @@ fn asked(running: &Arc<Running>, site: SiteId, address: &Address) -> Option<Aske
         version: Version::HTTP_11,
         class: Class::Signature,
         account: None,
+        lane: None,
         is_our_own: true,
         is_suspect: false,
         is_kept_from_rule: false,

@@ -35,6 +35,7 @@ use crate::forward::{self, Scheme};
 use crate::guard::{Attempt, Verdict};
 use crate::head::{ClientFault, Framing, Head};
 use crate::ladder::{self, Bearer, Seen, ShownPage, SiteMark, invites};
+use crate::lanes::{self, Visit};
 use crate::occupancy::Claim;
 use crate::origin::OriginError;
 use crate::pages::{Asker, Format, Page, Prebuilt, format};
@@ -67,6 +68,8 @@ pub(crate) struct Client {
     rule: Option<NonZeroU64>,
     /// Most bring none of ours, and idle connections are many.
     bearer: Option<Box<Bearer>>,
+    /// Nor are many visitors of that kind.
+    visit: Option<Box<Visit>>,
 }
 
 impl Client {
@@ -79,6 +82,7 @@ impl Client {
             trusted: false,
             rule: None,
             bearer: None,
+            visit: None,
         }
     }
 
@@ -91,10 +95,40 @@ impl Client {
         self.bearer.as_deref().unwrap_or(&Bearer::NOBODY)
     }
 
+    /// Who asks, as far as neither network nor session says it.
+    pub(crate) fn class(&self) -> Class {
+        match (self.bearer().class, &self.visit) {
+            (Class::Unknown, Some(visit)) => visit.class(),
+            (class, _) => class,
+        }
+    }
+
+    /// On whose account a visitor who is no reader uses the origin.
+    pub(crate) fn lane(&self) -> Option<lanes::Account> {
+        self.visit.as_ref().map(|visit| visit.account())
+    }
+
+    /// Is there somebody to whom a page can say something? Crawlers take any page, and would find ours instead of an article.
+    pub(crate) fn takes_pages<F: Fields + ?Sized>(&self, fields: &F) -> bool {
+        self.visit.is_none() && format(fields) == Format::Html
+    }
+
+    fn asker(&self, fields: &impl Fields, site: Language) -> Asker {
+        let asker = Asker::of(fields, site);
+        match self.visit {
+            Some(_) => Asker {
+                format: Format::Problem,
+                ..asker
+            },
+            None => asker,
+        }
+    }
+
     /// Of this class, does he have a place of his own although a rule hits him?
     pub(crate) fn is_kept_from_rules(&self, class: Class, mark: SiteMark) -> bool {
         let ladder = &self.shard.shared.ladder;
-        class == Class::Staff || ladder.keeps_from_rules(self.bearer(), mark, UnixMillis::now())
+        matches!(class, Class::Staff | Class::Lane)
+            || ladder.keeps_from_rules(self.bearer(), mark, UnixMillis::now())
     }
 
     fn look(&mut self, running: &Running) {
@@ -140,6 +174,17 @@ impl Client {
         let ladder = &self.shard.shared.ladder;
         let whom = (mark, self.address(running, head));
         self.bearer = ladder.bearer(whom, head, UnixMillis::now).map(Box::new);
+    }
+
+    /// Is it a visitor who is no reader, and the one it says? Asked only where the answer is not in memory.
+    fn read_visit(&mut self, mark: SiteMark, running: &Running, fields: &impl Fields) {
+        let agent = fields.field("user-agent");
+        let address = self.address(running, fields);
+        let lanes = &self.shard.shared.lanes;
+        let plan = &running.plan;
+        let told = (plan.lanes.as_slice(), plan.asks_for_names());
+        let visit = lanes.visit(told, mark, (address, agent), UnixMillis::now());
+        self.visit = visit.map(Box::new);
     }
 
     /// The cookie by which a reader is known later.
@@ -188,6 +233,7 @@ pub(crate) fn at_once(
 ) -> AtOnce {
     client.rule = None;
     client.bearer = None;
+    client.visit = None;
     let answer = look_and_answer(client, running, head, out);
     if let AtOnce::Answered { .. } = answer {
         if let (true, Some(rule)) = (running.plan.is_drill, client.rule()) {
@@ -255,6 +301,7 @@ fn look_and_answer(
         matches!(head.method, "GET" | "HEAD") && head.framing == Framing::None && !head.websocket;
     if !reads || head.target == "*" {
         client.read_cookies(state.mark, running, head);
+        client.read_visit(state.mark, running, head);
         see(client, running, site, &sight, true, None);
         return AtOnce::Exchange;
     }
@@ -302,6 +349,7 @@ fn look_and_answer(
     if is_calm {
         client.read_cookies(state.mark, running, head);
     }
+    client.read_visit(state.mark, running, head);
     let cache = &client.shard.shared.cache;
     let needs_origin = cache.leaves_to_origin(&key, &found);
     see(client, running, site, &sight, needs_origin, None);
@@ -338,10 +386,10 @@ fn look_and_answer(
         Some(Spared::TurnedAway) => {
             counters.requests.add(1);
             counters.waiting.add(1);
-            let asker = Asker::of(head, running.plan.sites[site].language);
+            let asker = client.asker(head, running.plan.sites[site].language);
             let (page, ticket) = to_wait(client, state.mark, client.whom(running, head), asker);
             let with_code = client.bearer().came_before.then(|| {
-                let whom = (sight.source(), client.bearer());
+                let whom = (sight.source(), &*client);
                 let class = asked::class_of(&running.plan.sites[site], state, whom, head);
                 let class = asked::judged(class, &running.plan.sites[site], state, client).class;
                 coded(client, (page, asker), class, state)
@@ -560,7 +608,7 @@ fn spared_at_once(
     }
     let (plan, state) = (&running.plan.sites[site], &running.sites[site]);
     let address = sight.source();
-    let class = asked::class_of(plan, state, (address, client.bearer()), head);
+    let class = asked::class_of(plan, state, (address, client), head);
     if class == Class::Staff {
         return None;
     }
@@ -601,7 +649,7 @@ fn spared_at_once(
         return None;
     }
     let question = searching::question(running, site, head.target, reading)
-        .map(|question| (question, Asker::of(head, plan.language)))
+        .map(|question| (question, client.asker(head, plan.language)))
         .filter(|(_, asker)| asker.format == Format::Html);
     let found = |(question, asker): &(Question<'_>, Asker)| {
         searching::results(state, question, head.host, *asker).map(Spared::Found)
@@ -638,7 +686,7 @@ fn spared_at_once(
     // Whom a rule hits waits for a pass, as far as a page can tell him so. Programs that take no page wait last in the queue, and so does
     // whoever has a pass that does not keep him from the rule.
     let waits_for_pass =
-        is_suspect && client.bearer().account.is_none() && format(head) == Format::Html;
+        is_suspect && client.bearer().account.is_none() && client.takes_pages(head);
     if !waits_for_pass && (!pressure.starved || !state.admission.turn_away_at_once(&ask)) {
         return None;
     }
@@ -682,7 +730,7 @@ fn stored_at_once(
         asked::class_of(
             &running.plan.sites[site],
             &running.sites[site],
-            (client.address(running, head), client.bearer()),
+            (client.address(running, head), client),
             head,
         )
     } else {
@@ -720,7 +768,7 @@ pub(crate) async fn respond_h2(
         return (page, Claim::default());
     }
     let no_upgrade = Cell::new(None);
-    client.bearer = bearer_h2(client, &request);
+    know_h2(client, &request);
     let asked = ask(client, &request);
     let asked = asked.map(|mut asked| {
         see_h2(client, &mut asked, &request);
@@ -738,23 +786,24 @@ pub(crate) async fn respond_h2(
     (response, claim)
 }
 
-fn bearer_h2<B>(client: &Client, request: &Request<B>) -> Option<Box<Bearer>> {
-    let shared = &client.shard.shared;
-    let running = shared.running.load();
+/// Who asks, as far as cookies and agent say it.
+fn know_h2<B>(client: &mut Client, request: &Request<B>) {
+    let shard = Rc::clone(&client.shard);
+    let running = shard.shared.running.load();
+    let fields = request.headers();
+    (client.bearer, client.visit) = (None, None);
     let site = request
         .uri()
         .authority()
         .and_then(|authority| running.site_of(authority.host()));
-    site.and_then(|site| {
-        let whom = (
-            running.sites[site].mark,
-            client.address(&running, request.headers()),
-        );
-        shared
-            .ladder
-            .bearer(whom, request.headers(), UnixMillis::now)
-            .map(Box::new)
-    })
+    let Some(site) = site else {
+        return;
+    };
+    let mark = running.sites[site].mark;
+    let whom = (mark, client.address(&running, fields));
+    let bearer = shard.shared.ladder.bearer(whom, fields, UnixMillis::now);
+    client.bearer = bearer.map(Box::new);
+    client.read_visit(mark, &running, fields);
 }
 
 fn ask<B>(client: &Client, request: &Request<B>) -> Result<Asked, Unasked> {
@@ -823,7 +872,7 @@ async fn answer(
             return shared.pages.response(unasked_page(client, unasked), asker);
         }
     };
-    let asker = Asker::of(request.headers(), asked.site().language);
+    let asker = client.asker(request.headers(), asked.site().language);
     if asked.running.plan.refuse.contains(asked.client) {
         counters.refused.add(1);
         return shared.pages.response(Page::Refused, asker);
@@ -851,7 +900,8 @@ async fn answer(
         asked.site(),
         (request.method(), asked.shape),
         request.headers(),
-    );
+    )
+    .filter(|_| client.visit.is_none());
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let is_bare = is_read && http_body::Body::is_end_stream(request.body());
     let whole = request.uri().path_and_query().cloned().filter(|_| is_bare);

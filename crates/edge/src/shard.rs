@@ -28,6 +28,7 @@ use crate::forward;
 use crate::guard::Guard;
 use crate::head::{self, ClientFault};
 use crate::ladder::{Ladder, SiteMark};
+use crate::lanes::Lanes;
 use crate::occupancy::{Claim, Occupancy, Patience, Seat};
 use crate::origin::{Origin, OriginHealth};
 use crate::pages::Pages;
@@ -103,6 +104,7 @@ pub(crate) struct Shared {
     /// What outlives a restart and the origin.
     pub saved: Saved,
     pub ladder: Ladder,
+    pub lanes: Lanes,
     pub guard: Guard,
     pub pages: Pages,
     /// Request bodies taken in before admission.
@@ -241,6 +243,7 @@ impl Shared {
             cache,
             saved,
             ladder: Ladder::new(UnixMillis::now()),
+            lanes: Lanes::new(),
             guard: Guard::new(),
             pages: Pages::new(),
             uploads: Budget::new(UPLOADS_BYTES_MAX),

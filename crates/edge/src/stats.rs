@@ -10,6 +10,7 @@ use saqta_detect::signature::RULES_MAX;
 use serde::Serialize;
 
 use crate::clock::UnixMillis;
+use crate::lanes::LaneStats;
 use crate::saved::SavedStats;
 
 /// Rules shown of one incident: as many as may stand together. Each takes 9 KB at worst, its sentences and values included.
@@ -278,5 +279,7 @@ pub struct Stats {
     pub cache_bytes_max: u64,
     #[serde(flatten)]
     pub saved: SavedStats,
+    #[serde(flatten)]
+    pub lanes: LaneStats,
     pub sites: Vec<SiteStats>,
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 use http::uri::Authority;
 use ipnet::{IpNet, Ipv4Net};
 use saqta_edge::plan::{
-    ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, PurgePlan, Site,
+    ForwardClientAddress, LanePlan, Language, Limits, Mode, Networks, OriginPlan, Plan, PurgePlan,
+    Resolver, Site,
 };
 
 mod profile;
@@ -25,7 +26,7 @@ use crate::duration;
 use crate::host::{self, PlacedHost, shown, shown_plain};
 use crate::machine;
 use crate::problem::{Place, Problem, Problems};
-use crate::settings::{LimitsSettings, Settings, SiteSettings, Texts, Written};
+use crate::settings::{LaneSettings, LimitsSettings, Settings, SiteSettings, Texts, Written};
 
 /// Being reachable from outside is a decision, and ports below 1024 need a privilege.
 pub(crate) const LISTEN_DEFAULT: SocketAddr =
@@ -40,6 +41,14 @@ const HOSTS_PER_SITE_MAX: usize = 100;
 const NETWORKS_MAX: usize = 256;
 const NETWORKS_TOO_MANY: &str = "join neighbours into larger networks; a list of thousands belongs in the firewall (nft), which searches it faster";
 const SHARDS_MAX: i64 = 256;
+/// Each is looked for in the agent of every request that memory does not answer.
+const LANES_MAX: usize = 32;
+/// Two letters are in many agents.
+const AGENT_CHARS: RangeInclusive<usize> = 3..=64;
+/// As in `resolv.conf(5)`.
+const RESOLVERS_MAX: usize = 3;
+const DNS_PORT: u16 = 53;
+const NO_RESOLVER: &str = "none";
 /// A quarter of a small server with 1 GiB; the articles of a month fit ten times over.
 const CACHE_MB_DEFAULT: u64 = 256;
 /// 1 TiB.
@@ -116,7 +125,9 @@ pub(crate) fn plan(
         1..=LINE_MBIT_MAX,
     );
     let registry = registry(settings.asn_file, settings.country_file, problems_found);
+    let resolver = resolver(settings.resolver, problems_found);
     let limits = limits(settings.limits, problems_found);
+    let lanes = lanes(settings.lanes, problems_found);
     let mut listen: Vec<SocketAddr> = listen.into_iter().map(|(address, _)| address).collect();
     if let Some(running) = running {
         if same_addresses(&listen, &running.listen) {
@@ -157,6 +168,8 @@ pub(crate) fn plan(
         line_mbit,
         bypass: false,
         registry,
+        lanes,
+        resolver,
         is_drill: false,
     })
 }
@@ -193,6 +206,111 @@ fn registry(
         }
     }
     registry
+}
+
+fn resolver(written: Option<Texts>, problems: &mut Problems) -> Resolver {
+    let Some(texts) = written else {
+        return Resolver::System;
+    };
+    if let [one] = texts.value.as_slice()
+        && one.value == NO_RESOLVER
+    {
+        return Resolver::Off;
+    }
+    if texts.value.is_empty() {
+        problems.add(
+            texts.place,
+            "`resolver` is an empty list",
+            "write resolver = \"none\" to ask nobody, or leave it out",
+        );
+    }
+    at_most(
+        &texts,
+        "resolver",
+        RESOLVERS_MAX,
+        "shorten the list",
+        problems,
+    );
+    let mut servers = Vec::new();
+    for Written { value, place } in texts.value.into_iter().take(RESOLVERS_MAX) {
+        let with_port = |address: IpAddr| SocketAddr::new(address, DNS_PORT);
+        match value.parse().or_else(|_| value.parse().map(with_port)) {
+            Ok(server) => servers.push(server),
+            Err(_) => problems.add(
+                place,
+                format!("{} in `resolver` is not an address", shown(&value)),
+                "write an address, such as 127.0.0.53 or [::1]:5353; \"none\" alone asks nobody",
+            ),
+        }
+    }
+    Resolver::At(servers)
+}
+
+fn lanes(written: Vec<LaneSettings>, problems: &mut Problems) -> Vec<LanePlan> {
+    if let Some(lane) = written.get(LANES_MAX) {
+        problems.add(
+            lane.place,
+            format!(
+                "the file has {} [[lane]]; at most {LANES_MAX} are read",
+                written.len()
+            ),
+            "take some out",
+        );
+    }
+    let lanes = written.into_iter().take(LANES_MAX);
+    lanes
+        .filter_map(|written| lane(written, problems))
+        .collect()
+}
+
+fn lane(written: LaneSettings, problems: &mut Problems) -> Option<LanePlan> {
+    let lacks = |key| !written.misread.contains(&key);
+    let needed = [
+        ("agent", written.agent.is_none(), "agent = \"UptimeRobot\""),
+        (
+            "networks",
+            written
+                .networks
+                .as_ref()
+                .is_none_or(|texts| texts.value.is_empty()),
+            "networks = [\"203.0.113.0/28\"]",
+        ),
+    ];
+    for (key, is_missing, example) in needed {
+        if is_missing && lacks(key) {
+            problems.add(
+                written.place,
+                format!("this [[lane]] has no `{key}`"),
+                format!("write {example}, or take the section out"),
+            );
+        }
+    }
+    let agent = written.agent.filter(|agent| {
+        let fits = AGENT_CHARS.contains(&agent.value.len())
+            && agent.value.starts_with(|first: char| first.is_ascii_alphabetic())
+            && agent
+                .value
+                .bytes()
+                .all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        if !fits {
+            problems.add(
+                agent.place,
+                format!(
+                    "`agent` cannot be {}: {} to {} plain letters, digits and signs, a letter first",
+                    shown(&agent.value),
+                    AGENT_CHARS.start(),
+                    AGENT_CHARS.end()
+                ),
+                "write the word by which it calls itself, such as UptimeRobot",
+            );
+        }
+        fits
+    });
+    let networks = plain(networks(written.networks, &LANE, problems));
+    Some(LanePlan {
+        agent: agent?.value,
+        networks,
+    })
 }
 
 /// Where a file says what only a restart can change: sockets, threads and the cache's parts are made once.
@@ -382,6 +500,10 @@ const TRUST_FORWARDED: NetworksUse = NetworksUse {
 const PURGE_FROM: NetworksUse = NetworksUse {
     key: "purge_from",
     whole_world: "anybody could make every stored page out of date",
+};
+const LANE: NetworksUse = NetworksUse {
+    key: "networks",
+    whole_world: "whoever takes its name would count as this visitor",
 };
 const STAFF: NetworksUse = NetworksUse {
     key: "staff",

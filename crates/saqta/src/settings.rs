@@ -60,7 +60,10 @@ pub struct Settings {
     /// Lists of whose network an address is in, in MaxMind's format.
     pub asn_file: Option<Written<String>>,
     pub country_file: Option<Written<String>>,
+    /// Who is asked for the names of search engines' addresses. Whom the machine asks unless told otherwise.
+    pub resolver: Option<Texts>,
     pub limits: LimitsSettings,
+    pub lanes: Vec<LaneSettings>,
     pub sites: Vec<SiteSettings>,
     /// As in [`SiteSettings`].
     pub(crate) misread: Vec<&'static str>,
@@ -89,6 +92,17 @@ pub struct LimitsSettings {
     pub write_rate_min: Option<Written<i64>>,
     /// Requests at once on one HTTP/2 connection.
     pub h2_streams_max: Option<Written<i64>>,
+}
+
+/// `[[lane]]`: a visitor who is no reader, and where it comes from.
+#[derive(Debug)]
+pub struct LaneSettings {
+    pub place: Place,
+    /// How it calls itself.
+    pub agent: Option<Written<String>>,
+    pub networks: Option<Texts>,
+    /// As in [`SiteSettings`].
+    pub(crate) misread: Vec<&'static str>,
 }
 
 /// `[[site]]`: one newsroom's site.
@@ -204,9 +218,13 @@ const TOP_KEYS: &[&str] = &[
     "line_mbit",
     "asn_file",
     "country_file",
+    "resolver",
     "limits",
+    "lane",
     "site",
 ];
+
+const LANE_KEYS: &[&str] = &["agent", "networks"];
 
 const LIMITS_KEYS: &[&str] = &[
     "connections_max",
@@ -256,6 +274,7 @@ const SITE_KEYS: &[&str] = &[
 pub const SECTIONS: &[(&str, &[&str])] = &[
     ("the top of the file", TOP_KEYS),
     ("[limits]", LIMITS_KEYS),
+    ("[[lane]]", LANE_KEYS),
     ("[[site]]", SITE_KEYS),
 ];
 
@@ -383,7 +402,7 @@ fn how_to_mend(line: &str, said: &str) -> String {
             "`{key}` stands twice in its section: take one out, or begin a new [[site]] above it"
         )
     } else if line.trim_start().starts_with('[') && value.is_empty() {
-        "a section is [limits] or [[site]], with as many brackets behind as before".into()
+        "a section is [limits], [[lane]] or [[site]], with as many brackets behind as before".into()
     } else if line.trim_end().ends_with(['{', ';']) || line.trim_start().starts_with('{') {
         "this is another program's notation; `saqta settings` prints how a file looks".into()
     } else if said.contains("array") {
@@ -407,10 +426,12 @@ fn settings(mut top: Section<'_, '_>) -> Settings {
         line_mbit: top.whole_number("line_mbit"),
         asn_file: top.text("asn_file"),
         country_file: top.text("country_file"),
+        resolver: top.texts("resolver"),
         limits: top
             .table("limits", "[limits]", LIMITS_KEYS)
             .map(limits)
             .unwrap_or_default(),
+        lanes: top.tables("lane", "[[lane]]", LANE_KEYS, lane),
         sites: top.tables("site", "[[site]]", SITE_KEYS, site),
         misread: Vec::new(),
     };
@@ -433,6 +454,17 @@ fn limits((_, mut section): (Place, Section<'_, '_>)) -> LimitsSettings {
     };
     section.finish(SECTIONS);
     limits
+}
+
+fn lane(place: Place, mut section: Section<'_, '_>) -> LaneSettings {
+    let mut lane = LaneSettings {
+        place,
+        agent: section.text("agent"),
+        networks: section.texts("networks"),
+        misread: Vec::new(),
+    };
+    lane.misread = section.finish(SECTIONS);
+    lane
 }
 
 fn site(place: Place, mut section: Section<'_, '_>) -> SiteSettings {

@@ -126,6 +126,7 @@ impl Status {
             );
         }
         screen += &self.on_disk();
+        screen += &self.visitors();
         screen += &row(
             "bypass",
             if self.bypass {
@@ -190,6 +191,32 @@ impl Status {
             );
         }
         rows
+    }
+
+    /// Search engines and the like. Nothing where none has come.
+    fn visitors(&self) -> String {
+        let count = |key: &str| self.count(key);
+        let (Some(known), Some(verified), Some(refuted), Some(failed), Some(dropped)) = (
+            count("visitors_known"),
+            count("lookups_verified"),
+            count("lookups_refuted"),
+            count("lookups_failed"),
+            count("lookups_dropped"),
+        ) else {
+            return String::new();
+        };
+        if verified + refuted + failed + dropped == 0 {
+            return String::new();
+        }
+        let said = format!(
+            "{} addresses known; of {} lookups {} fakes, {} unanswered; {} not made",
+            thousands(known),
+            thousands(verified + refuted + failed),
+            thousands(refuted),
+            thousands(failed),
+            thousands(dropped)
+        );
+        screen::row("", Tone::Plain, "visitors", &said, false)
     }
 
     /// Two columns: now, and since the start.
@@ -480,6 +507,39 @@ site           news, mode protect: news.example www.news.example
         );
         assert!(screen.lines().count() <= 24);
         assert!(screen.lines().all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
+    fn visitors_are_told_of_where_any_came() {
+        let status = |edge: Value| Status {
+            version: "1".into(),
+            process: 1,
+            up_seconds: 0,
+            listening: Vec::new(),
+            settings: None,
+            bypass: false,
+            sites: Vec::new(),
+            memory_bytes: None,
+            connections_max: None,
+            few_files: None,
+            recent: None,
+            edge,
+        };
+        let figures = |verified: u64, dropped: u64| {
+            serde_json::json!({"visitors_known": verified, "lookups_verified": verified, "lookups_refuted": 0,
+                "lookups_failed": 0, "lookups_dropped": dropped})
+        };
+        let row = |edge: Value| status(edge).visitors();
+        assert_eq!(
+            row(figures(1_312, 2_000)),
+            "visitors       1,312 addresses known; of 1,312 lookups 0 fakes, 0 unanswered;\n               2,000 not made\n"
+        );
+        assert_eq!(
+            row(figures(0, 5)),
+            "visitors       0 addresses known; of 0 lookups 0 fakes, 0 unanswered; 5 not made\n"
+        );
+        assert_eq!(row(figures(0, 0)), "");
+        assert_eq!(row(serde_json::json!({"requests": 1})), "");
     }
 
     #[test]

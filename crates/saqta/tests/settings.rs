@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use saqta::settings::{self, ANNOTATED};
-use saqta_edge::plan::{ForwardClientAddress, Language, Limits, Mode, Plan};
+use saqta_edge::plan::{
+    ForwardClientAddress, LanePlan, Language, Limits, Mode, Networks, Plan, Resolver,
+};
 use saqta_edge::profile::{Own, Profile, System};
 
 const FILE: &str = "f";
@@ -31,6 +33,7 @@ fn the_smallest_file_runs_on_defaults() {
     assert_eq!(plan.limits, Limits::default());
     assert_eq!((plan.any_host, plan.bypass), (None, false));
     assert!(plan.refuse.is_empty() && plan.trust_forwarded.is_empty());
+    assert_eq!((plan.lanes.len(), plan.resolver), (0, Resolver::System));
     let [site] = plan.sites.as_slice() else {
         panic!("one site")
     };
@@ -57,6 +60,10 @@ refuse = ["203.0.113.0/24", "2001:db8::1"]
 trust_forwarded = "10.0.0.1"
 cache_mb = 64
 line_mbit = 100
+resolver = ["127.0.0.53", "[::1]:5353"]
+[[lane]]
+agent = "Our Probe"
+networks = ["203.0.113.0/28", "2001:db8:7::/48"]
 [limits]
 connections_max = 100
 connections_per_address_max = 50
@@ -113,6 +120,19 @@ origin = "http://[::1]:9/"
         ),
         (3, 64 << 20, 100, Some(1))
     );
+    assert_eq!(
+        plan.resolver,
+        Resolver::At(vec![
+            "127.0.0.53:53".parse().unwrap(),
+            "[::1]:5353".parse().unwrap()
+        ])
+    );
+    let networks = ["203.0.113.0/28", "2001:db8:7::/48"].map(|network| network.parse().unwrap());
+    let lane = LanePlan {
+        agent: "Our Probe".to_owned(),
+        networks: Networks(networks.to_vec()),
+    };
+    assert_eq!(plan.lanes, [lane]);
     assert_eq!(
         plan.refuse.0,
         [
@@ -216,7 +236,7 @@ const ABOVE_THE_SITE: &[(&str, &str)] = &[
     ),
     (
         "zzzzzzzz = 1",
-        "f:1: `zzzzzzzz` is not a setting of the top of the file\n    take it out; the top of the file knows: listen, shards, refuse, trust_forwarded, cache_mb, disk_cache_gb, saved_gb, line_mbit, asn_file, country_file, limits, site\n",
+        "f:1: `zzzzzzzz` is not a setting of the top of the file\n    take it out; the top of the file knows: listen, shards, refuse, trust_forwarded, cache_mb, disk_cache_gb, saved_gb, line_mbit, asn_file, country_file, resolver, limits, lane, site\n",
     ),
     (
         "limits = 3",
@@ -253,6 +273,35 @@ const ABOVE_THE_SITE: &[(&str, &str)] = &[
     (
         "country_file = \"Cargo.toml\"",
         "f:1: `country_file` cannot be used: it is no .mmdb file, or a damaged one\n    give a file in MaxMind's format (.mmdb) by its whole path, or leave it out; rules then name no provider and no country\n",
+    ),
+    // Visitors.
+    (
+        "resolver = []",
+        "f:1: `resolver` is an empty list\n    write resolver = \"none\" to ask nobody, or leave it out\n",
+    ),
+    (
+        "resolver = [\"none\", \"resolver.example\"]",
+        "f:1: \"none\" in `resolver` is not an address\n    write an address, such as 127.0.0.53 or [::1]:5353; \"none\" alone asks nobody\n\
+         f:1: \"resolver.example\" in `resolver` is not an address\n    write an address, such as 127.0.0.53 or [::1]:5353; \"none\" alone asks nobody\n",
+    ),
+    (
+        "resolver = [\"::1\", \"::2\", \"::3\", \"::4\"]",
+        "f:1: `resolver` has 4 entries; at most 3 are read\n    shorten the list\n",
+    ),
+    (
+        "[[lane]]",
+        "f:1: this [[lane]] has no `agent`\n    write agent = \"UptimeRobot\", or take the section out\n\
+         f:1: this [[lane]] has no `networks`\n    write networks = [\"203.0.113.0/28\"], or take the section out\n",
+    ),
+    (
+        "[[lane]]\nagnet = \"x\"\nnetworks = []",
+        "f:1: this [[lane]] has no `networks`\n    write networks = [\"203.0.113.0/28\"], or take the section out\n\
+         f:2: `agnet` is not a setting of [[lane]]\n    did you mean `agent`?\n",
+    ),
+    (
+        "[[lane]]\nagent = \"1x\"\nnetworks = \"0.0.0.0/0\"",
+        "f:2: `agent` cannot be \"1x\": 3 to 64 plain letters, digits and signs, a letter first\n    write the word by which it calls itself, such as UptimeRobot\n\
+         f:3: 0.0.0.0/0 in `networks` is the whole Internet: whoever takes its name would count as this visitor\n    write the networks that are meant\n",
     ),
     // Listening.
     (
@@ -546,7 +595,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "[[site]\n",
-        "f:1: not TOML: unclosed array table, expected `]`\n    a section is [limits] or [[site]], with as many brackets behind as before; the rest is checked once the file can be read\n",
+        "f:1: not TOML: unclosed array table, expected `]`\n    a section is [limits], [[lane]] or [[site]], with as many brackets behind as before; the rest is checked once the file can be read\n",
     ),
     (
         "[[site]]\nhosts = [\"a.kz\"\n",
@@ -718,7 +767,7 @@ const AGAIN: &[(&str, &str, &str)] = &[
         "f:1: `cache_mb` is 0; it goes from 1 to 1048576\n    write cache_mb = 1, or leave it out\n\
          f:2: \"80\" is not an address with a port\n    write 0.0.0.0:80 to be reachable from everywhere, 127.0.0.1:80 from this machine only\n\
          f:4: `shards` is now 3; what runs has 2\n    restart Saqta to change it, or write shards = 2 and reload\n\
-         f:5: `x` is not a setting of the top of the file\n    take it out; the top of the file knows: listen, shards, refuse, trust_forwarded, cache_mb, disk_cache_gb, saved_gb, line_mbit, asn_file, country_file, limits, site\n",
+         f:5: `x` is not a setting of the top of the file\n    take it out; the top of the file knows: listen, shards, refuse, trust_forwarded, cache_mb, disk_cache_gb, saved_gb, line_mbit, asn_file, country_file, resolver, limits, lane, site\n",
     ),
 ];
 
@@ -759,7 +808,8 @@ fn the_list_of_problems_is_bounded() {
 fn annotated_in_full() -> String {
     let is_default = |line: &str| {
         line.strip_prefix('#').is_some_and(|rest| {
-            rest.starts_with(|c: char| c.is_ascii_lowercase()) && rest.contains(" = ")
+            rest.starts_with("[[")
+                || rest.starts_with(|c: char| c.is_ascii_lowercase()) && rest.contains(" = ")
         })
     };
     ANNOTATED
@@ -785,12 +835,16 @@ fn the_annotated_file_holds_every_setting_and_the_real_defaults() {
         Some(Duration::from_secs(60))
     );
     assert!(in_full.sites[0].purge.token.take().is_some());
+    // An example as well, and the machine's own resolver is what leaving it out means.
+    assert_eq!(in_full.lanes.drain(..).count(), 1);
+    in_full.resolver = as_shipped.resolver.clone();
     assert_eq!(in_full, as_shipped);
 
     let written: toml::Table = annotated_in_full().parse().unwrap();
     for (section, keys) in settings::SECTIONS {
         let section = match *section {
             "[limits]" => written["limits"].as_table().unwrap(),
+            "[[lane]]" => written["lane"][0].as_table().unwrap(),
             "[[site]]" => written["site"][0].as_table().unwrap(),
             _ => &written,
         };

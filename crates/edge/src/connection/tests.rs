@@ -51,6 +51,8 @@ fn shard() -> Rc<Shard> {
         line_mbit: 1_000,
         bypass: false,
         registry: crate::registry::Registry::default(),
+        lanes: Vec::new(),
+        resolver: crate::plan::Resolver::Off,
         is_drill: false,
     };
     let cache = Cache::new(1, plan.cache_bytes_max).unwrap();

@@ -81,7 +81,7 @@ impl Key {
 }
 
 /// From the kernel, which has enough of it long before we start.
-pub(super) fn fill(bytes: &mut [u8]) {
+pub(crate) fn fill(bytes: &mut [u8]) {
     let mut filled = 0;
     while filled < bytes.len() {
         filled +=

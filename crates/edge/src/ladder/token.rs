@@ -22,7 +22,7 @@ pub(super) type Said = [u8; SAID_BYTES];
 pub type Text = [u8; TEXT_BYTES];
 
 /// A site, wherever the same names are used: a pass of one newsroom is none of its neighbour's on the same edge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SiteMark(u64);
 
 impl SiteMark {

@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use saqta_edge::Edge;
 use saqta_edge::plan::{
-    ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, PurgePlan, Site,
+    ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, PurgePlan, Resolver,
+    Site,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::Instant;
@@ -193,6 +194,9 @@ pub fn plan(origin: SocketAddr) -> Plan {
         line_mbit: 1_000,
         bypass: false,
         registry: saqta_edge::registry::Registry::default(),
+        lanes: Vec::new(),
+        // Tests ask nobody outside.
+        resolver: Resolver::Off,
         is_drill: false,
     }
 }
