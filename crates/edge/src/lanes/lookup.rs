@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 
 use super::dns::{self, Answer, AnswerFault, Kind, Name};
 use super::known::Found;
@@ -23,8 +23,10 @@ use crate::shard::Shard;
 /// Twenty lookups a second, three questions each: what one browser that opens a page asks for. All addresses of a crawler are known within
 /// minutes, and a flood that takes its name troubles nobody's resolver.
 const LOOKUP_EVERY: Duration = Duration::from_millis(50);
-/// At once: with a resolver that does not answer, one for each of them and its four seconds.
-const UNDER_WAY_MAX: usize = 16;
+/// At once. Whoever floods may own zones that never answer: then six lookups a second are left.
+const UNDER_WAY_MAX: usize = 32;
+/// All questions of one together.
+const LOOKUP_LASTS: Duration = Duration::from_secs(5);
 /// Resolvers ask others in our place, and take a second or two over a zone they have not seen.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A datagram gets lost. The second round goes to each server again.
@@ -77,7 +79,8 @@ pub(crate) async fn look_up(shard: Rc<Shard>) {
         };
         let shard = Rc::clone(&shard);
         under_way.spawn_local(async move {
-            let found = whose(address, &servers).await.unwrap_or(Found::Nothing);
+            let found = timeout(LOOKUP_LASTS, whose(address, &servers)).await;
+            let found = found.ok().and_then(Result::ok).unwrap_or(Found::Nothing);
             shard.shared.lanes.note(address, found, UnixMillis::now());
         });
         while under_way.try_join_next().is_some() {}
