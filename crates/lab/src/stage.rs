@@ -329,7 +329,8 @@ impl Stage<'_> {
             Some(_) => (network::listens(), network::STAFF_NETWORK),
             None => ("\"127.0.0.1:0\"".to_owned(), STAFF_NETWORK),
         };
-        let mut settings = format!("listen = {listens}\n");
+        // Addresses of a drill are nobody's, and no resolver is asked about them.
+        let mut settings = format!("listen = {listens}\nresolver = \"none\"\n");
         let sites = [
             (Newsroom::new(play.seed), Some(origin)),
             (Newsroom::neighbour(play.seed), neighbour),
