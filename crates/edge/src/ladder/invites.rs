@@ -94,7 +94,8 @@ impl Book {
         Self { all, browsers }
     }
 
-    /// A line each: when it ends, when its link does, the link, the browsers, the site, the label.
+    /// A line each: when it ends, when its link does, the link, the browsers, the site, the label. Between them a tab, which neither of the last
+    /// two can have in it; sites' names have spaces.
     fn written(&self) -> String {
         let hex = |hash: &Hash| {
             hash.iter().fold(String::new(), |mut text, byte| {
@@ -106,7 +107,7 @@ impl Book {
             let browsers: Vec<String> = one.browsers.iter().map(hex).collect();
             _ = writeln!(
                 text,
-                "{} {} {} {} {} {}",
+                "{}\t{}\t{}\t{}\t{}\t{}",
                 one.until_s,
                 one.link_until_s,
                 hex(&one.link),
@@ -134,7 +135,7 @@ impl Book {
             Some(hash)
         };
         let line = |line: &str| -> Option<Invitation> {
-            let mut words = line.splitn(6, ' ');
+            let mut words = line.splitn(6, '\t');
             let until_s = words.next()?.parse().ok()?;
             let link_until_s = words.next()?.parse().ok()?;
             let link = hash(words.next()?)?;
@@ -455,8 +456,11 @@ mod tests {
         };
         let invites = open();
         let (kept, lost) = ("editor", "phone that was stolen");
+        // Sites are called what their operator likes.
+        let name = "The News of Today";
+        let site = || SiteMark::of(name);
         let cookie = |label| {
-            let path = invites.invite(SITE, label, 30, NOW).unwrap();
+            let path = invites.invite(name, label, 30, NOW).unwrap();
             invites.accept(site(), &path, NOW).unwrap().0
         };
         let (kept_cookie, lost_cookie) = (cookie(kept), cookie(lost));
