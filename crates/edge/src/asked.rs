@@ -60,6 +60,8 @@ pub(crate) struct Asked {
     pub is_kept_from_rule: bool,
     /// The site itself names no such address.
     pub is_strange: bool,
+    /// It is to start a content system's own work.
+    pub is_cron: bool,
     pub shape: Shape,
     pub group: Group,
 }
@@ -108,6 +110,7 @@ impl Asked {
                 target.as_str(),
                 usage,
             );
+        let is_cron = profile.is_cron(target.path());
         let reading =
             Reading::of(profile, fields).at_most(profile.standing_of_use(usage, target.query()));
         Ok(Self {
@@ -126,11 +129,12 @@ impl Asked {
                 .bearer()
                 .account
                 .filter(|account| class != Class::Staff || account.is_invited()),
-            lane: client.lane().filter(|_| class == Class::Lane),
+            lane: client.lane(class),
             is_our_own: false,
             is_suspect: judged.is_suspect,
             is_kept_from_rule: judged.is_kept_from_rule,
             is_strange,
+            is_cron,
             shape,
             group: Group::of(address),
             running,
@@ -152,7 +156,7 @@ impl Asked {
             admission::READER_DEADLINE
         };
         Ask {
-            class: place_in_line(self.class, self.is_strange),
+            class: place_in_line(self.class, self.is_strange, self.is_cron),
             shape: self.shape,
             group: self.group,
             deadline,
@@ -275,9 +279,10 @@ pub(crate) fn judged(class: Class, site: &Site, state: &SiteState, client: &Clie
 }
 
 /// Of whom nothing is known waits last if nothing is known of what he asks for either: random paths and made-up queries are what floods are
-/// made of. Forms, sign-ins and whatever else a site does not link to are left out of it.
-pub(crate) fn place_in_line(class: Class, is_strange: bool) -> Class {
-    if class == Class::Unknown && is_strange {
+/// made of. Forms, sign-ins and whatever else a site does not link to are left out of it. What a content system asks itself to do is nobody
+/// else's business, whatever he shows.
+pub(crate) fn place_in_line(class: Class, is_strange: bool, is_cron: bool) -> Class {
+    if class == Class::Unknown && is_strange || class != Class::Staff && is_cron {
         Class::Signature
     } else {
         class

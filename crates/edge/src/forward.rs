@@ -24,6 +24,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 use crate::cache::control::SURROGATE_CAPABILITY;
 use crate::ladder;
+use crate::lanes::FIELD;
 use crate::plan::{ForwardClientAddress, Networks};
 
 /// Fields taken from no client, and why. A name ending in `*` stands for every name that begins so.
@@ -106,6 +107,10 @@ pub const DROPPED: &[(&str, &str)] = &[
     (
         "proxy",
         "becomes HTTP_PROXY in CGI programs, through which they then fetch (CVE-2016-5385)",
+    ),
+    (
+        FIELD,
+        "the key of the newsroom's application, shown to the edge alone",
     ),
     (
         "x-middleware-subrequest",

@@ -2,11 +2,12 @@
 //!
 //! They come in numbers, ask for what nobody has read for years, solve nothing and keep no cookies: to a rule they look like a flood, and a
 //! page that says to wait is worth nothing to them. But a name is all that most of them show, and every flood may take it. So there are
-//! two kinds:
+//! three kinds:
 //!
 //! - *Verified*: the operator said that it comes from there ([`LanePlan`]), or its address has a name of its owner's and the name has the
 //!   address ([`visitors`], [`lookup`]). It is of [`Class::Lane`]: no rule hits it, and it has a share of the origin of its own. That share is
 //!   metered, by visitor and by the network it comes from: some of them fetch whatever a stranger asks them to.
+//! - *The newsroom's own* ([`own`]): its application and its server, known by a key and by their address.
 //! - *All others* are who they would be without the name. What is stored they get like everybody, and first.
 //!
 //! No request waits for a resolver. The first one of an address is a stranger's, and has its address asked for: so many a second, so many of a
@@ -18,6 +19,7 @@
 pub mod dns;
 mod known;
 pub(crate) mod lookup;
+mod own;
 mod visitors;
 
 use std::hash::{BuildHasher, RandomState};
@@ -31,6 +33,8 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use self::known::{Found, Known};
+pub use self::own::{APP_KEY_BYTES, APP_KEYS_MAX, AppKeys, new_app_key};
+pub(crate) use self::own::{FIELD, Program};
 use self::visitors::VISITORS;
 use crate::clock::UnixMillis;
 use crate::ladder::{Allowance, Meter, SiteMark};
@@ -48,6 +52,25 @@ const OF_VISITOR: Allowance = Allowance {
     uses: 600,
     origin_ms: 240_000,
 };
+
+/// What somebody who is no reader has, of one site.
+#[derive(Debug)]
+struct Means {
+    /// Beside whose name its uses are counted.
+    name: &'static str,
+    /// As long as there is something left.
+    class: Class,
+    of_network: Allowance,
+    in_all: Allowance,
+}
+
+const OF_VISITORS: Means = Means {
+    name: "visitors",
+    class: Class::Lane,
+    of_network: OF_NETWORK,
+    in_all: OF_VISITOR,
+};
+
 /// Lookups of one network in a period. What has names is known for hours, so all of a crawler's are after one; what has none costs its
 /// network this.
 const LOOKUPS_OF_NETWORK: u32 = 32;
@@ -74,24 +97,20 @@ pub(crate) struct Lanes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Visit {
     account: Account,
-    /// Has it something left?
-    is_within: bool,
+    /// [`Class::Unknown`] when it has nothing left.
+    class: Class,
 }
 
 /// On whose the origin is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Account {
     of_network: u64,
-    of_visitor: u64,
+    in_all: u64,
 }
 
 impl Visit {
     pub(crate) fn class(&self) -> Class {
-        if self.is_within {
-            Class::Lane
-        } else {
-            Class::Unknown
-        }
+        self.class
     }
 
     pub(crate) fn account(&self) -> Account {
@@ -147,14 +166,43 @@ impl Lanes {
                 is_proven.then(|| VISITORS[named].name)?
             }
         };
+        Some(self.of((&OF_VISITORS, name), site, address, now))
+    }
+
+    /// A request of a program of the newsroom's own.
+    pub(crate) fn own(
+        &self,
+        program: Program,
+        site: SiteMark,
+        address: IpAddr,
+        now: UnixMillis,
+    ) -> Visit {
+        self.of((program.means(), ""), site, address, now)
+    }
+
+    fn of(
+        &self,
+        (means, name): (&Means, &str),
+        site: SiteMark,
+        address: IpAddr,
+        now: UnixMillis,
+    ) -> Visit {
+        let whose = (means.name, name, site);
         let network = Group::of(address).bits();
         let account = Account {
-            of_network: self.secret.hash_one((name, site, network)),
-            of_visitor: self.secret.hash_one((name, site)),
+            of_network: self.secret.hash_one((whose, network)),
+            in_all: self.secret.hash_one(whose),
         };
-        let is_within = OF_NETWORK.covers(self.meter.used(account.of_network, now))
-            && OF_VISITOR.covers(self.meter.used(account.of_visitor, now));
-        Some(Visit { account, is_within })
+        let is_within = means
+            .of_network
+            .covers(self.meter.used(account.of_network, now))
+            && means.in_all.covers(self.meter.used(account.in_all, now));
+        let class = if is_within {
+            means.class
+        } else {
+            Class::Unknown
+        };
+        Visit { account, class }
     }
 
     /// Whose address this is. Where that is not known it is asked for, and known some time later.
@@ -183,13 +231,13 @@ impl Lanes {
     /// The origin is asked on behalf of this visitor.
     pub(crate) fn note_use(&self, account: &Account, now: UnixMillis) {
         self.meter.note_use(account.of_network, now);
-        self.meter.note_use(account.of_visitor, now);
+        self.meter.note_use(account.in_all, now);
     }
 
     /// ... and was at it for so long.
     pub(crate) fn note_ms(&self, account: &Account, origin_ms: u64, now: UnixMillis) {
         self.meter.note_ms(account.of_network, origin_ms, now);
-        self.meter.note_ms(account.of_visitor, origin_ms, now);
+        self.meter.note_ms(account.in_all, origin_ms, now);
     }
 
     /// What was found out about an address.
@@ -359,7 +407,7 @@ mod tests {
         'all: for network in 0..10 {
             for _ in 0..OF_NETWORK.uses {
                 let visit = visit(&lanes, &from(network), GOOGLEBOT, NOW).unwrap();
-                if !visit.is_within {
+                if visit.class() != Class::Lane {
                     break 'all;
                 }
                 lanes.note_use(&visit.account, NOW);

@@ -3,12 +3,13 @@
 //! The operator writes `Settings` (crate `saqta`), which become a `Plan` or a list of problems. A `Plan` cannot be wrong; a reload
 //! swaps one for another while connections stay open.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use http::uri::Authority;
 use ipnet::IpNet;
 
+use crate::lanes::AppKeys;
 use crate::profile::Profile;
 use crate::registry::Registry;
 
@@ -81,6 +82,8 @@ pub struct Site {
     pub saved: bool,
     /// Whoever reads here on two days is known by a cookie, and let in before strangers.
     pub known_readers: bool,
+    /// Whoever shows one of them is the newsroom's own application.
+    pub app_keys: AppKeys,
 }
 
 /// A monitor or another visitor that is no reader: whoever names it in `User-Agent` and comes from there. See [`crate::lanes`].
@@ -124,6 +127,19 @@ pub struct OriginPlan {
     pub concurrency_max: usize,
     /// Path asked for every few seconds while the origin is down or idle; `None`: passive health only.
     pub health_path: Option<String>,
+}
+
+impl OriginPlan {
+    /// Where it is one and not a name.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self.authority.host() {
+            "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
+            host => {
+                let address: IpAddr = host.trim_matches(['[', ']']).parse().ok()?;
+                Some(address.to_canonical())
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -203,5 +219,35 @@ impl Networks {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn site(origin: &str) -> Site {
+        Site {
+            name: "newsroom".into(),
+            hosts: vec!["a.kz".into()],
+            origin: OriginPlan {
+                authority: origin.parse().unwrap(),
+                keep_host: true,
+                connect_timeout: Duration::from_secs(2),
+                response_timeout: Duration::from_secs(10),
+                idle_timeout: Duration::from_secs(10),
+                concurrency_max: 8,
+                health_path: None,
+            },
+            staff: Networks::default(),
+            mode: Mode::Protect,
+            language: Language::English,
+            forward_client_address: ForwardClientAddress::Full,
+            profile: Profile::default(),
+            purge: PurgePlan::default(),
+            saved: true,
+            known_readers: true,
+            app_keys: AppKeys::default(),
+        }
     }
 }

@@ -301,6 +301,9 @@ impl Profile {
         if staff::is_login_path(path) {
             return Use::Login;
         }
+        if self.is_cron(path) {
+            return Use::Callback;
+        }
         if staff::is_publish_path(path) {
             return Use::Staff;
         }
@@ -362,6 +365,31 @@ impl Profile {
         } else {
             Use::Page
         }
+    }
+
+    /// Does this start the system's own work? However it is spelled: a letter encoded or of the other case would go round all of it, and
+    /// so would what PHP takes for a path behind its name.
+    pub fn is_cron(&self, path: &str) -> bool {
+        if self.system != System::WordPress {
+            return false;
+        }
+        let mut bytes = decoded_bytes(path.as_bytes()).peekable();
+        let mut matched = 0;
+        while let Some(byte) = bytes.next() {
+            // A slash stands nowhere else in it.
+            matched = match byte.to_ascii_lowercase() {
+                byte if byte == data::CRON[matched] => matched + 1,
+                b'/' => 1,
+                _ => 0,
+            };
+            if matched == data::CRON.len() {
+                if matches!(bytes.peek(), None | Some(b'/')) {
+                    return true;
+                }
+                matched = 0;
+            }
+        }
+        false
     }
 
     pub fn is_search(&self, path: &str, query: Option<&str>) -> bool {
@@ -512,6 +540,25 @@ impl Profile {
     }
 }
 
+fn decoded_bytes(path: &[u8]) -> impl Iterator<Item = u8> {
+    let mut rest = path;
+    std::iter::from_fn(move || {
+        let (first, after) = rest.split_first()?;
+        rest = after;
+        let digit = |byte: &u8| char::from(*byte).to_digit(16);
+        match (first, after) {
+            (b'%', [high, low, after @ ..]) => match (digit(high), digit(low)) {
+                (Some(high), Some(low)) => {
+                    rest = after;
+                    Some((high << 4 | low) as u8)
+                }
+                _ => Some(b'%'),
+            },
+            _ => Some(*first),
+        }
+    })
+}
+
 /// A page of Joomla's with a form in it that only the session it was made for may send. Whoever sent it from a copy would be told
 /// that his session has expired.
 pub fn holds_form_token(body: &[u8]) -> bool {
@@ -647,6 +694,36 @@ mod tests {
         for (target, expected) in table {
             let (path, query) = path_and_query(target);
             assert_eq!(profile.use_of(path, query), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn what_starts_wordpress_own_work_is_known_however_it_is_spelled() {
+        let table = [
+            ("/wp-cron.php", true),
+            ("/blog/wp-cron.php", true),
+            ("//WP-Cron.PHP", true),
+            ("/a/../wp-cron.php", true),
+            ("/w%70%2Dcron%2ephp", true),
+            ("/x%2fwp-cron.php", true),
+            ("/wp-cron.php/any", true),
+            ("/wp-cron.php%2Fany", true),
+            ("/wp-cron.phpx/wp-cron.php", true),
+            ("/wp-cro/wp-cron.php", true),
+            ("/wp-cron.phpx", false),
+            ("/wp-cron.php.html", false),
+            ("/my-wp-cron.php", false),
+            ("/%2", false),
+            ("/%zzwp-cron.php", false),
+            ("/", false),
+            ("", false),
+        ];
+        let wordpress = Profile::of(System::WordPress);
+        for (path, expected) in table {
+            assert_eq!(wordpress.is_cron(path), expected, "{path}");
+            assert!(!Profile::of(System::Drupal).is_cron(path), "{path}");
+            let usage = wordpress.use_of(path, None);
+            assert!(!expected || usage == Use::Callback, "{path}");
         }
     }
 

@@ -22,27 +22,13 @@ pub(crate) fn obey(
     fields: &HeaderMap,
 ) -> Option<Response<Body>> {
     let site = asked.site();
-    let behind_trusted = asked
-        .running
-        .plan
-        .trust_forwarded
-        .contains(client.peer.ip());
     let orderer = Orderer {
         address: asked.client,
-        forwarded: !behind_trusted
-            && ["x-forwarded-for", "forwarded", "x-real-ip", "via"]
-                .iter()
-                .any(|name| fields.contains_key(*name)),
+        forwarded: client.is_forwarded(&asked.running, fields),
         token: purge::token_of(fields),
     };
     let policy = PurgePolicy {
-        origin: site
-            .origin
-            .authority
-            .host()
-            .trim_matches(['[', ']'])
-            .parse()
-            .ok(),
+        origin: site.origin.address(),
         from: &site.purge.from,
         token: site.purge.token.as_deref(),
     };

@@ -163,6 +163,7 @@ fn asked(running: &Arc<Running>, site: SiteId, address: &Address) -> Option<Aske
         is_suspect: false,
         is_kept_from_rule: false,
         is_strange: false,
+        is_cron: false,
         group: Group::of(OURSELVES),
     })
 }

@@ -35,7 +35,7 @@ use crate::forward::{self, Scheme};
 use crate::guard::{Attempt, Verdict};
 use crate::head::{ClientFault, Framing, Head};
 use crate::ladder::{self, Bearer, Seen, ShownPage, SiteMark, invites};
-use crate::lanes::{self, Visit};
+use crate::lanes::{self, Program, Visit};
 use crate::occupancy::Claim;
 use crate::origin::OriginError;
 use crate::pages::{Asker, Format, Page, Prebuilt, format};
@@ -103,9 +103,10 @@ impl Client {
         }
     }
 
-    /// On whose account a visitor who is no reader uses the origin.
-    pub(crate) fn lane(&self) -> Option<lanes::Account> {
-        self.visit.as_ref().map(|visit| visit.account())
+    /// On whose account a visitor who is no reader uses the origin, where it is one by which this class is had.
+    pub(crate) fn lane(&self, class: Class) -> Option<lanes::Account> {
+        let visit = self.visit.as_ref()?;
+        (visit.class() == class && class != Class::Unknown).then(|| visit.account())
     }
 
     /// Is there somebody to whom a page can say something? Crawlers take any page, and would find ours instead of an article.
@@ -177,13 +178,23 @@ impl Client {
     }
 
     /// Is it a visitor who is no reader, and the one it says? Asked only where the answer is not in memory.
-    fn read_visit(&mut self, mark: SiteMark, running: &Running, fields: &impl Fields) {
-        let agent = fields.field("user-agent");
+    fn read_visit(
+        &mut self,
+        site: SiteId,
+        running: &Running,
+        (path, fields): (&str, &impl Fields),
+    ) {
         let address = self.address(running, fields);
-        let lanes = &self.shard.shared.lanes;
-        let plan = &running.plan;
-        let told = (plan.lanes.as_slice(), plan.asks_for_names());
-        let visit = lanes.visit(told, mark, (address, agent), UnixMillis::now());
+        let from = (address, self.is_forwarded(running, fields));
+        let (plan, mark) = (&running.plan, running.sites[site].mark);
+        let (lanes, now) = (&self.shard.shared.lanes, UnixMillis::now());
+        let visit = match Program::of(&plan.sites[site], (path, fields), from) {
+            Some(program) => Some(lanes.own(program, mark, address, now)),
+            None => {
+                let told = (plan.lanes.as_slice(), plan.asks_for_names());
+                lanes.visit(told, mark, (address, fields.field("user-agent")), now)
+            }
+        };
         self.visit = visit.map(Box::new);
     }
 
@@ -197,6 +208,14 @@ impl Client {
         let ladder = &self.shard.shared.ladder;
         let given = ladder.greet(self.bearer(), seen, (mark, address), UnixMillis::now())?;
         Some(given.cookie(scheme == Scheme::Https))
+    }
+
+    /// Has something sent it on, or says so, on whose word about its client nobody relies? Who that is, is unknown then.
+    pub(crate) fn is_forwarded(&self, running: &Running, fields: &impl Fields) -> bool {
+        !running.plan.trust_forwarded.contains(self.peer.ip())
+            && ["x-forwarded-for", "forwarded", "x-real-ip", "via"]
+                .iter()
+                .any(|name| fields.field(name).is_some())
     }
 
     /// The address behind the peer, when the peer is trusted to say so.
@@ -301,7 +320,7 @@ fn look_and_answer(
         matches!(head.method, "GET" | "HEAD") && head.framing == Framing::None && !head.websocket;
     if !reads || head.target == "*" {
         client.read_cookies(state.mark, running, head);
-        client.read_visit(state.mark, running, head);
+        client.read_visit(site, running, (path_and_query(head.target).0, head));
         see(client, running, site, &sight, true, None);
         return AtOnce::Exchange;
     }
@@ -349,7 +368,7 @@ fn look_and_answer(
     if is_calm {
         client.read_cookies(state.mark, running, head);
     }
-    client.read_visit(state.mark, running, head);
+    client.read_visit(site, running, (path_and_query(head.target).0, head));
     let cache = &client.shard.shared.cache;
     let needs_origin = cache.leaves_to_origin(&key, &found);
     see(client, running, site, &sight, needs_origin, None);
@@ -618,7 +637,7 @@ fn spared_at_once(
     let usage = plan.profile.use_of(path, query);
     let is_strange = asked::is_strange(&shared.saved, plan, &target.kept, usage);
     let ask = Ask {
-        class: asked::place_in_line(class, is_strange),
+        class: asked::place_in_line(class, is_strange, plan.profile.is_cron(path)),
         shape: sight.shape(),
         group: Group::of(address),
         deadline: READER_DEADLINE,
@@ -803,7 +822,7 @@ fn know_h2<B>(client: &mut Client, request: &Request<B>) {
     let whom = (mark, client.address(&running, fields));
     let bearer = shard.shared.ladder.bearer(whom, fields, UnixMillis::now);
     client.bearer = bearer.map(Box::new);
-    client.read_visit(mark, &running, fields);
+    client.read_visit(site, &running, (request.uri().path(), fields));
 }
 
 fn ask<B>(client: &Client, request: &Request<B>) -> Result<Asked, Unasked> {

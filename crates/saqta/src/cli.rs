@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use saqta_edge::ladder::INVITED_DAYS_MAX;
+use saqta_edge::lanes::new_app_key;
 use saqta_edge::plan::Plan;
 use saqta_edge::registry::Registry;
 use saqta_lab::corpus::Grade;
@@ -184,6 +185,16 @@ Examples:
         #[command(subcommand)]
         what: Staff,
     },
+    /// Print a new key for the newsroom's own application
+    #[command(
+        after_help = "Put it into `app_keys` under [[site]], `saqta reload`, and have the application
+send it with each request in a field `Saqta-App`. It needs no running Saqta and
+is written nowhere.
+
+Examples:
+  saqta app-key"
+    )]
+    AppKey,
     /// Say why a reader was told to wait, by the code on his page
     #[command(
         after_help = "The code is all there is: nothing of readers is written down. It holds no
@@ -504,6 +515,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Check(Check { config }) => check(&config, &data),
         Command::Init(what) => begin(what),
         Command::Settings => say(settings::ANNOTATED),
+        Command::AppKey => say(&format!("{}\n", new_app_key())),
         Command::Reload => order(&data, Order::Reload),
         Command::Bypass { switch } => order(
             &data,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use http::uri::Authority;
 use ipnet::{IpNet, Ipv4Net};
+use saqta_edge::lanes::{APP_KEY_BYTES, APP_KEYS_MAX, AppKeys};
 use saqta_edge::plan::{
     ForwardClientAddress, LanePlan, Language, Limits, Mode, Networks, OriginPlan, Plan, PurgePlan,
     Resolver, Site,
@@ -648,6 +649,7 @@ struct PlacedSite {
     purge: PurgePlan,
     saved: bool,
     known_readers: bool,
+    app_keys: AppKeys,
 }
 
 impl PlacedSite {
@@ -666,6 +668,7 @@ impl PlacedSite {
             purge: self.purge,
             saved: self.saved,
             known_readers: self.known_readers,
+            app_keys: self.app_keys,
         })
     }
 }
@@ -845,6 +848,7 @@ fn site(written: SiteSettings, refuse: &[(IpNet, Place)], problems: &mut Problem
         purge,
         saved: written.saved.is_none_or(|saved| saved.value),
         known_readers: written.known_readers.is_none_or(|known| known.value),
+        app_keys: app_keys(written.app_keys, problems),
         mode: choice(
             problems,
             "mode",
@@ -1130,6 +1134,36 @@ fn purge_token(written: Option<Written<String>>, problems: &mut Problems) -> Opt
         );
     }
     fits.then_some(value)
+}
+
+/// None of them is ever shown.
+fn app_keys(written: Option<Texts>, problems: &mut Problems) -> AppKeys {
+    let Some(texts) = written else {
+        return AppKeys::default();
+    };
+    at_most(
+        &texts,
+        "app_keys",
+        APP_KEYS_MAX,
+        "take out those that no copy of the application in use has",
+        problems,
+    );
+    for (number, key) in (1..).zip(&texts.value) {
+        let fits = APP_KEY_BYTES.contains(&key.value.len())
+            && key.value.bytes().all(|byte| byte.is_ascii_graphic());
+        if !fits {
+            problems.add(
+                key.place,
+                format!(
+                    "the key number {number} in `app_keys` is no word of {} to {} letters, digits and signs",
+                    APP_KEY_BYTES.start(),
+                    APP_KEY_BYTES.end()
+                ),
+                "write what `saqta app-key` prints, and the same in the application",
+            );
+        }
+    }
+    AppKeys::of(texts.value.iter().map(|key| key.value.as_str()))
 }
 
 fn cache_mb(written: Option<Written<i64>>, sites: usize, problems: &mut Problems) -> u64 {

@@ -165,6 +165,8 @@ pub struct SiteSettings {
     pub saved: Option<Written<bool>>,
     /// Whoever has read here before is known by a cookie.
     pub known_readers: Option<Written<bool>>,
+    /// Keys by which the newsroom's own application is known.
+    pub app_keys: Option<Texts>,
     /// Keys written in a way nobody understands: each is a problem already, and none is missing.
     pub(crate) misread: Vec<&'static str>,
 }
@@ -202,6 +204,7 @@ impl SiteSettings {
             purge_token: None,
             saved: None,
             known_readers: None,
+            app_keys: None,
             misread: Vec::new(),
         }
     }
@@ -268,6 +271,7 @@ const SITE_KEYS: &[&str] = &[
     "purge_token",
     "saved",
     "known_readers",
+    "app_keys",
 ];
 
 /// Where a key that is unknown in one section belongs.
@@ -498,6 +502,7 @@ fn site(place: Place, mut section: Section<'_, '_>) -> SiteSettings {
         purge_token: section.text("purge_token"),
         saved: section.switch("saved"),
         known_readers: section.switch("known_readers"),
+        app_keys: section.texts("app_keys"),
         misread: Vec::new(),
     };
     site.misread = section.finish(SECTIONS);

@@ -13,12 +13,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{DirBuilderExt, chown, symlink};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use kit::Folder;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
+use saqta_edge::lanes::AppKeys;
 
 impl Folder {
     fn write(&self, name: &str, text: &str) {
@@ -420,6 +422,20 @@ saqta: no Saqta runs on the data folder ./saqta-data
         !folder.0.join("saqta-data").exists(),
         "nothing was started, nothing was made"
     );
+}
+
+#[test]
+fn a_new_key_is_printed_and_fits() {
+    let folder = Folder::new();
+    let (code, key, stderr) = folder.say("app-key");
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert_ne!(folder.say("app-key").1, key);
+    let settings = format!(
+        "[[site]]\nhosts = \"a.example\"\norigin = \"http://127.0.0.1:9\"\napp_keys = \"{}\"\n",
+        key.trim_end()
+    );
+    let plan = saqta::settings::read(&settings, Path::new("f.toml")).unwrap();
+    assert_eq!(plan.sites[0].app_keys, AppKeys::of([key.trim_end()]));
 }
 
 #[test]

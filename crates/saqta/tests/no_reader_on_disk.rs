@@ -66,6 +66,7 @@ const PLANTS: &[(&str, &str)] = &[
     ("method", "QUPIYA"),
     ("nonsense", "magynasyz-zhol-5512"),
     ("field name", "x-zhasyryn-belgi"),
+    ("application's key", "qoldanba-kilti-84120977"),
     ("websocket key", "c2VyaWstd2Vic29ja2V0LWtpbHQ="),
     ("websocket message", "habarlama-veb-uyashyq"),
     ("over HTTP/2", "ekinshi-hattama-izi"),
@@ -464,7 +465,7 @@ fn say(address: Ipv4Addr, edge: SocketAddr, bytes: &[u8]) -> String {
 /// Everything a browser says about its reader, and more.
 fn reader_fields() -> String {
     format!(
-        "User-Agent: {}\r\nCookie: sid={}; wordpress_logged_in_5f={}; email={}\r\nReferer: https://{}/{}?s={}\r\nAuthorization: Basic {}\r\nX-Forwarded-For: {}\r\nForwarded: for=\"[{}]\"\r\nX-Real-IP: {}\r\n{}: {}\r\nConnection: close\r\n",
+        "User-Agent: {}\r\nCookie: sid={}; wordpress_logged_in_5f={}; email={}\r\nReferer: https://{}/{}?s={}\r\nAuthorization: Basic {}\r\nX-Forwarded-For: {}\r\nForwarded: for=\"[{}]\"\r\nX-Real-IP: {}\r\nSaqta-App: {}\r\n{}: {}\r\nConnection: close\r\n",
         plant("browser"),
         plant("cookie"),
         plant("staff session"),
@@ -476,6 +477,7 @@ fn reader_fields() -> String {
         plant("address a stranger claims"),
         plant("address of version 6"),
         plant("address a stranger claims"),
+        plant("application's key"),
         plant("field name"),
         plant("nonsense"),
     )
@@ -954,7 +956,7 @@ fn settings(live: SocketAddr, dead: SocketAddr, more: &str) -> String {
     format!(
         "listen = \"127.0.0.1:0\"\nshards = 2\nrefuse = \"{refused}\"\ntrust_forwarded = \"{proxy}\"\ncache_mb = 8\n
 [limits]\nconnections_per_address_max = 70\nheader_bytes_max = 4096\nheader_fields_max = 40\nheader_timeout = \"1s\"\nbody_mb_max = 1\n
-[[site]]\nhosts = \"live.example\"\norigin = \"http://{live}\"\nresponse_timeout = \"1s\"\nidle_timeout = \"1s\"\nmode = \"protect\"\n{more}
+[[site]]\nhosts = \"live.example\"\norigin = \"http://{live}\"\nresponse_timeout = \"1s\"\nidle_timeout = \"1s\"\nmode = \"protect\"\napp_keys = \"basqa-kilt-1234567890\"\n{more}
 [[site]]\nhosts = \"dead.example\"\norigin = \"http://{dead}\"\nhealth_path = \"/robots.txt\"\n"
     )
 }

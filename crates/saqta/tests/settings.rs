@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use saqta::settings::{self, ANNOTATED};
+use saqta_edge::lanes::AppKeys;
 use saqta_edge::plan::{
     ForwardClientAddress, LanePlan, Language, Limits, Mode, Networks, Plan, Resolver,
 };
@@ -101,6 +102,7 @@ ignored_parameters = "from"
 obey_no_store = true
 purge_from = "192.0.2.9"
 purge_token = "a word of sixteen"
+app_keys = ["0123456789abcdef", "fedcba9876543210"]
 [[site]]
 any_host = true
 origin = "http://[::1]:9/"
@@ -195,6 +197,9 @@ origin = "http://[::1]:9/"
     assert_eq!(second.profile, Profile::default());
     assert_eq!(first.purge.from.0, ["192.0.2.9/32".parse().unwrap()]);
     assert_eq!(first.purge.token.as_deref(), Some("a word of sixteen"));
+    let keys = ["0123456789abcdef", "fedcba9876543210"];
+    assert_eq!(first.app_keys, AppKeys::of(keys));
+    assert!(second.app_keys.is_empty());
     assert_eq!((second.name.as_str(), second.hosts.len()), ("site", 0));
     assert_eq!(second.origin.authority.as_str(), "[::1]:9");
 }
@@ -487,6 +492,15 @@ const UNDER_THE_SITE: &[(&str, &str)] = &[
         "f:2: the host \"News.example:80\" has a port (80)\n    write News.example: a host answers on every port we listen on\n\
          f:3: the host news.example is written twice\n    take one out\n",
     ),
+    (
+        "any_host = true\norigin = \"http://a\"\napp_keys = [\"0123456789abcdef\",\n  \"0123456789abcde\",\n  \"0123456789 abcdef\"]",
+        "f:5: the key number 2 in `app_keys` is no word of 16 to 128 letters, digits and signs\n    write what `saqta app-key` prints, and the same in the application\n\
+         f:6: the key number 3 in `app_keys` is no word of 16 to 128 letters, digits and signs\n    write what `saqta app-key` prints, and the same in the application\n",
+    ),
+    (
+        "any_host = true\norigin = \"http://a\"\napp_keys = [\"0123456789abcde1\", \"0123456789abcde2\", \"0123456789abcde3\", \"0123456789abcde4\", \"0123456789abcde5\", \"0123456789abcde6\", \"0123456789abcde7\", \"0123456789abcde8\", \"0123456789abcde9\"]",
+        "f:4: `app_keys` has 9 entries; at most 8 are read\n    take out those that no copy of the application in use has\n",
+    ),
     // The origin.
     (
         "any_host = true\norigin = \"127.0.0.1:81\"",
@@ -641,7 +655,7 @@ const FILES: &[(&str, &str)] = &[
          f:6: this site has no hosts\n    write the names readers type: hosts = [\"news.example\", \"www.news.example\"]; or any_host = true for all\n\
          f:7: the origin is https, which comes later\n    for now let it listen without TLS on this machine or a private network, and write http:// and that address\n\
          f:8: `mode` cannot be \"observ\"\n    write mode = \"observe\" or \"protect\"\n\
-         f:9: `port` is not a setting of [[site]]\n    take it out; [[site]] knows: name, hosts, any_host, origin, staff, mode, language, forward_client_address, keep_host, connect_timeout, response_timeout, idle_timeout, concurrency_max, health_path, profile, lifetime, languages, session_cookies, keyed_cookies, ignored_cookies, private_paths, content_parameters, ignored_parameters, obey_no_store, purge_from, purge_token, saved, known_readers\n",
+         f:9: `port` is not a setting of [[site]]\n    take it out; [[site]] knows: name, hosts, any_host, origin, staff, mode, language, forward_client_address, keep_host, connect_timeout, response_timeout, idle_timeout, concurrency_max, health_path, profile, lifetime, languages, session_cookies, keyed_cookies, ignored_cookies, private_paths, content_parameters, ignored_parameters, obey_no_store, purge_from, purge_token, saved, known_readers, app_keys\n",
     ),
 ];
 

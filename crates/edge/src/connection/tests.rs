@@ -9,10 +9,7 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::cache::Cache;
-use crate::plan::{
-    ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, PurgePlan, Site,
-};
-use crate::profile::Profile;
+use crate::plan::{Limits, Networks, Plan};
 use crate::shard::{Running, Shared};
 
 /// In front of an origin nobody gets to.
@@ -20,27 +17,7 @@ fn shard() -> Rc<Shard> {
     let plan = Plan {
         listen: Vec::new(),
         shards: 1,
-        sites: vec![Site {
-            name: "newsroom".into(),
-            hosts: vec!["a.kz".into()],
-            origin: OriginPlan {
-                authority: "127.0.0.1:9".parse().unwrap(),
-                keep_host: true,
-                connect_timeout: Duration::from_secs(2),
-                response_timeout: Duration::from_secs(10),
-                idle_timeout: Duration::from_secs(10),
-                concurrency_max: 8,
-                health_path: None,
-            },
-            staff: Networks::default(),
-            mode: Mode::Protect,
-            language: Language::English,
-            forward_client_address: ForwardClientAddress::Full,
-            profile: Profile::default(),
-            purge: PurgePlan::default(),
-            saved: true,
-            known_readers: true,
-        }],
+        sites: vec![crate::plan::tests::site("127.0.0.1:9")],
         any_host: None,
         refuse: Networks::default(),
         trust_forwarded: Networks::default(),

@@ -93,6 +93,11 @@ pub struct Allowance {
 }
 
 impl Allowance {
+    pub const ANY: Self = Self {
+        uses: u32::MAX,
+        origin_ms: u64::MAX,
+    };
+
     pub fn covers(self, used: Used) -> bool {
         used.uses < self.uses && used.origin_ms < self.origin_ms
     }

@@ -339,8 +339,9 @@ pub(super) const CALLBACK_SEGMENTS: &[&str] = &[
     "ipn",
     "saml",
     "xmlrpc.php",
-    "wp-cron.php",
 ];
+/// What WordPress asks itself for, to do what is due; in a folder it may live in.
+pub(super) const CRON: &[u8] = b"/wp-cron.php";
 pub(super) const STAFF_SEGMENTS: &[&str] =
     &["wp-admin", "administrator", "admin", "batch", "jsonapi"];
 

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use saqta_edge::Edge;
+use saqta_edge::lanes::AppKeys;
 use saqta_edge::plan::{
     ForwardClientAddress, Language, Limits, Mode, Networks, OriginPlan, Plan, PurgePlan, Resolver,
     Site,
@@ -183,6 +184,7 @@ pub fn plan(origin: SocketAddr) -> Plan {
             purge: PurgePlan::default(),
             saved: true,
             known_readers: true,
+            app_keys: AppKeys::default(),
         }],
         any_host: None,
         refuse: Networks::default(),
