@@ -1,4 +1,4 @@
-//! What it costs to tell who gets through: cookies checked and passes given out in a second, on one core.
+//! What it costs to tell who gets through: cookies checked, passes given out and pages with a code made in a second, on one core.
 //!
 //!     cargo run --release -p saqta-edge --example passes
 //!
@@ -10,8 +10,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderValue};
 use saqta_detect::facts::Class;
+use saqta_detect::watch::Posture;
 use saqta_edge::clock::UnixMillis;
+use saqta_edge::ladder::code::{AsksFor, Holds, Protocol, Stop, Why};
 use saqta_edge::ladder::{Bearer, Ladder, SiteMark};
+use saqta_edge::pages::{Asker, Format, Page, Pages};
+use saqta_edge::plan::Language;
 use tokio::time::Instant;
 
 const ROUNDS: usize = 9;
@@ -70,16 +74,56 @@ fn main() {
         }
         EACH as f64 / began.elapsed().as_secs_f64()
     };
-    let mut figures = [Vec::new(), Vec::new(), Vec::new()];
+    let pages = Pages::new();
+    let why = Why {
+        stop: Stop::Waits,
+        posture: Posture::UnderAttack,
+        holds: Holds::NoCookies,
+        version: Protocol::Http11,
+        asks_for: AsksFor::Search,
+        rule: Some(7),
+        is_suspect: true,
+        is_strange: false,
+    };
+    let seal = || {
+        let began = Instant::now();
+        for _ in 0..EACH {
+            black_box(ladder.code(site, &why, now));
+        }
+        EACH as f64 / began.elapsed().as_secs_f64()
+    };
+    let show = |format, packed| {
+        let asker = Asker {
+            language: Language::Russian,
+            format,
+            packed,
+        };
+        let page = pages.page(Page::Waiting { reload_secs: 7 }, asker);
+        let code = ladder.code(site, &why, now);
+        let began = Instant::now();
+        for _ in 0..EACH {
+            black_box(page.body_with(&code));
+        }
+        EACH as f64 / began.elapsed().as_secs_f64()
+    };
+    let mut figures: [Vec<f64>; 7] = Default::default();
     for _ in 0..ROUNDS {
         figures[0].push(check(&valid, Class::Passed));
         figures[1].push(check(&forged, Class::Unknown));
         figures[2].push(mint());
+        figures[3].push(seal());
+        figures[4].push(show(Format::Html, true));
+        figures[5].push(show(Format::Html, false));
+        figures[6].push(show(Format::Problem, false));
     }
     for (what, of_all) in [
         "valid passes checked",
         "forged passes checked",
         "tickets given, shown and made passes",
+        "codes sealed",
+        "codes put into a page in gzip",
+        "codes put into a plain page",
+        "codes put into a problem",
     ]
     .into_iter()
     .zip(&mut figures)

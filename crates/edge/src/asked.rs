@@ -18,6 +18,7 @@ use crate::fields::Fields;
 use crate::forward::{self, Inbound, Outbound, Scheme};
 use crate::head::{self, ClientFault};
 use crate::ladder::Account;
+use crate::ladder::code::Holds;
 use crate::lanes;
 use crate::plan::{Mode, Site, SiteId};
 use crate::profile::{Profile, Reading, System, Target, Use};
@@ -25,6 +26,7 @@ use crate::saved::Saved;
 use crate::serve::Client;
 use crate::shard::{Running, SiteState};
 use crate::sight;
+use crate::why;
 
 /// Who asks when nobody does. No client's address, and the origin is not told it: it would show its own machine more than it shows readers.
 pub(crate) const OURSELVES: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -64,6 +66,8 @@ pub(crate) struct Asked {
     pub is_cron: bool,
     pub shape: Shape,
     pub group: Group,
+    /// For a code.
+    pub holds: Holds,
 }
 
 /// Why a request has no site to go to.
@@ -137,6 +141,10 @@ impl Asked {
             is_cron,
             shape,
             group: Group::of(address),
+            holds: match class {
+                Class::Staff => Holds::Staff,
+                _ => why::holds(client.bearer(), fields),
+            },
             running,
         })
     }

@@ -24,8 +24,9 @@ use crate::background::{self, Nice};
 use crate::cache::Cache;
 use crate::cache::purge::What;
 use crate::clock::UnixMillis;
+use crate::ladder::code::{Code, CodeFault, Why};
 use crate::ladder::locker::Locker;
-use crate::ladder::{CodeError, InviteError, Invited, Reasons};
+use crate::ladder::{InviteError, Invited};
 use crate::lanes::lookup;
 use crate::listen;
 use crate::origin::health::State;
@@ -93,6 +94,17 @@ pub struct Forgotten {
     pub on_disk: u64,
     /// Where it was looked for, by name.
     pub sites: Vec<String>,
+}
+
+/// What a code says, as far as anybody still knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeRead {
+    pub site: String,
+    /// To the minute.
+    pub at: UnixMillis,
+    pub why: Why,
+    /// The rule that hit the request, as a sentence, and whether it still stands.
+    pub rule: Option<(String, bool)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -336,14 +348,6 @@ impl Edge {
         Some(invites.invite(site, label, days, UnixMillis::now()))
     }
 
-    /// Why a reader was stopped, by the code his page had.
-    ///
-    /// # Errors
-    /// When it is none, or none of ours.
-    pub fn decode(&self, code: &str) -> Result<Reasons, CodeError> {
-        self.shared.ladder.decode(code)
-    }
-
     /// How many there were.
     ///
     /// # Errors
@@ -355,6 +359,23 @@ impl Edge {
 
     pub fn invited(&self) -> Vec<Invited> {
         self.shared.ladder.invited(UnixMillis::now())
+    }
+
+    /// What the code on somebody's page says.
+    ///
+    /// # Errors
+    /// When it is of another Saqta, or too old.
+    pub fn read_code(&self, code: Code) -> Result<CodeRead, CodeFault> {
+        let running = self.shared.running.load();
+        let marks = running.sites.iter().map(|state| state.mark);
+        let (site, at, why) = self.shared.ladder.read_code(marks, code)?;
+        let detection = &running.sites[site].detection;
+        Ok(CodeRead {
+            site: running.plan.sites[site].name.clone(),
+            at,
+            why,
+            rule: why.rule.and_then(|mark| detection.rule(mark, at)),
+        })
     }
 
     /// Blocks until everything that was to be written is on disk or not.

@@ -15,9 +15,11 @@ use crate::asked::Asked;
 use crate::body::Body;
 use crate::clock::UnixMillis;
 use crate::fields::Fields;
+use crate::ladder::code::Stop;
 use crate::ladder::{Again, FORM_TEXT_BYTES_MAX, Fate, Form, Whither};
 use crate::pages::{Asker, FORM, Format, Held, Page, format};
 use crate::serve::{self, Client, Failure, served};
+use crate::why;
 
 /// Times a form sends itself again. Whoever is turned away so often in a row is better asked than made to look on.
 const BY_ITSELF_MAX: u8 = 3;
@@ -39,6 +41,8 @@ pub(crate) struct InHand {
 pub(crate) enum FormFault {
     #[error("there is no room for it")]
     NoRoom(Box<Form>),
+    #[error("so many passwords or comments came that the next ones wait for a pass")]
+    Guessed(Box<Form>),
     #[error("it may have been sent already")]
     Perhaps(Box<Form>),
     #[error("it is none that was given back here")]
@@ -98,9 +102,16 @@ impl InHand {
 
     /// What there is no room for.
     pub(crate) fn turned_away(&mut self) -> Option<Failure> {
-        self.form
-            .take()
-            .map(|form| FormFault::NoRoom(Box::new(form)).into())
+        self.given_back(FormFault::NoRoom)
+    }
+
+    /// What waits for a pass, room or not.
+    pub(crate) fn guessed(&mut self) -> Option<Failure> {
+        self.given_back(FormFault::Guessed)
+    }
+
+    fn given_back(&mut self, fault: fn(Box<Form>) -> FormFault) -> Option<Failure> {
+        self.form.take().map(|form| fault(Box::new(form)).into())
     }
 
     /// The origin is asked now. Of two that came at once it hears of one.
@@ -118,9 +129,7 @@ impl InHand {
 
     /// The origin was asked and has not answered: whether it heard is for its reader to find out.
     pub(crate) fn perhaps_sent(&mut self) -> Option<Failure> {
-        self.form
-            .take()
-            .map(|form| FormFault::Perhaps(Box::new(form)).into())
+        self.given_back(FormFault::Perhaps)
     }
 }
 
@@ -189,36 +198,40 @@ pub(crate) fn answer(
     fault: &FormFault,
 ) -> Response<Body> {
     let shared = &client.shard.shared;
-    let (form, is_perhaps) = match fault {
-        FormFault::NoRoom(form) => (form, false),
-        FormFault::Perhaps(form) => (form, true),
+    let (form, stop) = match fault {
+        FormFault::NoRoom(form) => (form, Stop::FormWaits),
+        FormFault::Guessed(form) => (form, Stop::GuessWaits),
+        FormFault::Perhaps(form) => (form, Stop::FormPerhaps),
         FormFault::NotOurs => {
             return served(
-                shared.pages.response(Page::NotUnderstood, asker),
+                shared.pages.response(Page::NotUnderstood, asker, None),
                 Served::Refused,
             );
         }
     };
+    let code = |stop| why::code(client, asked, stop);
     client.shard.counters.waiting.add(1);
     let text = shared
         .ladder
         .hold(form, whither(asked), asked.client, UnixMillis::now());
     let Some(text) = text else {
         return served(
-            shared.pages.response(Page::NotTaken, asker),
+            shared
+                .pages
+                .response(Page::NotTaken, asker, Some(&code(Stop::NotTaken))),
             Served::Waiting,
         );
     };
     let whom = (asked.client, asked.scheme);
     let (page, ticket) = serve::to_wait(client, asked.state().mark, whom, asker);
     let held = match page {
-        _ if is_perhaps => Held::Perhaps,
+        _ if stop == Stop::FormPerhaps => Held::Perhaps,
         Page::Waiting { reload_secs } if form.tries < BY_ITSELF_MAX => {
             Held::Soon { secs: reload_secs }
         }
         _ => Held::Waiting,
     };
-    let mut response = shared.pages.held(held, &text, asker);
+    let mut response = shared.pages.held(held, &text, &code(stop), asker);
     if let Some(Ok(ticket)) = ticket.map(HeaderValue::try_from) {
         response.headers_mut().append(SET_COOKIE, ticket);
     }

@@ -16,7 +16,7 @@
 //! twice come to the same pass, and nothing needs to be told apart as used. Whoever keeps no cookies waits, as before, for a place in
 //! the queue.
 
-pub(crate) mod code;
+pub mod code;
 mod cohorts;
 mod form;
 pub(crate) mod invites;
@@ -34,10 +34,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use memchr::memmem::Finder;
 use saqta_detect::facts::Class;
 use saqta_detect::network::Group;
-use saqta_detect::watch::Posture;
 use sha2::{Digest, Sha256};
 
-pub use self::code::{CodeError, Reasons, Shown as ShownPage, site as site_number};
+use self::code::{Code, CodeFault, CodeText, Codes, Holds, Why};
 use self::cohorts::{By, Cohorts};
 use self::form::Sent;
 pub(crate) use self::form::TEXT_BYTES_MAX as FORM_TEXT_BYTES_MAX;
@@ -141,6 +140,7 @@ pub struct Ladder {
     /// Of the numbers given out since the start. Nobody else's begin there.
     first: u64,
     next: AtomicU64,
+    codes: Codes,
 }
 
 /// What a request's cookies say of its client.
@@ -155,8 +155,8 @@ pub struct Bearer {
     /// Came by a ticket now: to be given to the browser.
     pub new_pass: Option<Pass>,
     reader: Option<Reader>,
-    /// Showed a ticket or a pass, whatever it was worth: he has been told to wait before.
-    pub came_before: bool,
+    /// For a code.
+    pub holds: Holds,
 }
 
 /// On whose account the origin is used.
@@ -184,6 +184,8 @@ struct Passed {
     pass: Option<Pass>,
     /// Came by a ticket now.
     is_new: bool,
+    /// There was one, and nothing is left of it.
+    is_used_up: bool,
     /// Still to be waited for.
     ticket: Option<Ticket>,
 }
@@ -195,7 +197,7 @@ impl Bearer {
         ticket: None,
         new_pass: None,
         reader: None,
-        came_before: false,
+        holds: Holds::NoCookies,
     };
 }
 
@@ -279,6 +281,7 @@ impl Ladder {
             greeted: Meter::new(DAY_S),
             sent: Sent::new(),
             secret: RandomState::new(),
+            codes: Codes::new(first),
             first,
             next: AtomicU64::new(first),
         }
@@ -345,8 +348,10 @@ impl Ladder {
         now: UnixMillis,
     ) -> Bearer {
         let keys = &self.keys;
-        let mut bearer = Bearer::NOBODY;
-        bearer.came_before = shown.ticket.is_some() || shown.pass.is_some();
+        let mut bearer = Bearer {
+            holds: Holds::Spent,
+            ..Bearer::NOBODY
+        };
         bearer.reader = shown
             .reader
             .and_then(|text| Reader::open(keys, site, text, now));
@@ -356,6 +361,7 @@ impl Ladder {
             .filter(|number| INVITED.covers(self.meter.used(*number, now)));
         if let Some(number) = invited {
             bearer.class = Class::Staff;
+            bearer.holds = Holds::Staff;
             bearer.account = Account::new(number, None);
             return bearer;
         }
@@ -366,13 +372,24 @@ impl Ladder {
         };
         if let Some(reader) = bearer.reader.filter(Reader::is_known).filter(is_left) {
             bearer.class = Class::KnownReader;
+            bearer.holds = Holds::Known;
             bearer.account = Account::new(reader.number, Some((By::Reader, reader.cohort)));
             return bearer;
         }
         let passed = self.passed((site, address), shown, now);
         bearer.ticket = passed.ticket;
+        let is_used_up = passed.is_used_up || bearer.reader.is_some_and(|one| one.is_known());
+        if passed.ticket.is_some() {
+            bearer.holds = Holds::Ticket;
+        } else if is_used_up {
+            bearer.holds = Holds::UsedUp;
+        } else if bearer.reader.is_some() {
+            // One who came on one day is nobody yet.
+            bearer.holds = Holds::OtherCookies;
+        }
         if let Some(pass) = passed.pass {
             bearer.class = Class::Passed;
+            bearer.holds = Holds::Pass;
             bearer.account = Account::new(pass.number, Some((By::Pass, pass.cohort)));
             bearer.new_pass = passed.is_new.then_some(pass);
         }
@@ -398,13 +415,14 @@ impl Ladder {
         now: UnixMillis,
     ) -> Passed {
         let keys = &self.keys;
-        let pass = shown
+        let held = shown
             .pass
-            .and_then(|text| Pass::open(keys, site, text, now))
-            .filter(|pass| self.covers(pass, now));
+            .and_then(|text| Pass::open(keys, site, text, now));
+        let pass = held.filter(|pass| self.covers(pass, now));
         let mut passed = Passed {
             pass,
             is_new: false,
+            is_used_up: held.is_some() && pass.is_none(),
             ticket: None,
         };
         // A pass is as old as its ticket. A newer ticket was given to somebody for whom the pass was not enough.
@@ -434,6 +452,8 @@ impl Ladder {
         if self.covers(&pass, now) {
             passed.pass = Some(pass);
             passed.is_new = true;
+        } else {
+            passed.is_used_up = true;
         }
         passed
     }
@@ -526,39 +546,27 @@ impl Ladder {
         (wait_s, Some(given))
     }
 
+    /// For the page that stops somebody: why, sealed.
+    pub fn code(&self, site: SiteMark, why: &Why, now: UnixMillis) -> CodeText {
+        self.codes.seal(&self.keys, site, why, now)
+    }
+
+    /// What a code says: of which of these sites it is, and of which minute.
+    ///
+    /// # Errors
+    /// When it was not sealed here, or so long ago that its key is forgotten.
+    pub fn read_code(
+        &self,
+        sites: impl IntoIterator<Item = SiteMark>,
+        code: Code,
+    ) -> Result<(usize, UnixMillis, Why), CodeFault> {
+        code::open(&self.keys, sites, code)
+    }
+
     /// Who is invited.
     pub fn invited(&self, now: UnixMillis) -> Vec<Invited> {
         let is_spent = |number| !INVITED.covers(self.meter.used(number, now));
         self.invites.list(now, is_spent)
-    }
-
-    /// What a reader who was stopped can tell the newsroom. `rule`: that hit him.
-    pub(crate) fn code(
-        &self,
-        bearer: &Bearer,
-        (mark, shown): (SiteMark, ShownPage),
-        (class, posture, rule): (Class, Posture, Option<u64>),
-        now: UnixMillis,
-    ) -> String {
-        let reasons = Reasons {
-            at_s: code::minute_of(now),
-            site: code::site(mark),
-            shown,
-            class,
-            posture,
-            has_ticket: bearer.ticket.is_some(),
-            came_with_pass: bearer.came_before && bearer.ticket.is_none(),
-            rule: rule.map(|rule| rule as u16),
-        };
-        code::seal(&self.keys, &reasons)
-    }
-
-    /// What such a code says.
-    ///
-    /// # Errors
-    /// When it is none, or none of ours.
-    pub fn decode(&self, text: &str) -> Result<Reasons, CodeError> {
-        code::open(&self.keys, text)
     }
 
     /// A form for its page, if this network has not been given too many long ones.

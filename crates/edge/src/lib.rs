@@ -62,6 +62,7 @@ mod tap;
 mod upgrade;
 mod upload;
 pub mod whole;
+mod why;
 mod wire;
 
-pub use edge::{Edge, Forgotten, ReloadError, StartError};
+pub use edge::{CodeRead, Edge, Forgotten, ReloadError, StartError};

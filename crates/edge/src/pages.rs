@@ -15,6 +15,9 @@
 //!
 //! All else is built once, head included and packed with gzip, which everybody's browser takes: refusing must cost less than serving, the line
 //! as well. A flood of ten thousand a second that is told to wait would otherwise fill a third of a gigabit.
+//!
+//! What stops somebody shows him a short code ([`crate::ladder::code`]), which is another one each time. It has a place of its own in the page
+//! ([`Hole`]), and nothing is packed anew for it.
 
 mod words;
 
@@ -34,8 +37,9 @@ use sha2::{Digest, Sha256};
 use self::words::{Words, words};
 use crate::body::Body;
 use crate::fields::Fields;
+use crate::ladder::code::{self, CodeText, Stop};
 use crate::plan::Language;
-use crate::splice::{self, Packed, Piece};
+use crate::splice::{self, Hole, Packed, Piece};
 
 /// Sooner than 5 s a screen reader has not read the page out; a reader left longer than 20 s between two tries believes it
 /// broken. The bar fills in the same time: it is the wait made visible, and moves for nothing else (WCAG 2.2.2, essential).
@@ -183,6 +187,28 @@ impl Page {
         }
     }
 
+    /// As its code says it. `None`: it stops nobody, or nothing is known of what it stops.
+    pub(crate) fn stop(self) -> Option<Stop> {
+        match self {
+            Self::Waiting { .. } => Some(Stop::Waits),
+            Self::NotTaken => Some(Stop::NotTaken),
+            Self::Refused => Some(Stop::Refused),
+            Self::TooMany => Some(Stop::TooMany),
+            Self::TooLarge => Some(Stop::TooLarge),
+            Self::OriginDown => Some(Stop::OriginDown),
+            Self::OriginSlow => Some(Stop::OriginSlow),
+            Self::NotSent => Some(Stop::NotSent),
+            Self::Loop => Some(Stop::Loop),
+            Self::NotUnderstood
+            | Self::UnknownHost
+            | Self::TooSlow
+            | Self::FieldsTooLarge
+            | Self::Invitation
+            | Self::Invited
+            | Self::InvitationOver => None,
+        }
+    }
+
     fn has_script(self) -> bool {
         matches!(self, Self::Waiting { .. })
     }
@@ -261,7 +287,12 @@ pub struct Prebuilt {
     fields: Arc<HeaderMap>,
     head: Bytes,
     body: Bytes,
+    /// For a code.
+    hole: Option<Hole<{ code::TEXT_BYTES }>>,
 }
+
+/// Where a code goes.
+const FILLER: CodeText = CodeText::BLANK;
 
 impl Prebuilt {
     /// `fields`: without `Content-Length`.
@@ -285,6 +316,7 @@ impl Prebuilt {
             fields,
             head: Bytes::from(head),
             body,
+            hole: None,
         }
     }
 
@@ -298,12 +330,25 @@ impl Prebuilt {
         &self.head
     }
 
+    /// As long with a code as without one.
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
+    /// With this code, if it has a place for one.
+    pub fn body_with(&self, code: &CodeText) -> Bytes {
+        match &self.hole {
+            Some(hole) => hole.filled(&self.body, code.as_bytes()),
+            None => self.body.clone(),
+        }
+    }
+
     pub fn response(&self) -> Response<Body> {
-        let mut response = Response::new(Body::full(self.body.clone()));
+        self.response_of(self.body.clone())
+    }
+
+    fn response_of(&self, body: Bytes) -> Response<Body> {
+        let mut response = Response::new(Body::full(body));
         *response.status_mut() = self.status;
         *response.headers_mut() = HeaderMap::clone(&self.fields);
         response
@@ -316,27 +361,7 @@ pub struct Pages {
     still: Vec<Translations>,
     waiting: Vec<Translations>,
     held: [[HeldPage; 3]; 3],
-    /// By [`CODED`], then by language.
-    coded: [[CodedPage; 3]; 3],
 }
-
-/// Pages of a reader who may have to tell somebody: he is told to wait again, or is not told when to come back. The waiting page of any time.
-const CODED: [Page; 3] = [
-    Page::Waiting { reload_secs: 5 },
-    Page::TooMany,
-    Page::NotTaken,
-];
-
-/// A page with a code in it. It is put together when it is asked for: a flood that keeps no cookies gets the other one.
-#[derive(Debug)]
-struct CodedPage {
-    fields: HeaderMap,
-    /// Around the reload, the bar and the code.
-    pieces: [Packed; 4],
-}
-
-/// Where what differs goes. No page has it.
-const GAP: char = '\u{0}';
 
 /// A page around a form.
 #[derive(Debug)]
@@ -345,6 +370,8 @@ struct HeldPage {
     before: Packed,
     /// What sends it.
     button: &'static str,
+    /// What to do with the code.
+    code: &'static str,
     after: Packed,
 }
 
@@ -380,7 +407,6 @@ impl Pages {
                 .map(|reload_secs| translations(Page::Waiting { reload_secs }))
                 .collect(),
             held: Held::KINDS.map(|held| LANGUAGES.map(|language| HeldPage::new(held, language))),
-            coded: CODED.map(|page| LANGUAGES.map(|language| CodedPage::new(page, language))),
         }
     }
 
@@ -395,47 +421,8 @@ impl Pages {
         &translations[place(asker.language)][form(asker)]
     }
 
-    /// With the code by which the newsroom can tell why. Pages that have no place for one are as they are.
-    pub(crate) fn with_code(&self, page: Page, asker: Asker, code: &str) -> Option<Prebuilt> {
-        let kind = std::mem::discriminant(&page);
-        let at = CODED
-            .iter()
-            .position(|coded| std::mem::discriminant(coded) == kind)
-            .filter(|_| asker.format == Format::Html)?;
-        let coded = &self.coded[at][place(asker.language)];
-        let (page, refresh, bar) = match page {
-            Page::Waiting { reload_secs } => {
-                let reload_secs = reload_secs.clamp(*RELOAD_SECS.start(), *RELOAD_SECS.end());
-                let page = Page::Waiting { reload_secs };
-                (page, refresh(reload_secs), bar(reload_secs))
-            }
-            page => (page, String::new(), String::new()),
-        };
-        let [first, second, third, last] = &coded.pieces;
-        let pieces = [
-            Piece::Shared(first),
-            Piece::Own(&refresh),
-            Piece::Shared(second),
-            Piece::Own(&bar),
-            Piece::Shared(third),
-            Piece::Own(code),
-            Piece::Shared(last),
-        ];
-        let mut fields = coded.fields.clone();
-        if let Some(secs) = page.retry_after_secs() {
-            fields.insert(RETRY_AFTER, HeaderValue::from(secs));
-        }
-        let body = if asker.packed {
-            fields.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            splice::gzip(&pieces)
-        } else {
-            splice::plain(&pieces)
-        };
-        Some(Prebuilt::new(page.status(), fields, body))
-    }
-
     /// `text`: the form, as its page carries it.
-    pub fn held(&self, held: Held, text: &str, asker: Asker) -> Response<Body> {
+    pub fn held(&self, held: Held, text: &str, code: &CodeText, asker: Asker) -> Response<Body> {
         let page = &self.held[held.index()][place(asker.language)];
         let (bar, wait, retry_after) = match held {
             Held::Soon { secs } => {
@@ -445,8 +432,9 @@ impl Pages {
             _ => (String::new(), String::new(), *RELOAD_SECS.start()),
         };
         let own = format!(
-            "{bar}<form method=\"post\"{wait}>\n<input type=\"hidden\" name=\"{FORM}\" value=\"{text}\">\n<button>{}</button>\n</form>\n",
-            page.button
+            "{bar}<form method=\"post\"{wait}>\n<input type=\"hidden\" name=\"{FORM}\" value=\"{text}\">\n<button>{}</button>\n</form>\n{}",
+            page.button,
+            code_line(page.code, code.as_str())
         );
         let pieces = [
             Piece::Shared(&page.before),
@@ -469,8 +457,10 @@ impl Pages {
         response
     }
 
-    pub fn response(&self, page: Page, asker: Asker) -> Response<Body> {
-        self.page(page, asker).response()
+    pub fn response(&self, page: Page, asker: Asker, code: Option<&CodeText>) -> Response<Body> {
+        let page = self.page(page, asker);
+        let body = code.map_or_else(|| page.body.clone(), |code| page.body_with(code));
+        page.response_of(body)
     }
 }
 
@@ -481,29 +471,6 @@ fn place(language: Language) -> usize {
         Language::Kazakh => 0,
         Language::Russian => 1,
         Language::English => 2,
-    }
-}
-
-impl CodedPage {
-    fn new(page: Page, language: Language) -> Self {
-        let words = words(page, language);
-        let head = referrer(NO_REFERRER) + &String::from(GAP);
-        let said = format!(
-            "{GAP}{}<p class=\"soft\">{} <b class=\"code\">{GAP}</b></p>\n",
-            said(page, &words),
-            words.code
-        );
-        let text = html_until(language, words.title, &head, &said) + &html_after(page.has_script());
-        let mut pieces = text.split(GAP).map(str::to_owned);
-        let policy = policy(page.has_script(), page.forms());
-        Self {
-            fields: fields(
-                "text/html; charset=utf-8",
-                (language, page.answer()),
-                Some(&policy),
-            ),
-            pieces: std::array::from_fn(|_| Packed::new(pieces.next().unwrap_or_default())),
-        }
     }
 }
 
@@ -529,6 +496,7 @@ impl HeldPage {
             fields,
             before: Packed::new(before),
             button: words.button,
+            code: words::code(false, language),
             after: Packed::new(after),
         }
     }
@@ -557,6 +525,7 @@ fn build(page: Page, asker: Asker) -> Prebuilt {
         ),
         Format::Problem => ("application/problem+json", problem(page, &words)),
     };
+    let has_code = page.stop().is_some();
     let policy = (asker.format == Format::Html).then(|| policy(page.has_script(), page.forms()));
     let mut fields = fields(media, (asker.language, page.answer()), policy.as_deref());
     if let Some(secs) = page.retry_after_secs() {
@@ -564,10 +533,24 @@ fn build(page: Page, asker: Asker) -> Prebuilt {
     }
     if asker.packed && asker.format == Format::Html {
         fields.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        if let Some((body, hole)) = has_code
+            .then(|| Hole::gzip(&body, *FILLER.as_bytes()))
+            .flatten()
+        {
+            return Prebuilt {
+                hole: Some(hole),
+                ..Prebuilt::new(status, fields, body)
+            };
+        }
         let packed = Packed::new(body);
         return Prebuilt::new(status, fields, splice::gzip(&[Piece::Shared(&packed)]));
     }
-    Prebuilt::new(status, fields, Bytes::from(body))
+    Prebuilt {
+        hole: has_code
+            .then(|| Hole::plain(&body, *FILLER.as_bytes()))
+            .flatten(),
+        ..Prebuilt::new(status, fields, Bytes::from(body))
+    }
 }
 
 fn fields(
@@ -610,17 +593,12 @@ fn hash(text: &str) -> String {
 fn html(page: Page, language: Language, words: &Words) -> String {
     let (head, bar) = match page {
         Page::Waiting { reload_secs } => (
-            referrer(NO_REFERRER) + &refresh(reload_secs),
+            referrer(NO_REFERRER)
+                + &format!("<meta http-equiv=\"refresh\" content=\"{reload_secs}\">\n"),
             bar(reload_secs),
         ),
         _ => (referrer(NO_REFERRER), String::new()),
     };
-    let said = bar + &said(page, words);
-    html_until(language, words.title, &head, &said) + &html_after(page.has_script())
-}
-
-/// What the page says, and the ways from it.
-fn said(page: Page, words: &Words) -> String {
     let second = words
         .second
         .map(|second| format!("<p class=\"soft\">{second}</p>\n"))
@@ -643,11 +621,17 @@ fn said(page: Page, words: &Words) -> String {
     } else {
         format!("<nav>\n{links}</nav>\n")
     };
-    format!("<p>{}</p>\n{second}{nav}", words.first)
+    let code = match page.stop() {
+        Some(stop) => code_line(words::code(stop == Stop::Waits, language), FILLER.as_str()),
+        None => String::new(),
+    };
+    let said = format!("{bar}<p>{}</p>\n{second}{nav}{code}", words.first);
+    html_until(language, words.title, &head, &said) + &html_after(page.has_script())
 }
 
-fn refresh(secs: u16) -> String {
-    format!("<meta http-equiv=\"refresh\" content=\"{secs}\">\n")
+/// Taken whole by whoever touches it, and not translated by what translates pages.
+fn code_line(words: &str, code: &str) -> String {
+    format!("<p class=\"soft end\">{words} <code translate=\"no\">{code}</code></p>\n")
 }
 
 /// The wait, made visible.
@@ -684,9 +668,13 @@ fn html_after(has_script: bool) -> String {
 
 fn problem(page: Page, words: &Words) -> String {
     let status = page.status();
+    let code = match page.stop() {
+        Some(_) => format!(",\"code\":\"{}\"", FILLER.as_str()),
+        None => String::new(),
+    };
     // Our own words have nothing that JSON would escape; a test holds them to it.
     format!(
-        "{{\"type\":\"about:blank\",\"title\":\"{}\",\"status\":{},\"detail\":\"{}\"}}\n",
+        "{{\"type\":\"about:blank\",\"title\":\"{}\",\"status\":{},\"detail\":\"{}\"{code}}}\n",
         status.canonical_reason().unwrap_or_default(),
         status.as_u16(),
         words.title,
@@ -832,6 +820,34 @@ mod tests {
             }
         }
         all
+    }
+
+    fn code() -> CodeText {
+        let ladder = crate::ladder::Ladder::new(code::tests::NOW);
+        ladder.code(code::tests::site(), &code::tests::WHY, code::tests::NOW)
+    }
+
+    #[test]
+    fn what_stops_somebody_shows_a_code_in_every_form_and_nothing_else_changes() {
+        let code = code();
+        for (page, asker, built) in every() {
+            let with = Prebuilt::new(built.status, built.fields.clone(), built.body_with(&code));
+            // As it was announced.
+            assert_eq!(with.head, built.head, "{page:?}");
+            let (text, before) = (text(&with), text(&built));
+            assert_eq!(
+                text,
+                before.replace(FILLER.as_str(), code.as_str()),
+                "{page:?}"
+            );
+            let shown = match asker.format {
+                Format::Html => format!("<code translate=\"no\">{}</code>", code.as_str()),
+                Format::Problem => format!(",\"code\":\"{}\"}}", code.as_str()),
+            };
+            let times = usize::from(page.stop().is_some());
+            assert_eq!(text.matches(&shown).count(), times, "{page:?}");
+            assert_eq!(text.matches(code.as_str()).count(), times, "{page:?}");
+        }
     }
 
     fn text(built: &Prebuilt) -> String {
@@ -1005,54 +1021,6 @@ mod tests {
     }
 
     #[test]
-    fn a_page_with_a_code_is_the_same_page_with_a_code() {
-        const CODE: &str = "ABCDE-FGHJK-MNPQR-STVWX";
-        let pages = Pages::new();
-        let table = [
-            (Page::Waiting { reload_secs: 9 }, true),
-            (Page::Waiting { reload_secs: 500 }, true),
-            (Page::TooMany, true),
-            (Page::NotTaken, true),
-            (Page::Refused, false),
-        ];
-        for (page, has_code) in table {
-            for language in LANGUAGES {
-                let of = |packed, format| {
-                    let asker = Asker {
-                        language,
-                        format,
-                        packed,
-                    };
-                    (pages.with_code(page, asker, CODE), asker)
-                };
-                assert!(of(false, Format::Problem).0.is_none());
-                let (plain, asker) = of(false, Format::Html);
-                assert_eq!(plain.is_some(), has_code, "{page:?}");
-                let (Some(plain), Some(packed)) = (plain, of(true, Format::Html).0) else {
-                    continue;
-                };
-                assert!(packed.body.len() < plain.body.len());
-                assert_eq!(text(&plain), text(&packed));
-                assert!(plain.body.len() < 10 * 1024, "{}", plain.body.len());
-                let usual = pages.page(page, asker);
-                assert_eq!((plain.status, &plain.fields), (usual.status, &usual.fields));
-                let whole = text(&plain);
-                let (before, rest) =
-                    whole
-                        .split_once("<p class=\"soft\">")
-                        .map_or((whole.as_str(), ""), |_| {
-                            let at = whole.find(words(page, language).code).unwrap();
-                            let start = whole[..at].rfind("<p class=\"soft\">").unwrap();
-                            let end = at + whole[at..].find("</p>\n").unwrap() + 5;
-                            (&whole[..start], &whole[end..])
-                        });
-                assert_eq!(format!("{before}{rest}"), text(usual), "{page:?}");
-                assert_eq!(whole.matches(CODE).count(), 1);
-            }
-        }
-    }
-
-    #[test]
     fn a_page_around_a_form_is_small_and_sends_what_it_carries() {
         const TEXT: &str = "Abc-_9";
         let pages = Pages::new();
@@ -1064,7 +1032,7 @@ mod tests {
                         format: Format::Html,
                         packed,
                     };
-                    let (head, body) = pages.held(held, TEXT, asker).into_parts();
+                    let (head, body) = pages.held(held, TEXT, &code(), asker).into_parts();
                     let Body::Full(Some(body)) = body else {
                         panic!("no page")
                     };
@@ -1072,7 +1040,9 @@ mod tests {
                 };
                 let (plain, packed) = (response(false), response(true));
                 let text = text(&plain);
-                assert_eq!(text, self::text(&packed));
+                assert_eq!(text.matches("<code translate=\"no\">").count(), 1);
+                // Each has a code of its own.
+                assert_eq!(text.len(), self::text(&packed).len());
                 assert!(plain.body.len() < 10 * 1024, "{}", plain.body.len());
                 assert_eq!(plain.status, StatusCode::SERVICE_UNAVAILABLE);
                 let field = format!("<input type=\"hidden\" name=\"{FORM}\" value=\"{TEXT}\">");
@@ -1152,7 +1122,7 @@ mod tests {
                 (&built.body, page.status()),
                 "{page:?} {asker:?}"
             );
-            let response = pages.response(page, asker);
+            let response = pages.response(page, asker, None);
             assert_eq!(
                 (response.status(), response.headers()),
                 (page.status(), &*built.fields)

@@ -19,6 +19,7 @@ use crate::cache::{Lookup, RequestDirectives};
 use crate::clock::UnixMillis;
 use crate::disk::record::Address;
 use crate::forward;
+use crate::ladder::code::Holds;
 use crate::origin::health::State;
 use crate::place::Place;
 use crate::plan::SiteId;
@@ -165,5 +166,6 @@ fn asked(running: &Arc<Running>, site: SiteId, address: &Address) -> Option<Aske
         is_strange: false,
         is_cron: false,
         group: Group::of(OURSELVES),
+        holds: Holds::NoCookies,
     })
 }

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::clock::UnixMillis;
 use crate::fields::Fields;
+use crate::ladder::code::rule_mark;
 use crate::ladder::locker::{self, Locker};
 use crate::saved::{Saved, file_name};
 use crate::shard::{Running, Shared, SiteState};
@@ -153,6 +154,33 @@ impl Detection {
                 .collect(),
             incidents: now.into_iter().chain(ended).collect(),
         }
+    }
+
+    /// The rule of this mark that stood within a minute from then, as a sentence, and whether it still stands. Numbers begin anew with each start, so
+    /// the mark alone does not tell which rule it was.
+    pub(crate) fn rule(&self, mark: u8, at: UnixMillis) -> Option<(String, bool)> {
+        let history = lock(&self.history);
+        let engine = lock(&self.engine);
+        let ahead_s = UnixMillis::now().secs() as i64 - self.now_s() as i64;
+        let wall = |second: u64| second.saturating_add_signed(ahead_s);
+        let stood = |from_s: u64, until_s: Option<u64>| {
+            wall(from_s) < at.secs() + 60
+                && until_s.is_none_or(|until_s| wall(until_s) >= at.secs())
+        };
+        let ended = history.ended.iter().map(|past| &past.incident);
+        let mut all = engine
+            .incident()
+            .into_iter()
+            .chain(ended)
+            .flat_map(|incident| {
+                let rules = incident.signatures.iter();
+                rules.map(|rule| (rule, rule.expired_s.or(incident.end_s)))
+            });
+        all.find(|(rule, until_s)| rule_mark(rule.id) == mark && stood(rule.generated_s, *until_s))
+            .map(|(rule, until_s)| {
+                let said = sentence::sentence(&rule.signature, Language::English);
+                (said, until_s.is_none())
+            })
     }
 
     /// Lets the engine learn from what was not seen here.

@@ -34,7 +34,8 @@ use crate::forms::{self, FormFault, InHand};
 use crate::forward::{self, Scheme};
 use crate::guard::{Attempt, Verdict};
 use crate::head::{ClientFault, Framing, Head};
-use crate::ladder::{self, Bearer, Seen, ShownPage, SiteMark, invites};
+use crate::ladder::code::Stop;
+use crate::ladder::{self, Bearer, Seen, SiteMark, invites};
 use crate::lanes::{self, Program, Visit};
 use crate::occupancy::Claim;
 use crate::origin::OriginError;
@@ -49,10 +50,11 @@ use crate::reduced::{self, Wanted};
 use crate::search::Question;
 use crate::searching;
 use crate::sentry::Detection;
-use crate::shard::{Running, Shard, SiteState};
+use crate::shard::{Running, Shard};
 use crate::sight::Sight;
 use crate::upgrade::Upgrade;
 use crate::upload::{self, Incoming, Upload};
+use crate::why::{self, Turned};
 
 /// The peer of a connection, and what the plan says about it.
 #[derive(Clone)]
@@ -304,7 +306,8 @@ fn look_and_answer(
             403,
             page.body().len(),
         );
-        return own_page_at_once(page, head, keep_alive, out);
+        let body = || page.body_with(&why::refused_at_once(client, running, site, head));
+        return own_page_at_once(page, body, head, keep_alive, out);
     }
     if head.target.starts_with(invites::PATH) {
         return AtOnce::Exchange;
@@ -400,27 +403,20 @@ fn look_and_answer(
             counters.searched.add(1);
             let bytes = page.body().len();
             count(client, site, &sight, head, Served::Searched, 200, bytes);
-            own_page_at_once(&page, head, head.keep_alive, out)
+            let body = || page.body().clone();
+            own_page_at_once(&page, body, head, head.keep_alive, out)
         }
-        Some(Spared::TurnedAway) => {
+        Some(Spared::TurnedAway(turned)) => {
             counters.requests.add(1);
             counters.waiting.add(1);
             let asker = client.asker(head, running.plan.sites[site].language);
             let (page, ticket) = to_wait(client, state.mark, client.whom(running, head), asker);
-            let with_code = client.bearer().came_before.then(|| {
-                let whom = (sight.source(), &*client);
-                let class = asked::class_of(&running.plan.sites[site], state, whom, head);
-                let class = asked::judged(class, &running.plan.sites[site], state, client).class;
-                coded(client, (page, asker), class, state)
-            });
-            let pages = &client.shard.shared.pages;
-            let with_code = with_code.flatten();
-            let page = with_code
-                .as_ref()
-                .unwrap_or_else(|| pages.page(page, asker));
+            let page = client.shard.shared.pages.page(page, asker);
             let bytes = page.body().len();
             count(client, site, &sight, head, Served::Waiting, 503, bytes);
-            let answer = own_page_at_once(page, head, head.keep_alive, out);
+            let code = || why::at_once(client, running, (site, Stop::Waits), head, &turned);
+            let body = || page.body_with(&code());
+            let answer = own_page_at_once(page, body, head, head.keep_alive, out);
             if let Some(ticket) = ticket {
                 add_line(out, &format!("set-cookie: {ticket}"));
             }
@@ -429,35 +425,10 @@ fn look_and_answer(
     }
 }
 
-/// The page with a code that tells the newsroom why, where it has a place for one.
-fn coded(
-    client: &Client,
-    (page, asker): (Page, Asker),
-    class: Class,
-    state: &SiteState,
-) -> Option<Prebuilt> {
-    let shown = match page {
-        Page::Waiting { .. } => ShownPage::Waiting,
-        Page::TooMany => ShownPage::TooMany,
-        Page::NotTaken => ShownPage::NotTaken,
-        _ => return None,
-    };
-    if asker.format != Format::Html {
-        return None;
-    }
-    let shared = &client.shard.shared;
-    let posture = state.detection.stance().posture;
-    let code = shared.ladder.code(
-        client.bearer(),
-        (state.mark, shown),
-        (class, posture, client.rule()),
-        UnixMillis::now(),
-    );
-    shared.pages.with_code(page, asker, &code)
-}
-
+/// `body`: the page's, with a code if it has one.
 fn own_page_at_once(
     page: &Prebuilt,
+    body: impl FnOnce() -> Bytes,
     head: &Head<'_, '_>,
     keep_alive: bool,
     out: &mut BytesMut,
@@ -468,7 +439,7 @@ fn own_page_at_once(
     let body = if head.method == "HEAD" {
         Bytes::new()
     } else {
-        page.body().clone()
+        body()
     };
     AtOnce::Answered { body, keep_alive }
 }
@@ -609,7 +580,7 @@ enum Spared {
     /// What the stored pages hold of what was searched for.
     Found(Prebuilt),
     /// Admission turns it away now. Under a flood most requests end so, and at this price an attacker has to send ten times as many.
-    TurnedAway,
+    TurnedAway(Turned),
 }
 
 fn spared_at_once(
@@ -714,7 +685,12 @@ fn spared_at_once(
     let found = live
         .filter(|_| client.bearer().account.is_some())
         .and_then(found);
-    Some(found.unwrap_or(Spared::TurnedAway))
+    let turned = Turned {
+        usage,
+        is_suspect,
+        is_strange,
+    };
+    Some(found.unwrap_or(Spared::TurnedAway(turned)))
 }
 
 /// Where the origin has no room, a reader we are not sure of is shown what everybody is.
@@ -783,7 +759,11 @@ pub(crate) async fn respond_h2(
     if let Some(fault) = asked::http2_fault(request.method(), request.headers()) {
         client.shard.fault(fault);
         let asker = Asker::of(request.headers(), Language::default());
-        let page = client.shard.shared.pages.response(page_of(fault), asker);
+        let page = client
+            .shard
+            .shared
+            .pages
+            .response(page_of(fault), asker, None);
         return (page, Claim::default());
     }
     let no_upgrade = Cell::new(None);
@@ -888,13 +868,15 @@ async fn answer(
         Ok(asked) => asked,
         Err(unasked) => {
             let asker = Asker::of(request.headers(), Language::default());
-            return shared.pages.response(unasked_page(client, unasked), asker);
+            let page = unasked_page(client, unasked);
+            return shared.pages.response(page, asker, None);
         }
     };
     let asker = client.asker(request.headers(), asked.site().language);
     if asked.running.plan.refuse.contains(asked.client) {
         counters.refused.add(1);
-        return shared.pages.response(Page::Refused, asker);
+        let code = why::code(client, &asked, Stop::Refused);
+        return shared.pages.response(Page::Refused, asker, Some(&code));
     }
     if let Some(answered) = invited(client, &asked, &request, asker) {
         return answered;
@@ -1012,7 +994,7 @@ fn invited(
         format: Format::Html,
         ..asker
     };
-    let mut response = shared.pages.response(page, asker);
+    let mut response = shared.pages.response(page, asker, None);
     let cookie = accepted.and_then(|(text, lasts_s)| {
         let secure = match asked.scheme {
             Scheme::Https => "; Secure",
@@ -1093,7 +1075,7 @@ async fn ask_with_body(
     let attempt = guess(client, &asked, &mut parts, form.bytes());
     match verdict(client, &attempt) {
         Verdict::Free => {}
-        Verdict::Pass => return Err(form.turned_away().unwrap_or(Failure::TooManyTries)),
+        Verdict::Pass => return Err(form.guessed().unwrap_or(Failure::TooManyTries)),
         Verdict::Refuse => return Err(Failure::TooManyTries),
     }
     // Whom a rule hits waits for a pass, as with a page; programs wait last in the queue.
@@ -1279,13 +1261,9 @@ fn own_page(
     } else {
         Served::Refused
     };
-    // Who is told to wait for the first time will hardly have to tell anybody.
-    let may_ask = client.bearer().came_before || !matches!(page, Page::Waiting { .. });
-    let with_code = may_ask.then(|| coded(client, (page, asker), asked.class, asked.state()));
-    let mut response = match with_code.flatten() {
-        Some(page) => page.response(),
-        None => client.shard.shared.pages.response(page, asker),
-    };
+    let code = page.stop().map(|stop| why::code(client, asked, stop));
+    let pages = &client.shard.shared.pages;
+    let mut response = pages.response(page, asker, code.as_ref());
     if let Some(ticket) = ticket {
         response.headers_mut().append(SET_COOKIE, ticket);
     }

@@ -15,9 +15,8 @@ use kit::browser::{Browser, PAGE, PART, READER, URLENCODED, carried};
 use kit::http2::{END_HEADERS, END_STREAM, End, HEADERS, Http2, block, frame};
 use kit::{Client, Origin, connect_from, page, plan, until};
 use saqta_edge::Edge;
-use saqta_edge::admission::Class;
 use saqta_edge::clock::UnixMillis;
-use saqta_edge::ladder::{Keys, Reader, ShownPage, SiteMark};
+use saqta_edge::ladder::{Keys, Reader, SiteMark};
 use saqta_edge::plan::Mode;
 
 fn newsroom() -> Origin {
@@ -143,21 +142,8 @@ fn whoever_a_rule_hits_works_once_and_reads_on() {
         );
         assert_eq!(first.field("cache-control"), Some("no-store"));
         let ticket = reader.cookie("saqta-ticket").unwrap().to_owned();
-        assert!(!first.text().contains("class=\"code\">"));
         // Looking again, or in another tab, changes nothing.
         let second = reader.get("/news/new-2");
-        let told = second.text();
-        let (_, code) = told.split_once("class=\"code\">").unwrap();
-        let reasons = edge.decode(code.split('<').next().unwrap()).unwrap();
-        let rule = edge.stats().sites[0].detection.incidents[0].rules[0].id;
-        assert!(
-            reasons.rule == Some(rule as u16)
-                && reasons.has_ticket
-                && reasons.shown == ShownPage::Waiting
-                && reasons.class == Class::Signature,
-            "{reasons:?}"
-        );
-        assert!(UnixMillis::now().secs() - reasons.at_s < 120);
         assert_eq!((second.status, second.field("set-cookie")), (503, None));
         assert_eq!(reader.cookie("saqta-ticket"), Some(ticket.as_str()));
         // What is in memory is read meanwhile.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use saqta_edge::ladder::INVITED_DAYS_MAX;
+use saqta_edge::ladder::code::Code;
 use saqta_edge::lanes::new_app_key;
 use saqta_edge::plan::Plan;
 use saqta_edge::registry::Registry;
@@ -41,7 +42,7 @@ pub(crate) const DATA_DEFAULT: &str = "./saqta-data";
 
 /// Bad input, or no Saqta to give an order to.
 const EXIT_BAD_INPUT: u8 = 2;
-/// What was to be forgotten is not here, or not under this address: whoever withdraws a page has to know.
+/// What was to be forgotten is not here, or not under this address: whoever withdraws a page has to know. Nor does this Saqta know that code.
 const EXIT_NOTHING_FOUND: u8 = 1;
 
 /// What a shell reports of a program that Ctrl-C ended; the drill it interrupted has shown nothing.
@@ -195,21 +196,6 @@ Examples:
   saqta app-key"
     )]
     AppKey,
-    /// Say why a reader was told to wait, by the code on his page
-    #[command(
-        after_help = "The code is all there is: nothing of readers is written down. It holds no
-address, no program and no page, and is read by the Saqta that gave it out, for
-up to thirteen weeks. Small letters, spaces and missing dashes do not matter.
-
-Examples:
-  saqta decode 7K2QD-0XW4R-9TBAM-E5H8G
-  saqta decode '7k2qd 0xw4r 9tbam e5h8g'"
-    )]
-    Decode {
-        /// As the reader says it
-        #[arg(required = true, num_args = 1.., value_name = "CODE")]
-        code: Vec<String>,
-    },
     /// Rehearse an attack on this machine and see who was served
     #[command(
         after_help = "Origin, edge, readers and attackers run as processes of their own, on loopback
@@ -268,6 +254,27 @@ Examples:
   saqta status
   saqta status --json | jq .edge")]
     Status {
+        /// One JSON object, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say why a reader was stopped, by the code on their page
+    #[command(
+        after_help = "The code stands at the end of every page that stops somebody. Small letters,
+spaces instead of dashes, and O for 0 are all right. It says when, at which
+site, what they got and why; nothing of it was stored, and it names nobody.
+Exit code 1: a code, but not one this Saqta can read. 2: no code, or no Saqta
+runs.
+
+Examples:
+  saqta decode 7K2M-X94T-0QWE-RT5Z
+  saqta decode 7k2m x94t 0qwe rt5z
+  saqta decode --json 7K2M-X94T-0QWE-RT5Z"
+    )]
+    Decode {
+        /// As the reader gave it
+        #[arg(required = true, num_args = 1..=16, value_name = "CODE")]
+        code: Vec<String>,
         /// One JSON object, for programs
         #[arg(long)]
         json: bool,
@@ -524,12 +531,6 @@ pub fn execute(cli: Cli) -> ExitCode {
             },
         ),
         Command::Purge(what) => order(&data, what.order()),
-        Command::Decode { code } => order(
-            &data,
-            Order::Decode {
-                code: code.join(" "),
-            },
-        ),
         Command::Staff { what } => order(&data, what.order()),
         Command::Drill(what) => drill(what, chosen),
         Command::Replay {
@@ -554,6 +555,7 @@ pub fn execute(cli: Cli) -> ExitCode {
             })
             .map(|()| ExitCode::SUCCESS),
         Command::Status { json } => status(&data, json),
+        Command::Decode { code, json } => decode(&data, &code.join(" "), json),
         Command::Lab { arguments } => stage::lab_main(&arguments, &MINT)
             .map(|()| ExitCode::SUCCESS)
             .map_err(Failure::Other),
@@ -638,7 +640,7 @@ fn order(data: &Path, order: Order) -> Result<ExitCode, Failure> {
             Ok(ExitCode::from(EXIT_NOTHING_FOUND))
         }
         Answer::Refused { problems } => Err(Failure::Refused(problems)),
-        Answer::Status { .. } => {
+        Answer::Status { .. } | Answer::Decoded { .. } => {
             Err(anyhow::anyhow!("the running Saqta answered something else than was asked").into())
         }
     }
@@ -651,7 +653,29 @@ fn status(data: &Path, json: bool) -> Result<ExitCode, Failure> {
         }
         Answer::Status { status } => say(&status.screen()),
         Answer::Refused { problems } => Err(Failure::Refused(problems)),
-        Answer::Done { .. } | Answer::Nothing { .. } => {
+        Answer::Done { .. } | Answer::Nothing { .. } | Answer::Decoded { .. } => {
+            Err(anyhow::anyhow!("the running Saqta answered something else than was asked").into())
+        }
+    }
+}
+
+fn decode(data: &Path, code: &str, json: bool) -> Result<ExitCode, Failure> {
+    // A slip is found out here, whoever runs.
+    if let Err(fault) = code.parse::<Code>() {
+        return Err(anyhow::anyhow!("{code:?} is no code: {fault}").into());
+    }
+    let order = Order::Decode { code: code.into() };
+    match control::ask(data, order)? {
+        Answer::Decoded { decoded } if json => {
+            say(&format!("{}\n", serde_json::to_string_pretty(&decoded)?))
+        }
+        Answer::Decoded { decoded } => say(&decoded.screen()),
+        Answer::Nothing { said } => {
+            tell(&said);
+            Ok(ExitCode::from(EXIT_NOTHING_FOUND))
+        }
+        Answer::Refused { problems } => Err(Failure::Refused(problems)),
+        Answer::Done { .. } | Answer::Status { .. } => {
             Err(anyhow::anyhow!("the running Saqta answered something else than was asked").into())
         }
     }

@@ -1,4 +1,4 @@
-//! Orders to a running Saqta: `reload`, `bypass`, `status`, `purge`, `staff`.
+//! Orders to a running Saqta: `reload`, `bypass`, `status`, `purge`, `staff`, `decode`.
 //!
 //! One line of JSON each way over a socket in the data folder, which only its owner may enter; whoever can write there could
 //! replace the program anyway, so there is no other key. The socket has a thread of its own: an order given because the shards
@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
+use crate::decoding::Decoded;
 use crate::folder::{self, Folder};
 use crate::machine::{plainly, writing_remedy};
 use crate::status::Status;
@@ -64,12 +65,12 @@ pub enum Order {
         days: u16,
     },
     Invited,
-    /// What a reader's page had.
-    Decode {
-        code: String,
-    },
     Revoke {
         label: String,
+    },
+    /// What the short code on a reader's page says.
+    Decode {
+        code: String,
     },
 }
 
@@ -100,6 +101,9 @@ pub enum Answer {
     },
     Status {
         status: Box<Status>,
+    },
+    Decoded {
+        decoded: Box<Decoded>,
     },
 }
 

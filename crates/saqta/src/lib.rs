@@ -5,7 +5,7 @@
 mod check;
 pub mod cli;
 pub mod control;
-mod decoding;
+pub mod decoding;
 mod duration;
 pub mod folder;
 mod host;

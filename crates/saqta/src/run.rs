@@ -242,9 +242,9 @@ impl Running {
                 };
                 inviting::invite(&self.edge, &sites, site.as_deref(), &label, days)
             }
-            Order::Decode { code } => decoding::decode(&self.edge, &code),
             Order::Invited => inviting::list(&self.edge),
             Order::Revoke { label } => inviting::revoke(&self.edge, &label),
+            Order::Decode { code } => decoding::decode(&self.edge, &code),
             Order::Status => Answer::Status {
                 status: Box::new(self.status()),
             },
@@ -305,7 +305,10 @@ impl Running {
                     tracing::error!("not reloaded: {problem}");
                 }
             }
-            Answer::Done { .. } | Answer::Nothing { .. } | Answer::Status { .. } => {}
+            Answer::Done { .. }
+            | Answer::Nothing { .. }
+            | Answer::Status { .. }
+            | Answer::Decoded { .. } => {}
         }
     }
 

@@ -229,7 +229,7 @@ fn every_command_helps_with_examples_in_80_columns() {
 }
 
 #[test]
-fn staff_are_invited_listed_and_taken_back_and_codes_are_read() {
+fn staff_are_invited_listed_and_taken_back() {
     let folder = Folder::new();
     let origin = origin();
     let site = |host: &str| format!("[[site]]\nhosts = \"{host}\"\norigin = \"http://{origin}\"\n");
@@ -258,15 +258,6 @@ fn staff_are_invited_listed_and_taken_back_and_codes_are_read() {
             let (code, stdout, said) = folder.say(&format!("staff invite {arguments}"));
             assert_eq!((code, stdout.as_str()), (2, ""), "{arguments}");
             assert!(unfolded(&said).contains(problem), "{arguments}: {said}");
-        }
-        for (typed, problem) in [
-            ("7K2QD", "a code has 20 letters and digits, and this has 5"),
-            ("UUUUU-UUUUU-UUUUU-UUUUU", "no code has the character 'U'"),
-            ("00000 00000 00000 00000", "this is no code of this Saqta"),
-        ] {
-            let (code, stdout, said) = folder.say(&format!("decode {typed}"));
-            assert_eq!((code, stdout.as_str()), (2, ""), "{typed}");
-            assert!(unfolded(&said).contains(problem), "{typed}: {said}");
         }
         let (code, said, stderr) = folder.say("staff invite --name Aigerim --site b.example");
         assert_eq!((code, stderr.as_str()), (0, ""), "{said}");
@@ -297,6 +288,85 @@ fn staff_are_invited_listed_and_taken_back_and_codes_are_read() {
     let path = link.strip_prefix("https://b.example").unwrap();
     let page = get(running.address(), "b.example", path);
     assert!(page.starts_with("HTTP/1.1 410"), "{page}");
+}
+
+#[test]
+fn a_code_from_a_page_is_read_by_the_saqta_that_gave_it_out_and_by_no_other() {
+    let folder = Folder::new();
+    let origin = origin();
+    let site = |host: &str| format!("[[site]]\nhosts = \"{host}\"\norigin = \"http://{origin}\"\n");
+    let settings = format!(
+        "listen = \"127.0.0.1:0\"\nrefuse = [\"127.0.0.0/8\"]\n{}{}",
+        site("a.example"),
+        site("b.example")
+    );
+    folder.write("f.toml", &settings);
+    let given = {
+        let running = folder.run("run -c f.toml");
+        let page = get(running.address(), "b.example", "/?s=secret");
+        let (_, rest) = page.split_once("\"code\":\"").unwrap();
+        rest.split_once('"').unwrap().0.to_owned()
+    };
+    // Nobody is asked whether it is one.
+    let other = if given.starts_with('7') { '8' } else { '7' };
+    let slip = format!("{other}{}", &given[1..]);
+    for (typed, problem) in [
+        ("7K2Q", "a code has 16 letters and digits, and this has 4"),
+        ("UUUU-UUUU-UUUU-UUUU", "no code has a 'U' in it"),
+        (
+            &slip[..],
+            "one of its letters is wrong, or two have changed places",
+        ),
+        (&given[..], "no Saqta runs on the data folder"),
+    ] {
+        let (code, stdout, said) = folder.say(&format!("decode {typed}"));
+        assert_eq!((code, stdout.as_str()), (2, ""), "{typed}");
+        assert!(unfolded(&said).contains(problem), "{typed}: {said}");
+    }
+    // After a restart too.
+    let _running = folder.run("run -c f.toml");
+    let spoken = given.to_lowercase().replace('-', " ");
+    for typed in [&given, &spoken] {
+        let (code, said, stderr) = folder.say(&format!("decode {typed}"));
+        assert_eq!((code, stderr.as_str()), (0, ""), "{typed}");
+        for part in [
+            "b.example, calm",
+            "network refused",
+            "their network is in `refuse` of the settings",
+            "a search, over HTTP/1.1",
+        ] {
+            assert!(unfolded(&said).contains(part), "{said}");
+        }
+        assert!(
+            !said.contains("secret") && !said.contains("127.0.0.1"),
+            "{said}"
+        );
+    }
+    let (code, said, _) = folder.say(&format!("decode --json {given}"));
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (code, &said["site"], &said["got"], &said["rule"]),
+        (
+            0,
+            &"b.example".into(),
+            &"network refused".into(),
+            &serde_json::Value::Null
+        )
+    );
+    // Nobody's.
+    let (code, stdout, said) = folder.say("decode 0000-0000-0000-0000");
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(
+        unfolded(&said).contains("it is older than fourteen weeks, of another Saqta"),
+        "{said}"
+    );
+    // Another Saqta, of the same week.
+    let other = Folder::new();
+    other.write("f.toml", &settings);
+    let _running = other.run("run -c f.toml");
+    let (code, stdout, said) = other.say(&format!("decode {given}"));
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(unfolded(&said).contains("it was not made here"), "{said}");
 }
 
 #[test]

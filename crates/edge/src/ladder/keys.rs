@@ -12,11 +12,13 @@ use arc_swap::ArcSwap;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::code::CodeKey;
+use super::token::part;
 use crate::clock::UnixMillis;
 
 /// Ninety days touch fourteen weeks at most.
 const WEEKS_KEPT: u32 = 14;
-const WEEK_S: u64 = 7 * 86_400;
+pub(super) const WEEK_S: u64 = 7 * 86_400;
 
 const KEY_BYTES: usize = 32;
 /// Of the 32 that SHA-256 gives: nobody guesses 128 bits.
@@ -40,6 +42,8 @@ struct Key {
     bytes: [u8; KEY_BYTES],
     /// Has taken in the key: half of the work of a sum.
     begun: Hmac<Sha256>,
+    /// What codes are sealed with.
+    codes: CodeKey,
 }
 
 impl std::fmt::Debug for Key {
@@ -63,7 +67,19 @@ impl Key {
         let mut block = [0; 64];
         block[..KEY_BYTES].copy_from_slice(&bytes);
         let begun = Hmac::new(&block.into());
-        Self { week, bytes, begun }
+        let mut key = Self {
+            week,
+            bytes,
+            begun,
+            codes: CodeKey::default(),
+        };
+        // No message of a token is as short.
+        let sum = key.sum(b"codes");
+        key.codes = (
+            u64::from_le_bytes(part(&sum, 0)),
+            u64::from_le_bytes(part(&sum, 8)),
+        );
+        key
     }
 
     fn drawn(week: u32) -> Self {
@@ -142,10 +158,18 @@ impl Keys {
         (name, key.sum(&message(name)))
     }
 
-    /// Of all that are kept, the newest first.
-    pub(super) fn names(&self) -> Vec<u8> {
+    /// What codes are sealed with now, and of which week it is.
+    pub(super) fn for_codes(&self) -> (u32, CodeKey) {
         let ring = self.ring.load();
-        ring.0.iter().rev().map(|key| key.week as u8).collect()
+        let key = ring.newest();
+        (key.week, key.codes)
+    }
+
+    /// The same of the newest such week. `None`: it is forgotten, or never was.
+    pub(super) fn of_week(&self, is_it: impl Fn(u32) -> bool) -> Option<(u32, CodeKey)> {
+        let ring = self.ring.load();
+        let key = ring.0.iter().rev().find(|key| is_it(key.week))?;
+        Some((key.week, key.codes))
     }
 
     /// With the key of that name. `None`: it is forgotten, or never was.

@@ -26,14 +26,15 @@ pub type Text = [u8; TEXT_BYTES];
 pub struct SiteMark(u64);
 
 impl SiteMark {
-    /// What is of no site in particular.
-    pub(super) const OF_ALL: Self = Self(0);
-
     pub fn of(name: &str) -> Self {
         use std::hash::Hasher as _;
         let mut hasher = SipHasher13::new();
         hasher.write(name.as_bytes());
         Self(hasher.finish128().h1)
+    }
+
+    pub(super) fn bytes(self) -> [u8; 8] {
+        self.0.to_le_bytes()
     }
 
     /// Which site's something is.
@@ -51,8 +52,6 @@ pub(super) enum Kind {
     /// Draws numbers from numbers.
     Number,
     Form,
-    Code,
-    CodeStream,
 }
 
 pub(super) fn message(kind: Kind, site: SiteMark, week: u8, said: &Said) -> [u8; MESSAGE_BYTES] {
@@ -384,16 +383,16 @@ fn day(now: UnixMillis) -> u16 {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use super::*;
 
-    pub(in crate::ladder) const NOW: UnixMillis = UnixMillis(1_795_000_000_000);
+    pub(crate) const NOW: UnixMillis = UnixMillis(1_795_000_000_000);
     pub(in crate::ladder) const ADDRESS: IpAddr =
         IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 7));
 
-    pub(in crate::ladder) fn site() -> SiteMark {
+    pub(crate) fn site() -> SiteMark {
         SiteMark::of("news")
     }
 

@@ -1,7 +1,7 @@
 //! The words of our pages, in Kazakh, Russian and English.
 //!
-//! Rules: say what is so, not who is to blame; tell the reader what happens next or what to do; no "error", no code, no
-//! "sorry". The newsroom speaks, not its software. *Site*, *page*, *newsroom* and *request* have one word each:
+//! Rules: say what is so, not who is to blame; tell the reader what happens next or what to do; no "error", no
+//! "sorry", no number but the code that the newsroom can read. The newsroom speaks, not its software. *Site*, *page*, *newsroom* and *request* have one word each:
 //! сайт, бет, редакция, сұраныс; сайт, страница, редакция, запрос.
 
 use super::{Held, Page};
@@ -14,7 +14,6 @@ pub(super) struct Words {
     pub(super) again: &'static str,
     pub(super) front: &'static str,
     pub(super) accept: &'static str,
-    pub(super) code: &'static str,
 }
 
 pub(super) fn words(page: Page, language: Language) -> Words {
@@ -24,17 +23,6 @@ pub(super) fn words(page: Page, language: Language) -> Words {
         Russian => "Просто оставьте эту страницу открытой.",
         English => "Just leave this page open.",
     });
-    let code = match language {
-        Kazakh => {
-            "Бұл қайталана берсе, браузеріңіз cookie файлдарын қабылдайтынын тексеріңіз немесе редакцияға жазып, мына кодты айтыңыз:"
-        }
-        Russian => {
-            "Если это повторяется, проверьте, что браузер принимает cookie, или напишите в редакцию и назовите этот код:"
-        }
-        English => {
-            "If this keeps happening, check that your browser accepts cookies, or write to the newsroom and give them this code:"
-        }
-    };
     let accept = match language {
         Kazakh => "Мен редакциядамын",
         Russian => "Я из редакции",
@@ -52,7 +40,6 @@ pub(super) fn words(page: Page, language: Language) -> Words {
         again,
         front,
         accept,
-        code,
     }
 }
 
@@ -126,6 +113,27 @@ pub(super) fn held(held: Held, language: Language) -> HeldWords {
         first,
         second,
         button,
+    }
+}
+
+/// What to do when what the page says to do has not helped, with the code that stands behind it.
+pub(super) fn code(waits: bool, language: Language) -> &'static str {
+    match (waits, language) {
+        (true, Kazakh) => {
+            "Бір минуттан кейін де осы бет тұрса, браузерде осы сайттың cookie файлдарына рұқсат беріңіз. Ол көмектеспесе, редакцияға жазып, мына \
+             кодты айтыңыз:"
+        }
+        (true, Russian) => {
+            "Если через минуту вы всё ещё видите эту страницу, разрешите в браузере cookie этого сайта. Если не поможет, напишите в редакцию и \
+             сообщите этот код:"
+        }
+        (true, English) => {
+            "If you still see this page after a minute, let your browser keep cookies of this site. If that does not help, write to the newsroom \
+             and give them this code:"
+        }
+        (false, Kazakh) => "Осылай қайталана берсе, редакцияға жазып, мына кодты айтыңыз:",
+        (false, Russian) => "Если это повторяется, напишите в редакцию и сообщите этот код:",
+        (false, English) => "If this goes on, write to the newsroom and give them this code:",
     }
 }
 

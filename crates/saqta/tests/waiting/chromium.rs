@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use saqta_edge::Edge;
 use saqta_edge::body::Body;
+use saqta_edge::ladder::code::CodeText;
 use saqta_edge::pages::{Asker, Format, Held, Page, Pages};
 use saqta_edge::plan::Language;
 use serde_json::{Value, json};
@@ -214,7 +215,10 @@ fn no_page_of_ours_shuts_anybody_out() {
             all.push((format!("{page:?} {language:?}"), text));
         }
         for held in Held::KINDS {
-            let Body::Full(Some(body)) = pages.held(held, "form", asker).into_body() else {
+            let Body::Full(Some(body)) = pages
+                .held(held, "form", &CodeText::BLANK, asker)
+                .into_body()
+            else {
                 panic!("no page")
             };
             let text = String::from_utf8(body.to_vec()).unwrap();
