@@ -27,7 +27,7 @@ use crate::clock::UnixMillis;
 use crate::ladder::code::{Code, CodeFault, Why};
 use crate::ladder::locker::Locker;
 use crate::ladder::{InviteError, Invited};
-use crate::lanes::lookup;
+use crate::lanes::{Queue, lookup};
 use crate::listen;
 use crate::origin::health::State;
 use crate::plan::{Plan, SiteId};
@@ -546,7 +546,9 @@ impl ShardStart {
             tokio::task::spawn_local(purging::sweep(Rc::clone(&shard)));
             if is_first {
                 tokio::task::spawn_local(renew::renew(Rc::clone(&shard)));
-                tokio::task::spawn_local(lookup::look_up(Rc::clone(&shard)));
+                for queue in Queue::ALL {
+                    tokio::task::spawn_local(lookup::look_up(Rc::clone(&shard), queue));
+                }
             }
             drop(stopped.wait_for(|stop| *stop != Stop::Run).await);
             for task in accepting {

@@ -12,7 +12,8 @@
 //!
 //! No request waits for a resolver. The first one of an address is a stranger's, and has its address asked for: so many a second, so many of a
 //! network, so many waiting, and beyond that it stays a stranger's. Whoever takes another's name gains nothing, and costs a lookup each ten
-//! minutes at most.
+//! minutes at most. He cannot keep the one whose name he takes from being asked for either: networks where somebody was verified have
+//! a [`Queue`] of their own.
 //!
 //! Addresses of those who name somebody are held in memory until they are asked for again, and written nowhere.
 
@@ -33,6 +34,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use self::known::{Found, Known};
+pub(crate) use self::lookup::Queue;
 pub use self::own::{APP_KEY_BYTES, APP_KEYS_MAX, AppKeys, new_app_key};
 pub(crate) use self::own::{FIELD, Program};
 use self::visitors::VISITORS;
@@ -81,9 +83,10 @@ const LOOKUPS: &str = "lookups";
 #[derive(Debug)]
 pub(crate) struct Lanes {
     known: Mutex<Known>,
-    due: mpsc::Sender<IpAddr>,
-    /// Until the shard that asks has it.
-    due_end: Mutex<Option<mpsc::Receiver<IpAddr>>>,
+    /// By [`Queue`].
+    due: [mpsc::Sender<IpAddr>; 2],
+    /// Until the shard that asks has them.
+    due_ends: Mutex<[Option<mpsc::Receiver<IpAddr>>; 2]>,
     meter: Meter,
     /// Nobody can tell who shares cells.
     secret: RandomState,
@@ -133,11 +136,12 @@ pub struct LaneStats {
 
 impl Lanes {
     pub(crate) fn new() -> Self {
-        let (due, due_end) = mpsc::channel(known::WAITING_MAX);
+        let [(strangers, strangers_end), (visitors, visitors_end)] =
+            Queue::ALL.map(|queue| mpsc::channel(queue.waiting_max()));
         Self {
             known: Mutex::default(),
-            due,
-            due_end: Mutex::new(Some(due_end)),
+            due: [strangers, visitors],
+            due_ends: Mutex::new([Some(strangers_end), Some(visitors_end)]),
             meter: Meter::new(PERIOD_S),
             secret: RandomState::new(),
             verified: AtomicU64::new(0),
@@ -217,15 +221,18 @@ impl Lanes {
 
     fn ask(&self, known: &mut Known, address: IpAddr, now: UnixMillis) -> bool {
         let network = self.secret.hash_one((LOOKUPS, Group::of(address).bits()));
-        if self.meter.used(network, now).uses >= LOOKUPS_OF_NETWORK || !known.wait(address) {
-            return false;
+        let queue = if known.is_among_visitors(address, now) {
+            Queue::Visitors
+        } else {
+            Queue::Strangers
+        };
+        let is_asked_for = self.meter.used(network, now).uses < LOOKUPS_OF_NETWORK
+            && self.due[queue as usize].try_send(address).is_ok();
+        if is_asked_for {
+            known.wait(address);
+            self.meter.note_use(network, now);
         }
-        if self.due.try_send(address).is_err() {
-            known.forgo(address);
-            return false;
-        }
-        self.meter.note_use(network, now);
-        true
+        is_asked_for
     }
 
     /// The origin is asked on behalf of this visitor.
@@ -252,11 +259,9 @@ impl Lanes {
     }
 
     /// What is due, for the one who asks.
-    fn take_due(&self) -> Option<mpsc::Receiver<IpAddr>> {
-        self.due_end
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+    fn take_due(&self, queue: Queue) -> Option<mpsc::Receiver<IpAddr>> {
+        let mut ends = self.due_ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends[queue as usize].take()
     }
 
     pub(crate) fn stats(&self) -> LaneStats {
@@ -327,7 +332,7 @@ mod tests {
     #[test]
     fn who_is_a_visitor() {
         let lanes = Lanes::new();
-        let mut due = lanes.take_due().unwrap();
+        let mut due = lanes.take_due(Queue::Strangers).unwrap();
         let (googlebot, bingbot) = ("66.249.66.1", "157.55.39.1");
         for (from, name) in [(googlebot, "Googlebot"), (bingbot, "bingbot")] {
             assert_eq!(class(&lanes, from, name), None, "not known yet");
@@ -397,7 +402,7 @@ mod tests {
     #[test]
     fn from_however_many_networks_a_visitor_has_one_meter() {
         let lanes = Lanes::new();
-        let mut due = lanes.take_due().unwrap();
+        let mut due = lanes.take_due(Queue::Strangers).unwrap();
         let from = |network: u32| format!("66.249.{network}.1");
         for network in 0..10 {
             class(&lanes, &from(network), GOOGLEBOT);
@@ -421,13 +426,21 @@ mod tests {
     #[test]
     fn more_than_may_wait_are_not_asked_for() {
         let lanes = Lanes::new();
-        let mut due = lanes.take_due().unwrap();
+        let mut due = lanes.take_due(Queue::Strangers).unwrap();
         for network in 0..=255 {
             for host in 0..2 {
                 class(&lanes, &format!("10.0.{network}.{host}"), GOOGLEBOT);
             }
         }
         assert_eq!(lanes.stats().lookups_dropped, 256);
+        // ... but those beside one who is proven, who do not wait behind them.
+        let mut visitors_due = lanes.take_due(Queue::Visitors).unwrap();
+        lanes.note(address("66.249.66.1"), Found::Visitor(0), NOW);
+        assert_eq!(class(&lanes, "66.249.66.2", GOOGLEBOT), None);
+        assert_eq!(lanes.stats().lookups_dropped, 256);
+        let found = Found::Visitor(0);
+        assert_eq!(look_up(&lanes, &mut visitors_due, found), 1);
+        assert_eq!(class(&lanes, "66.249.66.2", GOOGLEBOT), Some(Class::Lane));
         assert_eq!(look_up(&lanes, &mut due, Found::Nobody), 256);
         // Of one network so many in ten minutes.
         for host in 0..=255 {

@@ -54,9 +54,31 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A rehearsal asks nobody outside.
-    pub(crate) fn asks_for_names(&self) -> bool {
-        self.resolver != Resolver::Off && !self.is_drill
+    /// A rehearsal asks nobody outside. What the machine asks is as a rule outside, and knows no name of an address of our own networks: unless
+    /// the operator names a resolver, it is told of none of them.
+    pub(crate) fn asks_whose(&self, address: IpAddr) -> bool {
+        let is_asked = match self.resolver {
+            Resolver::System => is_public(address),
+            Resolver::At(_) => true,
+            Resolver::Off => false,
+        };
+        is_asked && !self.is_drill
+    }
+}
+
+/// RFC 1918, 3927, 4193, 4291 and 6598: addresses that mean something only where they are.
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let is_carriers = address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64;
+            !(address.is_private()
+                || address.is_loopback()
+                || address.is_link_local()
+                || is_carriers)
+        }
+        IpAddr::V6(address) => {
+            !(address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local())
+        }
     }
 }
 
@@ -248,6 +270,30 @@ pub(crate) mod tests {
             saved: true,
             known_readers: true,
             app_keys: AppKeys::default(),
+        }
+    }
+
+    #[test]
+    fn addresses_of_our_own_networks_are_told_to_nobody_outside() {
+        let table = [
+            ("66.249.66.1", true),
+            ("2001:4860:4801::1", true),
+            ("100.63.255.255", true),
+            ("172.32.0.1", true),
+            ("100.64.0.1", false),
+            ("100.127.255.255", false),
+            ("10.0.0.1", false),
+            ("172.16.0.1", false),
+            ("192.168.1.1", false),
+            ("169.254.1.1", false),
+            ("127.0.0.1", false),
+            ("::ffff:10.0.0.1", false),
+            ("::1", false),
+            ("fd00::1", false),
+            ("fe80::1", false),
+        ];
+        for (address, expected) in table {
+            assert_eq!(is_public(address.parse().unwrap()), expected, "{address}");
         }
     }
 }

@@ -193,7 +193,7 @@ impl Client {
         let visit = match Program::of(&plan.sites[site], (path, fields), from) {
             Some(program) => Some(lanes.own(program, mark, address, now)),
             None => {
-                let told = (plan.lanes.as_slice(), plan.asks_for_names());
+                let told = (plan.lanes.as_slice(), plan.asks_whose(address));
                 lanes.visit(told, mark, (address, fields.field("user-agent")), now)
             }
         };
@@ -289,30 +289,10 @@ fn look_and_answer(
     };
     let shard = Rc::clone(&client.shard);
     let counters = &shard.counters;
-    if refused {
-        counters.requests.add(1);
-        counters.refused.add(1);
-        let asker = Asker::of(head, running.plan.sites[site].language);
-        let page = client.shard.shared.pages.page(Page::Refused, asker);
-        // A body we do not read would be the next head.
-        let keep_alive = head.keep_alive && head.framing == Framing::None;
-        let sight = sight(client, running, site, head);
-        count(
-            client,
-            site,
-            &sight,
-            head,
-            Served::Refused,
-            403,
-            page.body().len(),
-        );
-        let body = || page.body_with(&why::refused_at_once(client, running, site, head));
-        return own_page_at_once(page, body, head, keep_alive, out);
-    }
-    if head.target.starts_with(invites::PATH) {
-        return AtOnce::Exchange;
-    }
     let sight = sight(client, running, site, head);
+    if refused {
+        return refuse_at_once(client, running, (site, &sight), head, out);
+    }
     let state = &running.sites[site];
     client.rule = hit(&state.detection, &sight).and_then(NonZeroU64::new);
     let is_calm = state.detection.stance().posture == Posture::Calm;
@@ -321,7 +301,7 @@ fn look_and_answer(
     }
     let reads =
         matches!(head.method, "GET" | "HEAD") && head.framing == Framing::None && !head.websocket;
-    if !reads || head.target == "*" {
+    if !reads || head.target == "*" || invites::is_link(head.target) {
         client.read_cookies(state.mark, running, head);
         client.read_visit(site, running, (path_and_query(head.target).0, head));
         see(client, running, site, &sight, true, None);
@@ -375,7 +355,7 @@ fn look_and_answer(
     let cache = &client.shard.shared.cache;
     let needs_origin = cache.leaves_to_origin(&key, &found);
     see(client, running, site, &sight, needs_origin, None);
-    match spared_at_once(
+    let spared = spared_at_once(
         client,
         running,
         ((site, &sight), &key, &found),
@@ -383,14 +363,50 @@ fn look_and_answer(
         &target,
         &reading,
         out,
-    ) {
+    );
+    match spared {
         None => AtOnce::Exchange,
-        Some(Spared::Reduced(body)) => {
-            counters.requests.add(1);
+        Some(spared) => answer_spared(client, running, (site, &sight), head, spared, out),
+    }
+}
+
+/// To a network that the newsroom refuses.
+fn refuse_at_once(
+    client: &Client,
+    running: &Running,
+    (site, sight): (SiteId, &Sight<'_, Head<'_, '_>>),
+    head: &Head<'_, '_>,
+    out: &mut BytesMut,
+) -> AtOnce {
+    client.shard.counters.requests.add(1);
+    client.shard.counters.refused.add(1);
+    let asker = Asker::of(head, running.plan.sites[site].language);
+    let page = client.shard.shared.pages.page(Page::Refused, asker);
+    // A body we do not read would be the next head.
+    let keep_alive = head.keep_alive && head.framing == Framing::None;
+    let bytes = page.body().len();
+    count(client, site, sight, head, Served::Refused, 403, bytes);
+    let body = || page.body_with(&why::refused_at_once(client, running, site, head));
+    own_page_at_once(page, body, head, keep_alive, out)
+}
+
+/// `out` holds the head of a copy, if that is what it is.
+fn answer_spared(
+    client: &Client,
+    running: &Running,
+    (site, sight): (SiteId, &Sight<'_, Head<'_, '_>>),
+    head: &Head<'_, '_>,
+    spared: Spared,
+    out: &mut BytesMut,
+) -> AtOnce {
+    let counters = &client.shard.counters;
+    counters.requests.add(1);
+    match spared {
+        Spared::Reduced(body) => {
             counters.reduced.add(1);
-            count(client, site, &sight, head, Served::Stale, 200, body.len());
+            count(client, site, sight, head, Served::Stale, 200, body.len());
             AtOnce::Answered {
-                body: if method == Method::HEAD {
+                body: if head.method == "HEAD" {
                     Bytes::new()
                 } else {
                     body
@@ -398,22 +414,21 @@ fn look_and_answer(
                 keep_alive: head.keep_alive,
             }
         }
-        Some(Spared::Found(page)) => {
-            counters.requests.add(1);
+        Spared::Found(page) => {
             counters.searched.add(1);
             let bytes = page.body().len();
-            count(client, site, &sight, head, Served::Searched, 200, bytes);
+            count(client, site, sight, head, Served::Searched, 200, bytes);
             let body = || page.body().clone();
             own_page_at_once(&page, body, head, head.keep_alive, out)
         }
-        Some(Spared::TurnedAway(turned)) => {
-            counters.requests.add(1);
+        Spared::TurnedAway(turned) => {
             counters.waiting.add(1);
             let asker = client.asker(head, running.plan.sites[site].language);
-            let (page, ticket) = to_wait(client, state.mark, client.whom(running, head), asker);
+            let mark = running.sites[site].mark;
+            let (page, ticket) = to_wait(client, mark, client.whom(running, head), asker);
             let page = client.shard.shared.pages.page(page, asker);
             let bytes = page.body().len();
-            count(client, site, &sight, head, Served::Waiting, 503, bytes);
+            count(client, site, sight, head, Served::Waiting, 503, bytes);
             let code = || why::at_once(client, running, (site, Stop::Waits), head, &turned);
             let body = || page.body_with(&code());
             let answer = own_page_at_once(page, body, head, head.keep_alive, out);
@@ -981,13 +996,15 @@ fn invited(
     let (path, now) = (asked.target.path(), UnixMillis::now());
     let is_open = invites.link(mark, path, now)?;
     let is_pressed = is_open && *request.method() == Method::POST;
-    let accepted = is_pressed
-        .then(|| invites.accept(mark, path, now))
-        .flatten();
-    let page = match (&accepted, is_open && !is_pressed) {
-        (Some(_), _) => Page::Invited,
-        (None, true) => Page::Invitation,
-        (None, false) => Page::InvitationOver,
+    let accepted = is_pressed.then(|| invites.accept(mark, path, now));
+    let (page, accepted) = match accepted {
+        None if is_open => (Page::Invitation, None),
+        None | Some(Ok(None)) => (Page::InvitationOver, None),
+        Some(Ok(Some(accepted))) => (Page::Invited, Some(accepted)),
+        Some(Err(error)) => {
+            tracing::error!("an invitation was accepted and could not be kept: {error}");
+            (Page::NotTaken, None)
+        }
     };
     // Whoever opens a link wants to read, whatever his messenger says he takes.
     let asker = Asker {

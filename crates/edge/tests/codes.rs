@@ -7,14 +7,13 @@ mod kit;
 use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use flate2::read::GzDecoder;
-use kit::attack::{BROWSER, LIBRARY, calm};
+use kit::attack::{BROWSER, LIBRARY};
 use kit::browser::{Browser, PAGE, READER, URLENCODED};
 use kit::http2::{END_HEADERS, END_STREAM, End, HEADERS, Http2, block, frame};
-use kit::{Answer, Client, Origin, connect_from, page, plan, until};
+use kit::{Answer, Client, Origin, connect_from, page, plan, stand_a_rule};
 use saqta_detect::watch::Posture;
 use saqta_edge::clock::UnixMillis;
 use saqta_edge::ladder::code::{AsksFor, CodeFault, Holds, Protocol, Stop};
@@ -182,37 +181,10 @@ fn a_server_that_is_gone_is_what_the_code_says() {
     assert_eq!(why.stop, Stop::FormPerhaps);
 }
 
-/// Until a rule stands against [`LIBRARY`].
-fn attack(edge: &Edge) {
-    edge.teach(0, calm);
-    let mut bots: Vec<Client> = (1..20)
-        .map(|n| {
-            Client::of(connect_from(
-                Ipv4Addr::new(127, 66, n, 1),
-                edge.addresses()[0],
-            ))
-        })
-        .collect();
-    until("a rule stands", || {
-        for bot in &mut bots {
-            let post = format!(
-                "POST /wp-login.php HTTP/1.1\r\nHost: a.kz\r\nUser-Agent: {LIBRARY}\r\nContent-Length: 1\r\n\r\na"
-            );
-            bot.send(post).answer_to("POST").unwrap();
-        }
-        let detection = edge.stats().sites.swap_remove(0).detection;
-        detection.posture == "under attack"
-            && detection
-                .incidents
-                .iter()
-                .any(|incident| !incident.rules.is_empty())
-    });
-}
-
 #[test]
 fn whom_a_rule_hits_is_told_by_his_code_which_and_what_he_held() {
     let edge = Edge::start(plan(newsroom().address)).unwrap();
-    attack(&edge);
+    stand_a_rule(&edge, LIBRARY);
     let mut reader = Browser::new(&edge, LIBRARY);
     let first = reader.get("/news/new-1");
     assert_eq!(first.status, 503);

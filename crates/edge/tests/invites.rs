@@ -4,11 +4,9 @@
 
 mod kit;
 
-use std::net::Ipv4Addr;
-
-use kit::attack::{LIBRARY, calm};
+use kit::attack::LIBRARY;
 use kit::browser::Browser;
-use kit::{Client, Origin, connect_from, page, plan, until};
+use kit::{Origin, page, plan, stand_a_rule};
 use saqta_edge::Edge;
 
 /// In ten minutes, of all browsers of one invitation.
@@ -24,27 +22,6 @@ fn newsroom() -> Origin {
     })
 }
 
-/// Until a rule stands against [`LIBRARY`].
-fn attack(edge: &Edge) {
-    edge.teach(0, calm);
-    let mut bots: Vec<Client> = (1..20)
-        .map(|n| {
-            let from = Ipv4Addr::new(127, 66, n, 1);
-            Client::of(connect_from(from, edge.addresses()[0]))
-        })
-        .collect();
-    until("a rule stands", || {
-        for bot in &mut bots {
-            let post = format!(
-                "POST /wp-login.php HTTP/1.1\r\nHost: a.kz\r\nUser-Agent: {LIBRARY}\r\nContent-Length: 5\r\n\r\nlog=a"
-            );
-            bot.send(post).answer_to("POST").unwrap();
-        }
-        let detection = edge.stats().sites.swap_remove(0).detection;
-        detection.incidents.iter().any(|one| !one.rules.is_empty())
-    });
-}
-
 fn site_of(edge: &Edge) -> String {
     edge.stats().sites.swap_remove(0).name
 }
@@ -58,7 +35,7 @@ fn whoever_presses_the_button_is_staff_and_whoever_only_looks_is_not() {
         .invite(&site_of(&edge), "Aigerim", 90)
         .unwrap()
         .unwrap();
-    attack(&edge);
+    stand_a_rule(&edge, LIBRARY);
     // A messenger that fetches the link, and a person who opens it.
     for fields in ["Accept: */*\r\n", kit::browser::PAGE] {
         let mut visitor = Browser::new(&edge, LIBRARY);
@@ -105,7 +82,7 @@ fn what_is_lost_is_taken_back_and_what_is_stolen_ends() {
     let origin = newsroom();
     let edge = Edge::start(plan(origin.address)).unwrap();
     let site = site_of(&edge);
-    attack(&edge);
+    stand_a_rule(&edge, LIBRARY);
     let mut invited = ["phone", "laptop"].map(|label| {
         let link = edge.invite(&site, label, 1).unwrap().unwrap();
         let mut browser = Browser::new(&edge, LIBRARY);
@@ -129,4 +106,19 @@ fn what_is_lost_is_taken_back_and_what_is_stolen_ends() {
     assert_eq!(invited[1].get("/wp-admin/").status, 200);
     let mut cookies = invited[1].cookies.iter();
     assert!(cookies.any(|(name, _)| name == "saqta-pass"));
+}
+
+/// What only begins like a link is asked for like everything else, and a rule that hits it hits it.
+#[test]
+fn what_is_no_link_is_judged_like_everything_else() {
+    let origin = newsroom();
+    let edge = Edge::start(plan(origin.address)).unwrap();
+    stand_a_rule(&edge, LIBRARY);
+    let asked = origin.asked().len();
+    for target in ["/saqta-staff/", "/saqta-staff/abc", "/saqta-staff/a/b?c=d"] {
+        let answer = Browser::new(&edge, LIBRARY).get(target);
+        assert_eq!(answer.status, 503, "{target}: {}", answer.head);
+        assert_ne!(answer.field("saqta-answer"), Some("invitation"));
+    }
+    assert_eq!(origin.asked().len(), asked);
 }

@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use kit::attack::{BROWSER, LIBRARY, calm};
+use kit::attack::{BROWSER, LIBRARY};
 use kit::browser::{Browser, PAGE, PART, READER, URLENCODED, carried};
 use kit::http2::{END_HEADERS, END_STREAM, End, HEADERS, Http2, block, frame};
-use kit::{Client, Origin, connect_from, page, plan, until};
+use kit::{Client, Origin, connect_from, page, plan, stand_a_rule, until};
 use saqta_edge::Edge;
 use saqta_edge::clock::UnixMillis;
 use saqta_edge::ladder::{Keys, Reader, SiteMark};
@@ -32,32 +32,6 @@ fn newsroom() -> Origin {
             &asked.line,
         )
     })
-}
-
-/// Until a rule stands against [`LIBRARY`].
-fn attack(edge: &Edge) {
-    edge.teach(0, calm);
-    let mut bots: Vec<Client> = (1..20)
-        .map(|n| {
-            Client::of(connect_from(
-                Ipv4Addr::new(127, 66, n, 1),
-                edge.addresses()[0],
-            ))
-        })
-        .collect();
-    let form = "log=admin&pwd=123456";
-    until("a rule stands", || {
-        for bot in &mut bots {
-            let post = format!(
-                "POST /wp-login.php HTTP/1.1\r\nHost: a.kz\r\nUser-Agent: {LIBRARY}\r\nContent-Length: {}\r\n\r\n{form}",
-                form.len()
-            );
-            bot.send(post).answer_to("POST").unwrap();
-        }
-        let detection = edge.stats().sites.swap_remove(0).detection;
-        let has_rule = |incident: &saqta_edge::stats::IncidentStats| !incident.rules.is_empty();
-        detection.posture == "under attack" && detection.incidents.iter().any(has_rule)
-    });
 }
 
 /// Removed when the test is over.
@@ -119,7 +93,7 @@ fn whoever_a_rule_hits_works_once_and_reads_on() {
         let mut plan = plan(origin.address);
         plan.sites[0].mode = mode;
         let edge = Edge::start(plan).unwrap();
-        attack(&edge);
+        stand_a_rule(&edge, LIBRARY);
         // Whom no rule hits, and who takes no page, is asked for nothing.
         let mut other = Browser::new(&edge, BROWSER);
         assert_eq!(other.get("/news/other").status, 200);
@@ -168,7 +142,7 @@ fn whoever_a_rule_hits_works_once_and_reads_on() {
 fn passes_that_are_shown_by_a_flood_keep_nobody_from_its_rule() {
     let origin = newsroom();
     let edge = Edge::start(plan(origin.address)).unwrap();
-    attack(&edge);
+    stand_a_rule(&edge, LIBRARY);
     let granted = |name: &str| {
         let classes = edge.stats().sites.swap_remove(0).classes;
         classes
@@ -204,7 +178,7 @@ fn passes_that_are_shown_by_a_flood_keep_nobody_from_its_rule() {
 fn over_http2_too() {
     let origin = newsroom();
     let edge = Edge::start(plan(origin.address)).unwrap();
-    attack(&edge);
+    stand_a_rule(&edge, LIBRARY);
     let mut client = Http2::over(connect_from(READER, edge.addresses()[0]), &[]);
     let mut stream = 1;
     let mut get = |target: &str, accept: &str, cookie: &str| {
@@ -267,7 +241,7 @@ fn a_form_that_has_to_wait_arrives_once_and_as_it_was() {
     ];
     let origin = newsroom();
     let edge = Edge::start(plan(origin.address)).unwrap();
-    attack(&edge);
+    stand_a_rule(&edge, LIBRARY);
     for (at, (content_type, body, fields)) in table.into_iter().enumerate() {
         let before = origin.asked().len();
         let target = format!("/wp-comments-post.php?n={at}");
@@ -322,7 +296,7 @@ fn a_form_that_has_to_wait_arrives_once_and_as_it_was() {
 fn forms_that_are_not_given_back() {
     let origin = newsroom();
     let edge = Edge::start(plan(origin.address)).unwrap();
-    attack(&edge);
+    stand_a_rule(&edge, LIBRARY);
     let target = "/wp-comments-post.php";
     let long = [b'x'; 64 * 1024 + 1];
     let table: [(&str, &str, &[u8]); 6] = [
@@ -409,7 +383,7 @@ fn a_form_from_before_a_restart_is_asked_about() {
     let begin = || Edge::start_in(plan(origin.address), &folder.0).unwrap();
     let target = "/wp-comments-post.php";
     let edge = begin();
-    attack(&edge);
+    stand_a_rule(&edge, LIBRARY);
     let mut reader = Browser::new(&edge, LIBRARY);
     let form = carried(&reader.post(target, URLENCODED, b"comment=salem"));
     edge.stop(Duration::ZERO);
@@ -433,7 +407,7 @@ fn a_purse_is_empty_when_it_is_empty_and_a_restart_does_not_fill_it() {
     let origin = newsroom();
     let begin = || Edge::start_in(plan(origin.address), &folder.0).unwrap();
     let edge = begin();
-    attack(&edge);
+    stand_a_rule(&edge, LIBRARY);
     let mut reader = Browser::new(&edge, LIBRARY);
     reader.get("/news/new");
     let before = reader.cookie("saqta-ticket").unwrap().to_owned();
@@ -451,7 +425,7 @@ fn a_purse_is_empty_when_it_is_empty_and_a_restart_does_not_fill_it() {
     edge.stop(Duration::ZERO);
 
     let edge = begin();
-    attack(&edge);
+    stand_a_rule(&edge, LIBRARY);
     let mut reader = Browser::new(&edge, LIBRARY);
     reader.cookies.push(pass);
     assert_eq!(reader.get("/news/new-300").status, 503);
@@ -472,7 +446,7 @@ fn a_pass_shown_by_many_at_once_is_used_up_as_soon() {
         page("200 OK", "Content-Type: text/html\r\n", &asked.line)
     });
     let edge = Edge::start(plan(origin.address)).unwrap();
-    attack(&edge);
+    stand_a_rule(&edge, LIBRARY);
     let mut reader = Browser::new(&edge, LIBRARY);
     reader.get("/news/new");
     reader.work();
@@ -515,7 +489,7 @@ fn who_has_read_here_on_two_days_is_let_in_and_keys_outlive_a_restart() {
     let keys: Keys = fs::read_to_string(&file).unwrap().parse().unwrap();
 
     let edge = Edge::start_in(plan(origin.address), &folder.0).unwrap();
-    attack(&edge);
+    stand_a_rule(&edge, LIBRARY);
     let (site, now) = (SiteMark::of("newsroom"), UnixMillis::now());
     let days_ago = |days: u64| UnixMillis(now.0 - days * 86_400_000);
     let once = Reader::new(1, (site, READER.into()), days_ago(5));

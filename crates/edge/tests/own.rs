@@ -6,9 +6,9 @@ mod kit;
 
 use std::net::Ipv4Addr;
 
-use kit::attack::{LIBRARY, calm};
+use kit::attack::LIBRARY;
 use kit::http2::{END_HEADERS, END_STREAM, End, HEADERS, Http2, block, frame};
-use kit::{Answer, Client, Origin, connect_from, page, plan, until};
+use kit::{Answer, Client, Origin, connect_from, page, plan, stand_a_rule, until};
 use saqta_edge::Edge;
 use saqta_edge::lanes::AppKeys;
 use saqta_edge::plan::{Networks, Plan};
@@ -71,27 +71,6 @@ fn read(edge: &Edge, from: Ipv4Addr, target: &str, key: &str) -> Answer {
         .unwrap()
 }
 
-/// Until a rule stands against [`LIBRARY`].
-fn attack(edge: &Edge) {
-    edge.teach(0, calm);
-    let mut bots: Vec<Client> = (1..20)
-        .map(|n| {
-            let from = Ipv4Addr::new(127, 66, n, 1);
-            Client::of(connect_from(from, edge.addresses()[0]))
-        })
-        .collect();
-    until("a rule stands", || {
-        for bot in &mut bots {
-            let post = format!(
-                "POST /wp-login.php HTTP/1.1\r\nHost: a.kz\r\nUser-Agent: {LIBRARY}\r\nContent-Length: 5\r\n\r\nlog=a"
-            );
-            bot.send(post).answer_to("POST").unwrap();
-        }
-        let detection = edge.stats().sites.swap_remove(0).detection;
-        detection.incidents.iter().any(|one| !one.rules.is_empty())
-    });
-}
-
 fn granted(edge: &Edge, class: &str) -> u64 {
     let site = edge.stats().sites.swap_remove(0);
     let found = site.classes.iter().find(|one| one.name == class);
@@ -102,7 +81,7 @@ fn granted(edge: &Edge, class: &str) -> u64 {
 fn the_application_is_let_in_by_its_key_for_as_much_as_its_network_may_use() {
     let origin = newsroom();
     let edge = Edge::start(with_app(&origin)).unwrap();
-    attack(&edge);
+    stand_a_rule(&edge, LIBRARY);
     for wrong in ["", "q8Xn2vB7kR4sT1mz", "q8Xn2vB7kR4sT1mZ0"] {
         let turned_away = read(&edge, PHONE, "/news/wrong", wrong);
         assert_eq!(turned_away.status, 503, "{wrong}");
@@ -146,7 +125,7 @@ fn the_application_is_let_in_by_its_key_for_as_much_as_its_network_may_use() {
 fn over_http2_too() {
     let origin = newsroom();
     let edge = Edge::start(with_app(&origin)).unwrap();
-    attack(&edge);
+    stand_a_rule(&edge, LIBRARY);
     for (key, expected) in [(KEY, 200), ("another key of 16", 503)] {
         let mut client = Http2::over(connect_from(PHONE, edge.addresses()[0]), &[]);
         let fields = block(&[
@@ -209,7 +188,7 @@ fn the_server_asks_itself_for_work_as_staff_and_all_others_come_last() {
 fn publishing_goes_on_while_a_rule_hits_all_that_looks_like_the_server() {
     let origin = newsroom();
     let edge = Edge::start(wordpress(&origin)).unwrap();
-    attack(&edge);
+    stand_a_rule(&edge, LIBRARY);
     assert_eq!(ask(&edge, SERVER, "GET /wp-cron.php", "").status, 200);
     assert_eq!(ask(&edge, PROXY, "GET /wp-cron.php", STRANGER).status, 503);
 }

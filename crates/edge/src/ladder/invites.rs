@@ -26,7 +26,7 @@ use crate::clock::UnixMillis;
 use crate::whole;
 
 /// Links begin with it. No content system has it.
-pub(crate) const PATH: &str = "/saqta-staff/";
+const PATH: &str = "/saqta-staff/";
 
 /// Three hundred people of all sites, as many as there are sessions of logins for.
 const INVITATIONS_MAX: usize = 300;
@@ -208,20 +208,27 @@ pub(crate) struct Invites {
 }
 
 impl Invites {
-    /// Keeps them in this file from now on, and takes up what an earlier start left.
+    /// Keeps them in this file from now on, and takes up what an earlier start left. What cannot be read is put aside, for the next invitation
+    /// would be written over it.
     pub(crate) fn open_file(&self, path: PathBuf) {
-        let is_one = |data: fs::Metadata| data.is_file() && data.len() <= FILE_BYTES_MAX;
-        if fs::metadata(&path).is_ok_and(is_one) {
-            match fs::read_to_string(&path)
-                .ok()
-                .as_deref()
-                .and_then(Book::read)
-            {
+        if let Ok(data) = fs::metadata(&path) {
+            let is_one = data.is_file() && data.len() <= FILE_BYTES_MAX;
+            let text = is_one.then(|| fs::read_to_string(&path).ok()).flatten();
+            match text.as_deref().and_then(Book::read) {
                 Some(book) => self.book.store(Arc::new(book)),
-                None => tracing::warn!(
-                    "{} is not what it should be: nobody is staff by an invitation; send new ones",
-                    path.display()
-                ),
+                None => {
+                    let aside = path.with_extension("unreadable");
+                    let is_aside = fs::rename(&path, &aside).is_ok();
+                    tracing::warn!(
+                        "{} is not what it should be: nobody is staff by an invitation; send new ones{}",
+                        path.display(),
+                        if is_aside {
+                            format!(". It is kept as {}", aside.display())
+                        } else {
+                            String::new()
+                        }
+                    );
+                }
             }
         }
         *self.file.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
@@ -308,10 +315,12 @@ impl Invites {
         site: SiteMark,
         path: &str,
         now: UnixMillis,
-    ) -> Option<(String, u64)> {
-        let link = hash(token(path)?.as_bytes());
-        let cookie = secret();
-        let accepted = self.change(now, |all| {
+    ) -> Result<Option<(String, u64)>, InviteError> {
+        let Some(token) = token(path) else {
+            return Ok(None);
+        };
+        let (link, cookie) = (hash(token.as_bytes()), secret());
+        let lasts_s = self.change(now, |all| {
             let found = all
                 .iter_mut()
                 .find(|one| one.mark == site && one.link == link && one.is_open(now));
@@ -319,14 +328,8 @@ impl Invites {
                 one.browsers.push(hash(cookie.as_bytes()));
                 one.until_s - now.secs()
             }))
-        });
-        match accepted {
-            Ok(lasts_s) => lasts_s.map(|lasts_s| (cookie, lasts_s)),
-            Err(error) => {
-                tracing::error!("{error}");
-                None
-            }
-        }
+        })?;
+        Ok(lasts_s.map(|lasts_s| (cookie, lasts_s)))
     }
 
     /// Of whose invitation this cookie is, as a number by which its uses are counted.
@@ -359,6 +362,11 @@ fn number_of(invitation: &Invitation) -> u64 {
     let mut first = [0; 8];
     first.copy_from_slice(&invitation.link[..8]);
     u64::from_le_bytes(first)
+}
+
+/// Does it look like a link of ours? Whether it is one, [`Invites::link`] says.
+pub(crate) fn is_link(target: &str) -> bool {
+    token(target).is_some()
 }
 
 fn token(path: &str) -> Option<&str> {
@@ -412,14 +420,15 @@ mod tests {
         assert_eq!(invites.link(other, &path, NOW), Some(false));
         assert_eq!(invites.link(site(), "/saqta-staff/short", NOW), None);
         assert_eq!(invites.link(site(), "/news/", NOW), None);
-        assert!(invites.accept(other, &path, NOW).is_none());
+        assert!(invites.accept(other, &path, NOW).unwrap().is_none());
         let mut cookies = Vec::new();
         for _ in 0..3 {
-            let (cookie, lasts_s) = invites.accept(site(), &path, NOW).unwrap();
+            let accepted = invites.accept(site(), &path, NOW).unwrap();
+            let (cookie, lasts_s) = accepted.unwrap();
             assert_eq!(lasts_s, 90 * DAY_S);
             cookies.push(cookie);
         }
-        assert!(invites.accept(site(), &path, NOW).is_none());
+        assert!(invites.accept(site(), &path, NOW).unwrap().is_none());
         assert_eq!(invites.link(site(), &path, NOW), Some(false));
         let number = |cookie: &str, site, now| invites.number(site, cookie.as_bytes(), now);
         for cookie in &cookies {
@@ -442,7 +451,8 @@ mod tests {
         }
         let late = invites.invite(SITE, "late", 1, NOW).unwrap();
         assert_eq!(invites.link(site(), &late, later(DAY_S)), Some(false));
-        assert!(invites.accept(site(), &late, later(DAY_S)).is_none());
+        let accepted = invites.accept(site(), &late, later(DAY_S));
+        assert!(accepted.unwrap().is_none());
     }
 
     #[test]
@@ -461,7 +471,7 @@ mod tests {
         let site = || SiteMark::of(name);
         let cookie = |label| {
             let path = invites.invite(name, label, 30, NOW).unwrap();
-            invites.accept(site(), &path, NOW).unwrap().0
+            invites.accept(site(), &path, NOW).unwrap().unwrap().0
         };
         let (kept_cookie, lost_cookie) = (cookie(kept), cookie(lost));
         let again = open();
@@ -518,6 +528,26 @@ mod tests {
         let said = invites.invite(SITE, "one", 1, NOW);
         assert!(matches!(said, Err(InviteError::NotWritten(_))));
         assert!(invites.list(NOW, |_| false).is_empty());
+    }
+
+    /// The next invitation writes the file anew: what stood there is kept beside it.
+    #[test]
+    fn a_file_that_cannot_be_read_is_put_aside() {
+        let folder = Folder::new("unreadable");
+        fs::create_dir_all(&folder.0).unwrap();
+        let (file, aside) = (folder.0.join("staff"), folder.0.join("staff.unreadable"));
+        let long = "x".repeat(FILE_BYTES_MAX as usize + 1);
+        for written in ["not ours".as_bytes(), long.as_bytes(), b"\xff\xfe"] {
+            fs::write(&file, written).unwrap();
+            let invites = Invites::default();
+            invites.open_file(file.clone());
+            assert!(invites.list(NOW, |_| false).is_empty());
+            invites.invite(SITE, "one", 1, NOW).unwrap();
+            assert_eq!(fs::read(&aside).unwrap(), written);
+            let again = Invites::default();
+            again.open_file(file.clone());
+            assert_eq!(again.list(NOW, |_| false).len(), 1);
+        }
     }
 
     proptest::proptest! {

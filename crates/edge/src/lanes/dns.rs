@@ -5,6 +5,7 @@
 //! fit into a datagram is not asked for again over TCP: nobody with so many names is one whom we look for.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 
 /// RFC 1035 §2.3.4, with a byte before each label and one at the end.
 const NAME_BYTES_MAX: usize = 255;
@@ -142,47 +143,48 @@ pub fn answer(message: &[u8], id: u16, name: &Name, kind: Kind) -> Result<Answer
         code => return Err(AnswerFault::Failed { code }),
     }
     let records = usize::from(number(6)).min(RECORDS_MAX);
-    // What was asked for, and what it is another name for.
-    let mut owners = vec![name.clone()];
-    let mut answer = Answer::default();
-    for _ in 0..records {
-        let owner = reader.name()?;
-        let (of, class) = (reader.number()?, reader.number()?);
-        // How long it holds: we have our own times.
-        reader.skip(4)?;
-        let length = usize::from(reader.number()?);
-        let start = reader.at;
-        reader.skip(length)?;
-        let is_asked_for = owner.is_some_and(|owner| owners.contains(&owner)) && class == IN;
-        if !is_asked_for {
-            continue;
+    let records: Vec<Record> = (0..records)
+        .map(|_| reader.record())
+        .collect::<Result<_, _>>()?;
+    // What the name is another name for, and that one: in whatever order they stand.
+    let mut owner = name.clone();
+    for _ in 0..ALIASES_MAX {
+        match records.iter().find(|one| one.is(&owner, Kind::Alias)) {
+            Some(alias) => match reader.name_in(alias)? {
+                Some(other) => owner = other,
+                None => return Ok(Answer::default()),
+            },
+            None => break,
         }
-        let data = &message[start..reader.at];
-        let name_in_it = || {
-            let mut inner = Reader { message, at: start };
-            let name = inner.name()?;
-            (inner.at == reader.at)
-                .then_some(name)
-                .ok_or(AnswerFault::Malformed)
-        };
-        if of == Kind::Alias as u16 {
-            if let Some(other) = name_in_it()?.filter(|_| owners.len() <= ALIASES_MAX) {
-                owners.push(other);
+    }
+    let mut answer = Answer::default();
+    for record in records.iter().filter(|one| one.is(&owner, kind)) {
+        let data = &message[record.data.clone()];
+        match kind {
+            Kind::Ptr => {
+                let name = reader.name_in(record)?;
+                answer.names.extend(name.filter(Name::is_hosts));
             }
-        } else if of == kind as u16 {
-            match kind {
-                Kind::Ptr => answer.names.extend(name_in_it()?.filter(Name::is_hosts)),
-                Kind::A => answer
-                    .addresses
-                    .push(IpAddr::from(Ipv4Addr::from(sized(data)?))),
-                Kind::Aaaa => answer
-                    .addresses
-                    .push(IpAddr::from(Ipv6Addr::from(sized(data)?))),
-                Kind::Alias => {}
-            }
+            Kind::A => answer.addresses.push(Ipv4Addr::from(sized(data)?).into()),
+            Kind::Aaaa => answer.addresses.push(Ipv6Addr::from(sized(data)?).into()),
+            Kind::Alias => {}
         }
     }
     Ok(answer)
+}
+
+/// One of an answer: its data are still bytes of the message.
+struct Record {
+    owner: Option<Name>,
+    kind: u16,
+    class: u16,
+    data: Range<usize>,
+}
+
+impl Record {
+    fn is(&self, owner: &Name, kind: Kind) -> bool {
+        self.class == IN && self.kind == kind as u16 && self.owner.as_ref() == Some(owner)
+    }
 }
 
 fn sized<const N: usize>(data: &[u8]) -> Result<[u8; N], AnswerFault> {
@@ -209,6 +211,35 @@ impl Reader<'_> {
         self.at += bytes;
         (self.at <= self.message.len())
             .then_some(())
+            .ok_or(AnswerFault::Malformed)
+    }
+
+    fn record(&mut self) -> Result<Record, AnswerFault> {
+        let owner = self.name()?;
+        let (kind, class) = (self.number()?, self.number()?);
+        // How long it holds: we have our own times.
+        self.skip(4)?;
+        let length = usize::from(self.number()?);
+        let start = self.at;
+        self.skip(length)?;
+        let data = start..self.at;
+        Ok(Record {
+            owner,
+            kind,
+            class,
+            data,
+        })
+    }
+
+    /// That is a record's data, all of them.
+    fn name_in(&self, record: &Record) -> Result<Option<Name>, AnswerFault> {
+        let mut inner = Reader {
+            message: self.message,
+            at: record.data.start,
+        };
+        let name = inner.name()?;
+        (inner.at == record.data.end)
+            .then_some(name)
             .ok_or(AnswerFault::Malformed)
     }
 
@@ -343,6 +374,15 @@ mod tests {
             record(&alias, Kind::Ptr, &labels("a.example")),
         ];
         assert_eq!(read(&handed_on), Ok(vec![name("a.example")]));
+        // Resolvers give them in any order, and an alias may lead back to itself.
+        let [first, second] = handed_on;
+        assert_eq!(read(&[second, first]), Ok(vec![name("a.example")]));
+        let own = labels(address.as_str());
+        let round = [
+            record(&ASKED, Kind::Alias, &alias),
+            record(&alias, Kind::Alias, &own),
+        ];
+        assert_eq!(read(&round), Ok(Vec::new()));
         // Of somebody else; of another kind; no host's name; half a name.
         let others = [
             record(&labels("b.example"), Kind::Ptr, &labels("a.example")),

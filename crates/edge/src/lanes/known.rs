@@ -7,6 +7,8 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use saqta_detect::network::Group;
+
 use super::visitors::VisitorId;
 use crate::clock::UnixMillis;
 
@@ -23,8 +25,10 @@ const UNANSWERED_LASTS: Duration = Duration::from_secs(60);
 const PROVEN_MAX: usize = 8_192;
 /// As many as there are lookups in the time for which one is remembered, and a third more. 1 MB.
 const REFUTED_MAX: usize = 16_384;
-/// Waiting and under way. A crawler shows up with a dozen addresses at once.
-pub(super) const WAITING_MAX: usize = 256;
+/// A crawler that has been away comes back from the networks it had.
+const NETWORK_LASTS: Duration = Duration::from_secs(7 * 86_400);
+/// Of those who are proven, at most as many. 300 KB.
+const NETWORKS_MAX: usize = 4_096;
 
 /// How often what is over is taken out: addresses are kept no longer than they are needed.
 const SWEPT_EVERY: Duration = Duration::from_secs(60);
@@ -48,6 +52,9 @@ pub(super) struct Standing {
 pub(super) struct Known {
     proven: HashMap<IpAddr, Proven, foldhash::fast::RandomState>,
     refuted: HashMap<IpAddr, UnixMillis, foldhash::fast::RandomState>,
+    /// Where somebody was proven, and until when that counts.
+    networks: HashMap<u64, UnixMillis, foldhash::fast::RandomState>,
+    /// As many as lookups wait and are under way.
     waiting: HashSet<IpAddr, foldhash::fast::RandomState>,
     swept: UnixMillis,
 }
@@ -81,18 +88,14 @@ impl Known {
         }
     }
 
-    /// False: as many wait as may.
-    pub(super) fn wait(&mut self, address: IpAddr) -> bool {
-        let has_room = self.waiting.len() < WAITING_MAX;
-        if has_room {
-            self.waiting.insert(address);
-        }
-        has_room
+    pub(super) fn wait(&mut self, address: IpAddr) {
+        self.waiting.insert(address);
     }
 
-    /// It will not be asked for after all.
-    pub(super) fn forgo(&mut self, address: IpAddr) {
-        self.waiting.remove(&address);
+    /// Was somebody proven beside it?
+    pub(super) fn is_among_visitors(&self, address: IpAddr, now: UnixMillis) -> bool {
+        let until = self.networks.get(&Group::of(address).bits());
+        until.is_some_and(|until| *until > now)
     }
 
     pub(super) fn note(&mut self, address: IpAddr, found: Found, now: UnixMillis) {
@@ -138,12 +141,21 @@ impl Known {
             tried: now,
         };
         self.proven.insert(address, proven);
+        let network = Group::of(address).bits();
+        if self.networks.len() >= NETWORKS_MAX && !self.networks.contains_key(&network) {
+            let oldest = self.networks.iter().min_by_key(|(_, until)| **until);
+            if let Some(oldest) = oldest.map(|(network, _)| *network) {
+                self.networks.remove(&oldest);
+            }
+        }
+        self.networks.insert(network, now.plus(NETWORK_LASTS));
     }
 
     fn sweep(&mut self, now: UnixMillis) {
         self.proven
             .retain(|_, proven| now.since(proven.since) < PROVEN_LASTS);
         self.refuted.retain(|_, until| *until > now);
+        self.networks.retain(|_, until| *until > now);
     }
 
     pub(super) fn proven(&self) -> usize {
@@ -177,7 +189,7 @@ mod tests {
     fn each_result_lasts_as_long_as_it_is_worth() {
         let mut known = Known::default();
         assert_eq!(standing(&known, 0), (None, true));
-        assert!(known.wait(address(1)));
+        known.wait(address(1));
         assert_eq!(standing(&known, 0), (None, false));
         known.note(address(1), Found::Nothing, after(0));
         assert_eq!(standing(&known, 59), (None, false));
@@ -215,16 +227,25 @@ mod tests {
         assert_eq!(known.refuted.len(), REFUTED_MAX);
         for number in 0..2 * PROVEN_MAX as u32 {
             let at = NOW.plus(Duration::from_millis(number.into()));
-            known.note(address(number), Found::Visitor(GOOGLEBOT), at);
+            known.note(address(number << 8), Found::Visitor(GOOGLEBOT), at);
         }
         assert_eq!(known.proven(), PROVEN_MAX);
         assert_eq!(known.standing(address(0), NOW).proven, None);
-        for number in 0..2 * WAITING_MAX as u32 {
-            let has_room = known.wait(address(number));
-            assert_eq!(has_room, number < WAITING_MAX as u32);
-        }
-        known.forgo(address(0));
-        assert!(known.wait(address(9_999_999)));
+        assert_eq!(known.networks.len(), NETWORKS_MAX);
+        let is_among_visitors = |number| known.is_among_visitors(address(number << 8), NOW);
+        assert!(!is_among_visitors(0) && is_among_visitors(2 * PROVEN_MAX as u32 - 1));
+    }
+
+    #[test]
+    fn where_somebody_was_proven_is_remembered_for_a_week() {
+        let mut known = Known::default();
+        let among =
+            |known: &Known, number, secs| known.is_among_visitors(address(number), after(secs));
+        assert!(!among(&known, 1, 0));
+        known.note(address(1), Found::Visitor(GOOGLEBOT), NOW);
+        known.note(address(1), Found::Nobody, NOW);
+        assert!(among(&known, 200, 7 * 86_400 - 1));
+        assert!(!among(&known, 200, 7 * 86_400) && !among(&known, 256, 0));
     }
 
     #[test]
@@ -233,6 +254,9 @@ mod tests {
         known.note(address(1), Found::Visitor(GOOGLEBOT), NOW);
         known.note(address(2), Found::Nobody, NOW);
         known.note(address(3), Found::Nobody, after(12 * 3600));
-        assert_eq!((known.proven(), known.refuted.len()), (0, 1));
+        let held = |known: &Known| (known.proven(), known.refuted.len(), known.networks.len());
+        assert_eq!(held(&known), (0, 1, 1));
+        known.note(address(3), Found::Nobody, after(7 * 86_400));
+        assert_eq!(held(&known), (0, 1, 0));
     }
 }

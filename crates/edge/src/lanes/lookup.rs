@@ -20,11 +20,43 @@ use crate::ladder;
 use crate::plan::Resolver;
 use crate::shard::Shard;
 
-/// Twenty lookups a second, three questions each: what one browser that opens a page asks for. All addresses of a crawler are known within
-/// minutes, and a flood that takes its name troubles nobody's resolver.
-const LOOKUP_EVERY: Duration = Duration::from_millis(50);
-/// At once. Whoever floods may own zones that never answer: then six lookups a second are left.
-const UNDER_WAY_MAX: usize = 32;
+/// Who is asked for, each with what it takes for itself. In all twenty lookups a second, three questions each: what one browser that opens
+/// a page asks for. All addresses of a crawler are known within minutes, and a flood that takes its name troubles nobody's resolver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Queue {
+    /// Anybody.
+    Strangers,
+    /// Where somebody was verified before: not for whoever rents machines elsewhere.
+    Visitors,
+}
+
+impl Queue {
+    pub(crate) const ALL: [Self; 2] = [Self::Strangers, Self::Visitors];
+
+    /// A crawler shows up with a dozen addresses at once.
+    pub(super) const fn waiting_max(self) -> usize {
+        match self {
+            Self::Strangers => 256,
+            Self::Visitors => 64,
+        }
+    }
+
+    const fn every(self) -> Duration {
+        match self {
+            Self::Strangers => Duration::from_micros(62_500),
+            Self::Visitors => Duration::from_millis(250),
+        }
+    }
+
+    /// At once. Whoever floods may own zones that never answer: then five lookups of strangers are left each second.
+    const fn under_way_max(self) -> usize {
+        match self {
+            Self::Strangers => 24,
+            Self::Visitors => 8,
+        }
+    }
+}
+
 /// All questions of one together.
 const LOOKUP_LASTS: Duration = Duration::from_secs(5);
 /// Resolvers ask others in our place, and take a second or two over a zone they have not seen.
@@ -56,18 +88,17 @@ enum AskError {
 }
 
 /// Works off what is due, for all shards.
-pub(crate) async fn look_up(shard: Rc<Shard>) {
-    let lanes = &shard.shared.lanes;
-    let Some(mut due) = lanes.take_due() else {
+pub(crate) async fn look_up(shard: Rc<Shard>, queue: Queue) {
+    let Some(mut due) = shard.shared.lanes.take_due(queue) else {
         return;
     };
-    let mut pace = tokio::time::interval(LOOKUP_EVERY);
+    let mut pace = tokio::time::interval(queue.every());
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut system = System::default();
     let mut under_way = JoinSet::new();
     while let Some(address) = due.recv().await {
         pace.tick().await;
-        while under_way.len() >= UNDER_WAY_MAX {
+        while under_way.len() >= queue.under_way_max() {
             drop(under_way.join_next().await);
         }
         // Bound before it is used: what runs may be another plan by the time the file is read.
@@ -77,13 +108,36 @@ pub(crate) async fn look_up(shard: Rc<Shard>) {
             Resolver::At(servers) => servers,
             Resolver::System => system.servers().await,
         };
-        let shard = Rc::clone(&shard);
-        under_way.spawn_local(async move {
-            let found = timeout(LOOKUP_LASTS, whose(address, &servers)).await;
-            let found = found.ok().and_then(Result::ok).unwrap_or(Found::Nothing);
-            shard.shared.lanes.note(address, found, UnixMillis::now());
-        });
+        let lookup = Lookup {
+            shard: Rc::clone(&shard),
+            address,
+            found: Found::Nothing,
+        };
+        under_way.spawn_local(async move { lookup.run(&servers).await });
         while under_way.try_join_next().is_some() {}
+    }
+}
+
+/// Noted however it ends: one that nobody noted would be waited for as long as the program runs.
+struct Lookup {
+    shard: Rc<Shard>,
+    address: IpAddr,
+    found: Found,
+}
+
+impl Lookup {
+    async fn run(mut self, servers: &[SocketAddr]) {
+        let found = timeout(LOOKUP_LASTS, whose(self.address, servers)).await;
+        if let Ok(Ok(found)) = found {
+            self.found = found;
+        }
+    }
+}
+
+impl Drop for Lookup {
+    fn drop(&mut self) {
+        let lanes = &self.shard.shared.lanes;
+        lanes.note(self.address, self.found, UnixMillis::now());
     }
 }
 

@@ -36,9 +36,13 @@ const fn visitor(
 
 #[rustfmt::skip]
 pub(super) const VISITORS: &[Visitor] = &[
-    // Search engines. Of Google only the crawler: what it fetches when a user tells it to has names in google.com.
-    visitor("Googlebot", &["Googlebot"], &["googlebot.com"]),
-    visitor("Bingbot", &["bingbot"], &["search.msn.com"]),
+    // Search engines. Of Google only the crawlers: what it fetches when a user tells it to has names in google.com.
+    visitor(
+        "Googlebot",
+        &["Googlebot", "GoogleOther", "Google-InspectionTool", "Storebot-Google"],
+        &["googlebot.com"],
+    ),
+    visitor("Bingbot", &["bingbot", "BingPreview"], &["search.msn.com"]),
     visitor(
         "Yandex",
         &["YandexBot", "YandexMobileBot", "YandexRenderResourcesBot", "YandexNews", "YandexImages", "YandexFavicons"],

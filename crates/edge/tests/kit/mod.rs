@@ -356,3 +356,27 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         std::thread::yield_now();
     }
 }
+
+/// Until a rule stands against all that calls itself so.
+pub fn stand_a_rule(edge: &Edge, agent: &str) {
+    edge.teach(0, attack::calm);
+    let mut bots: Vec<Client> = (1..20)
+        .map(|n| {
+            let from = Ipv4Addr::new(127, 66, n, 1);
+            Client::of(connect_from(from, edge.addresses()[0]))
+        })
+        .collect();
+    let form = "log=admin&pwd=123456";
+    let post = format!(
+        "POST /wp-login.php HTTP/1.1\r\nHost: a.kz\r\nUser-Agent: {agent}\r\nContent-Length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    until("a rule stands", || {
+        for bot in &mut bots {
+            bot.send(&post).answer_to("POST").unwrap();
+        }
+        let detection = edge.stats().sites.swap_remove(0).detection;
+        let has_rule = detection.incidents.iter().any(|one| !one.rules.is_empty());
+        has_rule && detection.posture == "under attack"
+    });
+}
