@@ -12,6 +12,7 @@ pub mod disk_record;
 pub mod dns_answer;
 pub mod likeness;
 pub mod links;
+pub mod note;
 pub mod range;
 pub mod request_head;
 pub mod saved_page;
@@ -31,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("dns_answer", dns_answer::check),
     ("likeness", likeness::check),
     ("links", links::check),
+    ("note", note::check),
     ("range", range::check),
     ("request_head", request_head::check),
     ("saved_page", saved_page::check),

@@ -8,12 +8,19 @@ use cargo_metadata::{Metadata, MetadataCommand};
 const ARROWS: &[(&str, &[&str])] = &[
     ("saqta-detect", &[]),
     ("saqta-edge", &["saqta-detect"]),
+    ("saqta-evidence", &[]),
     ("saqta-lab", &[]),
     ("saqta", &["saqta-detect", "saqta-edge", "saqta-lab"]),
     // May point anywhere; nothing points at it.
     (
         "saqta-fuzz",
-        &["saqta-detect", "saqta-edge", "saqta-lab", "saqta"],
+        &[
+            "saqta-detect",
+            "saqta-edge",
+            "saqta-evidence",
+            "saqta-lab",
+            "saqta",
+        ],
     ),
     ("xtask", &[]),
 ];
