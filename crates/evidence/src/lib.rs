@@ -7,4 +7,5 @@ pub mod disk;
 pub mod ledger;
 pub mod merkle;
 pub mod note;
+pub mod record;
 pub mod tiles;
