@@ -33,6 +33,18 @@ pub trait Disk {
     /// The system's.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
+    /// Where a file is to be renamed to.
+    ///
+    /// # Errors
+    /// The system's.
+    fn make_folder_of(&self, path: &str) -> io::Result<()>;
+
+    /// Safe when it returns. What is not there is removed already.
+    ///
+    /// # Errors
+    /// The system's.
+    fn remove(&self, path: &str) -> io::Result<()>;
+
     /// The names of the folder this file is in, and of those above.
     ///
     /// # Errors
@@ -124,12 +136,7 @@ impl Disk for Folder {
         options.read(true).write(true).create(true).mode(0o600);
         match options.open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if let Some(folder) = path.parent() {
-                    fs::DirBuilder::new()
-                        .recursive(true)
-                        .mode(0o700)
-                        .create(folder)?;
-                }
+                make_parent(&path)?;
                 options.open(&path)
             }
             result => result,
@@ -150,6 +157,18 @@ impl Disk for Folder {
         fs::rename(self.at(from), self.at(to))
     }
 
+    fn make_folder_of(&self, path: &str) -> io::Result<()> {
+        make_parent(&self.at(path))
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        match fs::remove_file(self.at(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Ok(()) => self.sync_names(path),
+            Err(error) => Err(error),
+        }
+    }
+
     fn sync_names(&self, path: &str) -> io::Result<()> {
         let path = self.at(path);
         let mut folder = path.parent();
@@ -162,6 +181,16 @@ impl Disk for Folder {
             Some(above) if above != Path::new("") => fs::File::open(above)?.sync_all(),
             _ => fs::File::open(".")?.sync_all(),
         }
+    }
+}
+
+fn make_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) => fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder),
+        None => Ok(()),
     }
 }
 

@@ -9,3 +9,4 @@ pub mod merkle;
 pub mod note;
 pub mod record;
 pub mod tiles;
+pub mod vault;

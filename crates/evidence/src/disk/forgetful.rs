@@ -202,6 +202,10 @@ impl Forgetful {
         Some(state.files[file].seen.clone())
     }
 
+    pub(crate) fn paths(&self) -> Vec<String> {
+        self.state.borrow().names.keys().cloned().collect()
+    }
+
     fn step<T>(&self, step: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
         {
             let mut state = self.state.borrow_mut();
@@ -273,6 +277,20 @@ impl Disk for Forgetful {
         })?;
         self.look();
         Ok(())
+    }
+
+    fn make_folder_of(&self, _path: &str) -> io::Result<()> {
+        // Names are whole paths here.
+        Ok(())
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        self.step(|state| {
+            state.pending_names.retain(|naming| naming.to != path);
+            state.names.remove(path);
+            state.safe_names.remove(path);
+            Ok(())
+        })
     }
 
     fn sync_names(&self, path: &str) -> io::Result<()> {
