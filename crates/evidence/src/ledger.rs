@@ -158,6 +158,12 @@ pub struct Ledger<D: Disk> {
     log: Mutex<Log<D::File>>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Write,
+    Look,
+}
+
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<(Entry, Acknowledgement)>,
@@ -183,6 +189,20 @@ impl<D: Disk> Ledger<D> {
     /// # Errors
     /// [`OpenError`]. What is there is left as it was.
     pub fn open(disk: D, key: &VerifierKey) -> Result<(Self, Opened), OpenError> {
+        Self::open_for(Use::Write, disk, key)
+    }
+
+    /// As it is now, while another may be writing it: changes nothing, and takes nothing. What is torn is what the other one has not finished.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn look(disk: D, key: &VerifierKey) -> Result<Self, OpenError> {
+        let (ledger, _) = Self::open_for(Use::Look, disk, key)?;
+        lock(&ledger.log).is_closed = true;
+        Ok(ledger)
+    }
+
+    fn open_for(what_for: Use, disk: D, key: &VerifierKey) -> Result<(Self, Opened), OpenError> {
         let of = |path| move |source| OpenError::Disk { path, source };
         let checkpoint = disk
             .read(CHECKPOINT, NOTE_BYTES_MAX as u64)
@@ -199,7 +219,7 @@ impl<D: Disk> Ledger<D> {
             checkpoint: checkpoint.as_ref().map(|(note, _)| note.clone()),
             is_closed: false,
         };
-        let torn_bytes = log.read_all(&disk, checkpoint.map(|(_, head)| head))?;
+        let torn_bytes = log.read_all(&disk, what_for, checkpoint.map(|(_, head)| head))?;
         let opened = Opened {
             entries: log.edge.size(),
             torn_bytes,
@@ -378,6 +398,7 @@ impl<F: OpenFile> Log<F> {
     fn read_all<D: Disk<File = F>>(
         &mut self,
         disk: &D,
+        what_for: Use,
         sealed: Option<Checkpoint>,
     ) -> Result<u64, OpenError> {
         let of_log = |source| OpenError::Disk { path: LOG, source };
@@ -388,13 +409,13 @@ impl<F: OpenFile> Log<F> {
             .read_at(0, &mut beginning[..read])
             .map_err(of_log)?;
         if beginning != *BEGINNING {
-            self.begin(disk, (length, &beginning), sealed.as_ref())?;
+            self.begin(disk, what_for, (length, &beginning), sealed.as_ref())?;
             return Ok(0);
         }
         self.end = BEGINNING.len() as u64;
         let mut batch = Vec::new();
         while read_batch(&self.file, (self.end, length), &mut batch).map_err(of_log)? {
-            self.take_up(disk, &batch, sealed.as_ref())?;
+            self.take_up(disk, what_for, &batch, sealed.as_ref())?;
         }
         let torn = self.torn(length)?;
         if let Some(sealed) = sealed
@@ -405,7 +426,7 @@ impl<F: OpenFile> Log<F> {
                 sealed: sealed.size,
             });
         }
-        if !torn.is_empty() {
+        if what_for == Use::Write && !torn.is_empty() {
             replace(disk, TORN, &torn).map_err(|source| OpenError::Disk { path: TORN, source })?;
             self.file.cut(self.end).map_err(of_log)?;
             self.file.sync().map_err(of_log)?;
@@ -417,6 +438,7 @@ impl<F: OpenFile> Log<F> {
     fn begin<D: Disk<File = F>>(
         &mut self,
         disk: &D,
+        what_for: Use,
         (length, beginning): (u64, &[u8; BEGINNING.len()]),
         sealed: Option<&Checkpoint>,
     ) -> Result<(), OpenError> {
@@ -435,9 +457,11 @@ impl<F: OpenFile> Log<F> {
                 sealed: sealed.size,
             });
         }
-        self.file.write_at(0, BEGINNING).map_err(of_log)?;
-        self.file.sync().map_err(of_log)?;
-        disk.sync_names(LOG).map_err(of_log)?;
+        if what_for == Use::Write {
+            self.file.write_at(0, BEGINNING).map_err(of_log)?;
+            self.file.sync().map_err(of_log)?;
+            disk.sync_names(LOG).map_err(of_log)?;
+        }
         self.end = BEGINNING.len() as u64;
         Ok(())
     }
@@ -446,6 +470,7 @@ impl<F: OpenFile> Log<F> {
     fn take_up<D: Disk<File = F>>(
         &mut self,
         disk: &D,
+        what_for: Use,
         batch: &[u8],
         sealed: Option<&Checkpoint>,
     ) -> Result<(), OpenError> {
@@ -456,7 +481,11 @@ impl<F: OpenFile> Log<F> {
             }
             self.entries.push(offset);
             offset += (ENTRY_HEAD_BYTES + bytes) as u64;
-            self.add(disk, leaf, Tiles::AsFound)
+            let tiles = match what_for {
+                Use::Write => Tiles::AsFound,
+                Use::Look => Tiles::Untouched,
+            };
+            self.add(disk, leaf, tiles)
                 .map_err(|source| OpenError::Disk {
                     path: "tile",
                     source,
@@ -600,6 +629,7 @@ enum Tiles {
     New,
     /// At a start: where it is there already, it is left alone.
     AsFound,
+    Untouched,
 }
 
 impl Tiles {
@@ -610,6 +640,7 @@ impl Tiles {
                 _ => put(disk, path, bytes),
             },
             Self::New => put(disk, path, bytes),
+            Self::Untouched => Ok(()),
         }
     }
 }

@@ -95,6 +95,21 @@ pub enum UnsealError {
 }
 
 impl BlobName {
+    /// Reads what [`fmt::Display`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if !rest.is_empty() || pairs.len() != 32 {
+            return None;
+        }
+        let mut name = [0; 32];
+        for (byte, pair) in name.iter_mut().zip(pairs) {
+            let digits = str::from_utf8(pair).ok()?;
+            *byte = u8::from_str_radix(digits, 16).ok()?;
+        }
+        let read = Self(name);
+        (read.to_string() == text).then_some(read)
+    }
+
     fn path(self) -> String {
         let name = self.to_string();
         let (folder, file) = name.split_at(2);
