@@ -50,9 +50,7 @@ pub struct CaseKey {
 
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
-    #[error(
-        "nobody is named who may read it: make an officer's key first (`saqta key new officer`)"
-    )]
+    #[error("nobody is named who may read it")]
     NoOfficer,
     #[error("it is longer than {BLOB_BYTES_MAX} bytes")]
     TooLong,

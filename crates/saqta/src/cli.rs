@@ -29,6 +29,7 @@ use saqta_lab::stage::{self, Interrupted};
 use crate::check;
 use crate::control::{self, Answer, Order, Which};
 use crate::duration;
+use crate::incidents;
 use crate::init;
 use crate::machine;
 use crate::mint::MINT;
@@ -196,6 +197,21 @@ Examples:
   saqta app-key"
     )]
     AppKey,
+    /// What was sealed of attacks
+    #[command(
+        after_help = "Each attack is sealed as it ends: a line of time by seconds, the rules that were
+made, and how it was measured. It is encrypted to the officers; as long as there
+is none, a key in the data folder reads it. No running Saqta is needed.
+
+Examples:
+  saqta incident list
+  saqta incident list --json --data /var/lib/saqta
+  saqta incident show 20261201-3fa95c10"
+    )]
+    Incident {
+        #[command(subcommand)]
+        what: Incident,
+    },
     /// Rehearse an attack on this machine and see who was served
     #[command(
         after_help = "Origin, edge, readers and attackers run as processes of their own, on loopback
@@ -358,6 +374,41 @@ impl Purge {
             text: text.unwrap_or_default(),
         }
     }
+}
+
+#[derive(Debug, Subcommand)]
+enum Incident {
+    /// All that were sealed, the oldest first
+    #[command(after_help = "Examples:
+  saqta incident list
+  saqta incident list --json | jq '.incidents[].id'")]
+    List {
+        /// An officer's key, a file of age
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
+        /// One JSON object, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// One of them
+    #[command(
+        after_help = "With --json what was sealed stands in `texts`, whole. Exit code 1: there is none
+of that name.
+
+Examples:
+  saqta incident show 20261201-3fa95c10
+  saqta incident show 20261201-3fa95c10 --json | jq -r '.texts[\"timeline.csv\"]'"
+    )]
+    Show {
+        /// As `saqta incident list` shows it
+        id: String,
+        /// An officer's key, a file of age
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
+        /// One JSON object, for programs
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -532,6 +583,7 @@ pub fn execute(cli: Cli) -> ExitCode {
         ),
         Command::Purge(what) => order(&data, what.order()),
         Command::Staff { what } => order(&data, what.order()),
+        Command::Incident { what } => incident(&data, &what),
         Command::Drill(what) => drill(what, chosen),
         Command::Replay {
             logs,
@@ -642,6 +694,21 @@ fn order(data: &Path, order: Order) -> Result<ExitCode, Failure> {
         Answer::Refused { problems } => Err(Failure::Refused(problems)),
         Answer::Status { .. } | Answer::Decoded { .. } => {
             Err(anyhow::anyhow!("the running Saqta answered something else than was asked").into())
+        }
+    }
+}
+
+fn incident(data: &Path, what: &Incident) -> Result<ExitCode, Failure> {
+    match what {
+        Incident::List { identity, json } => say(&incidents::list(data, identity.as_ref(), *json)?),
+        Incident::Show { id, identity, json } => {
+            match incidents::show(data, identity.as_ref(), id, *json)? {
+                Some(said) => say(&said),
+                None => {
+                    eprintln!("no incident {id} is sealed here\n`saqta incident list` names all");
+                    Ok(ExitCode::from(EXIT_NOTHING_FOUND))
+                }
+            }
         }
     }
 }

@@ -11,10 +11,11 @@ use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use saqta_edge::Edge;
+use saqta_edge::clock::UnixMillis;
 use saqta_edge::plan::{Mode, Plan, Site};
 use saqta_edge::stats::Totals;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -32,6 +33,7 @@ use crate::folder::Folder;
 use crate::inviting;
 use crate::machine::{self, FewFiles};
 use crate::purging;
+use crate::recording::Recorder;
 use crate::status::{self, Recent, SiteStatus, Status};
 use crate::watch::{self, Watch};
 
@@ -85,6 +87,7 @@ pub(crate) fn run(source: Source, mut plan: Plan, data: &Path) -> Result<ExitCod
         watch: Mutex::new(Watch::new(started)),
         few_files: Mutex::new(few_files),
     });
+    let recording = Recording::start(&running, data);
     let obeying = Arc::clone(&running);
     let control = Control::serve(&folder, move |order| obeying.obey(order))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -107,10 +110,52 @@ pub(crate) fn run(source: Source, mut plan: Plan, data: &Path) -> Result<ExitCod
             }
         }
         drop(control);
+        // What attacks go on is sealed before the edge, which knows of them, ends.
+        recording.end();
         finish(running, &mut ends).await;
         io::Result::Ok(())
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Beside everything else: a disk that hangs keeps no reader waiting.
+struct Recording {
+    end: mpsc::SyncSender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Recording {
+    fn start(running: &Arc<Running>, data: &Path) -> Self {
+        let (end, ended) = mpsc::sync_channel(1);
+        let (running, data) = (Arc::clone(running), data.to_owned());
+        let thread = std::thread::spawn(move || match Recorder::open(&data) {
+            Ok(recorder) => record(recorder, &running, &ended),
+            Err(error) => tracing::error!(
+                "attacks are not recorded as evidence, readers are served all the same: {error:#}"
+            ),
+        });
+        Self { end, thread }
+    }
+
+    fn end(self) {
+        drop(self.end);
+        if self.thread.join().is_err() {
+            tracing::error!("the recording of attacks ended by a fault of ours");
+        }
+    }
+}
+
+/// Until the other end is dropped.
+fn record(mut recorder: Recorder, running: &Running, ended: &mpsc::Receiver<()>) {
+    let now = || UnixMillis::now().secs();
+    let is_drill = || {
+        let now = running.now.lock().unwrap_or_else(PoisonError::into_inner);
+        now.is_drill
+    };
+    while ended.recv_timeout(watch::LOOK_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+        recorder.look(now(), &running.edge.stats().sites, is_drill());
+    }
+    recorder.end(now(), &running.edge.stats().sites, is_drill());
 }
 
 /// SIGTERM from a service manager, SIGINT from Ctrl-C.

@@ -10,7 +10,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("saqta-edge", &["saqta-detect"]),
     ("saqta-evidence", &[]),
     ("saqta-lab", &[]),
-    ("saqta", &["saqta-detect", "saqta-edge", "saqta-lab"]),
+    (
+        "saqta",
+        &["saqta-detect", "saqta-edge", "saqta-evidence", "saqta-lab"],
+    ),
     // May point anywhere; nothing points at it.
     (
         "saqta-fuzz",

@@ -4,9 +4,19 @@
 //! has few requests: of 55 searches one that was not answered is already more than the hundredth that is allowed. A share fails here
 //! when what was seen would be seen in less than [`CHANCE`] of drills that just keep it; at full length `saqta drill` takes it to the letter.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what cannot go on has failed, in helpers too"
+)]
+
+mod kit;
+
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Command;
 
+use kit::Folder;
 use serde_json::Value;
 
 /// Each as long as its attack takes to show, and all of them together a few minutes.
@@ -48,6 +58,9 @@ const DRILLS: &[(&str, &str, &[&str])] = &[
     ("meduza-wide", "crude", &["--netns"]),
 ];
 
+/// Long enough for an incident, and what comes of it is looked at.
+const SEALED: &str = "mixed";
+
 /// A machine that builds beside us cannot always drive the load.
 const TRIES: usize = 3;
 
@@ -59,10 +72,17 @@ const CHANCE: f64 = 0.01;
 #[test]
 fn readers_are_served_through_every_drill() {
     let mut failed = Vec::new();
+    let folder = Folder::new();
     for (scenario, grade, more) in DRILLS {
         for left in (0..TRIES).rev() {
+            let data = folder.0.join(format!("{scenario}-{grade}-{left}"));
             let output = Command::new(env!("CARGO_BIN_EXE_saqta"))
                 .args(["drill", scenario, "--grade", grade, "--untimed", "--json"])
+                .args(if *scenario == SEALED {
+                    vec!["--data".as_ref(), data.as_os_str()]
+                } else {
+                    Vec::new()
+                })
                 .args(if more.contains(&"--for") {
                     &[][..]
                 } else {
@@ -99,10 +119,63 @@ fn readers_are_served_through_every_drill() {
                     last.unwrap_or_default()
                 ));
             }
+            if *scenario == SEALED {
+                is_sealed(&data);
+            }
             break;
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// The attack of this drill is a case by now, which whoever has the folder's key can read and nobody else.
+fn is_sealed(data: &Path) {
+    let asked = |arguments: &[&str]| {
+        let said = Command::new(env!("CARGO_BIN_EXE_saqta"))
+            .arg("--data")
+            .arg(data)
+            .arg("incident")
+            .args(arguments)
+            .arg("--json")
+            .output()
+            .expect("saqta runs");
+        assert!(said.status.success(), "{said:?}");
+        serde_json::from_slice::<Value>(&said.stdout).expect("it is JSON")
+    };
+    let listed = asked(&["list"]);
+    let incidents = listed["incidents"].as_array().expect("a list");
+    assert!(!incidents.is_empty() && listed["locked"] == 0, "{listed}");
+    for incident in incidents {
+        assert_eq!(incident["drill"], true, "a rehearsal says so: {incident}");
+        let (onset, end) = (incident["onset"].as_u64(), incident["end"].as_u64());
+        assert!(onset.is_some() && onset < end, "{incident}");
+        let shown = asked(&["show", incident["id"].as_str().expect("an id")]);
+        let texts = &shown["texts"];
+        let rows = texts["timeline.csv"]
+            .as_str()
+            .map(|text| text.lines().count());
+        assert!(rows.is_some_and(|rows| rows > 20), "{texts}");
+        let method = texts["method.md"].as_str().unwrap_or_default();
+        assert!(method.contains("THIS IS A DRILL"), "{method}");
+        assert!(texts["signatures.json"].is_string());
+    }
+    let evidence = data.join("evidence");
+    let names = ["dala.example", "timeline", "under attack", "signatures"];
+    let mut folders = vec![evidence];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("it is a folder") {
+            let path = entry.expect("it can be listed").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = std::fs::read(&path).expect("it can be read");
+            for name in names {
+                let is_there = memchr::memmem::find(&bytes, name.as_bytes()).is_some();
+                assert!(!is_there, "{name} stands in {}", path.display());
+            }
+        }
+    }
 }
 
 /// A share that was missed, and by how few. Says so.

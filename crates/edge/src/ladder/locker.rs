@@ -55,6 +55,8 @@ impl Locker {
         ladder.invites.open_file(self.staff.clone());
         if ladder.keys.turn(now) || !is_kept {
             saved.write_down(self.keys.clone(), ladder.keys.written());
+            // Before anybody is given what they sign: whoever is killed in his first second is started again.
+            saved.settle_lessons();
         }
         if let Some(text) = read(&self.meter, METER_BYTES_MAX)
             && let Err(fault) = ladder.meter.recall(&text, now)
