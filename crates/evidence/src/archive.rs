@@ -27,14 +27,22 @@ const LOCAL: &str = "keys/local.age";
 /// A few lines each.
 const KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
 const OFFICERS_MAX: usize = 32;
+const NAME_CHARS_MAX: usize = 40;
 
 pub struct Archive<D: Disk> {
     disk: D,
     key: SignerKey,
     ledger: Ledger<D>,
-    officers: Vec<Recipient>,
     /// One blob at a time.
     sealing: Mutex<()>,
+}
+
+/// Who may read what is sealed.
+#[derive(Debug, Clone)]
+pub struct Officer {
+    /// What the line above the key says; may be empty.
+    pub name: String,
+    pub key: Recipient,
 }
 
 /// What the ledger's entry says beside its leaf: where its record lies.
@@ -71,7 +79,21 @@ pub enum ArchiveError {
 }
 
 #[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    #[error("a name has 1 to {NAME_CHARS_MAX} characters, without spaces at its ends")]
+    Name,
+    #[error("it is no public key of age: one begins with age1")]
+    Key,
+    #[error("this key is an officer's already: {name}")]
+    Already { name: String },
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+}
+
+#[derive(Debug, thiserror::Error)]
 pub enum KeepError {
+    #[error("who may read it is not known")]
+    Officers(#[from] ArchiveError),
     #[error("the record cannot be sealed")]
     Seal(#[from] SealError),
     #[error("the record cannot be put into the ledger")]
@@ -106,16 +128,13 @@ impl<D: Disk + Clone> Archive<D> {
             Some(key) => key,
             None => new_ledger_key(&disk)?,
         };
-        let officers = match officers(&disk)? {
-            officers if officers.is_empty() => vec![local_or_new(&disk)?.to_public()],
-            officers => officers,
-        };
+        // What is wrong with them is said at the start, not in the first attack.
+        readers(&disk)?;
         let (ledger, opened) = Ledger::open(disk.clone(), key.verifier())?;
         let archive = Self {
             disk,
             key,
             ledger,
-            officers,
             sealing: Mutex::new(()),
         };
         Ok((archive, opened))
@@ -127,13 +146,11 @@ impl<D: Disk + Clone> Archive<D> {
     /// [`ArchiveError`].
     pub fn look(disk: D) -> Result<Self, ArchiveError> {
         let key = ledger_key(&disk)?.ok_or(ArchiveError::Nothing)?;
-        let officers = officers(&disk)?;
         let ledger = Ledger::look(disk.clone(), key.verifier())?;
         Ok(Self {
             disk,
             key,
             ledger,
-            officers,
             sealing: Mutex::new(()),
         })
     }
@@ -144,6 +161,14 @@ impl<D: Disk + Clone> Archive<D> {
     /// [`ArchiveError`].
     pub fn local_key(&self) -> Result<Option<Identity>, ArchiveError> {
         local(&self.disk)
+    }
+
+    /// Who may read what is sealed from now on. Empty: whoever has the local key.
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    pub fn officers(&self) -> Result<Vec<Officer>, ArchiveError> {
+        officers(&self.disk)
     }
 
     pub fn signer(&self) -> &VerifierKey {
@@ -172,14 +197,14 @@ impl<D: Disk + Clone> Archive<D> {
     /// A file, of which a record has to speak.
     ///
     /// # Errors
-    /// [`SealError`].
-    pub fn seal(&self, case: &CaseId, from: &mut impl Read) -> Result<BlobName, SealError> {
+    /// [`KeepError`].
+    pub fn seal(&self, case: &CaseId, from: &mut impl Read) -> Result<BlobName, KeepError> {
         let _one = self.sealing.lock().unwrap_or_else(PoisonError::into_inner);
         let lock = match CaseLock::found(&self.disk, case)? {
             Some(lock) => lock,
-            None => CaseLock::begin(&self.disk, case, &self.officers)?,
+            None => CaseLock::begin(&self.disk, case, &readers(&self.disk)?)?,
         };
-        lock.seal(&self.disk, from)
+        Ok(lock.seal(&self.disk, from)?)
     }
 
     /// # Errors
@@ -278,21 +303,69 @@ fn new_ledger_key(disk: &impl Disk) -> Result<SignerKey, ArchiveError> {
     Ok(key)
 }
 
-fn officers(disk: &impl Disk) -> Result<Vec<Recipient>, ArchiveError> {
+/// To whom a case is sealed: the officers, and as long as there is none the local key.
+fn readers(disk: &impl Disk) -> Result<Vec<Recipient>, ArchiveError> {
+    let officers = officers(disk)?;
+    if officers.is_empty() {
+        return Ok(vec![local_or_new(disk)?.to_public()]);
+    }
+    Ok(officers.into_iter().map(|officer| officer.key).collect())
+}
+
+fn officers(disk: &impl Disk) -> Result<Vec<Officer>, ArchiveError> {
     let text = text(disk, OFFICERS)?.unwrap_or_default();
     let mut officers = Vec::new();
+    let mut name = String::new();
     for (n, line) in text.lines().enumerate() {
         let line = line.trim();
+        if let Some(comment) = line.strip_prefix('#') {
+            comment.trim().clone_into(&mut name);
+        }
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
         if officers.len() == OFFICERS_MAX {
             return Err(ArchiveError::TooManyOfficers);
         }
-        let officer = line.parse();
-        officers.push(officer.map_err(|_| ArchiveError::Officer { line: n + 1 })?);
+        let key = line.parse();
+        officers.push(Officer {
+            name: std::mem::take(&mut name),
+            key: key.map_err(|_| ArchiveError::Officer { line: n + 1 })?,
+        });
     }
     Ok(officers)
+}
+
+/// Names another who may read what is sealed from now on. A running Saqta sees it with the next case.
+///
+/// # Errors
+/// [`AddError`]; the list is as it was then.
+pub fn add_officer(disk: &impl Disk, name: &str, key: &str) -> Result<(), AddError> {
+    let is_name = (1..=NAME_CHARS_MAX).contains(&name.chars().count())
+        && name.trim() == name
+        && !name.chars().any(char::is_control);
+    if !is_name {
+        return Err(AddError::Name);
+    }
+    let recipient: Recipient = key.parse().map_err(|_| AddError::Key)?;
+    let already = officers(disk)?;
+    let is_known = |officer: &&Officer| officer.key.to_string() == recipient.to_string();
+    if let Some(officer) = already.iter().find(is_known) {
+        return Err(AddError::Already {
+            name: officer.name.clone(),
+        });
+    }
+    if already.len() == OFFICERS_MAX {
+        return Err(ArchiveError::TooManyOfficers.into());
+    }
+    let mut text = text(disk, OFFICERS)?.unwrap_or_default();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text += &format!("# {name}\n{recipient}\n");
+    let path = OFFICERS;
+    let written = replace(disk, path, text.as_bytes());
+    Ok(written.map_err(|source| ArchiveError::Disk { path, source })?)
 }
 
 fn local(disk: &impl Disk) -> Result<Option<Identity>, ArchiveError> {
@@ -401,6 +474,27 @@ mod tests {
         let other = Identity::generate();
         let said = archive.unlock(&case(), &other).err().unwrap();
         assert!(matches!(said, UnsealError::NotForYou { .. }));
+        // Another joins while it is open: the next case is his too, the last one is not.
+        let daniyar = Identity::generate();
+        add_officer(&disk, "Данияр, лап-топ", &daniyar.to_public().to_string()).unwrap();
+        let names: Vec<String> = archive
+            .officers()
+            .unwrap()
+            .into_iter()
+            .map(|it| it.name)
+            .collect();
+        assert_eq!(names, ["Aigerim", "Данияр, лап-топ"]);
+        assert!(archive.unlock(&case(), &daniyar).is_err());
+        let next = CaseId::new("next").unwrap();
+        archive.keep(&next, &record(8)).unwrap();
+        assert!(archive.unlock(&next, &daniyar).is_ok() && archive.unlock(&next, &officer).is_ok());
+        let said = |name: &str, key: &str| add_officer(&disk, name, key).unwrap_err();
+        let public = Identity::generate().to_public().to_string();
+        assert!(matches!(said(" x", &public), AddError::Name));
+        assert!(matches!(said("x\ny", &public), AddError::Name));
+        assert!(matches!(said("x", "age1x"), AddError::Key));
+        let again = said("x", &daniyar.to_public().to_string());
+        assert!(matches!(again, AddError::Already { name } if name.starts_with("Данияр")));
         drop(archive);
         replace(&disk, OFFICERS, b"# one\nage1nobody\n").unwrap();
         let said = Archive::open(disk).err().unwrap();

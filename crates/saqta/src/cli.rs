@@ -26,11 +26,13 @@ use saqta_lab::origin::Dialect;
 use saqta_lab::scenario::{self, Written};
 use saqta_lab::stage::{self, Interrupted};
 
+use crate::bundling;
 use crate::check;
 use crate::control::{self, Answer, Order, Which};
 use crate::duration;
 use crate::incidents;
 use crate::init;
+use crate::keys;
 use crate::machine;
 use crate::mint::MINT;
 use crate::problem::Problem;
@@ -212,6 +214,57 @@ Examples:
         #[command(subcommand)]
         what: Incident,
     },
+    /// Who may read what is sealed, and who signs
+    #[command(
+        after_help = "An officer's key is made on the officer's own machine; only its public half
+comes to the server. Without an officer a key in the data folder reads all.
+
+Examples:
+  saqta key new officer --out aigerim.key
+  saqta key add officer age1... --name Aigerim
+  saqta key list"
+    )]
+    Key {
+        #[command(subcommand)]
+        what: Key,
+    },
+    /// Hand an incident to somebody who believes nobody
+    #[command(
+        after_help = "Writes a new folder (BagIt) with what was sealed, its proofs, and words in
+Kazakh, Russian and English that say how to check it. Fields of the record can
+be left out; the proofs hold all the same. It needs no running Saqta; where one
+runs it is asked to sign. Exit code 1: there is no such incident.
+
+Examples:
+  saqta bundle incident 20261201-3fa95c10 --out for-the-lawyer
+  saqta bundle incident 20261201-3fa95c10 --without site --out public"
+    )]
+    Bundle {
+        #[command(subcommand)]
+        what: Bundle,
+    },
+    /// Check a bundle that somebody handed you
+    #[command(
+        after_help = "Needs no network, no data folder and nobody's word. Exit code 0: whole. 1: it was
+changed, or is not of whom you trust; the first reason is said. 2: no bundle.
+Without --trust nobody has checked who signed: compare the fingerprint with the
+newsroom by telephone. tools/verify_bundle.py is a second verifier, in Python.
+
+Examples:
+  saqta verify for-the-lawyer
+  saqta verify for-the-lawyer --trust newsroom.policy
+  saqta verify for-the-lawyer --json"
+    )]
+    Verify {
+        /// The folder
+        path: PathBuf,
+        /// Logs and witnesses you trust, a file of C2SP tlog-policy
+        #[arg(long, value_name = "POLICY")]
+        trust: Option<PathBuf>,
+        /// One JSON object, for programs
+        #[arg(long)]
+        json: bool,
+    },
     /// Rehearse an attack on this machine and see who was served
     #[command(
         after_help = "Origin, edge, readers and attackers run as processes of their own, on loopback
@@ -374,6 +427,68 @@ impl Purge {
             text: text.unwrap_or_default(),
         }
     }
+}
+
+#[derive(Debug, Subcommand)]
+enum Key {
+    /// Make one, here
+    #[command(after_help = "Examples:
+  saqta key new officer --out aigerim.key")]
+    New {
+        #[command(subcommand)]
+        whose: NewKey,
+    },
+    /// Name who may read what is sealed from now on
+    #[command(after_help = "Examples:
+  saqta key add officer age1... --name Aigerim")]
+    Add {
+        #[command(subcommand)]
+        whose: AddKey,
+    },
+    /// Who signs here, and who may read
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+enum NewKey {
+    /// An officer's, who reads what is sealed
+    Officer {
+        /// A file that is not there yet
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum AddKey {
+    /// An officer, who reads what is sealed
+    Officer {
+        /// The public half: age1...
+        key: String,
+        /// What to call them by, 1 to 40 characters
+        #[arg(long, value_name = "NAME")]
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Bundle {
+    /// One attack, as it was sealed
+    #[command(after_help = "Examples:
+  saqta bundle incident 20261201-3fa95c10 --out for-the-lawyer")]
+    Incident {
+        /// As `saqta incident list` shows it
+        id: String,
+        /// A folder that is not there yet
+        #[arg(long, value_name = "PATH")]
+        out: PathBuf,
+        /// A field of the record that is not shown; may be given again
+        #[arg(long, value_name = "FIELD")]
+        without: Vec<String>,
+        /// An officer's key, a file of age
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -584,6 +699,20 @@ pub fn execute(cli: Cli) -> ExitCode {
         Command::Purge(what) => order(&data, what.order()),
         Command::Staff { what } => order(&data, what.order()),
         Command::Incident { what } => incident(&data, &what),
+        Command::Key { what } => key(&data, &what),
+        Command::Bundle {
+            what:
+                Bundle::Incident {
+                    id,
+                    out,
+                    without,
+                    identity,
+                },
+        } => bundle(&data, &id, &without, &out, identity.as_ref()),
+        Command::Verify { path, trust, json } => {
+            let judged = bundling::verify(&path, trust.as_ref(), json);
+            say(&judged.said).map(|_| ExitCode::from(judged.code))
+        }
         Command::Drill(what) => drill(what, chosen),
         Command::Replay {
             logs,
@@ -692,7 +821,7 @@ fn order(data: &Path, order: Order) -> Result<ExitCode, Failure> {
             Ok(ExitCode::from(EXIT_NOTHING_FOUND))
         }
         Answer::Refused { problems } => Err(Failure::Refused(problems)),
-        Answer::Status { .. } | Answer::Decoded { .. } => {
+        _ => {
             Err(anyhow::anyhow!("the running Saqta answered something else than was asked").into())
         }
     }
@@ -704,13 +833,40 @@ fn incident(data: &Path, what: &Incident) -> Result<ExitCode, Failure> {
         Incident::Show { id, identity, json } => {
             match incidents::show(data, identity.as_ref(), id, *json)? {
                 Some(said) => say(&said),
-                None => {
-                    eprintln!("no incident {id} is sealed here\n`saqta incident list` names all");
-                    Ok(ExitCode::from(EXIT_NOTHING_FOUND))
-                }
+                None => no_incident(id),
             }
         }
     }
+}
+
+fn key(data: &Path, what: &Key) -> Result<ExitCode, Failure> {
+    match what {
+        Key::New {
+            whose: NewKey::Officer { out },
+        } => say(&keys::new_officer(out)?),
+        Key::Add {
+            whose: AddKey::Officer { key, name },
+        } => say(&keys::add(data, name, key)?),
+        Key::List => say(&keys::list(data)?),
+    }
+}
+
+fn bundle(
+    data: &Path,
+    id: &str,
+    without: &[String],
+    out: &Path,
+    identity: Option<&PathBuf>,
+) -> Result<ExitCode, Failure> {
+    match bundling::bundle(data, identity, id, without, out)? {
+        Some(said) => say(&said),
+        None => no_incident(id),
+    }
+}
+
+fn no_incident(id: &str) -> Result<ExitCode, Failure> {
+    eprintln!("no incident {id} is sealed here\n`saqta incident list` names all");
+    Ok(ExitCode::from(EXIT_NOTHING_FOUND))
 }
 
 fn status(data: &Path, json: bool) -> Result<ExitCode, Failure> {
@@ -720,7 +876,7 @@ fn status(data: &Path, json: bool) -> Result<ExitCode, Failure> {
         }
         Answer::Status { status } => say(&status.screen()),
         Answer::Refused { problems } => Err(Failure::Refused(problems)),
-        Answer::Done { .. } | Answer::Nothing { .. } | Answer::Decoded { .. } => {
+        _ => {
             Err(anyhow::anyhow!("the running Saqta answered something else than was asked").into())
         }
     }
@@ -742,7 +898,7 @@ fn decode(data: &Path, code: &str, json: bool) -> Result<ExitCode, Failure> {
             Ok(ExitCode::from(EXIT_NOTHING_FOUND))
         }
         Answer::Refused { problems } => Err(Failure::Refused(problems)),
-        Answer::Done { .. } | Answer::Status { .. } => {
+        _ => {
             Err(anyhow::anyhow!("the running Saqta answered something else than was asked").into())
         }
     }

@@ -1,4 +1,4 @@
-//! Orders to a running Saqta: `reload`, `bypass`, `status`, `purge`, `staff`, `decode`.
+//! Orders to a running Saqta: `reload`, `bypass`, `status`, `purge`, `staff`, `decode`, `bundle`.
 //!
 //! One line of JSON each way over a socket in the data folder, which only its owner may enter; whoever can write there could
 //! replace the program anyway, so there is no other key. The socket has a thread of its own: an order given because the shards
@@ -72,6 +72,12 @@ pub enum Order {
     Decode {
         code: String,
     },
+    /// To put the record of a handing over into the ledger, and to prove it and the entry it is `of`.
+    Keep {
+        case: String,
+        record: String,
+        of: u64,
+    },
 }
 
 /// What the text of a purge says.
@@ -104,6 +110,11 @@ pub enum Answer {
     },
     Decoded {
         decoded: Box<Decoded>,
+    },
+    /// Proofs, as text.
+    Kept {
+        of: String,
+        kept: String,
     },
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A library only so that tests and fuzzing reach what `main` calls.
 
+mod bundling;
 mod check;
 pub mod cli;
 pub mod control;
@@ -12,6 +13,7 @@ mod host;
 mod incidents;
 mod init;
 mod inviting;
+mod keys;
 mod machine;
 mod mint;
 mod planning;

@@ -7,12 +7,13 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use saqta_detect::sentence::Language;
 use saqta_edge::stats::{IncidentStats, SiteStats};
 use saqta_evidence::archive::{Archive, draw};
-use saqta_evidence::disk::Folder;
+use saqta_evidence::disk;
 use saqta_evidence::record::Record;
 use saqta_evidence::vault::CaseId;
 use serde_json::{Value, json};
@@ -34,14 +35,18 @@ const SEALED_A_DAY_MAX: u32 = 500;
 /// The same onset, though the clock was corrected a little since.
 const ONSET_SLACK_S: u64 = 5;
 const DAY_S: u64 = 86_400;
+/// By the clock, whatever happened: when a checkpoint is signed tells nothing.
+const SIGNED_EVERY_S: u64 = 3_600;
 
 pub(crate) struct Recorder {
-    archive: Archive<Folder>,
+    archive: Arc<Archive<disk::Folder>>,
     sites: Vec<SiteRows>,
     /// Site and onset of what is sealed, the oldest first.
     sealed: VecDeque<(String, u64)>,
     /// Which day it is, and how many were sealed on it.
     of_day: (u64, u32),
+    /// When the ledger was looked at last, to sign it.
+    hour: u64,
 }
 
 struct SiteRows {
@@ -67,7 +72,7 @@ impl Recorder {
     /// # Errors
     /// When the evidence cannot be opened; nothing there is touched.
     pub(crate) fn open(data: &Path) -> anyhow::Result<Self> {
-        let (archive, opened) = Archive::open(Folder::new(data.join(FOLDER)))?;
+        let (archive, opened) = Archive::open(disk::Folder::new(data.join(FOLDER)))?;
         if opened.torn_bytes > 0 {
             tracing::warn!(
                 "the last start ended in the middle of writing evidence: {} bytes that nobody was told of are put aside as evidence/log.torn",
@@ -75,11 +80,17 @@ impl Recorder {
             );
         }
         Ok(Self {
-            archive,
+            archive: Arc::new(archive),
             sites: Vec::new(),
             sealed: VecDeque::new(),
             of_day: (0, 0),
+            hour: 0,
         })
+    }
+
+    /// For whoever else adds to it.
+    pub(crate) fn archive(&self) -> Arc<Archive<disk::Folder>> {
+        Arc::clone(&self.archive)
     }
 
     /// Once a second.
@@ -91,6 +102,10 @@ impl Recorder {
             for incident in site.detection.incidents.iter().rev().filter(ended) {
                 self.seal_and_say(second, site, incident, is_drill);
             }
+        }
+        let hour = second / SIGNED_EVERY_S;
+        if std::mem::replace(&mut self.hour, hour) != hour {
+            self.sign();
         }
         self.sites
             .retain(|rows| sites.iter().any(|site| site.name == rows.name));
@@ -104,6 +119,10 @@ impl Recorder {
                 self.seal_and_say(second, site, incident, is_drill);
             }
         }
+        self.sign();
+    }
+
+    fn sign(&self) {
         if self.archive.ledger().size() > 0
             && let Err(error) = self.archive.sign()
         {
@@ -372,7 +391,7 @@ mod tests {
 
         /// What was sealed, as whoever has the folder reads it.
         fn sealed(&self) -> Vec<(Record, Vec<String>)> {
-            let archive = Archive::look(Folder::new(self.0.join(FOLDER))).unwrap();
+            let archive = Archive::look(disk::Folder::new(self.0.join(FOLDER))).unwrap();
             let local = archive.local_key().unwrap().unwrap();
             let all = (0..archive.ledger().size()).map(|index| {
                 let place = archive.place(index).unwrap();
@@ -476,6 +495,11 @@ mod tests {
             let size = recorder.archive.ledger().size();
             assert_eq!(size, if second < NOON + 40 { 0 } else { 2 }, "{second}");
         }
+        // Signed as the next hour begins, and at no other time.
+        let checkpoint = data.0.join(FOLDER).join("checkpoint");
+        assert!(!checkpoint.exists());
+        recorder.look(NOON + 3_600, &[], false);
+        assert!(checkpoint.exists());
         drop(recorder);
         let sealed = data.sealed();
         let [_, (record, texts)] = sealed.as_slice() else {

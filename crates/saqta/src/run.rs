@@ -11,13 +11,15 @@ use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
 use saqta_edge::Edge;
 use saqta_edge::clock::UnixMillis;
 use saqta_edge::plan::{Mode, Plan, Site};
 use saqta_edge::stats::Totals;
+use saqta_evidence::archive::Archive;
+use saqta_evidence::disk;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::level_filters::LevelFilter;
@@ -25,6 +27,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::bundling;
 use crate::check::{self, counted};
 use crate::cli::{self, Failure};
 use crate::control::{self, Answer, Control, Order};
@@ -86,6 +89,7 @@ pub(crate) fn run(source: Source, mut plan: Plan, data: &Path) -> Result<ExitCod
         now: Mutex::new(plan),
         watch: Mutex::new(Watch::new(started)),
         few_files: Mutex::new(few_files),
+        archive: OnceLock::new(),
     });
     let recording = Recording::start(&running, data);
     let obeying = Arc::clone(&running);
@@ -111,7 +115,9 @@ pub(crate) fn run(source: Source, mut plan: Plan, data: &Path) -> Result<ExitCod
         }
         drop(control);
         // What attacks go on is sealed before the edge, which knows of them, ends.
-        recording.end();
+        if let Some(recording) = recording {
+            recording.end();
+        }
         finish(running, &mut ends).await;
         io::Result::Ok(())
     })?;
@@ -125,16 +131,23 @@ struct Recording {
 }
 
 impl Recording {
-    fn start(running: &Arc<Running>, data: &Path) -> Self {
+    /// `None`: the evidence cannot be opened, which is said.
+    fn start(running: &Arc<Running>, data: &Path) -> Option<Self> {
+        let recorder = match Recorder::open(data) {
+            Ok(recorder) => recorder,
+            Err(error) => {
+                tracing::error!(
+                    "attacks are not recorded as evidence, readers are served all the same: {error:#}"
+                );
+                return None;
+            }
+        };
+        // Nobody else sets it.
+        _ = running.archive.set(recorder.archive());
         let (end, ended) = mpsc::sync_channel(1);
-        let (running, data) = (Arc::clone(running), data.to_owned());
-        let thread = std::thread::spawn(move || match Recorder::open(&data) {
-            Ok(recorder) => record(recorder, &running, &ended),
-            Err(error) => tracing::error!(
-                "attacks are not recorded as evidence, readers are served all the same: {error:#}"
-            ),
-        });
-        Self { end, thread }
+        let running = Arc::clone(running);
+        let thread = std::thread::spawn(move || record(recorder, &running, &ended));
+        Some(Self { end, thread })
     }
 
     fn end(self) {
@@ -203,6 +216,8 @@ struct Running {
     now: Mutex<Plan>,
     watch: Mutex<Watch>,
     few_files: Mutex<Option<FewFiles>>,
+    /// Where it could be opened.
+    archive: OnceLock<Arc<Archive<disk::Folder>>>,
 }
 
 impl Running {
@@ -290,6 +305,10 @@ impl Running {
             Order::Invited => inviting::list(&self.edge),
             Order::Revoke { label } => inviting::revoke(&self.edge, &label),
             Order::Decode { code } => decoding::decode(&self.edge, &code),
+            Order::Keep { case, record, of } => {
+                let archive = self.archive.get().map(Arc::as_ref);
+                bundling::keep_as_asked(archive, &case, &record, of)
+            }
             Order::Status => Answer::Status {
                 status: Box::new(self.status()),
             },
@@ -350,10 +369,7 @@ impl Running {
                     tracing::error!("not reloaded: {problem}");
                 }
             }
-            Answer::Done { .. }
-            | Answer::Nothing { .. }
-            | Answer::Status { .. }
-            | Answer::Decoded { .. } => {}
+            _ => {}
         }
     }
 

@@ -11,7 +11,7 @@ mod kit;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::{DirBuilderExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -492,6 +492,70 @@ saqta: no Saqta runs on the data folder ./saqta-data
         !folder.0.join("saqta-data").exists(),
         "nothing was started, nothing was made"
     );
+}
+
+#[test]
+fn officers_are_named_and_nothing_is_sealed_yet() {
+    let folder = Folder::new();
+    let (code, said, _) = folder.say("incident list");
+    assert_eq!(
+        (code, said.as_str()),
+        (0, "no incident was ever sealed here\n")
+    );
+    let (code, said, _) = folder.say("incident list --json");
+    assert_eq!(
+        (code, said.as_str()),
+        (0, "{\"incidents\":[],\"locked\":0}\n")
+    );
+    for asked in [
+        "incident show 20261201-00000000",
+        "bundle incident x --out b",
+    ] {
+        let (code, said, stderr) = folder.say(asked);
+        assert_eq!((code, said.as_str()), (1, ""), "{asked}");
+        assert!(stderr.contains("no incident"), "{asked}: {stderr}");
+    }
+    let (code, said, _) = folder.say("key list");
+    assert!(code == 0 && said.contains("no Saqta has run"), "{said}");
+    let made = |out: &str| folder.say(&format!("key new officer --out {out}"));
+    let (code, said, stderr) = made("a.key");
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let file = folder.0.join("a.key");
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (code, _, stderr) = made("a.key");
+    assert!(code == 2 && stderr.contains("is there already"), "{stderr}");
+    // As the command has printed it.
+    let line = said
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("saqta "));
+    let add = line.unwrap().replace("NAME", "Aigerim");
+    let (code, _, stderr) = folder.say(&add);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    for (wrong, problem) in [
+        (add.as_str(), "officer's already: Aigerim"),
+        ("key add officer age1x --name B", "no public key of age"),
+    ] {
+        let (code, _, stderr) = folder.say(wrong);
+        assert!(code == 2 && stderr.contains(problem), "{wrong}: {stderr}");
+    }
+    let running = folder.run("run --origin http://127.0.0.1:9 --listen 127.0.0.1:0");
+    let (code, said, _) = folder.say("key list");
+    assert!(
+        code == 0 && said.contains("Aigerim") && said.contains("fingerprint "),
+        "{said}"
+    );
+    assert!(!said.contains("whoever has this folder"), "{said}");
+    drop(running);
+    for (given, problem) in [("nothing", "no folder"), (".", "no bundle")] {
+        let (code, said, _) = folder.say(&format!("verify {given}"));
+        assert!(code == 2 && said.contains(problem), "{given}: {said}");
+        let (code, said, _) = folder.say(&format!("verify {given} --json"));
+        assert!(
+            code == 2 && said.contains("\"ok\":false"),
+            "{given}: {said}"
+        );
+    }
 }
 
 #[test]

@@ -12,9 +12,10 @@
 
 mod kit;
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use kit::Folder;
 use serde_json::Value;
@@ -159,6 +160,26 @@ fn is_sealed(data: &Path) {
         assert!(method.contains("THIS IS A DRILL"), "{method}");
         assert!(texts["signatures.json"].is_string());
     }
+    let id = incidents[0]["id"].as_str().expect("an id");
+    is_handed_over(data, id, "not-running");
+    let mut running = Command::new(env!("CARGO_BIN_EXE_saqta"))
+        .arg("--data")
+        .arg(data)
+        .args(["run", "--origin", "http://127.0.0.1:9"])
+        .args(["--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("saqta runs");
+    let mut line = String::new();
+    let stdout = running.stdout.take().expect("it is piped");
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .expect("it says where it listens");
+    is_handed_over(data, id, "running");
+    running.kill().expect("it runs");
+    running.wait().expect("it has ended");
+    is_handed_over(data, id, "after a kill");
     let evidence = data.join("evidence");
     let names = ["dala.example", "timeline", "under attack", "signatures"];
     let mut folders = vec![evidence];
@@ -176,6 +197,69 @@ fn is_sealed(data: &Path) {
             }
         }
     }
+}
+
+/// A bundle of it is whole, whoever looks; changed by a byte it is not.
+fn is_handed_over(data: &Path, id: &str, name: &str) {
+    let out = data.with_extension(format!("bundle-{name}"));
+    let saqta = |arguments: &[&str]| {
+        let said = Command::new(env!("CARGO_BIN_EXE_saqta"))
+            .arg("--data")
+            .arg(data)
+            .args(arguments)
+            .output()
+            .expect("saqta runs");
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        (said.status.code(), text)
+    };
+    let path = out.to_str().expect("a path of ours");
+    let (code, said) = saqta(&["bundle", "incident", id, "--out", path, "--without", "site"]);
+    assert_eq!(code, Some(0), "{name}: {said}");
+    let (code, said) = saqta(&["verify", path]);
+    assert_eq!(code, Some(0), "{name}: {said}");
+    assert!(said.starts_with("INTACT, SIGNER NOT CHECKED\n"), "{said}");
+    assert!(
+        said.contains("A REHEARSAL") && said.contains("withheld       site"),
+        "{said}"
+    );
+    let (code, _) = saqta(&["bundle", "incident", id, "--out", path]);
+    assert_eq!(code, Some(2), "{name}: it is there already");
+    let policy = out.with_extension("policy");
+    let key = std::fs::read_to_string(out.join("signer.vkey")).expect("it is there");
+    std::fs::write(&policy, format!("log {key}quorum none\n")).expect("there is room");
+    let policy = policy.to_str().expect("a path of ours");
+    let (code, said) = saqta(&["verify", path, "--trust", policy, "--json"]);
+    let judged: Value = serde_json::from_str(&said).expect("it is JSON");
+    assert_eq!(
+        (code, &judged["signer_checked"]),
+        (Some(0), &Value::Bool(true)),
+        "{said}"
+    );
+    assert_eq!(judged["drill"], true, "{said}");
+    let judge = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/verify_bundle.py");
+    let judges = || {
+        let said = Command::new("python3")
+            .arg("-B")
+            .arg(&judge)
+            .arg(&out)
+            .output();
+        said.expect("python runs").status.code()
+    };
+    assert_eq!(judges(), Some(0), "{name}");
+    let timeline = out.join("data/exhibits/timeline.csv");
+    let mut bytes = std::fs::read(&timeline).expect("it is there");
+    bytes[200] ^= 1;
+    std::fs::write(&timeline, bytes).expect("it can be written");
+    let (code, said) = saqta(&["verify", path]);
+    assert_eq!(code, Some(1), "{name}: {said}");
+    assert!(
+        said.starts_with("REFUSED: data/exhibits/timeline.csv: "),
+        "{said}"
+    );
+    assert_eq!(judges(), Some(1), "{name}");
+    std::fs::remove_file(out.join("bagit.txt")).expect("it is there");
+    let (code, said) = saqta(&["verify", path]);
+    assert_eq!((code, judges()), (Some(2), Some(2)), "{name}: {said}");
 }
 
 /// A share that was missed, and by how few. Says so.
