@@ -1,6 +1,10 @@
 //! Two verifiers that share no code, ours and `tools/verify_bundle.py`: the same answer about a bundle that is whole, and about each that is not.
 
-#![allow(clippy::unwrap_used, reason = "tests say so when they fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests say so when they fail"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -363,13 +363,10 @@ impl Running {
 
     /// For SIGHUP, which has nobody to answer.
     fn reload_and_log(&self) {
-        match self.reload() {
-            Answer::Refused { problems } => {
-                for problem in problems {
-                    tracing::error!("not reloaded: {problem}");
-                }
+        if let Answer::Refused { problems } = self.reload() {
+            for problem in problems {
+                tracing::error!("not reloaded: {problem}");
             }
-            _ => {}
         }
     }
 
