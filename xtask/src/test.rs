@@ -218,6 +218,10 @@ fn tests(tally: &mut Tally) -> Step {
         Ok(folder) => folder.join(tools::AXE.file),
         Err(error) => return Step::failed(name, &error),
     };
+    let judges = match tools::have_judges() {
+        Ok(python) => python,
+        Err(error) => return Step::failed(name, &error),
+    };
     let ran = streamed(
         root::cargo()
             .args([
@@ -227,7 +231,8 @@ fn tests(tally: &mut Tally) -> Step {
                 "--workspace",
                 "--no-fail-fast",
             ])
-            .env("SAQTA_AXE", axe),
+            .env("SAQTA_AXE", axe)
+            .env("SAQTA_JUDGES", judges),
         |line| tally.add(line),
     );
     match ran {
@@ -238,12 +243,13 @@ fn tests(tally: &mut Tally) -> Step {
                 // A run in which nothing was tested says nothing.
                 ok && tally.passed > 0,
                 format!(
-                    "{} s, {} passed, {} failed, {network}, {} {}",
+                    "{} s, {} passed, {} failed, {network}, {} {}, {}",
                     begun.elapsed().as_secs(),
                     tally.passed,
                     tally.failed,
                     tools::AXE.package,
-                    tools::AXE.version
+                    tools::AXE.version,
+                    tools::JUDGES.join(", ")
                 ),
             )
         },

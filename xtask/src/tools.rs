@@ -90,7 +90,13 @@ pub(crate) const STAGED: &[&str] = &[
     "curl",
     "wget",
     "newsboat",
+    "python3",
+    "python3-venv",
 ];
+
+/// What judges bundles beside us, from PyPI, at versions everyone uses: the Library of Congress's own reader of bags, and a tree of RFC 6962 that
+/// somebody else wrote.
+pub(crate) const JUDGES: &[&str] = &["bagit==1.9.0", "pymerkle==7.0.0"];
 
 /// What comes from npm, at the version everyone uses.
 pub(crate) struct Npm {
@@ -207,6 +213,46 @@ impl Npm {
         }
         Ok(installed)
     }
+}
+
+/// A Python with [`JUDGES`], in a folder of its own. Debian's packages have to be there.
+pub(crate) fn have_judges() -> Result<PathBuf> {
+    let folder = root::target().join("tools").join(JUDGES.join("-"));
+    let python = folder.join("bin/python");
+    // Written last: an installation that was broken off is none.
+    let whole = folder.join("whole");
+    if whole.is_file() {
+        return Ok(python);
+    }
+    println!("installing {} into {}", JUDGES.join(" "), folder.display());
+    let run = |command: &mut Command| -> Result<()> {
+        let status = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .context("starting python3")?;
+        if !status.success() {
+            bail!(
+                "{} could not be installed from PyPI ({status})",
+                JUDGES.join(" ")
+            );
+        }
+        Ok(())
+    };
+    run(Command::new("/usr/bin/python3")
+        .args(["-m", "venv", "--clear"])
+        .arg(&folder))?;
+    run(Command::new(&python)
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ])
+        .args(JUDGES))?;
+    std::fs::write(&whole, "").context("writing beside the judges")?;
+    Ok(python)
 }
 
 impl Cargo {

@@ -263,3 +263,66 @@ fn both_say_the_same_of_every_byte_that_is_changed() {
     );
     assert!(changes.len() > 15_000, "{}", changes.len());
 }
+
+/// The reader of bags of the Library of Congress, and a tree of RFC 6962 that somebody else wrote.
+const OUTSIDE: &str = r#"
+import base64, os, sys
+import bagit, pymerkle
+what, path, evidence = sys.argv[1:4]
+if what == "bag":
+    try:
+        bagit.Bag(path).validate()
+        print("whole")
+    except (bagit.BagError, bagit.BagValidationError) as error:
+        print("refused")
+else:
+    [name] = os.listdir(os.path.join(evidence, "tile/entries/000.p"))
+    with open(os.path.join(evidence, "tile/entries/000.p", name), "rb") as file:
+        data = file.read()
+    tree, at = pymerkle.InmemoryTree(algorithm="sha256"), 0
+    while at < len(data):
+        length = int.from_bytes(data[at:at + 2], "big")
+        tree.append_entry(data[at + 2:at + 2 + length])
+        at += 2 + length
+    with open(os.path.join(evidence, "checkpoint")) as file:
+        origin, size, root = file.read().split("\n")[:3]
+    is_so = int(size) == tree.get_size() and base64.b64decode(root) == tree.get_root()
+    print("whole" if is_so else "refused")
+"#;
+
+#[test]
+fn outside_judges_agree_and_refuse_what_is_bad() {
+    let judges = std::env::var("SAQTA_JUDGES");
+    let judges =
+        judges.unwrap_or_else(|_| panic!("SAQTA_JUDGES is not set: `cargo x test` installs them"));
+    let scratch = Scratch::new("outside");
+    let evidence = scratch.0.join("evidence");
+    let archive = Archive::open(Folder::new(&evidence)).unwrap().0;
+    let path = scratch.0.join("bundle");
+    bag::write(&bundle(&archive, None), &path).unwrap();
+    let says = |what: &str| {
+        let said = Command::new(&judges)
+            .args(["-W", "ignore", "-c", OUTSIDE, what])
+            .args([&path, &evidence])
+            .output()
+            .unwrap();
+        assert!(said.status.success(), "{said:?}");
+        String::from_utf8_lossy(&said.stdout).trim().to_owned()
+    };
+    assert_eq!(
+        (says("bag").as_str(), says("tree").as_str()),
+        ("whole", "whole")
+    );
+    let change = |file: PathBuf| {
+        let mut bytes = std::fs::read(&file).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+    };
+    change(path.join("data/exhibits/timeline.csv"));
+    change(evidence.join("tile/entries/000.p/7"));
+    assert_eq!(
+        (says("bag").as_str(), says("tree").as_str()),
+        ("refused", "refused")
+    );
+}

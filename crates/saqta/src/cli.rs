@@ -245,10 +245,10 @@ Examples:
     },
     /// Check a bundle that somebody handed you
     #[command(
-        after_help = "Needs no network, no data folder and nobody's word. Exit code 0: whole. 1: it was
-changed, or is not of whom you trust; the first reason is said. 2: no bundle.
-Without --trust nobody has checked who signed: compare the fingerprint with the
-newsroom by telephone. tools/verify_bundle.py is a second verifier, in Python.
+        after_help = "Needs no network, no data folder and nobody's word. Without --trust nobody has
+checked who signed: compare the fingerprint with the newsroom by telephone.
+tools/verify_bundle.py is a second verifier, in Python. Exit code 0: whole. 1:
+changed, or not of whom you trust; the first reason is said. 2: no bundle.
 
 Examples:
   saqta verify for-the-lawyer
