@@ -13,7 +13,9 @@ pub mod dns_answer;
 pub mod likeness;
 pub mod links;
 pub mod note;
+pub mod proof;
 pub mod range;
+pub mod record;
 pub mod request_head;
 pub mod saved_page;
 pub mod scenario;
@@ -33,7 +35,9 @@ pub const TARGETS: &[Target] = &[
     ("likeness", likeness::check),
     ("links", links::check),
     ("note", note::check),
+    ("proof", proof::check),
     ("range", range::check),
+    ("record", record::check),
     ("request_head", request_head::check),
     ("saved_page", saved_page::check),
     ("scenario", scenario::check),
