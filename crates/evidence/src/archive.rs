@@ -145,7 +145,11 @@ impl<D: Disk + Clone> Archive<D> {
     /// # Errors
     /// [`ArchiveError`].
     pub fn look(disk: D) -> Result<Self, ArchiveError> {
-        let key = ledger_key(&disk)?.ok_or(ArchiveError::Nothing)?;
+        let key = match ledger_key(&disk)? {
+            Some(key) => key,
+            None if has_log(&disk)? => return Err(ArchiveError::KeyIsGone),
+            None => return Err(ArchiveError::Nothing),
+        };
         let ledger = Ledger::look(disk.clone(), key.verifier())?;
         Ok(Self {
             disk,
@@ -285,11 +289,17 @@ fn ledger_key(disk: &impl Disk) -> Result<Option<SignerKey>, ArchiveError> {
     Ok(key.transpose()?)
 }
 
-fn new_ledger_key(disk: &impl Disk) -> Result<SignerKey, ArchiveError> {
+fn has_log(disk: &impl Disk) -> Result<bool, ArchiveError> {
     let path = "log";
-    let log = disk.read(path, u64::MAX);
-    let log = log.map_err(|source| ArchiveError::Disk { path, source })?;
-    if log.is_some() {
+    match disk.read(path, 0) {
+        Ok(log) => Ok(log.is_some()),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(true),
+        Err(source) => Err(ArchiveError::Disk { path, source }),
+    }
+}
+
+fn new_ledger_key(disk: &impl Disk) -> Result<SignerKey, ArchiveError> {
+    if has_log(disk)? {
         return Err(ArchiveError::KeyIsGone);
     }
     let (mut name, mut seed) = ([0; 8], [0; 32]);
@@ -512,10 +522,13 @@ mod tests {
         ));
         disk.remove(LEDGER_KEY).unwrap();
         let before = disk.paths();
-        assert!(matches!(
-            Archive::open(disk.clone()),
-            Err(ArchiveError::KeyIsGone)
-        ));
+        let gone = [
+            Archive::open(disk.clone()).err(),
+            Archive::look(disk.clone()).err(),
+        ];
+        for said in gone {
+            assert!(matches!(said, Some(ArchiveError::KeyIsGone)), "{said:?}");
+        }
         assert_eq!(disk.paths(), before);
     }
 
