@@ -1,10 +1,12 @@
 //! All of it in one folder: the keys of this Saqta, the ledger, the cases and what is sealed in them.
 //!
-//!     keys/ledger      what signs the checkpoints. Its name is drawn at random: it tells nobody whose it is
-//!     keys/officers    who may read what is sealed from now on, a public key of age a line
-//!     keys/local.age   as long as there is no officer: the key that takes his place
-//!     log, checkpoint, tile/…    the ledger
-//!     cases/ID/…, vault/…        what is sealed
+//! ```text
+//! keys/ledger      what signs the checkpoints. Its name is drawn at random: it tells nobody whose it is
+//! keys/officers    who may read what is sealed from now on, a public key of age a line
+//! keys/local.age   as long as there is no officer: the key that takes his place
+//! log, checkpoint, tile/…    the ledger
+//! cases/ID/…, vault/…        what is sealed
+//! ```
 //!
 //! A record is sealed first, then its leaf is put into the ledger: there is no leaf whose record was never safe. A record without a leaf, after a
 //! crash between the two, is a file that nobody asks for.

@@ -1,11 +1,13 @@
 //! What is handed to a stranger: a record, the files it speaks of, and all that it takes to check them without us.
 //!
-//!     data/record.json                 what happened; fields may be withheld
-//!     data/exhibits/…                  the files, of which the record has the hashes
-//!     proofs/record.tlog-proof         that the record was in the ledger when the checkpoint in it was signed
-//!     proofs/bundle.json               a record of the handing over: the hash of every other file that nothing else covers
-//!     proofs/bundle.tlog-proof         that this one was in it as well
-//!     signer.vkey, VERIFY.md, bag-info.txt, manifests
+//! ```text
+//! data/record.json                 what happened; fields may be withheld
+//! data/exhibits/…                  the files, of which the record has the hashes
+//! proofs/record.tlog-proof         that the record was in the ledger when the checkpoint in it was signed
+//! proofs/bundle.json               a record of the handing over: the hash of every other file that nothing else covers
+//! proofs/bundle.tlog-proof         that this one was in it as well
+//! signer.vkey, VERIFY.md, bag-info.txt, manifests
+//! ```
 //!
 //! *Every byte is held by something signed.* Manifests alone hold nothing: whoever changes a file makes them anew. The record's leaf holds
 //! `record.json`, its hashes hold the exhibits; the leaf of the bundle's own record holds the manifests, the words for people and the key. What
